@@ -1,0 +1,89 @@
+# Everything runs from a wheel installed into .venv, as it will run for users; nothing imports the source tree.
+# A file whose name starts with .venv/. is a stamp: what it stands for is done again only when its inputs change.
+
+PYTHONS := python3 python3.13 python3.12 python3.11
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' agent/epochseal/__init__.py)
+WHEEL   := dist/epochseal-$(VERSION)-py3-none-any.whl
+# With the folders: a deleted module changes no file, only the time of its folder.
+SOURCES := $(shell find agent backends -not -path '*/__pycache__*')
+PIP     := .venv/bin/python -m pip --disable-pip-version-check --no-input
+# Debian packages that the tests need besides Python; they are installed only where they are absent.
+TEST_PACKAGES :=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-full lint check bench clean
+
+help: ## say what there is to make
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+demo: .venv/.installed ## install into .venv and tell the whole story on this machine
+	@.venv/bin/epochseal demo
+
+test: .venv/.dev ## run the tests against the installed wheel
+	@$(call apt_install,$(TEST_PACKAGES))
+	.venv/bin/python -m pytest
+
+test-full: export EPOCHSEAL_FULL = 1
+test-full: test ## the same with the large samples
+
+lint: .venv/.dev ## format, lint, types and floors
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	.venv/bin/mypy
+	PYTHONPATH=agent:backends .venv/bin/lint-imports --no-logo
+
+check: lint test ## lint, then test
+
+bench: .venv/.installed ## measure sealing and verifying
+	.venv/bin/python tests/bench/bench.py
+
+clean: ## remove what was made here
+	rm -rf .venv dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find agent backends tests -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/.dev: .venv/.installed
+	$(PIP) install --quiet '$(WHEEL)[dev]'
+	@touch $@
+
+# pip keeps a distribution whose version it already has: the old wheel goes first.
+.venv/.installed: $(WHEEL)
+	$(PIP) uninstall --yes -qq epochseal
+	$(PIP) install --quiet $(WHEEL)
+	@touch $@
+
+$(WHEEL): .venv/.made pyproject.toml LICENSE $(SOURCES)
+	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
+
+# A name on the PATH says little: a shim may run nothing, and Debian keeps ensurepip in a package of its own.
+.venv/.made:
+	@fit() { "$$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }; \
+	complete() { "$$1" -c 'import ensurepip, venv' >/dev/null 2>&1; }; \
+	fail() { echo "make: error: $$1" >&2; echo "make: hint: $$2" >&2; exit 1; }; \
+	python=; \
+	for name in $(PYTHONS); do \
+		fit $$name || continue; \
+		if complete $$name; then python=$$name; break; fi; \
+		python=$${python:-$$name}; \
+	done; \
+	test -n "$$python" || fail 'no Python 3.11 or newer among: $(PYTHONS)' 'make PYTHONS=/path/to/python3 …'; \
+	if ! complete $$python; then \
+		package=$$($$python -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+		$(call apt_install,$$package); \
+		complete $$python || fail "$$python cannot make a virtual environment" 'install its venv and ensurepip modules'; \
+	fi; \
+	$$python -m venv --clear .venv
+	@touch $@
+
+# Shell code that installs the named Debian packages, and asks for no password on the way.
+define apt_install
+for package in $(1); do \
+	dpkg-query -W -f='$${Status}' "$$package" 2>/dev/null | grep -q ' installed$$' && continue; \
+	run=; test "$$(id -u)" = 0 || run='sudo -n'; \
+	echo "make: installing the Debian package $$package"; \
+	{ command -v apt-get >/dev/null && $$run apt-get -qq update && \
+	  $$run env DEBIAN_FRONTEND=noninteractive apt-get -qq --no-install-recommends install "$$package" </dev/null >/dev/null; } || \
+	{ echo "make: error: the package $$package is missing and could not be installed" >&2; \
+	  echo "make: hint: as root: apt-get install $$package" >&2; exit 1; }; \
+done
+endef

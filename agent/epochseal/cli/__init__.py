@@ -1,0 +1,93 @@
+"""The command line: one file a command, loaded when it is called, so that `--help` and `verify` start quickly."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn
+
+import click
+
+from epochseal import __version__
+from epochseal.cli.exits import BACKEND, USAGE, exit_status
+from epochseal.errors import EpochsealError
+
+_COMMANDS = {
+    "keygen": "make keys for the file: backend, one folder a role",
+    "seal": "seal standard input until it ends",
+    "verify": "check logs, with keys or with a public key alone",
+    "inspect": "show epochs, segments and keys as a table",
+    "demo": "a whole story on this machine in under a minute",
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002  # as above
+        if name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"epochseal.cli.{name}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as above
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as exc:
+            from difflib import get_close_matches  # noqa: PLC0415  # only for a mistyped command
+
+            near = get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else "epochseal --help lists the commands"
+            raise click.UsageError(f"{exc.message.rstrip('.').lower()}\n{hint}", ctx) from exc
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="epochseal", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Seal audit logs so that every later change is evident.
+
+    \b
+    Example, on this machine with keys in files:
+      epochseal keygen keys
+      myservice | epochseal seal logs --origin example.com/demo \\
+          --epoch-key file:keys/agent --checkpoint-key file:keys/agent
+      epochseal verify logs --epoch-key file:keys/verifier --checkpoint-key file:keys/auditor
+    """  # noqa: D301  # \b is click's mark for a paragraph that keeps its lines
+
+
+def main() -> NoReturn:
+    """Run a command; every error leaves as `epochseal: error: …` with an exit status of docs/cli.md."""
+    try:
+        status = cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        _fail("interrupted", None, BACKEND)
+    except click.exceptions.Exit as exc:
+        sys.exit(exc.exit_code)
+    except click.ClickException as exc:
+        message, _, hint = exc.format_message().partition("\n")
+        ctx = getattr(exc, "ctx", None)
+        usage = f"{ctx.command_path} --help explains the command" if ctx is not None else None
+        _fail(message[:1].lower() + message[1:].rstrip("."), hint or usage, USAGE)
+    except EpochsealError as exc:
+        _fail(str(exc), exc.hint, exit_status(exc))
+    except BrokenPipeError:
+        # The reader of our output has gone; there is nobody to tell.
+        sys.stderr.close()
+        sys.exit(BACKEND)
+    except OSError as exc:
+        _fail(f"{exc.filename or 'input or output'}: {exc.strerror or exc}", None, BACKEND)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, hint: str | None, status: int) -> NoReturn:
+    click.echo(f"epochseal: error: {message}", err=True)
+    if hint:
+        click.echo(f"epochseal: hint: {hint}", err=True)
+    sys.exit(status)

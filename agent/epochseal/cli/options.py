@@ -1,0 +1,85 @@
+"""Option types and groups that several commands share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from epochseal.errors import EpochsealError
+from epochseal.keys import KeyURI, parse_key_uri
+from epochseal.note import check_origin
+from epochseal.units import parse_duration, parse_size
+
+
+class Parsed(click.ParamType[Any]):
+    """An option whose text is read by one of our strict parsers; its error and hint become a usage error."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401  # click's signature
+        """As click asks: the parsed value, or a usage error."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except EpochsealError as exc:
+            text = f"{exc}\n{exc.hint}" if exc.hint else str(exc)
+            name = f"{param.opts[0]}: " if param is not None and param.opts else ""
+            raise click.UsageError(name + text, ctx) from exc
+
+
+SIZE = Parsed("size", parse_size)
+DURATION = Parsed("duration", parse_duration)
+KEY_URI = Parsed("uri", parse_key_uri)
+ORIGIN = Parsed("origin", check_origin)
+LOGDIR = click.Path(file_okay=False, path_type=Path)
+
+
+def sealing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every command that seals; they arrive as one `SealOptions` in `options`."""
+
+    @functools.wraps(command)
+    def with_options(**given: Any) -> Any:  # noqa: ANN401  # whatever click hands over
+        from epochseal.launch import SealOptions
+
+        names = SealOptions.__dataclass_fields__
+        options = SealOptions(**{name: given.pop(name) for name in list(given) if name in names})
+        return command(options=options, **given)
+
+    decorated: Callable[..., Any] = with_options
+    for option in reversed(_SEALING):
+        decorated = option(decorated)
+    return decorated
+
+
+_SEALING = [
+    click.argument("logdir", type=LOGDIR),
+    click.option("--origin", type=ORIGIN, required=True, help="Name of the log, such as example.com/payments."),
+    click.option(
+        "--epoch-key", type=KEY_URI, required=True, metavar="URI", help="Key that epoch secrets are issued with."
+    ),
+    click.option(
+        "--checkpoint-key", type=KEY_URI, required=True, metavar="URI", help="Key that checkpoints are signed with."
+    ),
+    click.option("--epoch-interval", type=DURATION, default="5m", show_default=True, help="Length of an epoch."),
+    click.option("--epoch-max-entries", type=click.IntRange(1), metavar="N", help="Entries of an epoch at the most."),
+    click.option(
+        "--commit-interval", type=DURATION, default="50ms", show_default=True,
+        help="What arrives within this time is committed together.",
+    ),
+    click.option(
+        "--block-bytes", type=SIZE, default="64KiB", show_default=True, help="Entries of a block at the most, in bytes."
+    ),
+    click.option(
+        "--segment-bytes", type=SIZE, default="256MiB", show_default=True, help="Size at which a new file pair begins."
+    ),
+    click.option(
+        "--max-entry-bytes", type=SIZE, default="128MiB", show_default=True, help="A longer entry ends the command."
+    ),
+]  # fmt: skip  # one option an item

@@ -1,0 +1,69 @@
+"""How verdicts look: JSON for programs, a few plain lines for people."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from epochseal.verifier import Problem, Verdict
+
+_COLORS = {"verified": "green", "tampered": "red", "incomplete": "yellow", "untrusted": "yellow", "empty": "yellow"}
+_SHOWN = 50
+
+
+def show_verdict(logdir: Path, verdict: Verdict, *, as_json: bool) -> None:
+    """Print a verdict on stdout."""
+    if as_json:
+        import msgspec
+
+        sys.stdout.buffer.write(msgspec.json.encode(verdict) + b"\n")
+        sys.stdout.buffer.flush()
+        return
+    click.secho(verdict.verdict.upper(), fg=_COLORS[verdict.verdict], bold=True, nl=False)
+    click.echo(f"  {logdir}")
+    if verdict.verdict == "empty":
+        click.echo("  nothing to verify: no sealed log is here")
+    else:
+        _show_facts(verdict)
+    _show_list(verdict.problems, _text_of_problem)
+    _show_list(verdict.warnings, _text_of_warning)
+    for text in verdict.not_shown:
+        click.echo(f"  the log alone cannot show {text}")
+
+
+def _show_facts(verdict: Verdict) -> None:
+    click.echo(f"  origin       {verdict.origin}  (log {verdict.log})")
+    click.echo(f"  entries      {verdict.entries:,} in {verdict.epochs:,} epochs, {verdict.segments:,} segments")
+    click.echo(f"  signed       {verdict.signed_entries:,} entries are under a signed checkpoint")
+    state = "closed" if verdict.closed else "open"
+    click.echo(f"  last sealed  {verdict.last_sealed} ({state})")
+    click.echo(f"  tree         {verdict.tree_size:,} lines, root {verdict.root}")
+
+
+def _show_list(items: list[Problem], text_of: type[str] | object) -> None:
+    for item in items[:_SHOWN]:
+        click.echo(text_of(item))  # type: ignore[operator]  # a function of one problem
+    if len(items) > _SHOWN:
+        click.echo(f"  … and {len(items) - _SHOWN:,} more (--json has all)")
+
+
+def _text_of_problem(problem: Problem) -> str:
+    from epochseal.verifier import KINDS
+
+    verdict, meaning = KINDS[problem.kind]
+    entries = f"{problem.first_entry:,}" + (
+        f" to {problem.last_entry:,}" if problem.last_entry != problem.first_entry else ""
+    )
+    lines = f"{problem.first_line}" + (f"-{problem.last_line}" if problem.last_line != problem.first_line else "")
+    where = f"entry {entries} · segment {problem.segment}, line {lines} · epoch {problem.epoch}"
+    return click.style(f"  {verdict}: ", fg=_COLORS[verdict]) + f"{meaning}\n      {where}\n      {problem.detail}"
+
+
+def _text_of_warning(problem: Problem) -> str:
+    from epochseal.verifier import WARNINGS
+
+    return click.style("  warning: ", fg="yellow") + f"{WARNINGS[problem.kind]} ({problem.detail})"

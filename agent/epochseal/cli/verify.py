@@ -1,0 +1,113 @@
+"""`epochseal verify`: check logs, with keys or with a public key alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from epochseal.cli.exits import UNTRUSTED
+from epochseal.cli.options import DURATION, KEY_URI, LOGDIR, ORIGIN
+from epochseal.errors import ConfigError
+from epochseal.keys import KeyURI
+
+if TYPE_CHECKING:
+    from epochseal.keys import PublicKey, Recoverer
+    from epochseal.verifier import Verdict
+
+_PARALLEL_FROM = 64 << 20
+
+
+@click.command()
+@click.argument("logdirs", metavar="LOGDIR…", type=LOGDIR, nargs=-1, required=True)
+@click.option("--epoch-key", type=KEY_URI, metavar="URI", help="Key that recovers epoch secrets (the verifier's role).")
+@click.option("--checkpoint-key", metavar="URI|FILE", help="Public checkpoint key: a key URI or a vkey file.")
+@click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
+@click.option("--max-age", type=DURATION, help="How old the end of an open log may be. [default: 3 heartbeats]")
+@click.option("--strict", is_flag=True, help="Treat a close and reopen as incomplete.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes. [default: all cores for large logs]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each log.")
+@click.pass_context
+def verify(
+    ctx: click.Context, logdirs: tuple[Path, ...], epoch_key: KeyURI | None, checkpoint_key: str | None,
+    origin: str | None, max_age: int | None, strict: bool, jobs: int | None, as_json: bool,
+) -> int:  # fmt: skip  # one argument a line would hide that these belong together
+    """Check sealed logs: every entry, every link, every signed checkpoint.
+
+    With --epoch-key everything is checked. With --checkpoint-key alone, what a public key can show.
+
+    \b
+    Example:
+      epochseal verify logs --epoch-key file:keys/verifier --checkpoint-key file:keys/auditor
+
+    Exit status: 0 verified, 1 tampered, 2 usage, 3 incomplete, 4 untrusted or unknown key, 5 nothing to verify,
+    6 backend or disk.
+    """
+    if epoch_key is None and checkpoint_key is None:
+        raise click.UsageError("no key was given\nname --epoch-key, --checkpoint-key or both", ctx)
+    from epochseal.cli.show import show_verdict
+    from epochseal.verifier import Request
+    from epochseal.verifier import verify as verify_log
+
+    named_origin, public_key = _checkpoint_key(checkpoint_key)
+    if named_origin is not None and origin is not None and named_origin != origin:
+        raise ConfigError(f"the checkpoint key is for origin {named_origin!r}, --origin is {origin!r}")
+    verdicts: list[Verdict] = []
+    for logdir in logdirs:
+        request = Request(
+            make_recoverer=_recoverer(epoch_key) if epoch_key is not None else None,
+            checkpoint_key=public_key,
+            origin=origin or named_origin,
+            max_age=max_age,
+            strict=strict,
+            jobs=jobs or _default_jobs(logdir),
+        )
+        verdict = verify_log(logdir, request)
+        verdicts.append(verdict)
+        show_verdict(logdir, verdict, as_json=as_json)
+    return worst([verdict.exit_status for verdict in verdicts])
+
+
+def worst(statuses: list[int]) -> int:
+    """Of several logs the gravest status: tampered, untrusted, incomplete, empty, verified."""
+    return next((status for status in (1, UNTRUSTED, 3, 5) if status in statuses), 0)
+
+
+def _recoverer(uri: KeyURI) -> _RecovererMaker:
+    maker = _RecovererMaker(uri)
+    maker()  # so that a wrong URI or folder is an error of its own before anything is read
+    return maker
+
+
+class _RecovererMaker:
+    """Makes a recoverer in each process that needs one."""
+
+    def __init__(self, uri: KeyURI) -> None:
+        self._uri = uri
+
+    def __call__(self) -> Recoverer:
+        from epochseal.keys import load_backend
+
+        return load_backend(self._uri).recoverer(self._uri, {})
+
+
+def _checkpoint_key(text: str | None) -> tuple[str | None, PublicKey | None]:
+    """The public key, and the origin that a vkey file names with it."""
+    if text is None:
+        return None, None
+    from epochseal.keys import load_backend, parse_key_uri
+    from epochseal.note import parse_vkey
+
+    path = Path(text)
+    if path.is_file():
+        key = parse_vkey(path.read_text(encoding="utf-8").strip())
+        return key.name, key.key
+    uri = parse_key_uri(text)
+    return None, load_backend(uri).public_key(uri, {})
+
+
+def _default_jobs(logdir: Path) -> int:
+    size = sum(path.stat().st_size for path in (logdir / "segments").glob("*.log*"))
+    return len(os.sched_getaffinity(0)) if size > _PARALLEL_FROM else 1

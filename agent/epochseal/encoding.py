@@ -1,0 +1,80 @@
+"""Strict readers: every value has one spelling, and any other spelling is refused (docs/format.md, "Values")."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import msgspec
+
+from epochseal.errors import FormatError
+
+MAX_INT = 2**63 - 1
+_DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
+_T = TypeVar("_T")
+
+
+def parse_decimal(text: str, what: str) -> int:
+    """Read a canonical decimal from 0 to 2**63-1: no sign, no leading zero, no blanks.
+
+    Raises:
+        FormatError: `text` is anything else; `what` names the field.
+    """
+    if _DECIMAL.fullmatch(text) is None or (number := int(text)) > MAX_INT:
+        raise FormatError(f"{what} is not a canonical number: {text[:40]!r}")
+    return number
+
+
+def b64encode(data: bytes | memoryview) -> str:
+    """Standard base64 with padding on one line (RFC 4648, section 4)."""
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
+
+
+def b64decode(text: str | bytes, what: str, size: int | None = None) -> bytes:
+    """Read canonical base64; `size` in bytes is enforced where given.
+
+    Raises:
+        FormatError: foreign characters, missing padding, set padding bits, or another size.
+    """
+    try:
+        data = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError as exc:
+        raise FormatError(f"{what} is not base64: {exc}") from exc
+    # strict_mode accepts set padding bits: only a re-encoding shows that the spelling is the one.
+    again = binascii.b2a_base64(data, newline=False)
+    if again != (text.encode("ascii") if isinstance(text, str) else text):
+        raise FormatError(f"{what} is not canonical base64")
+    if size is not None and len(data) != size:
+        raise FormatError(f"{what} has {len(data)} bytes instead of {size}")
+    return data
+
+
+def encode_json(value: object) -> bytes:
+    """Canonical JSON of a msgspec struct: its field order, no blanks, escapes as in RFC 8785, section 3.2.2.2."""
+    return msgspec.json.encode(value)
+
+
+def decode_json(raw: bytes, kind: type[_T], what: str) -> _T:
+    """Read canonical JSON into a msgspec struct that forbids unknown fields.
+
+    Raises:
+        FormatError: not JSON, a wrong type, an unknown or doubled key, or another spelling of the same value.
+    """
+    try:
+        value = msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise FormatError(f"{what}: {exc}") from exc
+    if msgspec.json.encode(value) != raw:
+        raise FormatError(f"{what} is not in canonical form")
+    return value
+
+
+def format_time(milliseconds: int) -> str:
+    """RFC 3339 in UTC with milliseconds; the limits of the calendar are shown as the number itself."""
+    try:
+        moment = datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"{milliseconds}ms"
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"

@@ -1,0 +1,238 @@
+"""The codec of seal lines: `KIND INDEX FIELDS… TAG` (docs/format.md, "Seal lines").
+
+Reading is parse, re-encode, compare: a line that is spelled in any other way is refused, so that the bytes that
+were authenticated and the values that are acted upon can never differ.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+
+from epochseal.encoding import MAX_INT, b64decode, b64encode, decode_json, encode_json, parse_decimal
+from epochseal.errors import FormatError
+
+TAG_SIZE = 32
+ZERO_TAG = bytes(TAG_SIZE)
+MAX_LINE = 1 << 20
+"""A seal line is at most this long, in bytes, without its newline."""
+
+UInt = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
+Link = Literal["genesis", "carry", "reopen", "cold"]
+EndReason = Literal["interval", "entries", "bytes", "segment", "close"]
+
+
+class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """JSON inside a seal line: one key order, no unknown keys; absent is the only spelling of a default."""
+
+
+class Asked(_Body, frozen=True):
+    """The last tagged line at the moment when an epoch secret was asked for: its index and its tag (base64)."""
+
+    line: UInt
+    tag: str
+
+
+class Abandoned(_Body, frozen=True):
+    """Issue calls that were not adopted: what they quoted, and how many calls quoted it."""
+
+    line: UInt
+    tag: str
+    calls: UInt
+
+
+class Tree(_Body, frozen=True):
+    """The Merkle tree before the header's own leaf: its size and the roots of its complete subtrees (base64)."""
+
+    size: UInt
+    frontier: list[str]
+
+
+class Header(_Body, frozen=True):
+    """The body of an `epoch` line; times and durations are in milliseconds."""
+
+    epoch: UInt
+    origin: str
+    log: str
+    segment: UInt
+    link: Link
+    key: str
+    wrapped: str
+    carry: str
+    asked: Asked
+    prev: str
+    tree: Tree
+    first_entry: UInt
+    heartbeat: UInt
+    interval: UInt
+    max_overdue: UInt
+    retention: UInt
+    abandoned: list[Abandoned]
+    time: UInt
+
+
+class Source(_Body, frozen=True):
+    """Where a block's entries came from: the source, and up to which byte of it everything is sealed now."""
+
+    name: str
+    offset: UInt
+    file: str = ""
+    esc: UInt = 0
+    nolf: UInt = 0
+    recovered: UInt = 0
+
+
+class _BlockBody(_Body, frozen=True):
+    src: Source | None = None
+
+
+class Prune(_Body, frozen=True):
+    """The body of a `prune` line: the segments up to `segment` are expired, and what they held."""
+
+    segment: UInt
+    epoch: UInt
+    tree_size: UInt
+    root: str
+    entries: UInt
+    bytes: UInt
+    policy: str
+
+
+class End(_Body, frozen=True):
+    """The body of an `end` line: why the epoch ended, and what it held."""
+
+    reason: EndReason
+    entries: UInt
+    bytes: UInt
+
+
+class Block(msgspec.Struct, frozen=True, gc=False):
+    """A `block` line: entries committed together. `offset` and `size` are bytes of the segment's log file."""
+
+    first_entry: int
+    entries: int
+    offset: int
+    size: int
+    time: int
+    digest: bytes
+    src: Source | None
+
+
+class TaggedLine(msgspec.Struct, frozen=True, gc=False):
+    """A parsed seal line that is a leaf of the tree; `payload` is what was hashed."""
+
+    index: int
+    body: Header | Block | Prune | End
+    payload: bytes
+    tag: bytes
+
+
+class NoteLine(msgspec.Struct, frozen=True, gc=False):
+    """A `note` line: a signed checkpoint, no tag, not a leaf."""
+
+    note: bytes
+
+
+_NUMBER = rb"(0|[1-9][0-9]{0,18})"
+_BLOCK = re.compile(rb"block " + rb" ".join([_NUMBER] * 6) + rb" ([0-9A-Za-z+/]{43}=) (\{.*\})")
+_JSON_LINE = re.compile(rb"(epoch|prune|end) " + _NUMBER + rb" (\{.*\})")
+_JSON_KINDS: dict[bytes, type[Header | Prune | End]] = {b"epoch": Header, b"prune": Prune, b"end": End}
+_KIND_NAMES = {Header: "epoch", Prune: "prune", End: "end"}
+
+
+def encode_block(index: int, block: Block) -> bytes:
+    """The payload of a `block` line."""
+    return b"block %d %d %d %d %d %d %b %b" % (
+        index,
+        block.first_entry,
+        block.entries,
+        block.offset,
+        block.size,
+        block.time,
+        b64encode(block.digest).encode("ascii"),
+        encode_json(_BlockBody(block.src)),
+    )
+
+
+def encode_body(index: int, body: Header | Prune | End) -> bytes:
+    """The payload of an `epoch`, `prune` or `end` line."""
+    return f"{_KIND_NAMES[type(body)]} {index} ".encode("ascii") + encode_json(body)
+
+
+def encode_line(payload: bytes, tag: bytes) -> bytes:
+    """A whole tagged line with its newline."""
+    return b"%b %b\n" % (payload, b64encode(tag).encode("ascii"))
+
+
+def encode_note_line(note: bytes) -> bytes:
+    """A whole `note` line with its newline."""
+    return b"note %b\n" % b64encode(note).encode("ascii")
+
+
+def parse_line(raw: bytes) -> TaggedLine | NoteLine:
+    """Read one seal line, given without its newline.
+
+    Raises:
+        FormatError: the line is not in the one canonical form.
+    """
+    if len(raw) > MAX_LINE:
+        raise FormatError(f"seal line of {len(raw)} bytes is longer than {MAX_LINE}")
+    if raw.startswith(b"note "):
+        return NoteLine(b64decode(raw[5:], "note"))
+    # The JSON of a payload may hold spaces, base64 never does: the tag is what follows the last space.
+    payload, _, tag_text = raw.rpartition(b" ")
+    tag = b64decode(tag_text, "tag", TAG_SIZE)
+    if (match := _BLOCK.fullmatch(payload)) is not None:
+        return _parse_block(match, payload, tag)
+    if (match := _JSON_LINE.fullmatch(payload)) is None:
+        raise FormatError(f"seal line is of no known kind or form: {raw[:60]!r}")
+    kind, index, text = match.groups()
+    body = decode_json(text, _JSON_KINDS[kind], f"{kind.decode()} line")
+    if isinstance(body, Header):
+        check_header(body)
+    elif isinstance(body, Prune):
+        b64decode(body.root, "root", 32)
+    return TaggedLine(parse_decimal(index.decode("ascii"), "index"), body, payload, tag)
+
+
+def _parse_block(match: re.Match[bytes], payload: bytes, tag: bytes) -> TaggedLine:
+    index, first, entries, offset, size, time = map(int, match.groups()[:6])
+    if max(index, first, entries, offset, size, time) > MAX_INT:
+        raise FormatError("block line holds a number beyond 2**63-1")
+    body = decode_json(match[8], _BlockBody, "block line")
+    block = Block(first, entries, offset, size, time, b64decode(match[7], "digest", 32), body.src)
+    if entries > size or (entries == 0) != (size == 0):
+        raise FormatError(f"block line counts {entries} entries in {size} bytes")
+    if entries and block.src is None:
+        raise FormatError("block line with entries names no source")
+    if block.src is not None and max(block.src.esc, block.src.nolf, block.src.recovered) > 1:
+        raise FormatError("block line holds a flag that is not 1")
+    return TaggedLine(index, block, payload, tag)
+
+
+def check_header(header: Header) -> None:
+    """Refuse an epoch line whose values contradict each other.
+
+    Raises:
+        FormatError: a base64 field of another size, or fields that do not fit `link` and `tree`.
+    """
+    b64decode(header.log, "log", 32)
+    b64decode(header.prev, "prev", TAG_SIZE)
+    b64decode(header.wrapped, "wrapped")
+    b64decode(header.asked.tag, "asked tag", TAG_SIZE)
+    if len(b64decode(header.carry, "carry")) != (48 if header.link == "carry" else 0):
+        raise FormatError(f"carry does not fit link {header.link!r}")
+    for item in header.abandoned:
+        b64decode(item.tag, "abandoned tag", TAG_SIZE)
+    for subtree in header.tree.frontier:
+        b64decode(subtree, "frontier", 32)
+    if len(header.tree.frontier) != header.tree.size.bit_count():
+        raise FormatError("frontier does not fit the tree size")
+    if (header.link == "genesis") != (header.epoch == 0):
+        raise FormatError(f"link {header.link!r} in epoch {header.epoch}")
+    if header.epoch == 0 and (header.tree.size or header.first_entry or header.prev != b64encode(ZERO_TAG)):
+        raise FormatError("the first epoch does not begin at zero")
+    if header.segment == 0:
+        raise FormatError("segments are numbered from 1")

@@ -1,0 +1,283 @@
+"""How an agent finds its log again: by its page (no gap), after a clean close (`reopen`), or `cold`.
+
+Bytes that no line accounts for are never sealed unless the page says that they are the commit that was under way:
+everything else is set aside in `STEM.unsealed`, so that nobody gets foreign lines sealed by a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from epochseal.chain import Chain
+from epochseal.durable import AppendFile
+from epochseal.errors import ConfigError, FormatError, StorageError
+from epochseal.lines import Link, NoteLine, Source, parse_line
+from epochseal.memory import fill_random
+from epochseal.merkle import Frontier
+from epochseal.runtime import Runtime
+from epochseal.segments import FOLDER, Segment, SegmentWriter, list_segments, set_aside
+from epochseal.tail import Tail, read_tail
+
+
+class PendingBlock(msgspec.Struct, frozen=True, array_like=True):
+    """A block of the commit under way: `size` bytes with SHA-256 `digest`; no source makes a heartbeat."""
+
+    size: int
+    digest: bytes
+    entries: int
+    src: Source | None
+
+
+class Saved(msgspec.Struct, frozen=True, array_like=True):
+    """The public state beside the key in the page; `staged` are the lines that belong at `seal_offset`."""
+
+    origin: str
+    log: bytes
+    epoch: int
+    segment: int
+    stem: str
+    last_tag: bytes
+    tree_size: int
+    frontier: list[bytes]
+    entries: int
+    segment_bytes: int
+    epoch_entries: int
+    epoch_bytes: int
+    seal_offset: int
+    staged: bytes
+    pending: list[PendingBlock]
+    ended: bool
+    link: Link
+    start_signed: bool
+
+    @staticmethod
+    def encode(
+        chain: Chain, stem: str, seal_offset: int, staged: bytes, pending: Sequence[PendingBlock],
+        *, ended: bool, link: Link, start_signed: bool,
+    ) -> bytes:  # fmt: skip  # a flat list of what is saved
+        """The record for `RatchetPage.publish`."""
+        saved = Saved(
+            chain.origin, chain.log, chain.epoch, chain.segment, stem, chain.last_tag, chain.tree.size,
+            list(chain.tree.hashes), chain.entries, chain.segment_bytes, chain.epoch_entries, chain.epoch_bytes,
+            seal_offset, staged, list(pending), ended, link, start_signed,
+        )  # fmt: skip  # a flat list of what is saved
+        return msgspec.msgpack.encode(saved)
+
+    def chain(self) -> Chain:
+        """The chain as it was saved."""
+        return Chain(
+            self.origin, self.log, self.epoch, self.segment, self.last_tag,
+            Frontier(self.tree_size, self.frontier), self.entries, self.segment_bytes,
+            self.epoch_entries, self.epoch_bytes,
+        )  # fmt: skip  # a flat list of what was saved
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a start found.
+
+    `running`: the same epoch goes on. Otherwise a new one begins with `link`, in a new segment if there is no `writer`.
+    `pending`: the commit that a kill interrupted, its bytes, and how many of them are in the log file already.
+    `set_aside`: bytes that were moved to `.unsealed`. `page_refused`: why a page that was there was not used.
+    """
+
+    chain: Chain
+    writer: SegmentWriter | None
+    link: Link
+    running: bool = False
+    start_signed: bool = False
+    pending: tuple[PendingBlock, ...] = ()
+    pending_data: bytes = b""
+    present: int = 0
+    set_aside: int = 0
+    page_refused: str = ""
+
+
+class PageRefusedError(Exception):
+    """The disk is not what the page says: the chain cannot go on from it."""
+
+
+def find_state(logdir: Path, origin: str, runtime: Runtime) -> Finding:
+    """Find where the log stands, and mend what a crash left half-written.
+
+    Raises:
+        ConfigError: the log in `logdir` belongs to another origin.
+        StorageError: files cannot be read or mended, or hold no chain at all.
+    """
+    refused = ""
+    record = runtime.page.load() if runtime.survives else None
+    if record is not None:
+        try:
+            return _resume(logdir, origin, msgspec.msgpack.decode(record, type=Saved), runtime)
+        except (PageRefusedError, FormatError, msgspec.DecodeError) as exc:
+            refused = str(exc)
+            runtime.page.wipe()
+    return replace(_without_page(logdir, origin), page_refused=refused)
+
+
+def _resume(logdir: Path, origin: str, saved: Saved, runtime: Runtime) -> Finding:
+    segments = list_segments(logdir).segments
+    if saved.origin != origin:
+        raise PageRefusedError(f"the page belongs to {saved.origin!r}")
+    if any(segment.number > saved.segment for segment in segments):
+        raise PageRefusedError("the log has a later segment than the page")
+    tail = read_tail(segments)
+    if tail is not None and tail.log != saved.log:
+        raise PageRefusedError("the page belongs to another log")
+    writer = _open_saved(logdir, saved)
+    try:
+        _complete_lines(saved, writer)
+        moved, data, present = _settle_entries(logdir, saved, writer, runtime)
+    except BaseException:
+        writer.close()
+        raise
+    running = not saved.ended
+    return Finding(
+        chain=saved.chain(),
+        writer=writer,
+        link=saved.link if running else "carry",
+        running=running,
+        start_signed=saved.start_signed,
+        pending=tuple(_recovered(block) for block in saved.pending) if data else (),
+        pending_data=data,
+        present=present,
+        set_aside=moved,
+    )
+
+
+def _recovered(block: PendingBlock) -> PendingBlock:
+    if block.src is None:
+        return block
+    return msgspec.structs.replace(block, src=msgspec.structs.replace(block.src, recovered=1))
+
+
+def _open_saved(logdir: Path, saved: Saved) -> SegmentWriter:
+    paths = [logdir / FOLDER / (saved.stem + ending) for ending in (".log", ".seal")]
+    if saved.seal_offset == 0:
+        # The epoch line that opens this segment was staged: a kill may have come before the files were made.
+        for path in paths:
+            if not path.exists():
+                AppendFile.open(path, create=True).close()
+    if not all(path.exists() for path in paths):
+        raise PageRefusedError(f"the page's segment {saved.stem} is not on disk")
+    return SegmentWriter.reopen(logdir, saved.stem)
+
+
+def _complete_lines(saved: Saved, writer: SegmentWriter) -> None:
+    path, length = writer.seal.path, writer.seal.length
+    if length < saved.seal_offset:
+        raise PageRefusedError(f"the seal file has {length} bytes, the page knows of {saved.seal_offset}")
+    with path.open("rb") as file:
+        file.seek(saved.seal_offset)
+        rest = file.read(len(saved.staged) + (1 << 20))
+    if rest.startswith(saved.staged):
+        kept = saved.seal_offset + len(saved.staged) + _whole_notes(rest[len(saved.staged) :])
+        if kept < length:
+            writer.seal.truncate(kept)
+    elif saved.staged.startswith(rest):
+        # Torn by the kill: written again byte for byte, because the key that made its tag is gone.
+        writer.seal.append(saved.staged[len(rest) :])
+        writer.seal.sync()
+    else:
+        raise PageRefusedError("the seal file goes on in another way than the page")
+
+
+def _whole_notes(rest: bytes) -> int:
+    kept = 0
+    while (stop := rest.find(b"\n", kept)) >= 0:
+        if not isinstance(parse_line(rest[kept:stop]), NoteLine):
+            raise PageRefusedError("the seal file is ahead of the page")
+        kept = stop + 1
+    if not b"note ".startswith(rest[kept : kept + 5]):
+        raise PageRefusedError("the seal file is ahead of the page")
+    return kept
+
+
+def _settle_entries(
+    logdir: Path, saved: Saved, writer: SegmentWriter, runtime: Runtime
+) -> tuple[int, bytes, int]:
+    """Keep of the unsealed bytes what is, or begins, the interrupted commit; set the rest aside.
+
+    Returns the bytes set aside, the interrupted commit's bytes, and how many of them the log file has.
+    """
+    if writer.log.length < saved.segment_bytes:
+        raise PageRefusedError(f"the log file has {writer.log.length} bytes, {saved.segment_bytes} are sealed")
+    data = runtime.pending([(block.size, block.digest) for block in saved.pending])
+    with writer.log.path.open("rb") as file:
+        file.seek(saved.segment_bytes)
+        tail = file.read(len(data) + 1)
+    if data.startswith(tail):
+        return 0, data, len(tail)
+    return set_aside(logdir, writer.stem, writer.log, saved.segment_bytes), data, 0
+
+
+def _without_page(logdir: Path, origin: str) -> Finding:
+    listing = list_segments(logdir)
+    tail = read_tail(listing.segments)
+    if tail is None:
+        _require_untouched(logdir, listing.segments)
+        log = bytearray(32)
+        fill_random(memoryview(log))
+        return Finding(Chain(origin, bytes(log)), None, "genesis")
+    if tail.header.origin != origin:
+        raise ConfigError(
+            f"{logdir} is the log of {tail.header.origin!r}, not of {origin!r}",
+            "use the log's own origin, or another directory",
+        )
+    moved = _mend(logdir, tail)
+    numbers = [segment.number for segment in list_segments(logdir).segments]
+    chain = Chain(
+        origin, tail.log, tail.header.epoch, max(numbers), tail.last_tag, tail.tree, tail.entries
+    )
+    return Finding(chain, None, "reopen" if tail.closed else "cold", set_aside=moved)
+
+
+def _require_untouched(logdir: Path, segments: tuple[Segment, ...]) -> None:
+    """A start that was killed before its first epoch line leaves no entry and no whole line: only that is removed."""
+    for segment in segments:
+        sizes = [path.stat().st_size for path in segment.logs]
+        seal = segment.seal.read_bytes() if segment.seal else b""
+        if any(sizes) or b"\n" in seal or segment.unsealed:
+            raise StorageError(
+                f"{logdir / FOLDER} holds {segment.stem}, but no epoch line in it can be read",
+                "the seal files were damaged or deleted: run verify, then move the directory away",
+            )
+    if (logdir / "checkpoint").exists():
+        raise StorageError(
+            f"{logdir} holds a checkpoint, but the lines that it was signed over are gone",
+            "the log was deleted: keep the checkpoint as evidence, then move the directory away",
+        )
+    for segment in segments:
+        _remove(segment)
+
+
+def _mend(logdir: Path, tail: Tail) -> int:
+    """Cut a torn line (it was never acknowledged), and set aside log bytes beyond the last sealed one."""
+    segment, moved = tail.segment, 0
+    plain = [path for path in segment.logs if path.suffix == ".log"]
+    for path in plain:
+        log = AppendFile.open(path, create=False)
+        try:
+            moved = set_aside(logdir, segment.stem, log, tail.sealed)
+        finally:
+            log.close()
+    if tail.complete == 0 and not moved and segment.unsealed is None:
+        _remove(segment)
+    elif segment.seal is not None:
+        seal = AppendFile.open(segment.seal, create=False)
+        try:
+            if seal.length > tail.complete:
+                seal.truncate(tail.complete)
+        finally:
+            seal.close()
+    return moved
+
+
+def _remove(segment: Segment) -> None:
+    for path in (*segment.logs, segment.seal):
+        if path is not None:
+            path.unlink()

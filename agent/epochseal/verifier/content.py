@@ -1,0 +1,188 @@
+"""The entries of one segment, read in order and compared with the digests that were sealed.
+
+Plain files are read in place; `.gz` and `.zst` are decompressed as a stream, never past the sealed byte count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from epochseal.errors import ConfigError, StorageError
+from epochseal.lines import Block
+
+_PIECE = 1 << 20
+_WINDOW = 16 << 10
+_SEARCH_BUDGET = 256 << 20
+
+
+class _Stream(Protocol):
+    """Bytes in order: a plain file, or what a decompressor gives."""
+
+    def readinto(self, into: memoryview) -> int: ...
+
+
+class Content:
+    """Checks blocks against the log file of a segment.
+
+    After an insertion or a deletion everything behind it is moved; `shift` follows, so that the damage that is
+    reported is where it was done and not the whole rest of the file.
+    """
+
+    def __init__(self, path: Path, sealed: int) -> None:
+        self._path = path
+        self._sealed = sealed
+        self._buffer = bytearray(_PIECE)
+        self._position = 0
+        self._budget = _SEARCH_BUDGET
+        self.shift = 0
+        try:
+            self._file: BinaryIO = path.open("rb", buffering=0)
+            self.size = path.stat().st_size
+        except OSError as exc:
+            raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
+        self._plain = path.suffix == ".log"
+        self._stream: _Stream = self._file if self._plain else _decompressor(path, self._file)  # type: ignore[assignment]  # FileIO reads into any buffer
+
+    def matches(self, block: Block) -> bool:
+        """Whether the block's bytes are in the file, whole and at their place (moved by `shift`).
+
+        Raises:
+            StorageError: the file cannot be read.
+        """
+        if self._holds(block, self.shift):
+            return True
+        return self._plain and self._found_elsewhere(block)
+
+    def extra(self) -> bool:
+        """Whether anything follows the sealed bytes, compressed or not.
+
+        Raises:
+            StorageError: the file cannot be read.
+        """
+        if self._plain:
+            return self.size > self._sealed
+        self._skip_to(self._sealed)
+        with memoryview(self._buffer) as view:
+            try:
+                return self._stream.readinto(view[:1]) != 0 or bool(self._file.read(1))
+            except (zlib.error, EOFError):
+                # A bad trailer, or what is no further member: compressed bytes that nothing accounts for.
+                return True
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _holds(self, block: Block, shift: int) -> bool:
+        if block.offset + shift < 0 or not self._skip_to(block.offset + shift):
+            return False
+        digest, left, last = hashlib.sha256(), block.size, b"\n"
+        with memoryview(self._buffer) as view:
+            while left:
+                count = self._read(view[: min(left, _PIECE)])
+                if not count:
+                    return False
+                digest.update(view[:count])
+                last = self._buffer[count - 1 : count]
+                left -= count
+        # The number of entries is authenticated by the line; counting newlines again would double the time.
+        return digest.digest() == block.digest and last == b"\n"
+
+    def _found_elsewhere(self, block: Block) -> bool:
+        for shift in dict.fromkeys((0, self.size - self._sealed)):
+            if shift != self.shift and self._holds(block, shift):
+                self.shift = shift
+                return True
+        return self._searched(block)
+
+    def _searched(self, block: Block) -> bool:
+        """Look for the block at the line starts around its place; bounded, because a rewritten file has no match."""
+        start = max(block.offset + self.shift - _WINDOW, 0)
+        if block.size > _PIECE or self._budget <= 0 or not self._skip_to(start):
+            return False
+        window = bytearray(2 * _WINDOW + block.size)
+        with memoryview(window) as view:
+            have = 0
+            while have < len(window) and (count := self._read(view[have:])):
+                have += count
+            place = 0
+            while 0 <= place <= min(have - block.size, 2 * _WINDOW) and self._budget > 0:
+                self._budget -= block.size
+                if hashlib.sha256(view[place : place + block.size]).digest() == block.digest:
+                    self.shift = start + place - block.offset
+                    return True
+                place = window.find(b"\n", place, have) + 1 or -1
+        return False
+
+    def _skip_to(self, position: int) -> bool:
+        if self._plain:
+            if position != self._position:
+                self._file.seek(position)
+                self._position = position
+            return position <= self.size
+        with memoryview(self._buffer) as view:
+            while self._position < position:
+                if not self._read(view[: min(position - self._position, _PIECE)]):
+                    return False
+        return self._position == position
+
+    def _read(self, view: memoryview) -> int:
+        try:
+            count = self._stream.readinto(view)
+        except (zlib.error, EOFError):
+            return 0
+        except OSError as exc:
+            raise StorageError(f"cannot read {self._path}: {exc.strerror}") from exc
+        self._position += count
+        return count
+
+
+class _Gzip:
+    """RFC 1952, any number of members; gives at most as many bytes as are asked for."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._inflate = zlib.decompressobj(31)
+        self._input = b""
+
+    def readinto(self, into: memoryview) -> int:
+        while True:
+            if self._inflate.eof:
+                self._input = self._inflate.unused_data or self._file.read(_PIECE)
+                if not self._input:
+                    return 0
+                self._inflate = zlib.decompressobj(31)
+            elif not self._input and not (read := self._file.read(_PIECE)):
+                raise EOFError("the compressed file is cut off")
+            elif not self._input:
+                self._input = read
+            data = self._inflate.decompress(self._input, len(into))
+            self._input = self._inflate.unconsumed_tail
+            if data:
+                into[: len(data)] = data
+                return len(data)
+
+
+class _Zstandard:
+    """RFC 8878, any number of frames."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        try:
+            import zstandard  # noqa: PLC0415  # an extra, for logs that are compressed with it
+        except ImportError as exc:
+            raise ConfigError(f"{path} is compressed with zstd", "pip install 'epochseal[zstd]'") from exc
+        self._error = zstandard.ZstdError
+        self._reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+
+    def readinto(self, into: memoryview) -> int:
+        try:
+            return self._reader.readinto(into)  # type: ignore[no-any-return]  # the library ships loose types
+        except self._error as exc:
+            raise EOFError(str(exc)) from exc
+
+
+def _decompressor(path: Path, file: BinaryIO) -> _Stream:
+    return _Gzip(file) if path.suffix == ".gz" else _Zstandard(path, file)

@@ -1,0 +1,361 @@
+"""Check one epoch on its own: every tag by the ratchet, every digest by the log file, every counter by the line before.
+
+The ratchet does not depend on data, so a damaged line costs only itself: the walk chains on from the tag as written
+and reports each damaged range.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from epochseal import ratchet
+from epochseal.encoding import b64decode
+from epochseal.errors import FormatError, StorageError, VerificationError, WrongKey
+from epochseal.keys import Context, Recoverer
+from epochseal.lines import Block, End, Header, NoteLine, Prune, TaggedLine, parse_line
+from epochseal.memory import SecretPage
+from epochseal.merkle import Frontier, leaf_hash
+from epochseal.verifier.content import Content
+from epochseal.verifier.plan import EpochPart, SegmentPart
+from epochseal.verifier.verdict import Problem
+
+_MAX_SKIP = 1_000_000
+
+
+class Keyring:
+    """A verifier's page and the backend that recovers epoch secrets into it."""
+
+    def __init__(self, recoverer: Recoverer) -> None:
+        self.recoverer = recoverer
+        self._page = SecretPage()
+        view = self._page.view
+        self.secret_and_carry = view[:64]
+        self.secret = view[:32]
+        self.carry = view[32:64]
+        self.scratch = view[64:96]
+        self.key = view[96:128]
+
+    def wipe(self) -> None:
+        """Forget the epoch."""
+        self._page.wipe()
+
+
+@dataclass(slots=True)
+class EpochResult:
+    """What one epoch shows by itself; the rest is for the join (join.py).
+
+    `roots` maps the tree sizes at which a checkpoint may be signed (after the header, after `end`) to the root and
+    the number of entries there. `carry_in` and `carry_out` are SHA-256 digests of carries, None where unknown.
+    """
+
+    segment: int
+    header: Header | None
+    problems: list[Problem] = field(default_factory=list)
+    entries: int = 0
+    offset: int = 0
+    bytes: int = 0
+    index: int = 0
+    last_tag: bytes = b""
+    asked_tag: bytes | None = None
+    tree: Frontier = field(default_factory=Frontier)
+    roots: dict[int, tuple[bytes, int]] = field(default_factory=dict)
+    end: End | None = None
+    carry_in: bytes | None = None
+    carry_out: bytes | None = None
+    notes: list[bytes] = field(default_factory=list)
+    prunes: list[Prune] = field(default_factory=list)
+    blocks: int = 0
+    last_time: int = 0
+    clock_back: int = 0
+    damaged: bool = False
+    authentic: bool = False
+
+
+def check_epoch(part: SegmentPart, epoch: EpochPart, content: Content, keyring: Keyring | None) -> EpochResult:
+    """Verify the lines of one epoch and the entries that they seal.
+
+    Raises:
+        StorageError: a file cannot be read.
+        BackendError: the backend failed otherwise than by refusing the secret as wrong.
+    """
+    walk = _Walk(part, epoch, content, keyring)
+    try:
+        walk.run()
+    finally:
+        if keyring is not None:
+            keyring.wipe()
+    return walk.result
+
+
+class _Walk:
+    def __init__(self, part: SegmentPart, epoch: EpochPart, content: Content, keyring: Keyring | None) -> None:
+        self._part = part
+        self._epoch = epoch
+        self._content = content
+        self._keyring = keyring
+        self._position = 0
+        self._computed_tag = b""
+        self._bad_since: tuple[int, str, str] | None = None
+        self._content_bad = False
+        self._shift = content.shift
+        self._offset_known = False
+        self.result = EpochResult(part.segment.number, epoch.header)
+
+    def run(self) -> None:
+        result, header = self.result, self._epoch.header
+        lines = self._lines()
+        raw = next(lines)
+        if header is None:
+            self._without_header(lines)
+            return
+        result.entries, result.index = header.first_entry, header.tree.size
+        result.tree = Frontier(header.tree.size, [b64decode(subtree, "frontier") for subtree in header.tree.frontier])
+        result.last_tag = b64decode(header.prev, "prev")
+        result.last_time = header.time
+        if self._keyring is not None and not self._open(header, raw, self._keyring):
+            self._keyring = None
+        line = parse_line(raw)
+        if not isinstance(line, TaggedLine):
+            raise FormatError("the plan cut an epoch at a line that is no header")
+        self._take(line)
+        for raw in lines:
+            self._take_raw(raw)
+        self._finish()
+
+    # --- keys --------------------------------------------------------------------------------------------------
+
+    def _open(self, header: Header, raw: bytes, keyring: Keyring) -> bool:
+        """Recover the epoch's secret and derive its first key."""
+        if not keyring.recoverer.recognizes(header.key):
+            self._report("unknown_key", f"the epoch key {header.key} is not the one that was named", whole=True)
+            return False
+        try:
+            context = Context(header.origin, b64decode(header.log, "log"), header.epoch, b64decode(header.asked.tag, "asked"))
+            keyring.recoverer.recover(b64decode(header.wrapped, "wrapped"), context, keyring.secret)
+        except (WrongKey, FormatError) as exc:
+            self._report("key_refused", f"epoch {header.epoch}: {exc}", whole=True)
+            self.result.damaged = True
+            return False
+        if header.link == "carry":
+            sealed = b64decode(header.carry, "carry")
+            try:
+                ratchet.open_carry(keyring.secret, sealed, context.encode(), keyring.carry, keyring.scratch)
+            except VerificationError as exc:
+                self._report("line_altered", f"the epoch line was changed: {exc}", whole=True)
+                self.result.damaged = True
+                return False
+            self.result.carry_in = hashlib.sha256(keyring.carry).digest()
+        ratchet.derive_epoch_key(keyring.secret_and_carry, raw.rpartition(b" ")[0], keyring.key)
+        keyring.secret_and_carry[:] = bytes(64)
+        return True
+
+    def _ratchet_to(self, index: int, keyring: Keyring) -> None:
+        while self._position < index:
+            ratchet.advance(keyring.key, keyring.scratch)
+            keyring.key[:] = keyring.scratch
+            self._position += 1
+
+    # --- lines -------------------------------------------------------------------------------------------------
+
+    def _lines(self) -> Iterator[bytes]:
+        try:
+            with self._part.seal.open("rb", buffering=1 << 18) as file:
+                file.seek(self._epoch.start)
+                left = self._epoch.stop - self._epoch.start
+                for raw in file:
+                    left -= len(raw)
+                    yield raw[:-1]
+                    if left <= 0:
+                        return
+        except OSError as exc:
+            raise StorageError(f"cannot read {self._part.seal}: {exc.strerror}") from exc
+
+    def _take_raw(self, raw: bytes) -> None:
+        try:
+            line = parse_line(raw)
+        except FormatError as exc:
+            self._bad("line_altered", f"line {self.result.index} of the tree: {exc}")
+            self.result.tree.append(leaf_hash(raw.rpartition(b" ")[0]))
+            self.result.index += 1
+            self._computed_tag = b""
+            return
+        if isinstance(line, NoteLine):
+            self.result.notes.append(line.note)
+        else:
+            self._take(line)
+
+    def _take(self, line: TaggedLine) -> None:
+        result = self.result
+        if line.index < result.index or line.index > result.index + _MAX_SKIP:
+            self._bad("line_misplaced", f"line {line.index} stands where line {result.index} belongs")
+            return
+        if line.index > result.index:
+            self._bad("line_missing", f"lines {result.index} to {line.index - 1} of the tree are missing")
+            while result.index < line.index:
+                result.tree.append(leaf_hash(b""))
+                result.index += 1
+        leaf = leaf_hash(line.payload)
+        authentic = self._authentic(line, leaf)
+        result.tree.append(leaf)
+        result.index += 1
+        result.last_tag = line.tag
+        if line.index == self._epoch.asked_line:
+            result.asked_tag = line.tag
+        if not authentic:
+            self._bad("line_altered", f"line {line.index} of the tree was changed: its tag does not hold")
+            return
+        self._good(line)
+
+    def _authentic(self, line: TaggedLine, leaf: bytes) -> bool:
+        """Whether the tag holds; without keys this is left to the checkpoints."""
+        keyring, result = self._keyring, self.result
+        if keyring is None:
+            return True
+        place = line.index - (result.header.tree.size if result.header else 0)
+        self._ratchet_to(place, keyring)
+        found = ratchet.compute_tag(keyring.key, result.last_tag, leaf) == line.tag
+        if not found and self._computed_tag:
+            # If only the tag of the line before was changed, this line was chained from the one that belongs there.
+            found = ratchet.compute_tag(keyring.key, self._computed_tag, leaf) == line.tag
+        self._computed_tag = b"" if found else ratchet.compute_tag(keyring.key, result.last_tag, leaf)
+        self._ratchet_to(place + 1, keyring)
+        result.authentic = result.authentic or found
+        return found
+
+    def _good(self, line: TaggedLine) -> None:
+        result, body = self.result, line.body
+        if isinstance(body, Block):
+            self._close_range(body.first_entry)
+            self._take_block(body)
+            return
+        if isinstance(body, Header):
+            if line.index != body.tree.size:
+                self._bad("counters", f"the epoch line has index {line.index} over a tree of {body.tree.size}")
+            result.roots[result.index] = (result.tree.root(), result.entries)
+        elif isinstance(body, Prune):
+            result.prunes.append(body)
+        else:
+            result.end = body
+            header_entry = result.header.first_entry if result.header else 0
+            self._close_range(header_entry + body.entries)
+            if body.entries != result.entries - header_entry or body.bytes != result.bytes:
+                self._bad("counters", "the end line counts other entries or bytes than the epoch has")
+                self._close_range(result.entries)
+            result.roots[result.index] = (result.tree.root(), result.entries)
+            if self._keyring is not None and self._position == result.index - (result.header.tree.size if result.header else 0):
+                ratchet.derive_carry(self._keyring.key, self._keyring.scratch)
+                result.carry_out = hashlib.sha256(self._keyring.scratch).digest()
+            return
+        self._close_range(result.entries)
+
+    def _take_block(self, block: Block) -> None:
+        result = self.result
+        if self.result.end is not None:
+            self._bad("line_misplaced", "a block follows the end of its epoch")
+            self._close_range(block.first_entry + block.entries)
+        known = self._offset_known
+        if block.first_entry != result.entries or (known and block.offset != result.offset):
+            self._bad("counters", f"a block begins at entry {block.first_entry}, byte {block.offset}")
+            self._close_range(block.first_entry)
+        result.clock_back += block.time < result.last_time
+        result.last_time = block.time
+        if block.entries:
+            self._check_content(block)
+        result.blocks += 1
+        result.entries = block.first_entry + block.entries
+        result.offset = block.offset + block.size
+        result.bytes += block.size
+        self._offset_known = True
+
+    def _check_content(self, block: Block) -> None:
+        before = self._content.shift
+        if self._content.matches(block):
+            if self._content.shift != before and not self._content_bad:
+                detail = f"{self._content.shift - before:+d} bytes before entry {block.first_entry}"
+                self._add("entries_inserted", block.first_entry, block.first_entry, detail)
+            self._content_bad = False
+            return
+        gone = self._content.size <= block.offset + self._content.shift
+        self._add(
+            "entries_missing" if gone else "entries_altered",
+            block.first_entry,
+            block.first_entry + block.entries - 1,
+            f"bytes {block.offset} to {block.offset + block.size - 1} of {self._part.log.name}",
+        )
+        self._content_bad = True
+
+    # --- ranges ------------------------------------------------------------------------------------------------
+
+    def _bad(self, kind: str, detail: str) -> None:
+        self.result.damaged = True
+        if self._bad_since is None:
+            self._bad_since = (self.result.entries, kind, detail)
+
+    def _close_range(self, next_entry: int) -> None:
+        """The line at hand is good: what was damaged ends before its first entry."""
+        if self._bad_since is None:
+            return
+        first, kind, detail = self._bad_since
+        self._bad_since = None
+        self._add(kind, first, max(next_entry - 1, first), detail)
+        self.result.entries = max(next_entry, first)
+        self._offset_known = False
+
+    def _finish(self) -> None:
+        result, keyring = self.result, self._keyring
+        if keyring is not None and not result.authentic:
+            self._bad_since = None
+            self._report("line_altered", "no line of this epoch was made with its key", whole=True)
+            result.damaged = True
+            return
+        self._close_range(max(self._epoch.next_entry, result.entries))
+
+    def _without_header(self, lines: Iterator[bytes]) -> None:
+        """The epoch line cannot be read: nothing of the epoch can be shown, but say which entries it held."""
+        entries: list[int] = []
+        self._keyring = None
+        for raw in lines:
+            try:
+                line = parse_line(raw)
+            except FormatError:
+                continue
+            if isinstance(line, NoteLine):
+                self.result.notes.append(line.note)
+                continue
+            if isinstance(line.body, Block):
+                entries += [line.body.first_entry, line.body.first_entry + line.body.entries]
+            self.result.index, self.result.last_tag = line.index + 1, line.tag
+        first = min(entries, default=self._part.first_entry)
+        self.result.entries = max(entries, default=first)
+        self.result.damaged = True
+        self._add("line_altered", first, max(self.result.entries - 1, first), "an epoch line cannot be read")
+
+    def _report(self, kind: str, detail: str, *, whole: bool) -> None:
+        header = self._epoch.header
+        first = header.first_entry if header is not None and whole else self.result.entries
+        last = max(self._epoch.next_entry, self._last_entry(), first + 1) - 1
+        self._add(kind, first, last, detail)
+
+    def _last_entry(self) -> int:
+        """One past the last entry that the epoch's lines speak of, read again because nothing was verified."""
+        last = 0
+        for raw in self._lines():
+            try:
+                line = parse_line(raw)
+            except FormatError:
+                continue
+            if isinstance(line, TaggedLine) and isinstance(line.body, Block):
+                last = line.body.first_entry + line.body.entries
+        return last
+
+    def _add(self, kind: str, first: int, last: int, detail: str) -> None:
+        base = self._part.first_entry
+        number = self._epoch.header.epoch if self._epoch.header is not None else 0
+        self.result.problems.append(
+            Problem(
+                kind, self._part.segment.number, number, first, last,
+                max(first - base, 0) + 1, max(last - base, 0) + 1, detail,
+            )
+        )  # fmt: skip  # a flat record

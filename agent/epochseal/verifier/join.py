@@ -1,0 +1,249 @@
+"""Join epochs in order: each must go on exactly where the one before it ended, and checkpoints must be over these lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from epochseal.encoding import b64decode, b64encode
+from epochseal.errors import FormatError, VerificationError
+from epochseal.lines import Header, Prune
+from epochseal.note import Checkpoint, Note, UnknownKey, VerifierKey, parse_checkpoint, parse_note, verify_note
+from epochseal.segments import segment_stem
+from epochseal.verifier.epoch import EpochResult
+from epochseal.verifier.plan import SegmentPart
+from epochseal.verifier.verdict import Problem
+
+
+@dataclass(slots=True)
+class Findings:
+    """Problems and warnings, numbered in the log's own terms."""
+
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    segment: int = 0
+    epoch: int = 0
+    base: int = 0
+
+    def problem(self, kind: str, first: int, last: int, detail: str) -> None:
+        """Add a problem about entries `first` to `last`, at the segment and epoch at hand."""
+        self.problems.append(self._record(kind, first, last, detail))
+
+    def warn(self, kind: str, entry: int, detail: str) -> None:
+        """Add a warning."""
+        self.warnings.append(self._record(kind, entry, entry, detail))
+
+    def _record(self, kind: str, first: int, last: int, detail: str) -> Problem:
+        last = max(first, last)
+        lines = max(first - self.base, 0) + 1, max(last - self.base, 0) + 1
+        return Problem(kind, self.segment, self.epoch, first, last, *lines, detail)
+
+
+class Joiner:
+    """Takes epoch results in order and keeps what the next one and the checkpoints are compared with."""
+
+    def __init__(self, findings: Findings, key: VerifierKey | None, *, public: bool) -> None:
+        self.findings = findings
+        self.key = key
+        self.public = public
+        self.first: Header | None = None
+        self.last: EpochResult | None = None
+        self.last_header: Header | None = None
+        self.epochs = 0
+        self.entries = 0
+        self.bytes = 0
+        self.roots: dict[int, tuple[bytes, int]] = {}
+        self.damaged_sizes: list[tuple[int, int]] = []
+        self.notes: list[tuple[bytes, int, int, int]] = []
+        self.signed_size = 0
+        self.signed_entries = 0
+        self.signed_sizes: set[int] = set()
+        self.unlinked: list[tuple[int, EpochResult, int, int, bool]] = []
+        self.closes: list[tuple[int, int]] = []
+        self.prunes: list[Prune] = []
+        self.began: list[tuple[int, int]] = []
+
+    def take(self, part: SegmentPart, result: EpochResult, *, first_in_segment: bool) -> None:
+        """Join one epoch to those before it."""
+        found, header = self.findings, result.header
+        found.segment, found.base = part.segment.number, part.first_entry
+        if header is not None:
+            found.epoch = header.epoch
+            self._check_place(part, header, first_in_segment=first_in_segment)
+            if self.last_header is None:
+                self.first = header
+            else:
+                self._check_link(self.last, self.last_header, result, header)
+            if header.link != "carry":
+                self.unlinked.append((header.tree.size + 1, result, part.segment.number, part.first_entry, False))
+            self.began.append((header.tree.size, header.time))
+            self.last_header = header
+        elif self.last is None:
+            found.problem("line_altered", 0, max(result.entries - 1, 0), "the first epoch line cannot be read")
+        found.problems.extend(merged(result.problems))
+        if result.clock_back:
+            found.warn("clock_back", result.entries, f"{result.clock_back} times in this epoch; times are not used as proof")
+        if result.damaged and header is not None:
+            self.damaged_sizes.append((header.tree.size, max(result.index, header.tree.size + 1)))
+        self.roots.update(result.roots)
+        self.notes.extend((note, part.segment.number, part.first_entry, found.epoch) for note in result.notes)
+        self.prunes.extend(result.prunes)
+        self.last = result
+        self.epochs += 1
+        self.entries = result.entries
+        self.bytes += result.bytes
+
+    # --- links -------------------------------------------------------------------------------------------------
+
+    def _check_place(self, part: SegmentPart, header: Header, *, first_in_segment: bool) -> None:
+        at, found = header.first_entry, self.findings
+        if header.segment != part.segment.number:
+            found.problem("segment_renamed", at, at, f"the epoch belongs to segment {header.segment}")
+        elif first_in_segment and segment_stem(header.segment, header.time) != part.segment.stem:
+            found.problem("segment_renamed", at, at, f"its name is {segment_stem(header.segment, header.time)}")
+
+    def _check_link(self, last: EpochResult | None, before: Header, result: EpochResult, header: Header) -> None:
+        found, at = self.findings, header.first_entry
+        if last is None:
+            return
+        if (header.origin, header.log) != (before.origin, before.log):
+            found.problem("foreign_log", at, max(result.entries - 1, at), f"log {header.log} of {header.origin}")
+            return
+        if header.epoch <= before.epoch:
+            detail = f"epoch {header.epoch} follows epoch {before.epoch}"
+            found.problem("epoch_misplaced", at, max(result.entries - 1, at), detail)
+            return
+        if header.epoch > before.epoch + 1:
+            detail = f"epochs {before.epoch + 1} to {header.epoch - 1}"
+            if last.header is not None:
+                found.problem("epoch_missing", last.entries, at - 1, detail)
+            return
+        self._check_end(last, header)
+        if last.header is not None and not last.damaged and not result.damaged:
+            self._check_join(last, header)
+        if header.link == "carry" and None not in (last.carry_out, result.carry_in):
+            if last.carry_out != result.carry_in:
+                found.problem("link_broken", at, at, "the carry is not that of the epoch before")
+
+    def _check_end(self, last: EpochResult, header: Header) -> None:
+        found, at = self.findings, header.first_entry
+        reason = last.end.reason if last.end is not None else None
+        if header.link == "cold":
+            found.problem("cold_start", at, at, f"epoch {header.epoch} began without the carry of the one before")
+        elif reason is None and last.header is not None and not last.damaged:
+            found.problem("end_missing", last.entries, at - 1, f"epoch {last.header.epoch} has no end line")
+        if header.link == "reopen":
+            found.warn("reopen", at, f"epoch {header.epoch}")
+            if reason not in (None, "close"):
+                found.problem("link_broken", at, at, f"a reopen follows an end with reason {reason}")
+            if self.public:
+                self.closes.append((header.tree.size, at))
+        if header.link == "genesis":
+            found.problem("link_broken", at, at, "a genesis stands in the middle of the log")
+
+    def _check_join(self, last: EpochResult, header: Header) -> None:
+        found, at = self.findings, header.first_entry
+        if header.tree.size != last.tree.size:
+            found.problem("line_missing", last.entries, at - 1, f"lines {last.tree.size} to {header.tree.size - 1} of the tree")
+            return
+        if [b64decode(subtree, "frontier") for subtree in header.tree.frontier] != list(last.tree.hashes):
+            first = last.header.first_entry if last.header is not None else at
+            found.problem("tree_broken", first, max(last.entries - 1, first), f"lines of epoch {header.epoch - 1} were changed")
+        if b64decode(header.prev, "prev") != last.last_tag:
+            found.problem("link_broken", at, at, "the epoch quotes another last tag than the one before it ends with")
+        if header.first_entry != last.entries:
+            found.problem("counters", min(last.entries, at), max(last.entries, at), "the epoch begins at another entry")
+        asked_last = header.asked.line == max(header.tree.size - 1, 0) and header.asked.tag == header.prev
+        asked_before = last.asked_tag is not None and b64encode(last.asked_tag) == header.asked.tag
+        if not (asked_last or (header.link == "carry" and asked_before)):
+            found.problem("link_broken", at, at, "the epoch quotes another tag of the line at which its key was asked for")
+
+    # --- checkpoints -------------------------------------------------------------------------------------------
+
+    def check_notes(self, checkpoint_file: bytes | None, tree_size: int) -> None:
+        """Hold every signed checkpoint against the lines."""
+        mismatches = 0
+        for raw, segment, base, epoch in self.notes:
+            self.findings.segment, self.findings.base, self.findings.epoch = segment, base, epoch
+            mismatches += not self._check_note(raw, tree_size, quiet=mismatches > 0)
+        if checkpoint_file is not None:
+            self._check_note(checkpoint_file, tree_size, quiet=mismatches > 0)
+        elif self.notes:
+            self.findings.warn("checkpoint_missing", self.entries, "checkpoint")
+
+    def _check_note(self, raw: bytes, tree_size: int, *, quiet: bool) -> bool:
+        found = self.findings
+        try:
+            note = parse_note(raw)
+            checkpoint = parse_checkpoint(note.text)
+            signed = self._signed(note, checkpoint)
+        except UnknownKey as exc:
+            found.problem("unknown_key", self.entries, self.entries, f"checkpoint: {exc}")
+            return True
+        except (FormatError, VerificationError) as exc:
+            found.problem("checkpoint_bad", self.entries, self.entries, str(exc))
+            return True
+        first, last = self.signed_entries, max(self.entries - 1, 0)
+        if checkpoint.size > tree_size:
+            detail = f"signed for {checkpoint.size} lines, {tree_size} are here: the end of the log was cut off"
+            found.problem("checkpoint_ahead", self.entries, self.entries, detail)
+            return True
+        root, entries = self.roots.get(checkpoint.size, (b"", 0))
+        if root == checkpoint.root:
+            if signed and checkpoint.size > self.signed_size:
+                self.signed_size, self.signed_entries = checkpoint.size, entries
+            if signed:
+                self.signed_sizes.add(checkpoint.size)
+            return True
+        if root or not self._damaged_at(checkpoint.size):
+            # Lines that are already reported as damaged explain it; once is enough.
+            if not quiet and not any(start < checkpoint.size for start, _ in self.damaged_sizes):
+                last = max(entries - 1, first) if root else last
+                found.problem("checkpoint_mismatch", first, last, f"the checkpoint of {checkpoint.size} lines")
+            return False
+        return False
+
+    def _signed(self, note: Note, checkpoint: Checkpoint) -> bool:
+        origin = self.first.origin if self.first is not None else checkpoint.origin
+        if checkpoint.origin != origin:
+            raise VerificationError(f"the checkpoint is of {checkpoint.origin!r}")
+        if checkpoint.extensions:
+            raise FormatError("the checkpoint has extension lines, which this log never writes")
+        if self.key is None:
+            return False
+        verify_note(note, [self.key])
+        return True
+
+    def _damaged_at(self, size: int) -> bool:
+        return any(start < size <= stop for start, stop in self.damaged_sizes)
+
+    def check_starts(self) -> None:
+        """An epoch that nothing carries into shows by its signed start that the agent began it."""
+        for size, result, segment, base, _ in self.unlinked:
+            header = result.header
+            if header is None or size in self.signed_sizes or result.damaged:
+                continue
+            self.findings.segment, self.findings.base, self.findings.epoch = segment, base, header.epoch
+            if result.blocks or self.signed_size < size:
+                at = header.first_entry
+                detail = f"epoch {header.epoch} ({header.link}): anybody could have begun it"
+                if self.key is None:
+                    detail += "; no checkpoint key was named"
+                self.findings.problem("start_unsigned", at, max(result.entries - 1, at), detail)
+        for size, at in self.closes:
+            if size not in self.signed_sizes:
+                self.findings.problem("close_unsigned", at, at, f"before line {size} of the tree")
+
+
+def merged(problems: list[Problem]) -> list[Problem]:
+    """Neighbouring ranges of one kind as one."""
+    out: list[Problem] = []
+    for item in problems:
+        if out and out[-1].kind == item.kind and out[-1].last_entry + 1 == item.first_entry:
+            before = out.pop()
+            detail = before.detail if before.detail.endswith("…") else f"{before.detail} …"
+            item = Problem(
+                item.kind, before.segment, before.epoch, before.first_entry, item.last_entry,
+                before.first_line, item.last_line, detail,
+            )  # fmt: skip  # a flat record  # noqa: PLW2901  # the joined range takes its place
+        out.append(item)
+    return out

@@ -1,0 +1,173 @@
+"""What there is to verify: a snapshot of the segments, cut into epochs that can be checked on their own."""
+
+from __future__ import annotations
+
+import mmap
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from epochseal.errors import FormatError, StorageError
+from epochseal.lines import Block, End, Header, NoteLine, TaggedLine, parse_line
+from epochseal.segments import Listing, Segment, list_segments
+
+_SETTLE_SECONDS = 3.0
+_FRESH_SECONDS = 30.0
+_TAIL_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class EpochPart:
+    """The lines of one epoch: bytes `start` to `stop` of a seal file; `header` is None if it cannot be read.
+
+    `asked_line` is the tree index whose tag the next epoch quotes; `next_entry` its first entry, for ranges.
+    """
+
+    start: int
+    stop: int
+    header: Header | None
+    asked_line: int = -1
+    next_entry: int = -1
+
+
+@dataclass(slots=True)
+class SegmentPart:
+    """One segment as it was when the snapshot was taken; `sealed` is where its last block line ends."""
+
+    segment: Segment
+    log: Path
+    seal: Path
+    epochs: list[EpochPart]
+    sealed: int
+    stop: int
+    leading: int = 0
+    torn: int = 0
+    last: bool = False
+
+    @property
+    def first_entry(self) -> int:
+        """The number of the segment's first entry, as far as its lines say."""
+        return next((part.header.first_entry for part in self.epochs if part.header is not None), 0)
+
+
+@dataclass(slots=True)
+class Plan:
+    """The snapshot: the file `checkpoint` (read first, because lines are durable before they are signed), then lines."""
+
+    listing: Listing
+    checkpoint: bytes | None
+    parts: list[SegmentPart] = field(default_factory=list)
+
+
+def take_snapshot(logdir: Path, *, sleep: Callable[[float], None] = time.sleep) -> Plan:
+    """Read what is there; while a living agent is in the middle of something, wait for it a moment.
+
+    Raises:
+        StorageError: a file cannot be read.
+    """
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while True:
+        plan = _snapshot(logdir)
+        if not plan.parts or not _in_motion(plan.parts[-1]) or time.monotonic() > deadline:
+            return plan
+        sleep(0.1)
+
+
+def _snapshot(logdir: Path) -> Plan:
+    path = logdir / "checkpoint"
+    try:
+        checkpoint = path.read_bytes() if path.exists() else None
+    except OSError as exc:
+        raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
+    plan = Plan(list_segments(logdir), checkpoint)
+    for segment in plan.listing.segments:
+        if segment.seal is not None and segment.logs:
+            plan.parts.append(_read_part(segment, segment.seal, segment.logs[0]))
+    if plan.parts:
+        plan.parts[-1].last = plan.parts[-1].segment.stem == plan.listing.segments[-1].stem
+    _look_ahead(plan.parts)
+    return plan
+
+
+def _read_part(segment: Segment, seal: Path, log: Path) -> SegmentPart:
+    try:
+        with seal.open("rb") as file:
+            if not file.seek(0, 2):
+                return SegmentPart(segment, log, seal, [], 0, 0)
+            with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+                return _cut_epochs(segment, log, seal, mapped)
+    except OSError as exc:
+        raise StorageError(f"cannot read {seal}: {exc.strerror}") from exc
+
+
+def _cut_epochs(segment: Segment, log: Path, seal: Path, mapped: mmap.mmap) -> SegmentPart:
+    stop = mapped.rfind(b"\n") + 1
+    part = SegmentPart(segment, log, seal, [], _sealed(mapped, stop), stop, torn=len(mapped) - stop)
+    starts = [0] if mapped[:6] == b"epoch " else []
+    # JSON holds no raw newline, so this is the start of a line and nothing else.
+    found = mapped.find(b"\nepoch ", 0, stop)
+    while found >= 0:
+        starts.append(found + 1)
+        found = mapped.find(b"\nepoch ", found + 1, stop)
+    part.leading = min(starts[0] if starts else stop, stop)
+    for start, end in zip(starts, [*starts[1:], stop], strict=True):
+        if start < stop:
+            part.epochs.append(EpochPart(start, end, _header(mapped[start : mapped.find(b"\n", start)])))
+    return part
+
+
+def _header(raw: bytes) -> Header | None:
+    try:
+        line = parse_line(raw)
+    except FormatError:
+        return None
+    return line.body if isinstance(line, TaggedLine) and isinstance(line.body, Header) else None
+
+
+def _sealed(mapped: mmap.mmap, stop: int) -> int:
+    start = mapped.rfind(b"\nblock ", 0, stop) + 1
+    try:
+        line = parse_line(mapped[start : mapped.find(b"\n", start)])
+    except FormatError:
+        return 0
+    is_block = isinstance(line, TaggedLine) and isinstance(line.body, Block)
+    return line.body.offset + line.body.size if is_block else 0  # type: ignore[union-attr]  # the line above says so
+
+
+def _look_ahead(parts: list[SegmentPart]) -> None:
+    following: Header | None = None
+    for part in reversed(parts):
+        for place in range(len(part.epochs) - 1, -1, -1):
+            epoch = part.epochs[place]
+            if following is not None:
+                part.epochs[place] = EpochPart(
+                    epoch.start, epoch.stop, epoch.header, following.asked.line, following.first_entry
+                )
+            following = epoch.header
+
+
+def _in_motion(part: SegmentPart) -> bool:
+    """Whether the end looks like something that a living agent completes within moments."""
+    start = max(part.epochs[-1].start if part.epochs else 0, part.stop - _TAIL_BYTES)
+    try:
+        age = time.time() - part.seal.stat().st_mtime
+        with part.seal.open("rb") as file:
+            file.seek(start)
+            lines = file.read(part.stop - start).split(b"\n")[:-1]
+    except OSError:
+        return False
+    if age > _FRESH_SECONDS:
+        return False
+    if part.torn or not lines:
+        return True
+    tagged = [line for line in lines if not line.startswith(b"note ")]
+    try:
+        last = parse_line(tagged[-1]) if tagged else None
+    except FormatError:
+        return False
+    if last is None or isinstance(last, NoteLine):
+        return False
+    if isinstance(last.body, Header):
+        return last.body.link != "carry" and lines[-1] == tagged[-1]
+    return isinstance(last.body, End) and last.body.reason != "close"

@@ -1,0 +1,200 @@
+"""Verify one log: plan, check the epochs, join them, hold the checkpoints against them, judge the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from epochseal.encoding import b64encode, format_time
+from epochseal.keys import PublicKey, Recoverer
+from epochseal.note import VerifierKey
+from epochseal.verifier.join import Findings, Joiner
+from epochseal.verifier.plan import Plan, take_snapshot
+from epochseal.verifier.verdict import LIMIT_CLOSED, LIMIT_OPEN, Verdict, name_of
+from epochseal.verifier.work import TaskResult, cut_tasks, run_tasks
+
+FUTURE_MS = 120_000
+_STALE_HEARTBEATS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to verify with. Without `make_recoverer` only what a public key can show; durations in ms."""
+
+    make_recoverer: Callable[[], Recoverer] | None = None
+    checkpoint_key: PublicKey | None = None
+    origin: str | None = None
+    max_age: int | None = None
+    strict: bool = False
+    jobs: int = 1
+    now: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    progress: Callable[[int, int], None] = lambda _done, _total: None
+
+
+def verify(logdir: Path, request: Request) -> Verdict:
+    """Verify the log in `logdir`; the verdict holds every problem that was found.
+
+    Raises:
+        StorageError: a file cannot be read.
+        BackendError: the key backend failed; nothing can be said of the log then.
+    """
+    plan = take_snapshot(logdir)
+    findings = Findings()
+    origin = next((e.header.origin for part in plan.parts for e in part.epochs if e.header is not None), "")
+    key = None
+    if request.checkpoint_key is not None and (origin or request.origin):
+        key = VerifierKey(request.origin or origin, request.checkpoint_key)
+    joiner = Joiner(findings, key, public=request.make_recoverer is None)
+    _check_listing(plan, findings)
+    _run(plan, joiner, request)
+    if plan.checkpoint is not None or joiner.epochs:
+        joiner.check_notes(plan.checkpoint, joiner.last.tree.size if joiner.last is not None else 0)
+        joiner.check_starts()
+    _check_prefix(joiner, findings, request.now())
+    _check_origin(joiner, findings, request.origin)
+    _check_end(plan, joiner, findings, request)
+    return _verdict(plan, joiner, findings, request)
+
+
+def _run(plan: Plan, joiner: Joiner, request: Request) -> None:
+    total = sum(part.sealed for part in plan.parts)
+    expected = 0
+    for done in run_tasks(cut_tasks(plan.parts), request.make_recoverer, request.jobs):
+        part = done.task.part
+        for place, result in enumerate(done.results):
+            first = done.task.first and place == 0
+            if first:
+                expected = 0
+            if result.header is not None and not result.damaged and result.blocks:
+                if result.offset - result.bytes != expected:
+                    at = result.header.first_entry
+                    joiner.findings.problem("counters", at, at, "the epoch begins at another byte of its segment")
+                expected = result.offset
+            joiner.take(part, result, first_in_segment=first)
+        if done.task.last:
+            _check_segment(done, joiner)
+        request.progress(joiner.bytes, total)
+
+
+def _check_listing(plan: Plan, findings: Findings) -> None:
+    """Numbers without gap or repetition, and both files of each pair."""
+    before = None
+    segments = plan.listing.segments
+    for segment in segments:
+        findings.segment = segment.number
+        entry = next((part.first_entry for part in plan.parts if part.segment == segment), 0)
+        if before is not None and segment.number == before:
+            findings.problem("segment_duplicate", entry, entry, f"number {before} is there twice: {segment.stem}")
+        elif before is not None and segment.number > before + 1:
+            detail = f"segments {before + 1} to {segment.number - 1}"
+            findings.problem("segment_missing", _end_before(plan, before), max(entry - 1, 0), detail)
+        before = segment.number
+        if segment.seal is None or not segment.logs:
+            missing = ".seal" if segment.seal is None else ".log"
+            findings.problem("segment_incomplete", entry, entry, f"{segment.stem}{missing} is missing")
+        elif len(segment.logs) > 1:
+            names = ", ".join(path.name for path in segment.logs)
+            findings.problem("segment_duplicate", entry, entry, f"the log is there in several forms: {names}")
+    for name in plan.listing.foreign:
+        findings.warn("foreign_file", 0, name)
+
+
+def _end_before(plan: Plan, number: int) -> int:
+    parts = [part for part in plan.parts if part.segment.number == number]
+    return max((epoch.next_entry for part in parts for epoch in part.epochs), default=0) if parts else 0
+
+
+def _check_segment(done: TaskResult, joiner: Joiner) -> None:
+    part, findings = done.task.part, joiner.findings
+    findings.segment, findings.base = part.segment.number, part.first_entry
+    at, end = joiner.entries, joiner.last.end if joiner.last is not None else None
+    closed = end is not None and end.reason == "close"
+    if part.leading:
+        detail = f"{part.leading} bytes of lines stand before the first epoch line"
+        findings.problem("line_misplaced", part.first_entry, part.first_entry, detail)
+    if not part.epochs and (done.extra or not part.last):
+        findings.problem("segment_incomplete", at, at, f"{part.seal.name} holds no epoch")
+    elif done.extra and (closed or not part.last):
+        findings.problem("foreign_bytes", at, at, f"after byte {part.sealed} of {part.log.name}")
+    if part.torn:
+        findings.problem("torn_line" if part.last else "line_altered", at, at, f"{part.torn} bytes in {part.seal.name}")
+    if part.segment.unsealed is not None:
+        findings.problem("bad_unsealed" if closed else "unsealed_bytes", at, at, part.segment.unsealed.name)
+
+
+def _check_prefix(joiner: Joiner, findings: Findings, now: int) -> None:
+    """A log that does not begin at its genesis is whole only if it says so itself, and its own retention is over."""
+    first = joiner.first
+    if first is None or first.epoch == 0:
+        return
+    findings.segment, findings.epoch, findings.base = first.segment, first.epoch, first.first_entry
+    prune = max(joiner.prunes, key=lambda item: item.segment, default=None)
+    if prune is None or prune.segment < first.segment - 1:
+        findings.problem("prefix_missing", 0, max(first.first_entry - 1, 0), f"segments 1 to {first.segment - 1}")
+    elif first.time + first.retention > now:
+        detail = f"segments up to {first.segment - 1} were to be kept until {format_time(first.time + first.retention)}"
+        findings.problem("prefix_missing", 0, max(first.first_entry - 1, 0), detail)
+    elif prune.segment == first.segment - 1 and (prune.tree_size, prune.entries) != (first.tree.size, first.first_entry):
+        findings.problem("prune_broken", 0, max(first.first_entry - 1, 0), f"segments up to {prune.segment}")
+    else:
+        findings.warn("pruned", first.first_entry, f"segments 1 to {first.segment - 1}")
+
+
+def _check_origin(joiner: Joiner, findings: Findings, origin: str | None) -> None:
+    if origin is not None and joiner.first is not None and joiner.first.origin != origin:
+        last = max(joiner.entries - 1, 0)
+        findings.problem("wrong_origin", 0, last, f"the log says {joiner.first.origin!r}, {origin!r} was asked for")
+
+
+def _check_end(plan: Plan, joiner: Joiner, findings: Findings, request: Request) -> None:
+    last, header, now = joiner.last, joiner.last_header, request.now()
+    if last is None or header is None:
+        return
+    at = joiner.entries
+    findings.segment, findings.epoch = header.segment, header.epoch
+    limit = request.max_age if request.max_age is not None else header.heartbeat * _STALE_HEARTBEATS
+    age = now - last.last_time
+    if last.end is None and age > limit:
+        findings.problem("open_end", at, at, f"its last line is {age // 1000} s old, {limit // 1000} s are allowed")
+    if last.end is not None and last.end.reason != "close":
+        findings.problem("next_epoch_missing", at, at, f"epoch {header.epoch} ended with reason {last.end.reason!r}")
+    if age < -FUTURE_MS:
+        findings.problem("future_time", at, at, f"its last line is of {format_time(last.last_time)}")
+    if joiner.signed_size < last.index:
+        began = max((time for size, time in joiner.began if size <= joiner.signed_size), default=header.time)
+        overdue = now - began - header.interval - header.max_overdue
+        if joiner.signed_size and overdue > 0:
+            detail = f"lines {joiner.signed_size} to {last.index - 1} of the tree"
+            findings.problem("unsigned_tail", joiner.signed_entries, max(at - 1, 0), detail)
+    if joiner.public:
+        findings.warn("public_only", at, "verified with a public key alone")
+    if request.strict:
+        for warning in [item for item in findings.warnings if item.kind == "reopen"]:
+            findings.problem("reopen_strict", warning.first_entry, warning.last_entry, warning.detail)
+
+
+def _verdict(plan: Plan, joiner: Joiner, findings: Findings, request: Request) -> Verdict:
+    last, first = joiner.last, joiner.first
+    closed = last is not None and last.end is not None and last.end.reason == "close"
+    return Verdict(
+        verdict=name_of(findings.problems, checked=joiner.last_header is not None),
+        origin=first.origin if first is not None else "",
+        entries=joiner.entries,
+        bytes=joiner.bytes,
+        epochs=joiner.epochs,
+        segments=len(plan.parts),
+        log=first.log if first is not None else "",
+        signed_entries=joiner.signed_entries,
+        tree_size=last.tree.size if last is not None else 0,
+        root=b64encode(last.tree.root()) if last is not None else "",
+        last_sealed=format_time(last.last_time) if last is not None else "",
+        closed=closed,
+        mode="public" if request.make_recoverer is None else "keys",
+        problems=findings.problems,
+        warnings=findings.warnings,
+        not_shown=[] if last is None else [LIMIT_CLOSED if closed else LIMIT_OPEN],
+    )
+
+

@@ -1,0 +1,1 @@
+"""Key backends, one module a URI scheme, found through the entry points `epochseal.backends`."""

@@ -7,11 +7,12 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
-from epochseal.errors import BackendError, StorageError
-from epochseal.sealer import MAX_BLOCKS, Piece, Sealer
+from epochseal.errors import EpochsealError, StorageError
+from epochseal.limits import Piece
+from epochseal.sealer import MAX_BLOCKS, Sealer
 from epochseal.sources.stream import StreamSource
 
 CLOSE_SECONDS = 10.0
@@ -23,7 +24,7 @@ class SystemClock:
     """The machine's clocks."""
 
     def now(self) -> int:
-        """Milliseconds since 1970, as `sealer.Clock` asks."""
+        """Milliseconds since 1970, as `calls.Clock` asks."""
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
@@ -31,30 +32,52 @@ class SystemClock:
         return time.monotonic()
 
 
-class StopSignal:
-    """SIGTERM and SIGINT as something to poll: the first one asks for a clean close."""
+class Signals:
+    """SIGTERM and SIGINT ask for a clean close, SIGHUP for a new segment; something to poll.
+
+    Where `pass_on` is set (a command is run), it is told of the first signal instead: the command's output
+    is sealed to its end, and only a second signal stops at once.
+    """
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self.asked = False
+        self._hangup = False
+        self.stop_asked = False
+        self.pass_on: Callable[[int], None] | None = None
 
     def fileno(self) -> int:
-        """Readable once a stop was asked for."""
+        """Readable when a signal came."""
         return self._read
 
+    def take_hangup(self) -> bool:
+        """Whether a new segment was asked for since the last call."""
+        with suppress(BlockingIOError):
+            os.read(self._read, 512)
+        hangup, self._hangup = self._hangup, False
+        return hangup
+
     @contextmanager
-    def installed(self) -> Iterator[StopSignal]:
-        """Handle the signals inside of the block."""
-        before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    def installed(self) -> Iterator[Signals]:
+        """Handle the signals inside of the block, once."""
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = {number: signal.signal(number, self._take) for number in numbers}
         try:
             yield self
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            os.close(self._read)
+            os.close(self._write)
 
-    def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        if not self.asked:
-            self.asked = True
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self._hangup = True
+        elif self.pass_on is not None:
+            pass_on, self.pass_on = self.pass_on, None
+            pass_on(number)
+        else:
+            self.stop_asked = True
+        with suppress(BlockingIOError):  # full: there is enough to wake up for
             os.write(self._write, b"s")
 
 
@@ -62,42 +85,43 @@ class Agent:
     """One source into one sealed log."""
 
     def __init__(
-        self, sealer: Sealer, source: StreamSource, stop: StopSignal, *, commit_interval: float,
+        self, sealer: Sealer, source: StreamSource, signals: Signals, *, commit_interval: float,
         acknowledge: Callable[[int], None],
     ) -> None:  # fmt: skip  # one argument a line would hide that these belong together
         self._sealer = sealer
         self._source = source
-        self._stop = stop
+        self._signals = signals
         self._commit_interval = commit_interval
         self._acknowledge = acknowledge
         self._waiting_since: float | None = None
+        self._closing = Closing(sealer)
 
     def run(self) -> int:
-        """Seal until the source ends or a stop is asked for, then close the log; bytes that could not be sealed.
+        """Seal until the source ends or a stop is asked for, then close the log; the bytes left unsealed.
 
         Raises:
-            EntryTooLongError: an entry is beyond the limit; what came before it is sealed and the log is closed.
-            StorageError: the disk failed; nothing more was acknowledged, and the log is left as after a crash.
-            BackendError: the backend refused; what was acknowledged is sealed and the log is closed.
+            EntryTooLongError: an entry is beyond the limit; what came before it is sealed, the log closed.
+            StorageError: the disk failed; nothing more was acknowledged, the log is left as after a crash.
+            EpochsealError: the backend refused; what was acknowledged is sealed and the log is closed.
         """
-        sealer = self._sealer
         try:
             self._loop()
-            if self._stop.asked:
+            if self._signals.stop_asked:
                 self._drain()
         except StorageError:
             raise
         except BaseException:
-            self._close()
+            with suppress(EpochsealError):  # what came first is what is told
+                self._closing.close()
             raise
-        self._close()
-        return self._source.buffered if not sealer.live else 0
+        self._closing.close()
+        return self._source.buffered
 
     def _loop(self) -> None:
         sealer, source = self._sealer, self._source
-        while not self._stop.asked:
-            self._wait()
+        while not self._signals.stop_asked:
             sealer.tick()
+            self._wait()
             self._commit_ready()
             if source.eof and not source.buffered:
                 return
@@ -105,9 +129,9 @@ class Agent:
     def _wait(self) -> None:
         sealer, source = self._sealer, self._source
         poll = select.poll()
-        poll.register(self._stop.fileno(), select.POLLIN)
+        poll.register(self._signals.fileno(), select.POLLIN)
         timeout = sealer.wait_seconds()
-        if (courier := sealer.fileno()) is not None:
+        if (courier := sealer.calls.fileno()) is not None:
             poll.register(courier, select.POLLIN)
         if source.wants_more:
             poll.register(source.fileno(), select.POLLIN)
@@ -118,6 +142,8 @@ class Agent:
                 sealer.answer()
             elif descriptor == source.fileno():
                 source.read()
+            elif self._signals.take_hangup():
+                sealer.end_epoch("segment")
 
     def _left_to_collect(self) -> float:
         """Seconds until what has arrived is committed: none if a block is full."""
@@ -138,13 +164,13 @@ class Agent:
         if not room.entries:
             return False
         pieces: list[Piece] = []
-        entries, size, any_size = room.entries, room.size, room.first_any_size
+        entries, size, first = room.entries, room.size, room.first
         while len(pieces) < MAX_BLOCKS and entries and size > 0:
-            piece = source.take(entries, size, first_any_size=any_size)
+            piece = source.take(entries, size, first)
             if piece is None:
                 break
             pieces.append(piece)
-            entries, size, any_size = entries - piece.entries, size - piece.size, False
+            entries, size, first = entries - piece.entries, size - piece.size, 0
         if not pieces:
             sealer.full()
             sealer.tick()
@@ -156,7 +182,7 @@ class Agent:
         return True
 
     def _drain(self) -> None:
-        """After a stop: take what the source has ready, so that a service that wrote before the stop is sealed."""
+        """After a stop: take what the source has ready: what was written before the stop is sealed."""
         source, taken = self._source, 0
         poll = select.poll()
         poll.register(source.fileno(), select.POLLIN)
@@ -168,43 +194,57 @@ class Agent:
                 break
             self._commit_all()
         source.eof = True
-        deadline = time.monotonic() + CLOSE_SECONDS
-        while source.buffered and time.monotonic() < deadline:
+        self._closing.start()
+        while source.buffered:
             self._commit_all()
-            if not source.buffered or not self._wait_for_backend(deadline):
+            if not source.buffered or not self._closing.step():
                 return
 
     def _commit_all(self) -> None:
         while self._source.has_entry and self._commit():
             pass
 
-    def _close(self) -> None:
-        """Wait for a key that is on its way, end the log, and wait for the last checkpoint; all in bounded time."""
+
+class Closing:
+    """The last steps of a sealer, in bounded time: a key on its way, the end of the log, its checkpoint."""
+
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+        self._deadline: float | None = None
+
+    def start(self) -> None:
+        """Let the time run."""
+        self._deadline = time.monotonic() + CLOSE_SECONDS
+
+    def close(self) -> None:
+        """Wait for a key on its way, end the log, wait for the last checkpoint."""
         sealer = self._sealer
-        deadline = time.monotonic() + CLOSE_SECONDS
+        if self._deadline is None:
+            self.start()
         try:
-            while sealer.calls.pending and self._wait_for_backend(deadline):
+            while sealer.calls.pending and self.step():
                 pass
             sealer.end()
-            while sealer.unsigned and self._wait_for_backend(deadline):
+            while sealer.unsigned and self.step():
                 pass
-        except BackendError:
-            # The refusal is reported already, or concerns only the signature that a later checkpoint makes up for.
+        finally:
+            # A refusal in the first wait must not leave the log open.
             sealer.end()
 
-    def _wait_for_backend(self, deadline: float) -> bool:
+    def step(self) -> bool:
+        """Let the backend go on; whether there is anything to wait for, and time left."""
         sealer = self._sealer
-        left = deadline - time.monotonic()
+        left = CLOSE_SECONDS if self._deadline is None else self._deadline - time.monotonic()
         if left <= 0:
             return False
         sealer.tick()
-        if (courier := sealer.fileno()) is None:
+        if (courier := sealer.calls.fileno()) is None:
             if sealer.calls.failures == 0:
                 return False
             time.sleep(min(left, 0.05))
             return True
         poll = select.poll()
         poll.register(courier, select.POLLIN)
-        if poll.poll(left * 1000):
+        if poll.poll(min(left, 1.0) * 1000):
             sealer.answer()
         return True

@@ -3,32 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal, Protocol, TypeVar
 
 from epochseal.courier import Courier, Zygote
-from epochseal.errors import BackendError, Unavailable
+from epochseal.errors import BackendError, EpochsealError, Unavailable
 from epochseal.keys import Context, Issued, PublicKey
 from epochseal.lines import Abandoned, Asked
+
+_T = TypeVar("_T")
+Kind = Literal["issue", "sign", "key"]
 
 FIRST_DELAY = 0.25
 LONGEST_DELAY = 30.0
 _DISTINCT_ABANDONED = 16
 
 
+class Clock(Protocol):
+    """Time comes from outside: one clock is only written down, the other decides."""
+
+    def now(self) -> int:
+        """Milliseconds since 1970."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+
+class _Backoff:
+    """The delay of one key's calls; the two keys may lie in different backends, of which one is down."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.retry_at = 0.0
+
+    def succeeded(self) -> None:
+        self.failures, self.retry_at = 0, 0.0
+
+    def failed(self, now: float, jitter: float) -> None:
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self.failures, 16))
+        self.failures += 1
+        self.retry_at = now + delay * (0.5 + jitter / 2)
+
+
 class BackendCalls:
     """One backend call at a time, through one courier that is let go as soon as there is nothing more to ask.
 
-    An unavailable backend is tried again with a growing, jittered delay. An issue call without an answer may have
-    been served all the same, so it is remembered for the next epoch line (`abandoned`).
+    An unavailable backend is tried again with a growing, jittered delay. An issue call without an answer may
+    have been served all the same, so it is remembered for the next epoch line (`abandoned`).
+
+    Attributes:
+        last_error: why the latest call failed, None once one succeeded.
+        made: issue and sign calls so far.
+        context: what the issue call under way, or the latest one, is bound to.
+        asked: the line that it quoted.
+        abandoned: issue calls that came to nothing since the last `adopted`.
     """
 
-    def __init__(self, zygote: Zygote, monotonic: Callable[[], float], jitter: Callable[[], float]) -> None:
+    def __init__(self, zygote: Zygote, clock: Clock, jitter: Callable[[], float]) -> None:
         self._zygote = zygote
-        self._monotonic = monotonic
+        self._clock = clock
         self._jitter = jitter
         self._courier: Courier | None = None
-        self._kind = ""
-        self.retry_at = 0.0
-        self.failures = 0
+        self._kind: Kind | None = None
+        self._epoch_key = _Backoff()
+        self._checkpoint_key = _Backoff()
         self.last_error: BackendError | None = None
         self.made = 0
         self.context: Context | None = None
@@ -36,77 +75,72 @@ class BackendCalls:
         self.abandoned: list[Abandoned] = []
 
     @property
-    def pending(self) -> str:
-        """The kind of the call under way: `issue`, `sign`, `key`, or nothing."""
+    def pending(self) -> Kind | None:
+        """The kind of the call under way."""
         return self._kind
+
+    @property
+    def failures(self) -> int:
+        """Calls in a row that found their backend unavailable, for the key that fares worse."""
+        return max(self._epoch_key.failures, self._checkpoint_key.failures)
+
+    @property
+    def issue_failures(self) -> int:
+        """Issue calls in a row that found the backend unavailable."""
+        return self._epoch_key.failures
 
     def fileno(self) -> int | None:
         """Readable when the call under way has its answer; None where there is no call."""
         return self._courier.fileno() if self._courier is not None and self._kind else None
 
-    def may_start(self) -> bool:
-        """Whether no call is under way and no delay is running."""
-        return not self._kind and self._monotonic() >= self.retry_at
+    def retry_at(self, kind: Kind) -> float:
+        """The moment before which such a call is not to be started."""
+        return self._backoff(kind).retry_at
 
-    def start_key(self) -> PublicKey | None:
-        """Ask for the checkpoint key's public half and wait; None when unavailable."""
-        self._kind = "key"
-        try:
-            key = self._open().public_key()
-        except Unavailable as exc:
-            self._failed(exc)
-            return None
-        self._done()
-        return key
+    def may_start(self, kind: Kind) -> bool:
+        """Whether no call is under way and no delay is running for this one."""
+        return self._kind is None and self._clock.monotonic() >= self.retry_at(kind)
+
+    def start_key(self) -> None:
+        """Ask for the checkpoint key's public half."""
+        self._call("key", Courier.ask_key)
+
+    def take_key(self) -> PublicKey | None:
+        """The answer to `start_key`; None when the backend was unavailable.
+
+        Raises:
+            EpochsealError: as `take_issued`.
+        """
+        return self._answer(Courier.take_key)
 
     def start_issue(self, context: Context, asked: Asked) -> None:
         """Ask for an epoch secret; once many different contexts failed, the last one is asked for again."""
         if self.context is None or len(self.abandoned) < _DISTINCT_ABANDONED:
             self.context, self.asked = context, asked
-        self._kind = "issue"
+        wanted = self.context
         self.made += 1
-        try:
-            self._open().ask_issue(self.context)
-        except Unavailable as exc:
-            self._failed(exc)
+        self._call("issue", lambda courier: courier.ask_issue(wanted))
 
     def take_issued(self) -> Issued | None:
         """The answer to `start_issue`; None when the backend was unavailable.
 
         Raises:
-            BackendError: any other refusal, which waiting does not mend.
+            EpochsealError: any other refusal, which waiting does not mend.
         """
-        try:
-            issued = self._open().take_issued()
-        except Unavailable as exc:
-            self._failed(exc)
-            self._abandon()
-            return None
-        self._done()
-        return issued
+        return self._answer(Courier.take_issued)
 
     def start_sign(self, message: bytes) -> None:
         """Ask for a signature."""
-        self._kind = "sign"
         self.made += 1
-        try:
-            self._open().ask_signature(message)
-        except Unavailable as exc:
-            self._failed(exc)
+        self._call("sign", lambda courier: courier.ask_signature(message))
 
     def take_signature(self) -> bytes | None:
         """The answer to `start_sign`; None when the backend was unavailable.
 
         Raises:
-            BackendError: as `take_issued`.
+            EpochsealError: as `take_issued`.
         """
-        try:
-            signature = self._open().take_signature()
-        except Unavailable as exc:
-            self._failed(exc)
-            return None
-        self._done()
-        return signature
+        return self._answer(Courier.take_signature)
 
     def adopted(self) -> None:
         """The issued secret went into an epoch: what was abandoned before it stands in that epoch's line."""
@@ -114,26 +148,50 @@ class BackendCalls:
         self.abandoned = []
 
     def rest(self) -> None:
-        """Let the courier go."""
+        """Let the courier go; an issue call that it was making counts as abandoned."""
+        if self._kind == "issue":
+            self._abandon()
         if self._courier is not None:
             self._courier.close()
-        self._courier, self._kind = None, ""
+        self._courier, self._kind = None, None
+
+    def _call(self, kind: Kind, ask: Callable[[Courier], None]) -> None:
+        try:
+            ask(self._open())
+        except Unavailable as exc:
+            # It was never sent, so there is nothing to abandon.
+            self._failed(kind, exc)
+        else:
+            self._kind = kind
+
+    def _answer(self, take: Callable[[Courier], _T]) -> _T | None:
+        kind = self._kind
+        if kind is None:
+            raise BackendError("an answer was taken where nothing had been asked")
+        try:
+            answer = take(self._open())
+        except Unavailable as exc:
+            self._failed(kind, exc)
+            return None
+        except EpochsealError:
+            self.rest()
+            raise
+        self._kind, self.last_error = None, None
+        self._backoff(kind).succeeded()
+        return answer
+
+    def _failed(self, kind: Kind, exc: Unavailable) -> None:
+        self.rest()
+        self.last_error = exc
+        self._backoff(kind).failed(self._clock.monotonic(), self._jitter())
+
+    def _backoff(self, kind: Kind) -> _Backoff:
+        return self._epoch_key if kind == "issue" else self._checkpoint_key
 
     def _open(self) -> Courier:
         if self._courier is None:
             self._courier = self._zygote.courier()
         return self._courier
-
-    def _done(self) -> None:
-        self._kind = ""
-        self.failures, self.last_error = 0, None
-
-    def _failed(self, exc: Unavailable) -> None:
-        self.rest()
-        self.failures += 1
-        self.last_error = exc
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self.failures - 1, 16))
-        self.retry_at = self._monotonic() + delay * (0.5 + self._jitter() / 2)
 
     def _abandon(self) -> None:
         if self.asked is None:

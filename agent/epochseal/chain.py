@@ -1,7 +1,7 @@
 """The chain as a pure state machine: state and payload in, sealed line out; no I/O, no clock, no randomness.
 
-The caller owns the key pages and the order of durability (sealer.py). Each call takes the key of the line and a
-place for the next one, so that the caller can publish the new key and wipe the old one in one step.
+The caller owns the key pages and the order of durability (sealer.py). Each call takes the key of the line and
+a place for the next one, so that the caller can publish the new key and wipe the old one in one step.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Start:
 class Chain:
     """Where a log stands: the counters over the whole log and those of the running epoch.
 
-    `epoch` is that of the last header (-1: none yet), `index` is the tree size, `entries` the number of the next
-    entry, `segment_bytes` the sealed length of the running segment's log file.
+    `epoch` is that of the last header (-1: none yet), `index` is the tree size, `entries` the number of the
+    next entry, `segment_bytes` the sealed length of the running segment's log file.
     """
 
     origin: str
@@ -87,12 +87,14 @@ class Chain:
         """The last tagged line, as an epoch line quotes it; line 0 and a zero tag before genesis."""
         return Asked(max(self.index - 1, 0), b64encode(self.last_tag))
 
-    def start(self, start: Start, secret_and_carry: memoryview, scratch: memoryview, into: memoryview) -> bytes:
+    def start(
+        self, start: Start, secret_and_carry: memoryview, scratch: memoryview, into: memoryview
+    ) -> bytes:
         """Begin an epoch: the `epoch` line, with the key of the line after it written to `into`.
 
         Args:
             start: the issued secret's wrapped form and what else the header states.
-            secret_and_carry: 64 bytes, D then C; C is zero unless `start.link` is `carry`. Left to the caller to wipe.
+            secret_and_carry: 64 bytes, D then C; C is zero unless `link` is `carry`; the caller wipes them.
             scratch: 32 bytes of a page, wiped here.
             into: 32 bytes, gets the key of the next line.
         """
@@ -134,8 +136,9 @@ class Chain:
         return line
 
     def block(
-        self, entries: int, size: int, digest: bytes, src: Source | None, time: int, key: memoryview, into: memoryview
-    ) -> bytes:
+        self, entries: int, size: int, digest: bytes, src: Source | None, time: int,
+        key: memoryview, into: memoryview,
+    ) -> bytes:  # fmt: skip  # one argument a line would hide that these belong together
         """Seal `entries` entries of `size` bytes in all; 0 entries is the heartbeat."""
         body = Block(self.entries, entries, self.segment_bytes, size, time, digest, src)
         line = self._seal(encode_block(self.index, body), key, into)
@@ -160,7 +163,7 @@ class Chain:
         return line
 
     def _seal(self, payload: bytes, key: memoryview, into: memoryview) -> bytes:
-        # Nothing of the state changes before both derivations are done: a failure leaves the chain where it was.
+        # Nothing changes before both derivations are done: a failure leaves the chain where it was.
         leaf = leaf_hash(payload)
         tag = ratchet.compute_tag(key, self.last_tag, leaf)
         ratchet.advance(key, into)

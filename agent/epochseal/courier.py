@@ -1,23 +1,35 @@
-"""Backend calls in short-lived children, so that the agent never holds a credential nor a copy it cannot wipe.
+"""Backend calls in short-lived children: the agent holds no credential, and no copy that it cannot wipe.
 
 The agent forks a *zygote* before any thread or secret exists; the zygote imports the backends and waits. Each
-courier is a fork of it: it logs in, makes its calls, writes the 32 secret bytes into the mailbox page that all three
-share, and exits. What the backend's library left behind dies with that address space. A courier sees the mailbox,
-never the ratchet's page. The agent speaks to it over a socket pair; secrets are never in a message.
+courier is a fork of it: it logs in, makes its calls, writes the 32 secret bytes into the mailbox page that
+all three share, and exits. What the backend's library left behind dies with that address space. A courier
+sees the mailbox, never the ratchet's page. The agent speaks to it over a socket pair; secrets are never in a
+message.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import socket
+import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NoReturn
 
 import msgspec
 
-from epochseal.errors import BackendError, ConfigError, Denied, EpochsealError, FormatError, Unavailable, WrongKey
+from epochseal.errors import (
+    BackendError,
+    ConfigError,
+    Denied,
+    EpochsealError,
+    FormatError,
+    Unavailable,
+    WrongKey,
+)
 from epochseal.keys import (
     SECRET_SIZE,
     Backend,
@@ -32,8 +44,9 @@ from epochseal.keys import (
 from epochseal.memory import SecretPage, die_with_parent
 
 CALL_SECONDS = 30
-"""A courier that has no answer after this many seconds is ended by its own alarm and counts as unavailable."""
+"""A courier without an answer after this many seconds is ended by its own alarm: unavailable."""
 _MESSAGE_LIMIT = 1 << 16
+_TEXT_LIMIT = 4096
 _KINDS: dict[str, type[EpochsealError]] = {
     kind.__name__: kind for kind in (Unavailable, Denied, WrongKey, BackendError, ConfigError, FormatError)
 }
@@ -112,7 +125,7 @@ class Courier:
         """Wait for the answer to `ask_issue`; the secret is in the mailbox then.
 
         Raises:
-            BackendError: as the backend said; Unavailable also when the courier died.
+            EpochsealError: as the backend said; Unavailable also when the courier died.
         """
         reply = _receive(self._connection)
         if not isinstance(reply, IssueReply):
@@ -127,20 +140,23 @@ class Courier:
         """Wait for the answer to `ask_signature`.
 
         Raises:
-            BackendError: as `take_issued`.
+            EpochsealError: as `take_issued`.
         """
         reply = _receive(self._connection)
         if not isinstance(reply, SignReply):
             raise _as_error(reply)
         return reply.signature
 
-    def public_key(self) -> PublicKey:
-        """Ask for the checkpoint key's public half and wait for it.
+    def ask_key(self) -> None:
+        """Ask for the checkpoint key's public half."""
+        self._send(KeyCall())
+
+    def take_key(self) -> PublicKey:
+        """Wait for the answer to `ask_key`.
 
         Raises:
-            BackendError: as `take_issued`.
+            EpochsealError: as `take_issued`.
         """
-        self._send(KeyCall())
         reply = _receive(self._connection)
         if not isinstance(reply, KeyReply):
             raise _as_error(reply)
@@ -160,8 +176,9 @@ class Courier:
 class Zygote:
     """The agent's end of the process that couriers are forked from."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, pid: int) -> None:
         self._control = control
+        self._pid = pid
 
     @classmethod
     def start(
@@ -174,15 +191,22 @@ class Zygote:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
-        if os.fork() == 0:
+        if (pid := os.fork()) == 0:
             ours.close()
             _Child(epoch_key, checkpoint_key, settings, mailbox).run(theirs, parent)
         theirs.close()
-        reply = _receive(ours)
+        zygote = cls(ours, pid)
+        try:
+            zygote._await_ready()
+        except BaseException:
+            zygote.close()
+            raise
+        return zygote
+
+    def _await_ready(self) -> None:
+        reply = _receive(self._control)
         if not isinstance(reply, Ready):
-            ours.close()
             raise _as_error(reply)
-        return cls(ours)
 
     def courier(self) -> Courier:
         """Have a courier forked.
@@ -201,8 +225,12 @@ class Zygote:
         return Courier(ours)
 
     def close(self) -> None:
-        """End the zygote by the end of its socket."""
+        """End the zygote by the end of its socket; closing again does nothing."""
+        if self._control.fileno() < 0:
+            return
         self._control.close()
+        with contextlib.suppress(ChildProcessError):  # whoever set SIGCHLD to be ignored had it reaped
+            os.waitpid(self._pid, 0)
 
 
 class _Child:
@@ -230,6 +258,9 @@ class _Child:
             except EpochsealError as exc:
                 _send_failure(control, exc)
                 os._exit(1)
+            except Exception as exc:  # noqa: BLE001  # whatever an import throws must reach the agent as an error
+                _send_failure(control, _foreign(exc))
+                os._exit(1)
             gc.freeze()
             control.send(msgspec.msgpack.encode(Ready()))
             self._fork_on_demand(control)
@@ -242,23 +273,34 @@ class _Child:
             message, descriptors, _, _ = socket.recv_fds(control, 16, 1)
             if not message:
                 os._exit(0)
-            if os.fork() == 0:
-                control.close()
-                die_with_parent(zygote)
-                self._serve(socket.socket(fileno=descriptors[0]))
+            # No process to be had: the agent reads the end of its socket as unavailable, and asks again.
+            with contextlib.suppress(OSError):
+                if os.fork() == 0:
+                    self._become_courier(control, zygote, descriptors[0])
             for descriptor in descriptors:
                 os.close(descriptor)
 
+    def _become_courier(self, control: socket.socket, zygote: int, descriptor: int) -> NoReturn:
+        try:
+            control.close()
+            die_with_parent(zygote)
+            # A backend's library may start helpers of its own, and wants to see how they end.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            self._serve(socket.socket(fileno=descriptor))
+        finally:
+            os._exit(1)
+
     def _serve(self, connection: socket.socket) -> NoReturn:
         while message := connection.recv(_MESSAGE_LIMIT):
-            # SIGALRM's default action ends the process: a hanging library cannot outlive its call.
+            # The signal's default action ends the process: a hanging library cannot outlive its call.
             signal.alarm(CALL_SECONDS)
             try:
                 reply: _Reply = self._answer(msgspec.msgpack.decode(message, type=_Call))
             except EpochsealError as exc:
                 _send_failure(connection, exc)
             except Exception as exc:  # noqa: BLE001  # whatever a library throws must reach the agent as an error
-                _send_failure(connection, BackendError(f"the backend failed: {type(exc).__name__}: {exc}"))
+                _send_failure(connection, _foreign(exc))
             else:
                 connection.send(msgspec.msgpack.encode(reply))
             signal.alarm(0)
@@ -290,9 +332,20 @@ def _detach() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
 
+def _foreign(exc: Exception) -> BackendError:
+    """An error that is none of ours: its type and place, never its text, which may quote a secret."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+    return BackendError(
+        f"the backend failed with {type(exc).__name__} at {where}",
+        "its text is withheld: it could hold a secret",
+    )
+
+
 def _send_failure(connection: socket.socket, exc: EpochsealError) -> None:
-    kind = next((name for name, known in _KINDS.items() if type(exc) is known), "BackendError")
-    connection.send(msgspec.msgpack.encode(Failure(kind, str(exc)[:4096], exc.hint)))
+    kind = next((base.__name__ for base in type(exc).__mro__ if base.__name__ in _KINDS), "BackendError")
+    hint = None if exc.hint is None else exc.hint[:_TEXT_LIMIT]
+    connection.send(msgspec.msgpack.encode(Failure(kind, str(exc)[:_TEXT_LIMIT], hint)))
 
 
 def _receive(connection: socket.socket) -> _Reply:
@@ -302,11 +355,14 @@ def _receive(connection: socket.socket) -> _Reply:
         raise Unavailable(f"the courier is gone: {exc.strerror}") from exc
     if not message:
         raise Unavailable("the courier ended without an answer")
-    reply: _Reply = msgspec.msgpack.decode(message, type=_Reply)
+    try:
+        reply: _Reply = msgspec.msgpack.decode(message, type=_Reply)
+    except msgspec.DecodeError as exc:
+        raise BackendError("the courier's answer cannot be read") from exc
     return reply
 
 
 def _as_error(reply: _Reply) -> EpochsealError:
     if isinstance(reply, Failure):
-        return _KINDS[reply.kind](reply.message, reply.hint)
+        return _KINDS.get(reply.kind, BackendError)(reply.message, reply.hint)
     return BackendError(f"the courier gave an answer of another kind: {type(reply).__name__}")

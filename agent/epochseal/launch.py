@@ -5,22 +5,26 @@ Options, pages, zygote (which alone imports the backends), directory lock; then 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from epochseal.agent import Agent, StopSignal, SystemClock
+from epochseal.agent import Agent, Closing, Signals, SystemClock
 from epochseal.calls import BackendCalls
 from epochseal.chain import Pace
 from epochseal.courier import Zygote
 from epochseal.errors import BackendError, ConfigError
 from epochseal.keys import KeyURI
+from epochseal.limits import Limits
+from epochseal.lines import Prune
 from epochseal.memory import SecretPage, harden_process
 from epochseal.restart import Finding
 from epochseal.runtime import Runtime
-from epochseal.sealer import Limits, Sealer
+from epochseal.sealer import Sealer
 from epochseal.sources.stream import StreamSource
 
 
@@ -37,24 +41,26 @@ class SealOptions:
     commit_interval: int = 50
     block_bytes: int = 64 << 10
     segment_bytes: int = 256 << 20
+    segment_age: int | None = None
     max_entry_bytes: int = 128 << 20
     runtime_dir: Path | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epoch_interval", "block_bytes", "segment_bytes", "max_entry_bytes"):
-            if getattr(self, name) < 1:
+        for name in ("epoch_interval", "block_bytes", "segment_bytes", "segment_age", "max_entry_bytes"):
+            if getattr(self, name) == 0:
                 raise ConfigError(f"--{name.replace('_', '-')} must be more than 0")
 
 
 def seal_stream(
-    options: SealOptions, open_stream: Callable[[], int], name: str, *,
+    options: SealOptions, open_stream: Callable[[Signals], int], name: str, *,
     acknowledge: Callable[[int], None], started: Callable[[Finding], None],
 ) -> int:  # fmt: skip  # one argument a line would hide that these belong together
     """Seal a stream until it ends or a stop is asked for; the number of entries in the log.
 
     Args:
         options: what to seal with.
-        open_stream: gives the descriptor; called once the helpers are forked, so that none of them holds it.
+        open_stream: gives the descriptor; called once the helpers are forked, so that none of them holds it,
+            and when the log is ready to begin. It may have signals passed on.
         name: the source's name in the log.
         acknowledge: is told the number of durable entries of the whole log, after the start and each commit.
         started: is told what was found in the directory.
@@ -62,48 +68,88 @@ def seal_stream(
     Raises:
         EpochsealError: see `Agent.run` and `Sealer.start`.
     """
+    with ExitStack() as stack:
+        sealer = stack.enter_context(sealing(options))
+        signals = stack.enter_context(Signals().installed())
+        started(sealer.start())
+        acknowledge(sealer.entries)
+        source = StreamSource(
+            open_stream(signals), name, block_bytes=options.block_bytes, max_entry_bytes=options.max_entry_bytes
+        )
+        stack.callback(source.close)
+        agent = Agent(
+            sealer, source, signals, commit_interval=options.commit_interval / 1000, acknowledge=acknowledge
+        )
+        if unsealed := agent.run():
+            raise BackendError(
+                f"{unsealed} bytes were read but not sealed: the backend gave no key before the stop",
+                str(sealer.calls.last_error or "") or None,
+            )
+        return sealer.entries
+
+
+def seal_prune(options: SealOptions, body: Prune, *, started: Callable[[Finding], None]) -> None:
+    """Seal one `prune` line in an epoch of its own and have it signed.
+
+    Raises:
+        BackendError: the line is not under a signed checkpoint, so nothing may be removed yet.
+        EpochsealError: see `Sealer.start`.
+    """
+    with ExitStack() as stack:
+        sealer = stack.enter_context(sealing(options))
+        signals = stack.enter_context(Signals().installed())
+        started(sealer.start())
+        closing = Closing(sealer)
+        while not sealer.live and not signals.stop_asked and closing.step():
+            pass
+        if sealer.live:
+            sealer.prune(body)
+        closing.close()
+        if sealer.unsigned or signals.stop_asked or sealer.stats.epochs == 0:
+            raise BackendError(
+                "the prune line has no signed checkpoint yet: nothing was removed",
+                str(sealer.calls.last_error or "run prune again"),
+            )
+
+
+@contextmanager
+def sealing(options: SealOptions) -> Iterator[Sealer]:
+    """A sealer with all that it needs, to be started by the caller; given up at the end of the block.
+
+    Raises:
+        ConfigError: a backend cannot be loaded, or the runtime directory is not on tmpfs.
+        StorageError: memory cannot be locked, or the runtime directory cannot be used.
+    """
     harden_process()
-    mailbox = SecretPage()
-    zygote = Zygote.start(options.epoch_key, options.checkpoint_key, {}, mailbox)
+    with ExitStack() as stack:
+        mailbox = stack.enter_context(SecretPage())
+        zygote = Zygote.start(options.epoch_key, options.checkpoint_key, {}, mailbox)
+        stack.callback(zygote.close)
+        sealer = _make_sealer(options, zygote, mailbox)
+        stack.callback(sealer.close)
+        yield sealer
+
+
+def _make_sealer(options: SealOptions, zygote: Zygote, mailbox: SecretPage) -> Sealer:
     if options.runtime_dir is not None:
         runtime = Runtime.in_directory(options.runtime_dir, options.logdir)
     else:
         runtime = Runtime.in_memory()
     clock = SystemClock()
-    calls = BackendCalls(zygote, clock.monotonic, lambda: secrets.randbelow(1024) / 1024)
-    limits = Limits(epoch_entries=options.epoch_max_entries, segment_bytes=options.segment_bytes)
+    calls = BackendCalls(zygote, clock, lambda: secrets.randbelow(1024) / 1024)
+    limits = Limits(
+        epoch_entries=options.epoch_max_entries,
+        segment_bytes=options.segment_bytes,
+        segment_age=options.segment_age,
+    )
     pace = Pace(interval=options.epoch_interval)
-    sealer = Sealer(
+    return Sealer(
         options.logdir, options.origin, calls, mailbox, clock, runtime, pace=pace, limits=limits
     )  # fmt: skip  # one call
-    try:
-        with StopSignal().installed() as stop:
-            started(sealer.start())
-            acknowledge(sealer.entries)
-            source = StreamSource(
-                open_stream(), name, block_bytes=options.block_bytes, max_entry_bytes=options.max_entry_bytes
-            )
-            agent = Agent(
-                sealer, source, stop, commit_interval=options.commit_interval / 1000, acknowledge=acknowledge
-            )
-            unsealed = agent.run()
-            if unsealed:
-                raise BackendError(
-                    f"{unsealed} bytes were read but not sealed: the backend gave no key before the stop",
-                    str(calls.last_error or "") or None,
-                )
-            return sealer.entries
-    finally:
-        sealer.close()
-        zygote.close()
-        mailbox.close()
 
 
-def stdin_stream() -> int:
+def stdin_stream(_signals: Signals) -> int:
     """Standard input, with a pipe's buffer made as large as this user may."""
-    import contextlib
-    import fcntl
-
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         fcntl.fcntl(0, fcntl.F_SETPIPE_SZ, 1 << 20)
     return os.dup(0)

@@ -1,7 +1,7 @@
 """The codec of seal lines: `KIND INDEX FIELDS… TAG` (docs/format.md, "Seal lines").
 
-Reading is parse, re-encode, compare: a line that is spelled in any other way is refused, so that the bytes that
-were authenticated and the values that are acted upon can never differ.
+Reading is parse, re-encode, compare: a line that is spelled in any other way is refused, so that the bytes
+that were authenticated and the values that are acted upon can never differ.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 
 from epochseal.encoding import MAX_INT, b64decode, b64encode, decode_json, encode_json, parse_decimal
 from epochseal.errors import FormatError
+from epochseal.keys import Context, Issued
 
 TAG_SIZE = 32
 ZERO_TAG = bytes(TAG_SIZE)
@@ -29,7 +30,7 @@ class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 
 class Asked(_Body, frozen=True):
-    """The last tagged line at the moment when an epoch secret was asked for: its index and its tag (base64)."""
+    """The last tagged line when an epoch secret was asked for: its index and its tag (base64)."""
 
     line: UInt
     tag: str
@@ -44,7 +45,7 @@ class Abandoned(_Body, frozen=True):
 
 
 class Tree(_Body, frozen=True):
-    """The Merkle tree before the header's own leaf: its size and the roots of its complete subtrees (base64)."""
+    """The Merkle tree before the header's own leaf: its size, and its complete subtrees' roots (base64)."""
 
     size: UInt
     frontier: list[str]
@@ -216,12 +217,13 @@ def check_header(header: Header) -> None:
     """Refuse an epoch line whose values contradict each other.
 
     Raises:
-        FormatError: a base64 field of another size, or fields that do not fit `link` and `tree`.
+        FormatError: a base64 field of another size, a name that no key or log has, or fields that do not
+            fit `link` and `tree`.
     """
-    b64decode(header.log, "log", 32)
+    asked_tag = b64decode(header.asked.tag, "asked tag", TAG_SIZE)
+    Context(header.origin, b64decode(header.log, "log", 32), header.epoch, asked_tag)
+    Issued(header.key, b64decode(header.wrapped, "wrapped"))
     b64decode(header.prev, "prev", TAG_SIZE)
-    b64decode(header.wrapped, "wrapped")
-    b64decode(header.asked.tag, "asked tag", TAG_SIZE)
     if len(b64decode(header.carry, "carry")) != (48 if header.link == "carry" else 0):
         raise FormatError(f"carry does not fit link {header.link!r}")
     for item in header.abandoned:

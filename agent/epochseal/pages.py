@@ -1,9 +1,9 @@
 """The ratchet's page: a work area and two slots, so that a kill at any instruction leaves one whole state.
 
-Layout, in bytes: 0 the work area (D, C and scratch: empty between calls), 4096 slot A, 18432 slot B. A slot is
-generation (8, little-endian, 0: empty) · record length (4) · SHA-256 of all the rest (32) · key (32) · record.
-The key of the next line is derived straight into the slot that is not in use; publishing writes that slot's
-generation last, and only then the old slot is wiped.
+Layout, in bytes: 0 the work area (D, C and scratch: empty between calls), 4096 slot A, 18432 slot B. A slot
+is generation (8, little-endian, 0: empty) · record length (4) · SHA-256 of all the rest (32) · key (32) ·
+record. The key of the next line is derived straight into the slot that is not in use; publishing writes that
+slot's generation last, and only then the old slot is wiped.
 """
 
 from __future__ import annotations

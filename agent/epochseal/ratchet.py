@@ -28,7 +28,7 @@ _CARRY_SEAL = b"epochseal/v1/carry-seal"
 
 
 def derive_epoch_key(secret_and_carry: memoryview, header_payload: bytes, into: memoryview) -> None:
-    """K0 from the 64 bytes D + C (C is 32 zero bytes where there is no carry), bound to the whole epoch line."""
+    """K0 from the 64 bytes D + C (C is zero where there is no carry), bound to the whole epoch line."""
     info = hashlib.sha256(header_payload).digest()
     HKDF(SHA256(), KEY_SIZE, salt=_EPOCH, info=info).derive_into(secret_and_carry, into)
 
@@ -51,7 +51,7 @@ def derive_carry(key: memoryview, into: memoryview) -> None:
 
 
 def seal_carry(secret: memoryview, carry: memoryview, context: bytes, scratch: memoryview) -> bytes:
-    """The carry as it stands in the epoch line: 32 bytes and a 16-byte GCM tag; `scratch` (32 bytes) is wiped."""
+    """The carry as the epoch line has it: 32 bytes and a 16-byte GCM tag; `scratch` (32 bytes) is wiped."""
     sealed = bytearray(SEALED_CARRY_SIZE)
     try:
         _derive_carry_seal(secret, context, scratch)
@@ -65,7 +65,7 @@ def seal_carry(secret: memoryview, carry: memoryview, context: bytes, scratch: m
 def open_carry(
     secret: memoryview, sealed: bytes, context: bytes, into: memoryview, scratch: memoryview
 ) -> None:
-    """Write the 32-byte carry into `into`; `scratch` (32 bytes) is wiped.
+    """Write the 32-byte carry into `into`, or zeros if it is refused; `scratch` (32 bytes) is wiped.
 
     Raises:
         VerificationError: the sealed carry does not belong to this secret and context.
@@ -73,7 +73,9 @@ def open_carry(
     try:
         _derive_carry_seal(secret, context, scratch)
         AESGCM(scratch).decrypt_into(bytes(12), sealed, context, into)
-    except InvalidTag as exc:
+    except (InvalidTag, ValueError) as exc:
+        # It was decrypted in place before its tag was found wrong.
+        into[:] = bytes(KEY_SIZE)
         raise VerificationError("the sealed carry does not open with this epoch's secret") from exc
     finally:
         scratch[:] = bytes(KEY_SIZE)

@@ -1,7 +1,7 @@
 """How an agent finds its log again: by its page (no gap), after a clean close (`reopen`), or `cold`.
 
-Bytes that no line accounts for are never sealed unless the page says that they are the commit that was under way:
-everything else is set aside in `STEM.unsealed`, so that nobody gets foreign lines sealed by a restart.
+Bytes that no line accounts for are never sealed unless the page says that they are the commit that was under
+way: everything else is set aside in `STEM.unsealed`, so that nobody gets foreign lines sealed by a restart.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
     segment_bytes: int
     epoch_entries: int
     epoch_bytes: int
+    epoch_time: int
     seal_offset: int
     staged: bytes
     pending: list[PendingBlock]
@@ -62,8 +63,9 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
         """The record for `RatchetPage.publish`."""
         saved = Saved(
             chain.origin, chain.log, chain.epoch, chain.segment, stem, chain.last_tag, chain.tree.size,
-            list(chain.tree.hashes), chain.entries, chain.segment_bytes, chain.epoch_entries, chain.epoch_bytes,
-            seal_offset, staged, list(pending), ended, link, start_signed,
+            list(chain.tree.hashes), chain.entries, chain.segment_bytes, chain.epoch_entries,
+            chain.epoch_bytes, chain.epoch_time, seal_offset, staged, list(pending), ended, link,
+            start_signed,
         )  # fmt: skip  # a flat list of what is saved
         return msgspec.msgpack.encode(saved)
 
@@ -72,7 +74,7 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
         return Chain(
             self.origin, self.log, self.epoch, self.segment, self.last_tag,
             Frontier(self.tree_size, self.frontier), self.entries, self.segment_bytes,
-            self.epoch_entries, self.epoch_bytes,
+            self.epoch_entries, self.epoch_bytes, self.epoch_time,
         )  # fmt: skip  # a flat list of what was saved
 
 
@@ -80,8 +82,10 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
 class Finding:
     """What a start found.
 
-    `running`: the same epoch goes on. Otherwise a new one begins with `link`, in a new segment if there is no `writer`.
-    `pending`: the commit that a kill interrupted, its bytes, and how many of them are in the log file already.
+    `running`: the same epoch goes on. Otherwise a new one begins with `link`, in a new segment if there is no
+    `writer`. `signed`: the epoch's start or, if it does not run, its end has a checkpoint.
+    `pending`: the commit that a kill interrupted, its bytes, and how many of them are in the log file
+    already.
     `set_aside`: bytes that were moved to `.unsealed`. `page_refused`: why a page that was there was not used.
     """
 
@@ -89,7 +93,7 @@ class Finding:
     writer: SegmentWriter | None
     link: Link
     running: bool = False
-    start_signed: bool = False
+    signed: bool = False
     pending: tuple[PendingBlock, ...] = ()
     pending_data: bytes = b""
     present: int = 0
@@ -119,18 +123,28 @@ def find_state(logdir: Path, origin: str, runtime: Runtime) -> Finding:
     return replace(_without_page(logdir, origin), page_refused=refused)
 
 
+def _read_own_tail(segments: tuple[Segment, ...], logdir: Path, origin: str) -> Tail | None:
+    tail = read_tail(segments)
+    if tail is not None and tail.header.origin != origin:
+        raise ConfigError(
+            f"{logdir} is the log of {tail.header.origin!r}, not of {origin!r}",
+            "use the log's own origin, or another directory",
+        )
+    return tail
+
+
 def _resume(logdir: Path, origin: str, saved: Saved, runtime: Runtime) -> Finding:
     segments = list_segments(logdir).segments
+    # A mistyped origin ends here, before it could cost the page.
+    tail = _read_own_tail(segments, logdir, origin)
     if saved.origin != origin:
         raise PageRefusedError(f"the page belongs to {saved.origin!r}")
-    if any(segment.number > saved.segment for segment in segments):
-        raise PageRefusedError("the log has a later segment than the page")
-    tail = read_tail(segments)
     if tail is not None and tail.log != saved.log:
         raise PageRefusedError("the page belongs to another log")
+    _remove_unused(saved, segments)
     writer = _open_saved(logdir, saved)
     try:
-        _complete_lines(saved, writer)
+        noted = _complete_lines(saved, writer)
         moved, data, present = _settle_entries(logdir, saved, writer, runtime)
     except BaseException:
         writer.close()
@@ -141,7 +155,7 @@ def _resume(logdir: Path, origin: str, saved: Saved, runtime: Runtime) -> Findin
         writer=writer,
         link=saved.link if running else "carry",
         running=running,
-        start_signed=saved.start_signed,
+        signed=saved.start_signed if running else noted,
         pending=tuple(_recovered(block) for block in saved.pending) if data else (),
         pending_data=data,
         present=present,
@@ -155,19 +169,24 @@ def _recovered(block: PendingBlock) -> PendingBlock:
     return msgspec.structs.replace(block, src=msgspec.structs.replace(block.src, recovered=1))
 
 
+def _remove_unused(saved: Saved, segments: tuple[Segment, ...]) -> None:
+    """Remove the pair that was made for the next epoch by a process that was killed before its epoch line."""
+    later = [segment for segment in segments if segment.number > saved.segment]
+    if later and not (saved.ended and all(segment.is_empty() for segment in later)):
+        raise PageRefusedError("the log has a later segment than the page")
+    for segment in later:
+        segment.remove()
+
+
 def _open_saved(logdir: Path, saved: Saved) -> SegmentWriter:
-    paths = [logdir / FOLDER / (saved.stem + ending) for ending in (".log", ".seal")]
-    if saved.seal_offset == 0:
-        # The epoch line that opens this segment was staged: a kill may have come before the files were made.
-        for path in paths:
-            if not path.exists():
-                AppendFile.open(path, create=True).close()
-    if not all(path.exists() for path in paths):
+    # Made before the page spoke of them: if they are gone now, somebody removed them.
+    if not all((logdir / FOLDER / (saved.stem + ending)).exists() for ending in (".log", ".seal")):
         raise PageRefusedError(f"the page's segment {saved.stem} is not on disk")
     return SegmentWriter.reopen(logdir, saved.stem)
 
 
-def _complete_lines(saved: Saved, writer: SegmentWriter) -> None:
+def _complete_lines(saved: Saved, writer: SegmentWriter) -> bool:
+    """Write the staged lines to their end, and cut a torn note behind them; whether whole notes follow."""
     path, length = writer.seal.path, writer.seal.length
     if length < saved.seal_offset:
         raise PageRefusedError(f"the seal file has {length} bytes, the page knows of {saved.seal_offset}")
@@ -175,15 +194,17 @@ def _complete_lines(saved: Saved, writer: SegmentWriter) -> None:
         file.seek(saved.seal_offset)
         rest = file.read(len(saved.staged) + (1 << 20))
     if rest.startswith(saved.staged):
-        kept = saved.seal_offset + len(saved.staged) + _whole_notes(rest[len(saved.staged) :])
+        notes = _whole_notes(rest[len(saved.staged) :])
+        kept = saved.seal_offset + len(saved.staged) + notes
         if kept < length:
             writer.seal.truncate(kept)
-    elif saved.staged.startswith(rest):
+        return notes > 0
+    if saved.staged.startswith(rest):
         # Torn by the kill: written again byte for byte, because the key that made its tag is gone.
         writer.seal.append(saved.staged[len(rest) :])
         writer.seal.sync()
-    else:
-        raise PageRefusedError("the seal file goes on in another way than the page")
+        return False
+    raise PageRefusedError("the seal file goes on in another way than the page")
 
 
 def _whole_notes(rest: bytes) -> int:
@@ -205,7 +226,9 @@ def _settle_entries(
     Returns the bytes set aside, the interrupted commit's bytes, and how many of them the log file has.
     """
     if writer.log.length < saved.segment_bytes:
-        raise PageRefusedError(f"the log file has {writer.log.length} bytes, {saved.segment_bytes} are sealed")
+        raise PageRefusedError(
+            f"the log file has {writer.log.length} bytes, {saved.segment_bytes} are sealed"
+        )
     data = runtime.pending([(block.size, block.digest) for block in saved.pending])
     with writer.log.path.open("rb") as file:
         file.seek(saved.segment_bytes)
@@ -216,28 +239,21 @@ def _settle_entries(
 
 
 def _without_page(logdir: Path, origin: str) -> Finding:
-    listing = list_segments(logdir)
-    tail = read_tail(listing.segments)
+    segments = list_segments(logdir).segments
+    tail = _read_own_tail(segments, logdir, origin)
     if tail is None:
-        _require_untouched(logdir, listing.segments)
+        _require_untouched(logdir, segments)
         log = bytearray(32)
         fill_random(memoryview(log))
         return Finding(Chain(origin, bytes(log)), None, "genesis")
-    if tail.header.origin != origin:
-        raise ConfigError(
-            f"{logdir} is the log of {tail.header.origin!r}, not of {origin!r}",
-            "use the log's own origin, or another directory",
-        )
     moved = _mend(logdir, tail)
     numbers = [segment.number for segment in list_segments(logdir).segments]
-    chain = Chain(
-        origin, tail.log, tail.header.epoch, max(numbers), tail.last_tag, tail.tree, tail.entries
-    )
+    chain = Chain(origin, tail.log, tail.header.epoch, max(numbers), tail.last_tag, tail.tree, tail.entries)
     return Finding(chain, None, "reopen" if tail.closed else "cold", set_aside=moved)
 
 
 def _require_untouched(logdir: Path, segments: tuple[Segment, ...]) -> None:
-    """A start that was killed before its first epoch line leaves no entry and no whole line: only that is removed."""
+    """What a start left that was killed before its first epoch line is removed: no entry, no whole line."""
     for segment in segments:
         sizes = [path.stat().st_size for path in segment.logs]
         seal = segment.seal.read_bytes() if segment.seal else b""
@@ -252,7 +268,7 @@ def _require_untouched(logdir: Path, segments: tuple[Segment, ...]) -> None:
             "the log was deleted: keep the checkpoint as evidence, then move the directory away",
         )
     for segment in segments:
-        _remove(segment)
+        segment.remove()
 
 
 def _mend(logdir: Path, tail: Tail) -> int:
@@ -266,7 +282,7 @@ def _mend(logdir: Path, tail: Tail) -> int:
         finally:
             log.close()
     if tail.complete == 0 and not moved and segment.unsealed is None:
-        _remove(segment)
+        segment.remove()
     elif segment.seal is not None:
         seal = AppendFile.open(segment.seal, create=False)
         try:
@@ -275,9 +291,3 @@ def _mend(logdir: Path, tail: Tail) -> int:
         finally:
             seal.close()
     return moved
-
-
-def _remove(segment: Segment) -> None:
-    for path in (*segment.logs, segment.seal):
-        if path is not None:
-            path.unlink()

@@ -1,13 +1,15 @@
 """Where the ratchet lives between commits: a page of this process, or files on a tmpfs that outlive it.
 
-The runtime directory holds, for one log, `NAME.page` (the ratchet's page) and `NAME.pending` (the entries of the
-commit under way, no secret), NAME being 16 hex digits of the log directory's real path. Both are gone with a reboot.
+The runtime directory holds, for one log, `NAME.page` (the ratchet's page) and `NAME.pending` (the entries of
+the commit under way, no secret), NAME being 16 hex digits of the log directory's real path. Both are gone
+with a reboot.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,17 +76,22 @@ class Runtime:
 
 
 class _PendingFile:
-    """Bytes on a tmpfs that a killed process leaves behind; never synced, because there is no disk under it."""
+    """Bytes on a tmpfs that a killed process leaves behind; never synced: there is no disk under it."""
 
     _KEPT = 1 << 20
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             self._fd = os.open(path, flags, 0o600)
         except OSError as exc:
             raise StorageError(f"cannot open {path}: {exc.strerror}") from exc
+        found = os.fstat(self._fd)
+        # A tmpfs may be open to all: the entries go into no file that somebody else made or can read.
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            self.close()
+            raise StorageError(f"{path} is not a file of ours alone", "find out who made it, then remove it")
 
     def replace(self, data: memoryview) -> None:
         try:
@@ -96,7 +103,8 @@ class _PendingFile:
                 os.ftruncate(self._fd, self._KEPT)
         except OSError as exc:
             raise StorageError(
-                f"cannot write {self._path}: {exc.strerror}", "the runtime directory needs room for one commit"
+                f"cannot write {self._path}: {exc.strerror}",
+                "the runtime directory needs room for one commit",
             ) from exc
 
     def read(self, size: int) -> bytes:
@@ -106,4 +114,6 @@ class _PendingFile:
             raise StorageError(f"cannot read {self._path}: {exc.strerror}") from exc
 
     def close(self) -> None:
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)

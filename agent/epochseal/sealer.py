@@ -1,101 +1,46 @@
-"""The one place that orders durability: chain, page, files and backend calls, so that a crash anywhere is harmless.
+"""The one place that orders durability: chain, page, files, backend calls; a crash anywhere is harmless.
 
-One commit is: the blocks' digests and lengths into the page (and, where the page outlives the process, the entries
-beside it); entries to `.log`, fdatasync; the lines with their tags, and the key after them, published in the page,
-the old key wiped; the lines to `.seal`, fdatasync; only then does `commit` return and may the caller acknowledge.
+One commit is: the blocks' digests and lengths into the page (and, where the page outlives the process, the
+entries beside it); entries to `.log`, fdatasync; the lines with their tags, and the key after them, published
+in the page, the old key wiped; the lines to `.seal`, fdatasync; only then does `commit` return and may the
+caller acknowledge.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
-from epochseal.calls import BackendCalls
+from epochseal.calls import BackendCalls, Clock, Kind
 from epochseal.chain import Chain, Pace, Start
-from epochseal.durable import DirectoryLock, make_directory, replace_file
-from epochseal.errors import BackendError, StorageError, VerificationError
-from epochseal.keys import SECRET_SIZE, Issued, PublicKey
-from epochseal.lines import EndReason, Link, Source, encode_note_line
+from epochseal.checkpoints import Checkpoints
+from epochseal.durable import DirectoryLock, make_directory
+from epochseal.errors import BackendError, StorageError
+from epochseal.keys import SECRET_SIZE, Issued
+from epochseal.limits import NO_ROOM, UNBOUNDED_ROOM, Limits, Piece, Room
+from epochseal.lines import EndReason, Link, Prune
 from epochseal.memory import SecretPage
-from epochseal.note import Checkpoint, Note, VerifierKey, sign_text, verify_note
 from epochseal.restart import Finding, PendingBlock, Saved, find_state
 from epochseal.runtime import Runtime
-from epochseal.segments import SegmentWriter, segment_stem
+from epochseal.segments import SegmentWriter, segment_stem, stem_time
+from epochseal.stats import Stats
 
-CHECKPOINT_FILE = "checkpoint"
-_UNBOUNDED = 2**62
 MAX_BLOCKS = 16
 """Blocks of one commit at the most: their lines must fit in the page together."""
-_PENDING_CHECKPOINTS = 8
-
-
-class Clock(Protocol):
-    """Time comes from outside: `now` in ms since 1970 is only written down, `monotonic` in seconds decides."""
-
-    def now(self) -> int: ...
-
-    def monotonic(self) -> float: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Where an epoch or a segment ends: entries and bytes, exact; None is no limit."""
-
-    epoch_entries: int | None = None
-    epoch_bytes: int | None = None
-    segment_bytes: int = 256 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What may be committed now; `first_any_size`: one entry may be longer than `size`, or it would never fit."""
-
-    entries: int
-    size: int
-    first_any_size: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Entries that make one block: `size` bytes, whole lines."""
-
-    size: int
-    entries: int
-    src: Source
-
-
-@dataclass(slots=True)
-class Stats:
-    """Plain counters for the metrics floor; times are wall clock in ms."""
-
-    blocks: int = 0
-    entries: int = 0
-    bytes: int = 0
-    epochs: int = 0
-    checkpoints: int = 0
-    last_checkpoint: int = 0
-    recovered_entries: int = 0
-    set_aside_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Unsigned:
-    """A checkpoint that waits for its signature, and the segment that its note goes to."""
-
-    checkpoint: Checkpoint
-    writer: SegmentWriter
 
 
 class Sealer:
-    """Seals one log. Not thread-safe: one loop drives it (agent.py)."""
+    """Seals one log. Not thread-safe: one loop drives it (agent.py).
+
+    A step that fails half-way (StorageError, or worse) leaves chain, page and files apart: from then on
+    nothing is sealed, and only a new start, which reads what is really there, goes on with the log.
+    """
 
     def __init__(
-        self, logdir: Path, origin: str, calls: BackendCalls, mailbox: SecretPage, clock: Clock, runtime: Runtime,
-        *, pace: Pace, limits: Limits,
+        self, logdir: Path, origin: str, calls: BackendCalls, mailbox: SecretPage, clock: Clock,
+        runtime: Runtime, *, pace: Pace, limits: Limits,
     ) -> None:  # fmt: skip  # one argument a line would hide that these belong together
         self.logdir = logdir
         self.calls = calls
@@ -108,20 +53,23 @@ class Sealer:
         self._limits = limits
         self._origin = origin
         self._lock: DirectoryLock | None = None
-        self._key: VerifierKey | None = None
-        self._chain: Chain
+        self._checkpoints = Checkpoints(logdir, origin)
+        self._chain = Chain(origin, bytes(32))
         self._writer: SegmentWriter | None = None
         self._link: Link = "genesis"
-        self._live = False
-        self._start_signed = False
+        self._running = False
+        self._failed = False
         self._ended = True
+        self._start_size = 0
+        self._start_signed = False
         self._due: EndReason | None = None
         self._due_since = 0.0
+        self._full = False
         self._epoch_began = 0.0
         self._last_block = 0.0
-        self._unsigned: deque[_Unsigned] = deque()
+        self._segment_began = 0.0
 
-    # --- what the loop asks -----------------------------------------------------------------------------------
+    # --- what the loop asks ---------------------------------------------------------------------------------
 
     @property
     def entries(self) -> int:
@@ -129,54 +77,47 @@ class Sealer:
         return self._chain.entries
 
     @property
-    def epoch(self) -> int:
-        """The number of the running epoch, -1 before the first."""
-        return self._chain.epoch
+    def live(self) -> bool:
+        """Whether entries may be sealed: an epoch runs, its start linked by carry or else signed."""
+        return self._running and not self._failed and (self._link == "carry" or self._start_signed)
 
     @property
-    def live(self) -> bool:
-        """Whether entries may be sealed: an epoch runs, and if nothing carried into it, its start is signed."""
-        return self._live and (self._link == "carry" or self._start_signed)
+    def unsigned(self) -> int:
+        """Checkpoints that still wait for a signature."""
+        return len(self._checkpoints)
 
     @property
     def overdue_seconds(self) -> float:
         """For how long the epoch has been running past its end because the backend gives no key."""
-        return self._clock.monotonic() - self._due_since if self._due and self._live else 0.0
-
-    def fileno(self) -> int | None:
-        """Readable when `answer` has something to do."""
-        return self.calls.fileno()
+        return self._clock.monotonic() - self._due_since if self._due and self._running else 0.0
 
     def room(self) -> Room:
-        """What may be committed at this moment; nothing while a key is awaited, unless its backend is down."""
-        chain, limits = self._chain, self._limits
+        """What may be committed at this moment; beyond the limits only while the backend is down."""
         if not self.live or self.overdue_seconds * 1000 > self._pace.max_overdue:
-            return Room(0, 0, first_any_size=False)
-        if self._due and self.calls.failures:
+            return NO_ROOM
+        if self._due and self.calls.issue_failures:
             # Only an unavailable backend lets an epoch run past its limits.
-            return Room(_UNBOUNDED, _UNBOUNDED, first_any_size=True)
-        entries = _left(limits.epoch_entries, chain.epoch_entries)
-        size = min(_left(limits.epoch_bytes, chain.epoch_bytes), _left(limits.segment_bytes, chain.segment_bytes))
-        if entries == 0 or size == 0:
-            return Room(0, 0, first_any_size=False)
-        return Room(entries, size, first_any_size=chain.epoch_bytes == 0 or chain.segment_bytes == 0)
+            return UNBOUNDED_ROOM
+        return NO_ROOM if self._full else self._limits.room(self._chain)
 
     def wait_seconds(self) -> float:
         """After how long `tick` wants to be called again, in seconds."""
-        now = self._clock.monotonic()
         moments = []
         if self.live:
             moments.append(self._last_block + self._pace.heartbeat / 1000)
         if self.live and self._due is None:
             moments.append(self._epoch_began + self._pace.interval / 1000)
-        if not self.calls.pending and (self._due or self._unsigned):
-            moments.append(self.calls.retry_at)
+            if self._limits.segment_age is not None:
+                moments.append(self._segment_began + self._limits.segment_age / 1000)
+        if not self.calls.pending:
+            moments += [self.calls.retry_at(kind) for kind in self._wanted()]
+        now = self._clock.monotonic()
         return max(0.0, min([moment - now for moment in moments], default=60.0))
 
-    # --- start, commit, end ------------------------------------------------------------------------------------
+    # --- start, commit, end ---------------------------------------------------------------------------------
 
     def start(self) -> Finding:
-        """Lock the directory, find where the log stands, mend torn tails, and begin asking for a key.
+        """Lock the directory, find where the log stands, mend torn tails, and finish an interrupted commit.
 
         Raises:
             LogBusy: another agent seals here.
@@ -188,12 +129,12 @@ class Sealer:
         finding = find_state(self.logdir, self._origin, self._runtime)
         self._chain, self._writer, self._link = finding.chain, finding.writer, finding.link
         self.stats.set_aside_bytes += finding.set_aside
+        if finding.writer is not None and not finding.signed:
+            self._checkpoints.add(finding.chain.tree, finding.writer)
         if finding.running:
-            self._live, self._ended = True, False
-            self._start_signed = finding.start_signed
-            self._epoch_began = self._last_block = self._clock.monotonic()
-            if not self._start_signed:
-                self._checkpoint_due()
+            self._running, self._ended = True, False
+            self._start_size, self._start_signed = finding.chain.index, finding.signed
+            self._resume_clocks()
             if finding.pending:
                 self._commit_recovered(finding)
         else:
@@ -208,123 +149,180 @@ class Sealer:
             pieces: what `data` consists of.
 
         Raises:
-            StorageError: nothing of it may be acknowledged; the log on disk verifies as far as it was acknowledged.
+            StorageError: nothing of it may be acknowledged; what was acknowledged before stays durable.
         """
+        if not self.live:
+            raise StorageError(f"{self.logdir} takes no entries now", "after a failed write, start again")
         blocks, start = [], 0
         for piece in pieces:
             digest = hashlib.sha256(data[start : start + piece.size]).digest()
             blocks.append(PendingBlock(piece.size, digest, piece.entries, piece.src))
             start += piece.size
-        if self._runtime.survives:
-            self._runtime.keep_pending(data)
-            self._page.next_key[:] = self._page.key
-            self._page.publish(self._record(b"", blocks))
-        self._open_writer().append_entries(data)
-        self._seal_blocks(blocks)
+        with self._step():
+            if self._runtime.survives:
+                self._runtime.keep_pending(data)
+                self._page.next_key[:] = self._page.key
+                self._page.publish(self._record(b"", blocks))
+            self._open_writer().append_entries(data)
+            self._seal_blocks(blocks)
+
+    def prune(self, body: Prune) -> None:
+        """Record that segments expired; durable when this returns, proven once the next checkpoint is signed.
+
+        Raises:
+            StorageError: as `commit`.
+        """
+        if not self.live:
+            raise StorageError(f"{self.logdir} takes no lines now", "after a failed write, start again")
+        with self._step():
+            self._write_lines(self._chain.prune(body, self._page.key, self._page.next_key))
 
     def tick(self) -> None:
-        """Do what time asks for: heartbeat, the end of an epoch, the next backend call."""
+        """Do what time asks for: heartbeat, the end of an epoch, the next backend call.
+
+        Raises:
+            StorageError: as `commit`.
+        """
         now = self._clock.monotonic()
-        chain, limits = self._chain, self._limits
         if self.live:
             if now - self._last_block >= self._pace.heartbeat / 1000:
-                self._seal_blocks([PendingBlock(0, hashlib.sha256().digest(), 0, None)])
-            if self._due is None and now - self._epoch_began >= self._pace.interval / 1000:
-                self.end_epoch("interval")
-            if self._due is None and not _left(limits.epoch_entries, chain.epoch_entries):
-                self.end_epoch("entries")
-            if self._due is None and not _left(limits.segment_bytes, chain.segment_bytes):
+                with self._step():
+                    self._seal_blocks([PendingBlock(0, hashlib.sha256().digest(), 0, None)])
+            age = self._limits.segment_age
+            if age is not None and now - self._segment_began >= age / 1000:
                 self.end_epoch("segment")
-            if self._due is None and not _left(limits.epoch_bytes, chain.epoch_bytes):
-                self.end_epoch("bytes")
+            if now - self._epoch_began >= self._pace.interval / 1000:
+                self.end_epoch("interval")
+            if (reason := self._limits.reached(self._chain)) is not None:
+                self.end_epoch(reason)
         self._ask()
 
     def end_epoch(self, reason: EndReason) -> None:
         """Say that the epoch is due to end: a key is asked for, and the epoch goes on until it is there."""
         if self._due is None:
             self._due, self._due_since = reason, self._clock.monotonic()
+        elif reason == "segment":
+            self._due = reason
 
     def full(self) -> None:
-        """Say that the next entry does not fit in what `room` offered."""
-        chain, limits = self._chain, self._limits
-        in_epoch = _left(limits.epoch_bytes, chain.epoch_bytes)
-        self.end_epoch("segment" if _left(limits.segment_bytes, chain.segment_bytes) <= in_epoch else "bytes")
+        """Say that the next entry does not fit in what `room` offered: there is none until the next epoch."""
+        self.end_epoch(self._limits.too_small(self._chain))
+        self._full = True
 
     def answer(self) -> None:
         """Take the answer of the call under way.
 
         Raises:
-            BackendError: a refusal that waiting does not mend.
+            EpochsealError: a refusal that waiting does not mend.
+            StorageError: as `commit`.
         """
-        if self.calls.pending == "issue":
-            issued = self.calls.take_issued()
-            if issued is not None:
-                self._turn(issued)
-        elif self.calls.pending == "sign":
-            signature = self.calls.take_signature()
-            if signature is not None:
-                self._take_signature(signature)
+        try:
+            if self.calls.pending == "issue":
+                if (issued := self.calls.take_issued()) is not None:
+                    self._turn(issued)
+            elif self.calls.pending == "sign":
+                if (signature := self.calls.take_signature()) is not None:
+                    self._take_signature(signature)
+            elif self.calls.pending == "key" and (key := self.calls.take_key()) is not None:
+                self._checkpoints.set_key(key)
+        finally:
+            # Used, or left there by a call that failed after all.
+            self._mailbox.wipe()
         self._ask()
 
     def end(self) -> None:
-        """Close the log cleanly: `end` with reason `close`, and its checkpoint asked for if there is a backend."""
-        if not self._live or self._ended:
+        """Close the log cleanly: `end` with reason `close`, and its checkpoint asked for.
+
+        Raises:
+            StorageError: as `commit`.
+        """
+        if not self._running or self._ended or self._failed:
             return
         if self.calls.pending == "issue":
             self.calls.rest()
+            self._mailbox.wipe()
         self._due = None
-        self._end_line("close")
-        self._live = False
-        self._checkpoint_due()
+        with self._step():
+            self._end_line("close")
+        self._running = False
+        self._checkpoints.add(self._chain.tree, self._open_writer())
         self._ask()
-
-    @property
-    def unsigned(self) -> int:
-        """Checkpoints that still wait for a signature."""
-        return len(self._unsigned)
 
     def close(self) -> None:
         """Give up files, lock and keys; without `end` before, this is as a crash."""
+        self._running = False
         self.calls.rest()
-        for writer in {id(item.writer): item.writer for item in self._unsigned}.values():
-            if writer is not self._writer:
-                writer.close()
-        self._unsigned.clear()
+        self._checkpoints.close()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-        self._live = False
         self._runtime.close()
         if self._lock is not None:
             self._lock.close()
 
-    # --- epochs ------------------------------------------------------------------------------------------------
+    # --- backend calls --------------------------------------------------------------------------------------
+
+    def _wanted(self) -> list[Kind]:
+        """The calls that there is a reason for, the most urgent first."""
+        wanted: list[Kind] = []
+        if self._failed:
+            return wanted
+        has_key = self._checkpoints.has_key
+        if self._due and (self._running or has_key):
+            wanted.append("issue")
+        if self._checkpoints:
+            wanted.append("sign" if has_key else "key")
+        elif self._due and not has_key:
+            # Before the first secret: a log whose checkpoints cannot be signed is not begun.
+            wanted.append("key")
+        return wanted
 
     def _ask(self) -> None:
-        if not self.calls.may_start():
+        if self.calls.pending:
             return
-        if self._key is None:
-            key = self.calls.start_key()
-            if key is None:
+        for kind in self._wanted():
+            if self.calls.may_start(kind):
+                self._start_call(kind)
                 return
-            self._key = _verifier_key(self._origin, key)
-        if self._due:
+        # Nothing to ask now: the courier goes, and with it what its backend's library left in its memory.
+        self.calls.rest()
+
+    def _start_call(self, kind: Kind) -> None:
+        if kind == "issue":
             self.calls.start_issue(self._chain.next_context(), self._chain.asked())
-        elif self._unsigned:
-            self.calls.start_sign(self._unsigned[0].checkpoint.text().encode())
+        elif kind == "sign":
+            self.calls.start_sign(self._checkpoints.message())
         else:
-            self.calls.rest()
+            self.calls.start_key()
+
+    def _take_signature(self, signature: bytes) -> None:
+        note = self._checkpoints.signed(signature)
+        with self._step():
+            size = self._checkpoints.write(note)
+        self._start_signed = self._start_signed or (self._running and size >= self._start_size)
+        self.stats.signed(self._clock.now())
+
+    # --- epochs ---------------------------------------------------------------------------------------------
+
+    def _resume_clocks(self) -> None:
+        # An agent that is restarted again and again must not stretch its epoch: the time before counts.
+        age = (self._clock.now() - self._chain.epoch_time) / 1000
+        now = self._clock.monotonic()
+        self._epoch_began = now - min(max(age, 0.0), self._pace.interval / 1000)
+        self._last_block = now
+        if self._writer is not None:
+            self._segment_began = now - max(self._clock.now() - stem_time(self._writer.stem), 0) / 1000
 
     def _turn(self, issued: Issued) -> None:
-        reason = self._due
-        rotate = self._writer is None or not _left(self._limits.segment_bytes, self._chain.segment_bytes)
-        if self._live and reason is not None:
-            rotate = rotate or reason == "segment"
-            self._end_line("segment" if rotate else reason)
-            self._link = "carry"
-            if rotate:
-                self._checkpoint_due()
-        self._start_epoch(issued, new_segment=rotate)
+        reason, old = self._due, self._writer
+        rotate = reason == "segment" or self._limits.segment_is_full(self._chain)
+        with self._step():
+            if self._running and reason is not None:
+                self._end_line("segment" if rotate else reason)
+                self._link = "carry"
+                if rotate and old is not None:
+                    self._checkpoints.add(self._chain.tree, old)
+            self._start_epoch(issued, new_segment=rotate or old is None)
 
     def _start_epoch(self, issued: Issued, *, new_segment: bool) -> None:
         chain, page, calls = self._chain, self._page, self.calls
@@ -343,91 +341,71 @@ class Sealer:
                 page.carry[:] = page.key
             line = chain.start(start, page.secret_and_carry, page.scratch, page.next_key)
         finally:
-            page.secret_and_carry[:] = bytes(64)
-        self._live, self._ended, self._start_signed, self._due = True, False, False, None
+            page.secret_and_carry[:] = bytes(2 * SECRET_SIZE)
+        self._running, self._ended = True, False
+        self._start_size, self._start_signed = chain.index, False
+        self._due, self._full = None, False
         calls.adopted()
-        self._write_line(line)
+        self._write_lines(line)
         self._epoch_began = self._last_block = self._clock.monotonic()
         self.stats.epochs += 1
-        self._checkpoint_due()
+        self._checkpoints.add(chain.tree, self._open_writer())
 
     def _rotate(self, stem: str) -> None:
         old = self._writer
         self._writer = SegmentWriter.create(self.logdir, stem)
-        if old is not None and all(item.writer is not old for item in self._unsigned):
-            old.close()
+        self._segment_began = self._clock.monotonic()
+        if old is not None:
+            self._checkpoints.retire(old)
 
     def _end_line(self, reason: EndReason) -> None:
         page = self._page
         line = self._chain.end(reason, page.key, page.scratch, page.next_key)
         self._ended = True
-        self._write_line(line)
+        self._write_lines(line)
 
-    # --- checkpoints -------------------------------------------------------------------------------------------
+    # --- lines ----------------------------------------------------------------------------------------------
 
-    def _checkpoint_due(self) -> None:
-        tree = self._chain.tree
-        self._unsigned.append(_Unsigned(Checkpoint(self._origin, tree.size, tree.root()), self._open_writer()))
-        while len(self._unsigned) > _PENDING_CHECKPOINTS:
-            # A later checkpoint covers all that an earlier one did; the one under way is left to finish.
-            item = self._unsigned[1]
-            del self._unsigned[1]
-            self._release(item.writer)
-
-    def _take_signature(self, signature: bytes) -> None:
-        item = self._unsigned[0]
-        key = self._key
-        if key is None:
-            raise BackendError("a signature arrived before the public key")
-        note = Note(item.checkpoint.text(), (sign_text(item.checkpoint.text(), key, signature),))
-        try:
-            verify_note(note, [key])
-        except VerificationError as exc:
-            raise BackendError(
-                "the backend's signature does not verify with its own public key",
-                "is the checkpoint URI's public key that of its private key?",
-            ) from exc
-        raw = note.encode()
-        item.writer.append_lines(encode_note_line(raw))
-        replace_file(self.logdir / CHECKPOINT_FILE, raw)
-        self._unsigned.popleft()
-        self._release(item.writer)
-        self._start_signed = True
-        self.stats.checkpoints += 1
-        self.stats.last_checkpoint = self._clock.now()
-
-    def _release(self, writer: SegmentWriter) -> None:
-        if writer is not self._writer and all(other.writer is not writer for other in self._unsigned):
-            writer.close()
-
-    # --- lines -------------------------------------------------------------------------------------------------
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        """A change of chain, page and files together: one that is left half-way was the last."""
+        if self._failed:
+            raise StorageError(f"an earlier write to {self.logdir} failed", "start again when it works")
+        self._failed = True
+        yield
+        self._failed = False
 
     def _seal_blocks(self, blocks: Sequence[PendingBlock]) -> None:
-        page, chain, lines = self._page, self._chain, []
+        page, chain, now = self._page, self._chain, self._clock.now()
+        lines: list[bytes] = []
         key = page.key
-        for block in blocks:
-            if lines:
-                # Between two lines of one commit the key passes through the work area, wiped right after.
-                page.scratch[:] = page.next_key
-                key = page.scratch
-            lines.append(
-                chain.block(block.entries, block.size, block.digest, block.src, self._clock.now(), key, page.next_key)
-            )
-        page.scratch[:] = bytes(SECRET_SIZE)
-        self._write_line(b"".join(lines))
+        try:
+            for block in blocks:
+                if lines:
+                    # Between two lines of one commit the key passes through the work area.
+                    page.scratch[:] = page.next_key
+                    key = page.scratch
+                line = chain.block(
+                    block.entries, block.size, block.digest, block.src, now, key, page.next_key
+                )  # fmt: skip  # one call
+                lines.append(line)
+        finally:
+            page.scratch[:] = bytes(SECRET_SIZE)
+        self._write_lines(b"".join(lines))
         self._last_block = self._clock.monotonic()
-        self.stats.blocks += len(blocks)
-        self.stats.entries += sum(block.entries for block in blocks)
-        self.stats.bytes += sum(block.size for block in blocks)
+        self.stats.sealed(blocks)
 
     def _commit_recovered(self, finding: Finding) -> None:
-        self._open_writer().append_entries(memoryview(finding.pending_data)[finding.present :])
-        self._seal_blocks(finding.pending)
+        with self._step():
+            self._open_writer().append_entries(memoryview(finding.pending_data)[finding.present :])
+            self._seal_blocks(finding.pending)
         self.stats.recovered_entries += sum(block.entries for block in finding.pending)
 
-    def _write_line(self, line: bytes) -> None:
-        self._page.publish(self._record(line) if self._runtime.survives else b"")
-        self._open_writer().append_lines(line)
+    def _write_lines(self, lines: bytes) -> None:
+        writer = self._open_writer()
+        writer.check_lengths()
+        self._page.publish(self._record(lines) if self._runtime.survives else b"")
+        writer.append_lines(lines)
 
     def _record(self, staged: bytes, pending: Sequence[PendingBlock] = ()) -> bytes:
         writer, chain = self._open_writer(), self._chain
@@ -440,11 +418,3 @@ class Sealer:
         if self._writer is None:
             raise StorageError("no segment is open")
         return self._writer
-
-
-def _left(limit: int | None, used: int) -> int:
-    return _UNBOUNDED if limit is None else max(limit - used, 0)
-
-
-def _verifier_key(origin: str, key: PublicKey) -> VerifierKey:
-    return VerifierKey(origin, key)

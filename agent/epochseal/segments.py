@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +26,12 @@ def segment_stem(number: int, time: int) -> str:
     return f"{number:06d}-{moment.strftime('%Y%m%dT%H%M%SZ').rjust(16, '0')}"
 
 
+def stem_time(stem: str) -> int:
+    """The time in a segment's name, in ms."""
+    moment = datetime.strptime(stem.partition("-")[2], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return int(moment.timestamp()) * 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """The files that share a stem: any of them may be missing, and the log may be there in several forms."""
@@ -36,6 +41,32 @@ class Segment:
     logs: tuple[Path, ...]
     seal: Path | None
     unsealed: Path | None
+
+    def is_empty(self) -> bool:
+        """Whether no file of it holds a byte: then a kill came between making the pair and its first line.
+
+        Raises:
+            StorageError: a file cannot be looked at.
+        """
+        try:
+            return not any(path.stat().st_size for path in self._paths())
+        except OSError as exc:
+            raise StorageError(f"cannot look at {exc.filename}: {exc.strerror}") from exc
+
+    def remove(self) -> None:
+        """Delete its files.
+
+        Raises:
+            StorageError: a file cannot be deleted.
+        """
+        try:
+            for path in self._paths():
+                path.unlink()
+        except OSError as exc:
+            raise StorageError(f"cannot remove {exc.filename}: {exc.strerror}") from exc
+
+    def _paths(self) -> list[Path]:
+        return [path for path in (*self.logs, self.seal, self.unsealed) if path is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +84,7 @@ def list_segments(logdir: Path) -> Listing:
         StorageError: the folder cannot be read.
     """
     try:
-        names = sorted(os.listdir(logdir / FOLDER))
+        names = sorted(path.name for path in (logdir / FOLDER).iterdir())
     except (FileNotFoundError, NotADirectoryError):
         names = []
     except OSError as exc:
@@ -78,7 +109,7 @@ def _group(number: int, stem: str, paths: Iterable[Path]) -> Segment:
 
 
 class SegmentWriter:
-    """The open segment of a log: entries go to one file, seal lines to the other, each made durable when told."""
+    """The open segment of a log: entries go to one file, seal lines to the other, each durable at once."""
 
     def __init__(self, stem: str, log: AppendFile, seal: AppendFile) -> None:
         self.stem = stem
@@ -93,7 +124,7 @@ class SegmentWriter:
             StorageError: a file cannot be made, or one with content is there already.
         """
         make_directory(logdir / FOLDER)
-        return cls(stem, *(_open_empty(logdir / FOLDER / (stem + ending)) for ending in (".log", ".seal")))
+        return cls._open_pair(logdir / FOLDER, stem, _open_empty)
 
     @classmethod
     def reopen(cls, logdir: Path, stem: str) -> SegmentWriter:
@@ -102,17 +133,33 @@ class SegmentWriter:
         Raises:
             StorageError: a file of the pair is missing or cannot be opened.
         """
-        folder = logdir / FOLDER
-        log = AppendFile.open(folder / f"{stem}.log", create=False)
-        return cls(stem, log, AppendFile.open(folder / f"{stem}.seal", create=False))
+        return cls._open_pair(logdir / FOLDER, stem, lambda path: AppendFile.open(path, create=False))
 
-    def append_entries(self, data: memoryview | bytes) -> None:
-        """Append entries and make them durable; the length is checked first, so that nothing foreign is between.
+    @classmethod
+    def _open_pair(cls, folder: Path, stem: str, open_file: Callable[[Path], AppendFile]) -> SegmentWriter:
+        log = open_file(folder / f"{stem}.log")
+        try:
+            return cls(stem, log, open_file(folder / f"{stem}.seal"))
+        except BaseException:
+            log.close()
+            raise
+
+    def check_lengths(self) -> None:
+        """Refuse files that somebody else made longer or shorter: nothing foreign is ever sealed in between.
 
         Raises:
-            StorageError: a file is not as long as the chain says, or the write failed (the file is as before).
+            StorageError: a file is not as long as the chain says.
         """
         self.log.check_length()
+        self.seal.check_length()
+
+    def append_entries(self, data: memoryview | bytes) -> None:
+        """Append entries and make them durable.
+
+        Raises:
+            StorageError: a file is not as long as the chain says, or the write failed.
+        """
+        self.check_lengths()
         self.log.append(data)
         self.log.sync()
 
@@ -120,7 +167,9 @@ class SegmentWriter:
         """Append whole seal lines and make them durable.
 
         Raises:
-            StorageError: as `append_entries`.
+            StorageError: as `append_entries`, but of the seal file alone: the log file of a closed segment
+            may
+                have been compressed or shipped by the time its checkpoint is signed.
         """
         self.seal.check_length()
         self.seal.append(data)
@@ -160,5 +209,7 @@ def _open_empty(path: Path) -> AppendFile:
     file = AppendFile.open(path, create=False)
     if file.length:
         file.close()
-        raise StorageError(f"{path} has content that no chain accounts for", "move it out of the log directory")
+        raise StorageError(
+            f"{path} has content that no chain accounts for", "move it out of the log directory"
+        )
     return file

@@ -1,7 +1,8 @@
 """Where the chain on disk ends: what an agent must know before it goes on with a log that no page speaks for.
 
-The agent cannot check tags (it has no old key), so what it reads here is only quoted: the next epoch names the last
-tag and the tree as they stand on disk, and the verifier, who has the keys, judges whether they are the true ones.
+The agent cannot check tags (it has no old key), so what it reads here is only quoted: the next epoch names
+the last tag and the tree as they stand on disk, and the verifier, who has the keys, judges whether they are
+the true ones.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from epochseal.segments import Segment
 class Tail:
     """The end of a chain as it stands on disk.
 
-    `entries` is the number of the next entry. `sealed` and `complete` are lengths in bytes of the last segment's log
-    and seal file: up to the last sealed entry, and up to the last whole line. `closed`: the last tagged line is an
-    `end` with reason `close`.
+    `entries` is the number of the next entry. `sealed` and `complete` are lengths in bytes of the last
+    segment's log and seal file: up to the last sealed entry, and up to the last whole line. `closed`: the
+    last tagged line is an `end` with reason `close`.
     """
 
     segment: Segment

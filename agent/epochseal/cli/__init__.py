@@ -1,8 +1,9 @@
-"""The command line: one file a command, loaded when it is called, so that `--help` and `verify` start quickly."""
+"""The command line: one file a command, loaded when it is called, so that `--help` starts quickly."""
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import NoReturn
 
@@ -15,8 +16,11 @@ from epochseal.errors import EpochsealError
 _COMMANDS = {
     "keygen": "make keys for the file: backend, one folder a role",
     "seal": "seal standard input until it ends",
+    "exec": "seal the output of a command and pass its exit status on",
     "verify": "check logs, with keys or with a public key alone",
+    "cat": "print the entries as the source sent them, only what verifies",
     "inspect": "show epochs, segments and keys as a table",
+    "prune": "let old segments expire so that the log still verifies",
     "demo": "a whole story on this machine in under a minute",
 }
 
@@ -41,7 +45,7 @@ class _Lazy(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as exc:
-            from difflib import get_close_matches  # noqa: PLC0415  # only for a mistyped command
+            from difflib import get_close_matches  # only for a mistyped command
 
             near = get_close_matches(args[0], _COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else "epochseal --help lists the commands"
@@ -59,7 +63,7 @@ def cli() -> None:
       myservice | epochseal seal logs --origin example.com/demo \\
           --epoch-key file:keys/agent --checkpoint-key file:keys/agent
       epochseal verify logs --epoch-key file:keys/verifier --checkpoint-key file:keys/auditor
-    """  # noqa: D301  # \b is click's mark for a paragraph that keeps its lines
+    """
 
 
 def main() -> NoReturn:
@@ -78,8 +82,8 @@ def main() -> NoReturn:
     except EpochsealError as exc:
         _fail(str(exc), exc.hint, exit_status(exc))
     except BrokenPipeError:
-        # The reader of our output has gone; there is nobody to tell.
-        sys.stderr.close()
+        # The reader of our output has gone. Python would flush to it at exit, and fail with its own status.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BACKEND)
     except OSError as exc:
         _fail(f"{exc.filename or 'input or output'}: {exc.strerror or exc}", None, BACKEND)

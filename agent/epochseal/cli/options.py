@@ -5,17 +5,23 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from epochseal.errors import EpochsealError
-from epochseal.keys import KeyURI, parse_key_uri
+from epochseal.keys import parse_key_uri
 from epochseal.note import check_origin
 from epochseal.units import parse_duration, parse_size
 
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    # A subscript is refused by the older of the versions that we take.
+    _ParamType = click.ParamType
 
-class Parsed(click.ParamType[Any]):
+
+class Parsed(_ParamType):
     """An option whose text is read by one of our strict parsers; its error and hint become a usage error."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
@@ -60,26 +66,33 @@ def sealing_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 _SEALING = [
     click.argument("logdir", type=LOGDIR),
-    click.option("--origin", type=ORIGIN, required=True, help="Name of the log, such as example.com/payments."),
+    click.option("--origin", type=ORIGIN, required=True, help="Name of the log, as example.com/payments."),
     click.option(
-        "--epoch-key", type=KEY_URI, required=True, metavar="URI", help="Key that epoch secrets are issued with."
+        "--epoch-key", type=KEY_URI, required=True, metavar="URI", help="Key that issues epoch secrets."
     ),
     click.option(
-        "--checkpoint-key", type=KEY_URI, required=True, metavar="URI", help="Key that checkpoints are signed with."
+        "--checkpoint-key", type=KEY_URI, required=True, metavar="URI", help="Key that signs checkpoints."
     ),
-    click.option("--epoch-interval", type=DURATION, default="5m", show_default=True, help="Length of an epoch."),
-    click.option("--epoch-max-entries", type=click.IntRange(1), metavar="N", help="Entries of an epoch at the most."),
+    click.option("--epoch-interval", type=DURATION, default="5m", show_default=True, help="Epoch length."),
+    click.option("--epoch-max-entries", type=click.IntRange(1), metavar="N", help="Entries in an epoch."),
     click.option(
         "--commit-interval", type=DURATION, default="50ms", show_default=True,
         help="What arrives within this time is committed together.",
     ),
     click.option(
-        "--block-bytes", type=SIZE, default="64KiB", show_default=True, help="Entries of a block at the most, in bytes."
+        "--block-bytes", type=SIZE, default="64KiB", show_default=True, help="Bytes committed as one block."
     ),
     click.option(
-        "--segment-bytes", type=SIZE, default="256MiB", show_default=True, help="Size at which a new file pair begins."
+        "--segment-bytes", type=SIZE, default="256MiB", show_default=True, help="Size of a file pair."
     ),
     click.option(
-        "--max-entry-bytes", type=SIZE, default="128MiB", show_default=True, help="A longer entry ends the command."
+        "--segment-age", type=DURATION, help="Age at which a new file pair begins; SIGHUP begins one too."
+    ),
+    click.option(
+        "--max-entry-bytes", type=SIZE, default="128MiB", show_default=True, help="Longer ends the command."
+    ),
+    click.option(
+        "--runtime-dir", type=click.Path(path_type=Path), metavar="DIR",
+        help="On tmpfs: a killed or restarted agent goes on with the same chain.",
     ),
 ]  # fmt: skip  # one option an item

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+
 import click
 
 from epochseal.cli.options import sealing_options
@@ -11,11 +14,13 @@ from epochseal.restart import Finding
 
 @click.command()
 @sealing_options
-def seal(options: SealOptions) -> None:
+@click.option("--acks", is_flag=True, help="Print the number of durable entries after each commit.")
+def seal(options: SealOptions, acks: bool) -> None:
     """Seal standard input into LOGDIR until it ends; an entry is a line.
 
-    Nothing is accepted before the log's chain is live, and the log verifies whenever the command ends: at the end of
-    its input, at SIGTERM or Ctrl-C, or by a crash (then the next start is `cold`, and says so).
+    Nothing is accepted before the log's chain is live, and the log verifies whenever the command ends: at the
+    end of its input, at SIGTERM or Ctrl-C, or by a crash. With --runtime-dir a crash leaves no gap; without,
+    the next start is `cold`, and says so.
 
     \b
     Example:
@@ -23,8 +28,17 @@ def seal(options: SealOptions) -> None:
           --epoch-key file:keys/agent --checkpoint-key file:keys/agent
 
     Exit status: 0 sealed and closed, 2 bad arguments or input, 6 backend, disk, or the directory is in use.
-    """  # noqa: D301  # \b is click's mark for a paragraph that keeps its lines
-    seal_stream(options, stdin_stream, "stdin", acknowledge=lambda _: None, started=tell_finding)
+    """
+    seal_stream(options, stdin_stream, "stdin", acknowledge=acknowledger(acks), started=tell_finding)
+
+
+def acknowledger(acks: bool) -> Callable[[int], None]:
+    """What tells the writer how many entries are durable: one number a line on stdout, or nothing."""
+    return _print_count if acks else lambda _: None
+
+
+def _print_count(entries: int) -> None:
+    os.write(1, b"%d\n" % entries)
 
 
 def tell_finding(finding: Finding) -> None:
@@ -32,6 +46,10 @@ def tell_finding(finding: Finding) -> None:
     if finding.page_refused:
         click.echo(f"epochseal: the runtime page was wiped: {finding.page_refused}", err=True)
     if finding.set_aside:
-        click.echo(f"epochseal: {finding.set_aside} bytes that nobody sealed were set aside in .unsealed", err=True)
-    if finding.link == "cold":
-        click.echo("epochseal: the log was not closed before: this start is cold, and verify will say so", err=True)
+        click.echo(
+            f"epochseal: {finding.set_aside} bytes that nobody sealed were set aside in .unsealed", err=True
+        )
+    if finding.link == "cold" and not finding.running:
+        click.echo(
+            "epochseal: the log was not closed before: this start is cold, and verify will say so", err=True
+        )

@@ -51,13 +51,13 @@ def verify(
     from epochseal.verifier import Request
     from epochseal.verifier import verify as verify_log
 
-    named_origin, public_key = _checkpoint_key(checkpoint_key)
+    named_origin, public_key = read_checkpoint_key(checkpoint_key)
     if named_origin is not None and origin is not None and named_origin != origin:
         raise ConfigError(f"the checkpoint key is for origin {named_origin!r}, --origin is {origin!r}")
     verdicts: list[Verdict] = []
     for logdir in logdirs:
         request = Request(
-            make_recoverer=_recoverer(epoch_key) if epoch_key is not None else None,
+            make_recoverer=recoverer_maker(epoch_key) if epoch_key is not None else None,
             checkpoint_key=public_key,
             origin=origin or named_origin,
             max_age=max_age,
@@ -75,7 +75,7 @@ def worst(statuses: list[int]) -> int:
     return next((status for status in (1, UNTRUSTED, 3, 5) if status in statuses), 0)
 
 
-def _recoverer(uri: KeyURI) -> _RecovererMaker:
+def recoverer_maker(uri: KeyURI) -> _RecovererMaker:
     maker = _RecovererMaker(uri)
     maker()  # so that a wrong URI or folder is an error of its own before anything is read
     return maker
@@ -93,7 +93,7 @@ class _RecovererMaker:
         return load_backend(self._uri).recoverer(self._uri, {})
 
 
-def _checkpoint_key(text: str | None) -> tuple[str | None, PublicKey | None]:
+def read_checkpoint_key(text: str | None) -> tuple[str | None, PublicKey | None]:
     """The public key, and the origin that a vkey file names with it."""
     if text is None:
         return None, None

@@ -1,22 +1,22 @@
 """Entries from a stream of lines: standard input, or the output of a command.
 
-The bytes are kept as they came, in one buffer that the sealer reads in place. There is no work per entry: lines are
-found from the block's edges and counted by the C library.
+The bytes are kept as they came, in one buffer that the sealer reads in place. There is no work per entry:
+lines are found from the block's edges and counted by the C library.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from epochseal.errors import EpochsealError
+
+from epochseal.errors import ConfigError, EpochsealError
+from epochseal.limits import Piece
 from epochseal.lines import Source
-from epochseal.sealer import Piece
 
 _READ = 1 << 20
 _NEWLINE = b"\n"
 
 
-class EntryTooLongError(EpochsealError):
+class EntryTooLongError(ConfigError):
     """An entry is longer than the configured limit; what came before it can still be sealed."""
 
 
@@ -28,8 +28,6 @@ class StreamSource:
         self._name = name
         self._block = block_bytes
         self._max_entry = max_entry_bytes
-        # Counted repeats of a class run in C; a limit beyond what `re` can count is never reached within a block.
-        self._too_long = re.compile(rb"[^\n]{%d}" % min(max_entry_bytes + 1, 2**31))
         self._buffer = bytearray(max(2 * _READ, 2 * block_bytes))
         # The buffer: sealed up to start, taken up to begin, read up to end.
         self._start = 0
@@ -53,7 +51,7 @@ class StreamSource:
 
     @property
     def has_entry(self) -> bool:
-        """Whether at least one whole entry is waiting (at the end of the stream, also one without newline)."""
+        """Whether at least one whole entry is waiting; at the end of the stream also one without newline."""
         if not self._whole and self._searched < self._end:
             self._whole = self._buffer.find(_NEWLINE, max(self._searched, self._start), self._end) >= 0
             self._searched = self._end
@@ -89,15 +87,20 @@ class StreamSource:
         if not self.has_entry and self.buffered > self._max_entry:
             raise self._refusal()
 
-    def take(self, entries: int, size: int, *, first_any_size: bool) -> Piece | None:
+    def take(self, entries: int, size: int, first: int) -> Piece | None:
         """The next piece within `entries` and `size` bytes; None if no entry fits. `taken` has the bytes.
 
+        Args:
+            entries: how many at the most.
+            size: bytes at the most.
+            first: bytes at the most if the piece is a single entry.
+
         Raises:
-            EntryTooLongError: the next entry is longer than `max_entry_bytes`, and no piece was taken before it.
+            EntryTooLongError: the next entry is longer than `max_entry_bytes`, and none was taken before it.
         """
         if self._begin == self._end or not self.has_entry:
             return None
-        cut = self._cut(min(size, self._block), size, first_any_size=first_any_size)
+        cut = self._cut(min(size, self._block), max(size, first))
         if cut is None:
             return None
         count = self._buffer.count(_NEWLINE, self._begin, cut)
@@ -113,6 +116,12 @@ class StreamSource:
         self._view = memoryview(self._buffer)[self._start : self._begin]
         return self._view
 
+    def close(self) -> None:
+        """Close the descriptor; closing again does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
     def done(self) -> None:
         """The pieces are sealed: their bytes may be overwritten."""
         if self._view is not None:
@@ -122,7 +131,7 @@ class StreamSource:
         self._start = self._searched = self._begin
         self._whole = False
 
-    def _cut(self, wanted: int, size: int, *, first_any_size: bool) -> int | None:
+    def _cut(self, wanted: int, first: int) -> int | None:
         """Where the piece ends: after the last newline within `wanted` bytes, else after the first entry."""
         found = self._buffer.rfind(_NEWLINE, self._begin, min(self._begin + wanted, self._end))
         if found < 0:
@@ -132,19 +141,23 @@ class StreamSource:
             if found < 0:
                 # The stream ended without a newline: one is added, and `src` says so.
                 found = self._add_newline()
-        length = found + 1 - self._begin
-        if length > size and not first_any_size:
+        if found + 1 - self._begin > first:
             return None
         return self._before_too_long(found + 1)
 
     def _before_too_long(self, cut: int) -> int | None:
         """End the piece before the first entry that is too long; raise if that is the first one."""
-        if cut - 1 - self._begin <= self._max_entry:
+        entry = self._begin
+        while cut - 1 - entry > self._max_entry:
+            # The last entry that ends within reach: all before it are as short.
+            found = self._buffer.rfind(_NEWLINE, entry, entry + self._max_entry + 1)
+            if found < 0:
+                break
+            entry = found + 1
+        else:
             return cut
-        if (match := self._too_long.search(self._buffer, self._begin, cut)) is None:
-            return cut
-        if match.start() > self._begin:
-            return match.start()
+        if entry > self._begin:
+            return entry
         if self._begin > self._start:
             return None
         raise self._refusal()

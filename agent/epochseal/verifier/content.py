@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -28,11 +29,14 @@ class Content:
     """Checks blocks against the log file of a segment.
 
     After an insertion or a deletion everything behind it is moved; `shift` follows, so that the damage that is
-    reported is where it was done and not the whole rest of the file.
+    reported is where it was done and not the whole rest of the file. With `keep`, `kept` holds the very bytes that were
+    hashed for the last block, so that what is handed on is what was verified.
     """
 
-    def __init__(self, path: Path, sealed: int) -> None:
+    def __init__(self, path: Path, sealed: int, *, keep: bool = False) -> None:
         self._path = path
+        self._keep = keep
+        self.kept = bytearray()
         self._sealed = sealed
         self._buffer = bytearray(_PIECE)
         self._position = 0
@@ -72,6 +76,12 @@ class Content:
                 # A bad trailer, or what is no further member: compressed bytes that nothing accounts for.
                 return True
 
+    def pieces(self) -> Iterator[bytes]:
+        """Everything in the file, decompressed, unchecked; what cannot be decompressed ends it."""
+        with memoryview(self._buffer) as view:
+            while count := self._read(view):
+                yield bytes(view[:count])
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -80,12 +90,15 @@ class Content:
         if block.offset + shift < 0 or not self._skip_to(block.offset + shift):
             return False
         digest, left, last = hashlib.sha256(), block.size, b"\n"
+        self.kept.clear()
         with memoryview(self._buffer) as view:
             while left:
                 count = self._read(view[: min(left, _PIECE)])
                 if not count:
                     return False
                 digest.update(view[:count])
+                if self._keep:
+                    self.kept += view[:count]
                 last = self._buffer[count - 1 : count]
                 left -= count
         # The number of entries is authenticated by the line; counting newlines again would double the time.

@@ -7,7 +7,7 @@ and reports each damaged range.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from epochseal import ratchet
@@ -65,7 +65,7 @@ class EpochResult:
     carry_in: bytes | None = None
     carry_out: bytes | None = None
     notes: list[bytes] = field(default_factory=list)
-    prunes: list[Prune] = field(default_factory=list)
+    prunes: list[tuple[int, Prune]] = field(default_factory=list)
     blocks: int = 0
     last_time: int = 0
     clock_back: int = 0
@@ -73,14 +73,20 @@ class EpochResult:
     authentic: bool = False
 
 
-def check_epoch(part: SegmentPart, epoch: EpochPart, content: Content, keyring: Keyring | None) -> EpochResult:
-    """Verify the lines of one epoch and the entries that they seal.
+def check_epoch(
+    part: SegmentPart,
+    epoch: EpochPart,
+    content: Content,
+    keyring: Keyring | None,
+    sink: Callable[[Block], None] | None = None,
+) -> EpochResult:
+    """Verify the lines of one epoch and the entries that they seal; `sink` is called for each block that holds.
 
     Raises:
         StorageError: a file cannot be read.
         BackendError: the backend failed otherwise than by refusing the secret as wrong.
     """
-    walk = _Walk(part, epoch, content, keyring)
+    walk = _Walk(part, epoch, content, keyring, sink)
     try:
         walk.run()
     finally:
@@ -90,7 +96,15 @@ def check_epoch(part: SegmentPart, epoch: EpochPart, content: Content, keyring: 
 
 
 class _Walk:
-    def __init__(self, part: SegmentPart, epoch: EpochPart, content: Content, keyring: Keyring | None) -> None:
+    def __init__(
+        self,
+        part: SegmentPart,
+        epoch: EpochPart,
+        content: Content,
+        keyring: Keyring | None,
+        sink: Callable[[Block], None] | None,
+    ) -> None:
+        self._sink = sink
         self._part = part
         self._epoch = epoch
         self._content = content
@@ -235,7 +249,7 @@ class _Walk:
                 self._bad("counters", f"the epoch line has index {line.index} over a tree of {body.tree.size}")
             result.roots[result.index] = (result.tree.root(), result.entries)
         elif isinstance(body, Prune):
-            result.prunes.append(body)
+            result.prunes.append((line.index, body))
         else:
             result.end = body
             header_entry = result.header.first_entry if result.header else 0
@@ -276,6 +290,8 @@ class _Walk:
                 detail = f"{self._content.shift - before:+d} bytes before entry {block.first_entry}"
                 self._add("entries_inserted", block.first_entry, block.first_entry, detail)
             self._content_bad = False
+            if self._sink is not None:
+                self._sink(block)
             return
         gone = self._content.size <= block.offset + self._content.shift
         self._add(

@@ -59,7 +59,7 @@ class Joiner:
         self.signed_sizes: set[int] = set()
         self.unlinked: list[tuple[int, EpochResult, int, int, bool]] = []
         self.closes: list[tuple[int, int]] = []
-        self.prunes: list[Prune] = []
+        self.prunes: list[tuple[int, Prune]] = []
         self.began: list[tuple[int, int]] = []
 
     def take(self, part: SegmentPart, result: EpochResult, *, first_in_segment: bool) -> None:

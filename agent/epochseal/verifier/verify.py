@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from epochseal.encoding import b64encode, format_time
+from epochseal.encoding import b64decode, b64encode, format_time
 from epochseal.keys import PublicKey, Recoverer
+from epochseal.lines import Header, Prune
+from epochseal.merkle import Frontier
 from epochseal.note import VerifierKey
 from epochseal.verifier.join import Findings, Joiner
 from epochseal.verifier.plan import Plan, take_snapshot
@@ -130,16 +132,23 @@ def _check_prefix(joiner: Joiner, findings: Findings, now: int) -> None:
     if first is None or first.epoch == 0:
         return
     findings.segment, findings.epoch, findings.base = first.segment, first.epoch, first.first_entry
-    prune = max(joiner.prunes, key=lambda item: item.segment, default=None)
+    # With a public key alone, only a checkpoint speaks for a prune line.
+    known = [item for index, item in joiner.prunes if not joiner.public or index < joiner.signed_size]
+    prune = max(known, key=lambda item: item.segment, default=None)
     if prune is None or prune.segment < first.segment - 1:
         findings.problem("prefix_missing", 0, max(first.first_entry - 1, 0), f"segments 1 to {first.segment - 1}")
     elif first.time + first.retention > now:
         detail = f"segments up to {first.segment - 1} were to be kept until {format_time(first.time + first.retention)}"
         findings.problem("prefix_missing", 0, max(first.first_entry - 1, 0), detail)
-    elif prune.segment == first.segment - 1 and (prune.tree_size, prune.entries) != (first.tree.size, first.first_entry):
+    elif prune.segment == first.segment - 1 and not _fits(prune, first):
         findings.problem("prune_broken", 0, max(first.first_entry - 1, 0), f"segments up to {prune.segment}")
     else:
         findings.warn("pruned", first.first_entry, f"segments 1 to {first.segment - 1}")
+
+
+def _fits(prune: Prune, first: Header) -> bool:
+    tree = Frontier(first.tree.size, [b64decode(subtree, "frontier") for subtree in first.tree.frontier])
+    return (prune.tree_size, prune.root, prune.entries) == (tree.size, b64encode(tree.root()), first.first_entry)
 
 
 def _check_origin(joiner: Joiner, findings: Findings, origin: str | None) -> None:

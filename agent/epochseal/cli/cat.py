@@ -1,0 +1,76 @@
+"""`epochseal cat`: the entries as the source sent them, only what verifies."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from epochseal.cli.options import KEY_URI, LOGDIR, ORIGIN
+from epochseal.keys import KeyURI
+
+_RANGE = re.compile(r"([0-9]{1,18})(?:\.\.([0-9]{1,18})?)?")
+
+
+def _parse_range(ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[int, int]:
+    if text is None:
+        return 0, 2**63
+    match = _RANGE.fullmatch(text)
+    if match is None:
+        raise click.UsageError(f"{text!r} is not a range of entries\nwrite A..B, both from 0 and both included", ctx)
+    first = int(match[1])
+    last = int(match[2]) if match[2] else (2**63 if ".." in text else first)
+    if last < first:
+        raise click.UsageError(f"the range {text} ends before it begins", ctx)
+    return first, last
+
+
+@click.command()
+@click.argument("logdir", type=LOGDIR)
+@click.option("--entries", metavar="A..B", callback=_parse_range, help="Entries from A to B, numbered from 0.")
+@click.option("--epoch-key", type=KEY_URI, metavar="URI", help="Key that recovers epoch secrets (the verifier's role).")
+@click.option("--checkpoint-key", metavar="URI|FILE", help="Public checkpoint key: a key URI or a vkey file.")
+@click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
+@click.option("--unverified", is_flag=True, help="Print the stored entries without any check.")
+@click.pass_context
+def cat(
+    ctx: click.Context,
+    logdir: Path,
+    entries: tuple[int, int],
+    epoch_key: KeyURI | None,
+    checkpoint_key: str | None,
+    origin: str | None,
+    unverified: bool,
+) -> int:
+    """Print the entries of a log as the source sent them: decompressed, unescaped, and only what verifies.
+
+    \b
+    Example:
+      epochseal cat logs --entries 100..199 --epoch-key file:keys/verifier --checkpoint-key file:keys/auditor
+
+    Exit status: that of `epochseal verify`; what does not verify is left out and named on stderr.
+    """
+    if unverified:
+        from epochseal.extract import extract_unverified
+
+        found = extract_unverified(logdir, sys.stdout.buffer.write, entries)
+        sys.stdout.buffer.flush()
+        return 0 if found else 5
+    if epoch_key is None or checkpoint_key is None:
+        raise click.UsageError("verified entries need --epoch-key and --checkpoint-key\nor look anyway: --unverified", ctx)
+    from epochseal.cli.verify import read_checkpoint_key, recoverer_maker
+    from epochseal.extract import extract
+    from epochseal.verifier import Request, verify
+
+    named_origin, public_key = read_checkpoint_key(checkpoint_key)
+    maker = recoverer_maker(epoch_key)
+    request = Request(make_recoverer=maker, checkpoint_key=public_key, origin=origin or named_origin)
+    verdict = verify(logdir, request)
+    extract(logdir, maker(), verdict.problems, sys.stdout.buffer.write, entries)
+    sys.stdout.buffer.flush()
+    for problem in verdict.problems:
+        where = f"entries {problem.first_entry} to {problem.last_entry}"
+        click.echo(f"epochseal: {verdict.verdict}: {problem.kind}: {where}: {problem.detail}", err=True)
+    return verdict.exit_status

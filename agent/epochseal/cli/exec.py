@@ -1,0 +1,83 @@
+"""`epochseal exec`: seal the output of a command and pass its exit status on."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+
+from epochseal.agent import Signals
+from epochseal.cli.options import sealing_options
+from epochseal.cli.seal import acknowledger, tell_finding
+from epochseal.errors import ConfigError
+from epochseal.launch import SealOptions, seal_stream
+
+_SIGNALLED = 128
+
+
+@click.command()
+@sealing_options
+@click.option("--acks", is_flag=True, help="Print the number of durable entries after each commit.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_context
+def exec(ctx: click.Context, options: SealOptions, acks: bool, command: tuple[str, ...]) -> None:  # noqa: A001  # the command's name
+    """Run CMD and seal its standard output into LOGDIR; its standard error is left alone.
+
+    The command starts once the directory is ours. SIGTERM and Ctrl-C go to the command, whose output is then
+    sealed to its end; a second one closes the log at once.
+
+    \b
+    Example:
+      epochseal exec logs --origin example.com/demo --epoch-key file:keys/agent \\
+          --checkpoint-key file:keys/agent -- myservice --verbose
+
+    Exit status: that of the command (128+N after signal N), or 2 and 6 as for `epochseal seal`.
+    """
+    program = shutil.which(command[0])
+    if program is None:
+        raise ConfigError(
+            f"there is no command {command[0]!r}", "write the command after --, as in: -- myservice --verbose"
+        )
+    runner = _Runner((program, *command[1:]))
+    name = f"exec:{quote(Path(program).name)}"
+    seal_stream(options, runner.start, name, acknowledge=acknowledger(acks), started=tell_finding)
+    ctx.exit(runner.status())
+
+
+class _Runner:
+    """The command, from its start to its exit status."""
+
+    def __init__(self, command: tuple[str, ...]) -> None:
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, signals: Signals) -> int:
+        """Start the command; the descriptor of its output."""
+        process = subprocess.Popen(self._command, stdout=subprocess.PIPE)  # noqa: S603  # the user's own command
+        self._process = process
+        signals.pass_on = self._pass_on
+        output = process.stdout
+        if output is None:
+            raise ConfigError(f"{self._command[0]} gives no output")
+        with suppress(OSError):
+            fcntl.fcntl(output.fileno(), fcntl.F_SETPIPE_SZ, 1 << 20)
+        return os.dup(output.fileno())
+
+    def status(self) -> int:
+        """Wait for the command; its status as a shell would say it."""
+        if self._process is None:
+            return 0
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        code = self._process.wait()
+        return _SIGNALLED - code if code < 0 else code
+
+    def _pass_on(self, number: int) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)

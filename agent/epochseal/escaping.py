@@ -1,0 +1,42 @@
+"""Entries that came in a datagram or a frame are one line each: what could end a line or steer a terminal is escaped.
+
+`\\` becomes `\\\\`; the bytes 00-08, 0A-1F and 7F, and each byte of the UTF-8 encodings of U+0080-U+009F, U+2028 and
+U+2029 become `\\xHH` with two lower-case hex digits. Everything else is kept, so the input can be given back exactly.
+"""
+
+from __future__ import annotations
+
+import re
+
+from epochseal.errors import FormatError
+
+_UNSAFE = re.compile(rb"\\|[\x00-\x08\x0a-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+_ESCAPE = re.compile(rb"\\(?:(\\)|x([0-9a-f]{2})|)")
+
+
+def escape(entry: bytes) -> bytes:
+    """One entry, without a newline at its end, as it is stored in a block whose `src` says `esc`."""
+    return _UNSAFE.sub(_escaped, entry)
+
+
+def unescape(data: bytes) -> bytes:
+    """Undo `escape`, in one entry or in several lines.
+
+    Raises:
+        FormatError: an escape that `escape` never writes.
+    """
+    return _ESCAPE.sub(_unescaped, data)
+
+
+def _escaped(match: re.Match[bytes]) -> bytes:
+    if match[0] == b"\\":
+        return b"\\\\"
+    return b"".join(b"\\x%02x" % byte for byte in match[0])
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    if match[1]:
+        return b"\\"
+    if match[2]:
+        return bytes.fromhex(match[2].decode("ascii"))
+    raise FormatError("an escaped entry holds a backslash that begins no escape")

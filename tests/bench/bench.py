@@ -1,0 +1,136 @@
+"""CPU of sealing and verifying, as ratios to `openssl dgst -sha256` of the same bytes in the same run.
+
+    make bench                          # 2.1 GB, in a temporary folder
+    python tests/bench/bench.py --mb 500 --dir /dev/shm
+
+Whole processes are measured, children included, and the start-up of each program (a run on one entry) is subtracted.
+`copy` writes the same bytes in the pieces in which the agent commits them, each made durable: what the kernel asks
+of anybody who stores this log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ENTRY = 250
+_COMMIT = 16 * 65536
+
+
+class Cost(NamedTuple):
+    """Seconds."""
+
+    user: float
+    system: float
+    wall: float
+
+    @property
+    def cpu(self) -> float:
+        """User and system time together."""
+        return self.user + self.system
+
+    def less(self, other: Cost) -> Cost:
+        """What is left when another cost is subtracted."""
+        return Cost(*(max(mine - its, 0.0) for mine, its in zip(self, other, strict=True)))
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mb", type=int, default=2100, help="megabytes of entries")
+    parser.add_argument("--dir", type=Path, default=None, help="where to work")
+    parser.add_argument("--rounds", type=int, default=1, help="the best of so many rounds is shown")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.dir) as folder:
+        _bench(Path(folder), arguments.mb * 1_000_000 // ENTRY, arguments.rounds)
+
+
+def _bench(folder: Path, entries: int, rounds: int) -> None:
+    os.chdir(folder)
+    _run(["epochseal", "keygen", "keys"])
+    big, one = folder / "big.log", folder / "one.log"
+    _write_entries(big, entries)
+    _write_entries(one, 1)
+    size = big.stat().st_size
+    print(f"{entries:,} entries of {ENTRY} bytes, {size / 1e9:.2f} GB, {rounds} round(s), in {folder.parent}")
+    best: dict[str, Cost] = {}
+    for _ in range(rounds):
+        for name, cost in _round(big, one).items():
+            best[name] = min(best.get(name, cost), cost, key=lambda item: item.cpu)
+    yard = best["openssl dgst -sha256"]
+    print(f"{'':28}{'user s':>8}{'sys s':>8}{'CPU s':>8}{'wall s':>8}{'ratio':>8}{'user':>7}{'entries / CPU s':>18}")
+    for name, cost in best.items():
+        print(
+            f"{name:28}{cost.user:8.2f}{cost.system:8.2f}{cost.cpu:8.2f}{cost.wall:8.2f}"
+            f"{cost.cpu / yard.cpu:8.2f}{cost.user / yard.user:7.2f}{entries / cost.cpu:18,.0f}"
+        )
+
+
+def _round(big: Path, one: Path) -> dict[str, Cost]:
+    verify = ["epochseal", "verify", "--epoch-key", "file:keys/verifier", "--checkpoint-key", "file:keys/auditor"]
+    public = ["epochseal", "verify", "--checkpoint-key", "file:keys/auditor"]
+    found = {}
+    found["openssl dgst -sha256"] = _cost(["openssl", "dgst", "-sha256", str(big)]).less(
+        _cost(["openssl", "dgst", "-sha256", str(one)])
+    )
+    found["copy, durable as committed"] = _copy_cost(big)
+    found["seal, 64 KiB blocks"] = _seal(big, "L").less(_seal(one, "S"))
+    for jobs in (1, 2):
+        found[f"verify, --jobs {jobs}"] = _cost([*verify, "L", "--jobs", str(jobs)]).less(
+            _cost([*verify, "S", "--jobs", str(jobs)])
+        )
+    found["verify, public key alone"] = _cost([*public, "L", "--jobs", "1"]).less(_cost([*public, "S", "--jobs", "1"]))
+    return found
+
+
+def _write_entries(path: Path, count: int) -> None:
+    """Entries that all differ, as those of a real service do."""
+    with path.open("wb") as file:
+        for start in range(0, count, 10_000):
+            numbers = range(start, min(start + 10_000, count))
+            lines = [b"%012d user=%08x action=read object=/accounts/%d result=allowed " % (n, n * 7919, n) for n in numbers]
+            file.write(b"".join(line.ljust(ENTRY - 1, b".") + b"\n" for line in lines))
+
+
+def _seal(source: Path, logdir: str) -> Cost:
+    shutil.rmtree(logdir, ignore_errors=True)
+    keys = ["--epoch-key", "file:keys/agent", "--checkpoint-key", "file:keys/agent"]
+    return _cost(["epochseal", "seal", logdir, "--origin", "example.com/bench", *keys], source)
+
+
+def _copy_cost(source: Path) -> Cost:
+    before, started = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
+    with source.open("rb", buffering=0) as reader, Path("copy").open("wb", buffering=0) as writer:
+        while piece := reader.read(_COMMIT):
+            writer.write(piece)
+            os.fdatasync(writer.fileno())
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    Path("copy").unlink()
+    return Cost(after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime, time.monotonic() - started)
+
+
+def _cost(command: Sequence[str], source: Path | None = None) -> Cost:
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    _run(command, source)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Cost(after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime, time.monotonic() - started)
+
+
+def _run(command: Sequence[str], source: Path | None = None) -> None:
+    with (source or Path(os.devnull)).open("rb") as stdin:
+        done = subprocess.run(command, stdin=stdin, capture_output=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr.decode()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Every attack that needs only files, on the log of `logs.write_log`, and what a verifier must say of it.
+
+An attack is a function that changes the files of a `Log`. `Expect` is the verdict, and of one problem the kind, the
+entries that its range must cover, and those that it must stay within.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from epochseal.encoding import b64encode
+from epochseal.lines import encode_note_line, parse_line
+from epochseal.note import Checkpoint, parse_note
+from epochseal.verifier import Verdict
+from tests.integration.logs import Log, LogKeys, LogWriter, Mode, entry, write_log
+
+SIZE = len(entry(0))
+
+
+@dataclass(frozen=True)
+class Expect:
+    """What a verdict must say; kinds "" is no problem at all."""
+
+    verdict: str
+    kinds: str = ""
+    covers: tuple[int, int] | None = None
+    within: tuple[int, int] | None = None
+    warnings: str = ""
+
+    def check(self, verdict: Verdict) -> None:
+        """Fail unless the verdict says it."""
+        found = [(p.kind, p.first_entry, p.last_entry, p.detail) for p in verdict.problems]
+        assert verdict.verdict == self.verdict, found
+        assert {item.kind for item in verdict.warnings} >= set(self.warnings.split())
+        kinds = self.kinds.split()
+        assert bool(found) == bool(kinds), found
+        assert set(kinds) <= {kind for kind, *_ in found}, found
+        if self.covers is not None:
+            first, last = self.covers
+            low, high = self.within or self.covers
+            assert any(
+                kind in kinds and low <= start <= first and last <= stop <= high for kind, start, stop, _ in found
+            ), found
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One case: what is done to the files, and what each mode must say; `limit` is why public mode sees less."""
+
+    desc: str
+    run: Callable[[Log], None]
+    keys: Expect
+    public: Expect
+    limit: str = ""
+
+    def expect(self, mode: Mode) -> Expect:
+        """What this mode must say."""
+        return self.keys if mode == "keys" else self.public
+
+
+ATTACKS: dict[str, Attack] = {}
+
+
+def attack(
+    desc: str, keys: Expect, public: Expect | None = None, *, limit: str = ""
+) -> Callable[[Callable[[Log], None]], Callable[[Log], None]]:
+    """Enter a function as the attack of its name; without `public` both modes must say the same."""
+
+    def enter(run: Callable[[Log], None]) -> Callable[[Log], None]:
+        ATTACKS[run.__name__.replace("_", "-")] = Attack(desc, run, keys, public or keys, limit)
+        return run
+
+    return enter
+
+
+def tampered(kinds: str, first: int, last: int, low: int | None = None, high: int | None = None) -> Expect:
+    """Tampered, with a problem over entries first to last and not beyond low to high."""
+    within = (first if low is None else low, last if high is None else high)
+    return Expect("tampered", kinds, (first, last), within)
+
+
+# --- what attacks are made of ---------------------------------------------------------------------------------
+
+
+def edit(path: Path, change: Callable[[bytes], bytes]) -> None:
+    """Change a file; a change that changes nothing is a mistake of the test."""
+    before = path.read_bytes()
+    after = change(before)
+    assert after != before, path
+    path.write_bytes(after)
+
+
+def entries(log: Log, segment: int, change: Callable[[list[bytes]], None]) -> None:
+    """Change the list of a segment's entries."""
+    edit(log.files("log")[segment - 1], lambda data: _with_list(data, change))
+
+
+def lines(log: Log, segment: int, change: Callable[[list[bytes]], None]) -> None:
+    """Change the list of a segment's seal lines."""
+    edit(log.files("seal")[segment - 1], lambda data: _with_list(data, change))
+
+
+def _with_list(data: bytes, change: Callable[[list[bytes]], None]) -> bytes:
+    items = data.splitlines(keepends=True)
+    change(items)
+    return b"".join(items)
+
+
+def at(items: list[bytes], start: bytes) -> int:
+    """Where the one line with this beginning stands."""
+    (place,) = (place for place, line in enumerate(items) if line.startswith(start))
+    return place
+
+
+def swap(items: list[bytes], first: int, second: int) -> None:
+    """Exchange two items."""
+    items[first], items[second] = items[second], items[first]
+
+
+def replaced(start: bytes, old: bytes, new: bytes) -> Callable[[list[bytes]], None]:
+    """A change of the text of one seal line."""
+
+    def change(items: list[bytes]) -> None:
+        place = at(items, start)
+        assert old in items[place]
+        items[place] = items[place].replace(old, new, 1)
+
+    return change
+
+
+def cut_epoch(items: list[bytes], number: int) -> list[bytes]:
+    """Take the lines of one epoch out, with the notes between them; the lines that were removed."""
+    starts = [place for place, line in enumerate(items) if line.startswith(b"epoch ")] + [len(items)]
+    begin = next(place for place in starts if b'{"epoch":%d,' % number in items[place])
+    stop = starts[starts.index(begin) + 1]
+    taken = items[begin:stop]
+    del items[begin:stop]
+    return taken
+
+
+def without_checkpoint(log: Log) -> None:
+    """Remove the file `checkpoint`."""
+    (log.path / "checkpoint").unlink()
+
+
+def drop_segment(log: Log, number: int) -> None:
+    """Remove both files of a segment."""
+    for ending in ("log", "seal"):
+        log.files(ending)[number - 1].unlink()
+
+
+def cut_after(log: Log, start: bytes) -> None:
+    """Cut the log behind the seal line with this beginning in the last segment, and its entries with it."""
+    seal, content = log.files("seal")[-1], log.files("log")[-1]
+    items = seal.read_bytes().splitlines(keepends=True)
+    kept = items[: at(items, start) + 1]
+    seal.write_bytes(b"".join(kept))
+    blocks = [line.split(b" ") for line in kept if line.startswith(b"block ")]
+    size = int(blocks[-1][4]) + int(blocks[-1][5]) if blocks else 0
+    content.write_bytes(content.read_bytes()[:size])

@@ -103,7 +103,7 @@ class BackendCalls:
 
     def start_key(self) -> None:
         """Ask for the checkpoint key's public half."""
-        self._call("key", Courier.ask_key)
+        self._call("key", lambda courier: courier.ask_key())
 
     def take_key(self) -> PublicKey | None:
         """The answer to `start_key`; None when the backend was unavailable.
@@ -111,7 +111,7 @@ class BackendCalls:
         Raises:
             EpochsealError: as `take_issued`.
         """
-        return self._answer(Courier.take_key)
+        return self._answer(lambda courier: courier.take_key())
 
     def start_issue(self, context: Context, asked: Asked) -> None:
         """Ask for an epoch secret; once many different contexts failed, the last one is asked for again."""
@@ -127,7 +127,7 @@ class BackendCalls:
         Raises:
             EpochsealError: any other refusal, which waiting does not mend.
         """
-        return self._answer(Courier.take_issued)
+        return self._answer(lambda courier: courier.take_issued())
 
     def start_sign(self, message: bytes) -> None:
         """Ask for a signature."""
@@ -140,7 +140,7 @@ class BackendCalls:
         Raises:
             EpochsealError: as `take_issued`.
         """
-        return self._answer(Courier.take_signature)
+        return self._answer(lambda courier: courier.take_signature())
 
     def adopted(self) -> None:
         """The issued secret went into an epoch: what was abandoned before it stands in that epoch's line."""

@@ -10,7 +10,6 @@ from epochseal.durable import replace_file
 from epochseal.errors import BackendError, VerificationError
 from epochseal.keys import PublicKey
 from epochseal.lines import encode_note_line
-from epochseal.merkle import Frontier
 from epochseal.note import Checkpoint, Note, VerifierKey, sign_text
 from epochseal.segments import SegmentWriter
 
@@ -51,9 +50,9 @@ class Checkpoints:
         """Take the checkpoint key's public half; its name in notes is the origin."""
         self._key = VerifierKey(self._origin, key)
 
-    def add(self, tree: Frontier, writer: SegmentWriter) -> None:
-        """Queue the checkpoint of this tree; its note goes to the seal file of `writer`."""
-        self._queue.append(_Unsigned(Checkpoint(self._origin, tree.size, tree.root()), writer))
+    def add(self, checkpoint: Checkpoint, writer: SegmentWriter) -> None:
+        """Queue a checkpoint; its note goes to the seal file of `writer`."""
+        self._queue.append(_Unsigned(checkpoint, writer))
         while len(self._queue) > _MOST:
             # A later checkpoint covers all that an earlier one did; the one under way is left to finish.
             del self._queue[1]

@@ -174,11 +174,15 @@ class Courier:
 
 
 class Zygote:
-    """The agent's end of the process that couriers are forked from."""
+    """The agent's end of the process that couriers are forked from.
+
+    Attributes:
+        pid: that process.
+    """
 
     def __init__(self, control: socket.socket, pid: int) -> None:
         self._control = control
-        self._pid = pid
+        self.pid = pid
 
     @classmethod
     def start(
@@ -230,7 +234,7 @@ class Zygote:
             return
         self._control.close()
         with contextlib.suppress(ChildProcessError):  # whoever set SIGCHLD to be ignored had it reaped
-            os.waitpid(self._pid, 0)
+            os.waitpid(self.pid, 0)
 
 
 class _Child:

@@ -18,9 +18,13 @@ from epochseal.errors import ConfigError, FormatError, StorageError
 from epochseal.lines import Link, NoteLine, Source, parse_line
 from epochseal.memory import fill_random
 from epochseal.merkle import Frontier
+from epochseal.note import Checkpoint
 from epochseal.runtime import Runtime
 from epochseal.segments import FOLDER, Segment, SegmentWriter, list_segments, set_aside
 from epochseal.tail import Tail, read_tail
+
+
+_MOST_NOTE = 1 << 16
 
 
 class PendingBlock(msgspec.Struct, frozen=True, array_like=True):
@@ -53,19 +57,20 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
     pending: list[PendingBlock]
     ended: bool
     link: Link
-    start_signed: bool
+    start_size: int
+    start_root: bytes
 
     @staticmethod
     def encode(
         chain: Chain, stem: str, seal_offset: int, staged: bytes, pending: Sequence[PendingBlock],
-        *, ended: bool, link: Link, start_signed: bool,
+        *, ended: bool, link: Link, unsigned_start: Checkpoint | None,
     ) -> bytes:  # fmt: skip  # a flat list of what is saved
         """The record for `RatchetPage.publish`."""
         saved = Saved(
             chain.origin, chain.log, chain.epoch, chain.segment, stem, chain.last_tag, chain.tree.size,
             list(chain.tree.hashes), chain.entries, chain.segment_bytes, chain.epoch_entries,
             chain.epoch_bytes, chain.epoch_time, seal_offset, staged, list(pending), ended, link,
-            start_signed,
+            unsigned_start.size if unsigned_start else 0, unsigned_start.root if unsigned_start else b"",
         )  # fmt: skip  # a flat list of what is saved
         return msgspec.msgpack.encode(saved)
 
@@ -78,12 +83,18 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
         )  # fmt: skip  # a flat list of what was saved
 
 
+    def unsigned_start(self) -> Checkpoint | None:
+        """The checkpoint of the running epoch's start, if its note was not written yet."""
+        return Checkpoint(self.origin, self.start_size, self.start_root) if self.start_root else None
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a start found.
 
     `running`: the same epoch goes on. Otherwise a new one begins with `link`, in a new segment if there is no
-    `writer`. `signed`: the epoch's start or, if it does not run, its end has a checkpoint.
+    `writer`. `unsigned`: the checkpoint of the epoch's start or, if it does not run, of its end, if there is
+    no note of it yet.
     `pending`: the commit that a kill interrupted, its bytes, and how many of them are in the log file
     already.
     `set_aside`: bytes that were moved to `.unsealed`. `page_refused`: why a page that was there was not used.
@@ -93,7 +104,7 @@ class Finding:
     writer: SegmentWriter | None
     link: Link
     running: bool = False
-    signed: bool = False
+    unsigned: Checkpoint | None = None
     pending: tuple[PendingBlock, ...] = ()
     pending_data: bytes = b""
     present: int = 0
@@ -112,6 +123,7 @@ def find_state(logdir: Path, origin: str, runtime: Runtime) -> Finding:
         ConfigError: the log in `logdir` belongs to another origin.
         StorageError: files cannot be read or mended, or hold no chain at all.
     """
+    _cut_torn_notes(list_segments(logdir).segments)
     refused = ""
     record = runtime.page.load() if runtime.survives else None
     if record is not None:
@@ -121,6 +133,23 @@ def find_state(logdir: Path, origin: str, runtime: Runtime) -> Finding:
             refused = str(exc)
             runtime.page.wipe()
     return replace(_without_page(logdir, origin), page_refused=refused)
+
+
+def _cut_torn_notes(segments: tuple[Segment, ...]) -> None:
+    """A segment that the log has gone on from gets its last note later: a kill may leave a part of it."""
+    for segment in segments[:-1]:
+        if segment.seal is None:
+            continue
+        with segment.seal.open("rb") as file:
+            length = file.seek(0, 2)
+            file.seek(max(0, length - _MOST_NOTE))
+            _, newline, rest = file.read().rpartition(b"\n")
+        if newline and rest and b"note ".startswith(rest[:5]):
+            seal = AppendFile.open(segment.seal, create=False)
+            try:
+                seal.truncate(length - len(rest))
+            finally:
+                seal.close()
 
 
 def _read_own_tail(segments: tuple[Segment, ...], logdir: Path, origin: str) -> Tail | None:
@@ -149,13 +178,14 @@ def _resume(logdir: Path, origin: str, saved: Saved, runtime: Runtime) -> Findin
     except BaseException:
         writer.close()
         raise
-    running = not saved.ended
+    running, chain = not saved.ended, saved.chain()
+    ended = None if noted else Checkpoint(origin, chain.tree.size, chain.tree.root())
     return Finding(
-        chain=saved.chain(),
+        chain=chain,
         writer=writer,
         link=saved.link if running else "carry",
         running=running,
-        signed=saved.start_signed if running else noted,
+        unsigned=saved.unsigned_start() if running else ended,
         pending=tuple(_recovered(block) for block in saved.pending) if data else (),
         pending_data=data,
         present=present,

@@ -22,6 +22,7 @@ from epochseal.keys import SECRET_SIZE, Issued
 from epochseal.limits import NO_ROOM, UNBOUNDED_ROOM, Limits, Piece, Room
 from epochseal.lines import EndReason, Link, Prune
 from epochseal.memory import SecretPage
+from epochseal.note import Checkpoint
 from epochseal.restart import Finding, PendingBlock, Saved, find_state
 from epochseal.runtime import Runtime
 from epochseal.segments import SegmentWriter, segment_stem, stem_time
@@ -60,8 +61,7 @@ class Sealer:
         self._running = False
         self._failed = False
         self._ended = True
-        self._start_size = 0
-        self._start_signed = False
+        self._unsigned_start: Checkpoint | None = None
         self._due: EndReason | None = None
         self._due_since = 0.0
         self._full = False
@@ -79,7 +79,7 @@ class Sealer:
     @property
     def live(self) -> bool:
         """Whether entries may be sealed: an epoch runs, its start linked by carry or else signed."""
-        return self._running and not self._failed and (self._link == "carry" or self._start_signed)
+        return self._running and not self._failed and (self._link == "carry" or self._unsigned_start is None)
 
     @property
     def unsigned(self) -> int:
@@ -129,11 +129,11 @@ class Sealer:
         finding = find_state(self.logdir, self._origin, self._runtime)
         self._chain, self._writer, self._link = finding.chain, finding.writer, finding.link
         self.stats.set_aside_bytes += finding.set_aside
-        if finding.writer is not None and not finding.signed:
-            self._checkpoints.add(finding.chain.tree, finding.writer)
+        if finding.writer is not None and finding.unsigned is not None:
+            self._checkpoints.add(finding.unsigned, finding.writer)
         if finding.running:
             self._running, self._ended = True, False
-            self._start_size, self._start_signed = finding.chain.index, finding.signed
+            self._unsigned_start = finding.unsigned
             self._resume_clocks()
             if finding.pending:
                 self._commit_recovered(finding)
@@ -245,7 +245,7 @@ class Sealer:
         with self._step():
             self._end_line("close")
         self._running = False
-        self._checkpoints.add(self._chain.tree, self._open_writer())
+        self._checkpoints.add(self._checkpoint(), self._open_writer())
         self._ask()
 
     def close(self) -> None:
@@ -299,7 +299,8 @@ class Sealer:
         note = self._checkpoints.signed(signature)
         with self._step():
             size = self._checkpoints.write(note)
-        self._start_signed = self._start_signed or (self._running and size >= self._start_size)
+        if self._unsigned_start is not None and size >= self._unsigned_start.size:
+            self._unsigned_start = None
         self.stats.signed(self._clock.now())
 
     # --- epochs ---------------------------------------------------------------------------------------------
@@ -321,7 +322,7 @@ class Sealer:
                 self._end_line("segment" if rotate else reason)
                 self._link = "carry"
                 if rotate and old is not None:
-                    self._checkpoints.add(self._chain.tree, old)
+                    self._checkpoints.add(self._checkpoint(), old)
             self._start_epoch(issued, new_segment=rotate or old is None)
 
     def _start_epoch(self, issued: Issued, *, new_segment: bool) -> None:
@@ -343,13 +344,13 @@ class Sealer:
         finally:
             page.secret_and_carry[:] = bytes(2 * SECRET_SIZE)
         self._running, self._ended = True, False
-        self._start_size, self._start_signed = chain.index, False
+        self._unsigned_start = self._checkpoint()
         self._due, self._full = None, False
         calls.adopted()
         self._write_lines(line)
         self._epoch_began = self._last_block = self._clock.monotonic()
         self.stats.epochs += 1
-        self._checkpoints.add(chain.tree, self._open_writer())
+        self._checkpoints.add(self._unsigned_start, self._open_writer())
 
     def _rotate(self, stem: str) -> None:
         old = self._writer
@@ -363,6 +364,9 @@ class Sealer:
         line = self._chain.end(reason, page.key, page.scratch, page.next_key)
         self._ended = True
         self._write_lines(line)
+
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(self._origin, self._chain.tree.size, self._chain.tree.root())
 
     # --- lines ----------------------------------------------------------------------------------------------
 
@@ -411,7 +415,7 @@ class Sealer:
         writer, chain = self._open_writer(), self._chain
         return Saved.encode(
             chain, writer.stem, writer.seal.length, staged, pending,
-            ended=self._ended, link=self._link, start_signed=self._start_signed,
+            ended=self._ended, link=self._link, unsigned_start=self._unsigned_start,
         )  # fmt: skip  # a flat list of what is saved
 
     def _open_writer(self) -> SegmentWriter:

@@ -25,7 +25,11 @@ SIZE = len(entry(0))
 
 @dataclass(frozen=True)
 class Expect:
-    """What a verdict must say; kinds "" is no problem at all."""
+    """What a verdict must say.
+
+    Of the problems of these kinds (at least one is there) those whose range stays `within` must together cover the
+    entries `covers`; the place behind the last entry counts as one.
+    """
 
     verdict: str
     kinds: str = ""
@@ -39,41 +43,51 @@ class Expect:
         assert verdict.verdict == self.verdict, found
         assert {item.kind for item in verdict.warnings} >= set(self.warnings.split())
         kinds = self.kinds.split()
-        assert bool(found) == bool(kinds), found
-        assert set(kinds) <= {kind for kind, *_ in found}, found
-        if self.covers is not None:
-            first, last = self.covers
-            low, high = self.within or self.covers
-            assert any(
-                kind in kinds and low <= start <= first and last <= stop <= high for kind, start, stop, _ in found
-            ), found
+        assert bool(found) == (self.verdict not in {"verified", "empty"}), found
+        assert not kinds or set(kinds) & {kind for kind, *_ in found}, found
+        if self.covers is None:
+            return
+        low, high = self.within or self.covers
+        covered: set[int] = set()
+        for kind, start, stop, _ in found:
+            if kind in kinds and low <= start <= stop <= high:
+                covered.update(range(start, stop + 1))
+        assert covered >= set(range(self.covers[0], self.covers[1] + 1)), found
 
 
 @dataclass(frozen=True)
 class Attack:
-    """One case: what is done to the files, and what each mode must say; `limit` is why public mode sees less."""
+    """One case: what is done to the files, and what each mode must say of it `later` (ms).
+
+    `limit` is why a mode, or both, cannot see what was done.
+    """
 
     desc: str
     run: Callable[[Log], None]
     keys: Expect
     public: Expect
     limit: str = ""
+    later: int = 0
 
     def expect(self, mode: Mode) -> Expect:
         """What this mode must say."""
         return self.keys if mode == "keys" else self.public
+
+    def check(self, log: Log, mode: Mode) -> None:
+        """Fail unless a log after this attack is judged as it must be."""
+        self.expect(mode).check(log.verify(mode, later=self.later))
 
 
 ATTACKS: dict[str, Attack] = {}
 
 
 def attack(
-    desc: str, keys: Expect, public: Expect | None = None, *, limit: str = ""
+    desc: str, keys: Expect, public: Expect | None = None, *, limit: str = "", later: int = 0
 ) -> Callable[[Callable[[Log], None]], Callable[[Log], None]]:
     """Enter a function as the attack of its name; without `public` both modes must say the same."""
 
     def enter(run: Callable[[Log], None]) -> Callable[[Log], None]:
-        ATTACKS[run.__name__.replace("_", "-")] = Attack(desc, run, keys, public or keys, limit)
+        ATTACKS[run.__name__.replace("_", "-")] = Attack(desc, run, keys, public or keys, limit, later)
         return run
 
     return enter

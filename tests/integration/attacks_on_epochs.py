@@ -266,7 +266,7 @@ def foreign_reopen_without_entries(log: Log) -> None:
     _continue(log, signs=False).start("reopen")
 
 
-@attack("a `genesis` epoch was appended with the public wrapping key", Expect("tampered", "epoch_misplaced line_altered"))
+@attack("a `genesis` epoch was appended with the public wrapping key", tampered("epoch_misplaced foreign_log", 0, 1))
 def foreign_genesis(log: Log) -> None:
     """A genesis is epoch 0 and begins at nothing."""
     other = LogWriter(log.path, log.keys, "log", time=log.now - 1000)
@@ -324,7 +324,7 @@ def carry_fork_by_agent_thief(log: Log) -> None:
 @attack(
     "old entries were sealed again today with the agent's credential",
     tampered("link_broken", 12, 12, 12, 17),
-    limit="",
+    tampered("tree_broken link_broken", 24, 24, 12, 24),
 )
 def old_entries_sealed_again(log: Log) -> None:
     """Segment 2 was made anew, segment 3 is the old one: what journald's check in one direction passes."""

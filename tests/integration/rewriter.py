@@ -14,9 +14,9 @@ from pathlib import Path
 from epochseal import ratchet
 from epochseal.chain import Chain, Pace, Start
 from epochseal.encoding import b64decode, b64encode
-from epochseal.keys import Context
+from epochseal.keys import Context, Issued
 from epochseal.lines import Asked, Block, End, Header, NoteLine, Prune, TaggedLine, encode_note_line, parse_line
-from epochseal.note import Checkpoint
+from epochseal.note import parse_checkpoint, parse_note
 from tests.integration.logs import Log, LogKeys
 
 
@@ -47,6 +47,7 @@ class _Rewriter:
         self._sign = sign
         self._chain: Chain | None = None
         self._tags: list[bytes] = []
+        self._roots: dict[int, bytes] = {}
         self._key, self._next, self._scratch = (memoryview(bytearray(32)) for _ in range(3))
         self.note = b""
 
@@ -85,6 +86,7 @@ class _Rewriter:
             made = chain.end(body.reason, self._key, self._scratch, self._next)
         assert self._chain is not None
         self._tags.append(self._chain.last_tag)
+        self._roots[self._chain.tree.size] = self._chain.tree.root()
         return made
 
     def _header(self, header: Header) -> bytes:
@@ -102,7 +104,9 @@ class _Rewriter:
         new_tag = self._tags[header.asked.line] if self._tags else bytes(32)
         context = replace(old, prev=new_tag)
         pace = Pace(header.heartbeat, header.interval, header.max_overdue, header.retention)
-        issued = self._keys.wrap(context, bytes(both[:32]))
+        issued = Issued(header.key, b64decode(header.wrapped, "wrapped"))
+        if new_tag != old_tag:
+            issued = self._keys.wrap(context, bytes(both[:32]))
         asked = Asked(header.asked.line, b64encode(new_tag))
         start = Start(header.link, issued, context, asked, (), header.segment, pace, header.time)
         return self._chain.start(start, both, self._scratch, self._next)
@@ -110,5 +114,6 @@ class _Rewriter:
     def _checkpoint(self, line: NoteLine) -> bytes:
         if not self._sign or self._chain is None:
             return encode_note_line(line.note)
-        self.note = self._keys.sign(Checkpoint(self._chain.origin, self._chain.tree.size, self._chain.tree.root()))
+        old = parse_checkpoint(parse_note(line.note).text)
+        self.note = self._keys.sign(replace(old, root=self._roots[old.size]))
         return encode_note_line(self.note)

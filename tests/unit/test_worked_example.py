@@ -29,6 +29,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 
 
 def judge(folder: Path, *, keys: bool, now: int = LAST_TIME + 1000) -> Verdict:
+    """What our verifier says of the log in a folder that the script wrote."""
     verifier = parse_key_uri(f"file:{folder}/keys/verifier")
     auditor = parse_key_uri(f"file:{folder}/keys/auditor")
     request = Request(

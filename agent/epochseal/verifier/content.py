@@ -41,6 +41,7 @@ class Content:
         self._buffer = bytearray(_PIECE)
         self._position = 0
         self._budget = _SEARCH_BUDGET
+        self._matched = 0
         self.shift = 0
         try:
             self._file: BinaryIO = path.open("rb", buffering=0)
@@ -56,9 +57,16 @@ class Content:
         Raises:
             StorageError: the file cannot be read.
         """
-        if self._holds(block, self.shift):
-            return True
-        return self._plain and self._found_elsewhere(block)
+        found = self._holds(block, self.shift) or (self._plain and self._found_elsewhere(block))
+        if found:
+            self._matched = self._position
+        return found
+
+    def ends_before(self, block: Block) -> bool:
+        """Whether the file ends before the first byte of the block, after `matches` did not find it."""
+        if self._plain:
+            return self.size <= block.offset + self.shift
+        return self._position <= block.offset
 
     def extra(self) -> bool:
         """Whether anything follows the sealed bytes, compressed or not.
@@ -106,14 +114,15 @@ class Content:
 
     def _found_elsewhere(self, block: Block) -> bool:
         for shift in dict.fromkeys((0, self.size - self._sealed)):
-            if shift != self.shift and self._holds(block, shift):
+            # Never back into what an earlier block was found in: that would pass off exchanged blocks as moved ones.
+            if shift != self.shift and block.offset + shift >= self._matched and self._holds(block, shift):
                 self.shift = shift
                 return True
         return self._searched(block)
 
     def _searched(self, block: Block) -> bool:
         """Look for the block at the line starts around its place; bounded, because a rewritten file has no match."""
-        start = max(block.offset + self.shift - _WINDOW, 0)
+        start = max(block.offset + self.shift - _WINDOW, self._matched)
         if block.size > _PIECE or self._budget <= 0 or not self._skip_to(start):
             return False
         window = bytearray(2 * _WINDOW + block.size)
@@ -126,6 +135,7 @@ class Content:
                 self._budget -= block.size
                 if hashlib.sha256(view[place : place + block.size]).digest() == block.digest:
                     self.shift = start + place - block.offset
+                    self._skip_to(start + place + block.size)
                     return True
                 place = window.find(b"\n", place, have) + 1 or -1
         return False

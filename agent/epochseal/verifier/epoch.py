@@ -6,6 +6,7 @@ and reports each damaged range.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,14 +15,15 @@ from epochseal import ratchet
 from epochseal.encoding import b64decode
 from epochseal.errors import FormatError, StorageError, VerificationError, WrongKey
 from epochseal.keys import Context, Recoverer
-from epochseal.lines import Block, End, Header, NoteLine, Prune, TaggedLine, parse_line
+from epochseal.lines import TAG_SIZE, Block, End, Header, NoteLine, Prune, TaggedLine, parse_line
 from epochseal.memory import SecretPage
 from epochseal.merkle import Frontier, leaf_hash
+from epochseal.verifier.align import Aligner, Step
 from epochseal.verifier.content import Content
 from epochseal.verifier.plan import EpochPart, SegmentPart
 from epochseal.verifier.verdict import Problem
 
-_MAX_SKIP = 1_000_000
+_NOTHING = hashlib.sha256().digest()
 
 
 class Keyring:
@@ -47,7 +49,7 @@ class EpochResult:
     """What one epoch shows by itself; the rest is for the join (join.py).
 
     `roots` maps the tree sizes at which a checkpoint may be signed (after the header, after `end`) to the root and
-    the number of entries there. `carry_in` and `carry_out` are SHA-256 digests of carries, None where unknown.
+    the number of entries there. `notes` come with the numbers of lines and entries before them. `carry_in` and `carry_out` are SHA-256 digests of carries, None where unknown.
     """
 
     segment: int
@@ -64,7 +66,7 @@ class EpochResult:
     end: End | None = None
     carry_in: bytes | None = None
     carry_out: bytes | None = None
-    notes: list[bytes] = field(default_factory=list)
+    notes: list[tuple[bytes, int, int]] = field(default_factory=list)
     prunes: list[tuple[int, Prune]] = field(default_factory=list)
     blocks: int = 0
     last_time: int = 0
@@ -134,8 +136,8 @@ class _Walk:
         if not isinstance(line, TaggedLine):
             raise FormatError("the plan cut an epoch at a line that is no header")
         self._take(line)
-        for raw in lines:
-            self._take_raw(raw)
+        for step in Aligner(lines, result.index, self._epoch.next_line).steps():
+            self._step(step)
         self._finish()
 
     # --- keys --------------------------------------------------------------------------------------------------
@@ -186,30 +188,25 @@ class _Walk:
         except OSError as exc:
             raise StorageError(f"cannot read {self._part.seal}: {exc.strerror}") from exc
 
-    def _take_raw(self, raw: bytes) -> None:
-        try:
-            line = parse_line(raw)
-        except FormatError as exc:
-            self._bad("line_altered", f"line {self.result.index} of the tree: {exc}")
-            self.result.tree.append(leaf_hash(raw.rpartition(b" ")[0]))
-            self.result.index += 1
+    def _step(self, step: Step) -> None:
+        result = self.result
+        if step.kind:
+            self._bad(step.kind, step.detail)
+        for raw in step.places:
+            payload, _, tag = raw.rpartition(b" ")
+            result.tree.append(leaf_hash(payload))
+            result.index += 1
             self._computed_tag = b""
-            return
-        if isinstance(line, NoteLine):
-            self.result.notes.append(line.note)
-        else:
-            self._take(line)
+            with contextlib.suppress(FormatError):
+                # The line after it was chained from this tag, whatever happened to the rest of the line.
+                result.last_tag = b64decode(tag, "tag", TAG_SIZE)
+        if step.note is not None:
+            result.notes.append((step.note, result.index, result.entries))
+        if step.line is not None:
+            self._take(step.line)
 
     def _take(self, line: TaggedLine) -> None:
         result = self.result
-        if line.index < result.index or line.index > result.index + _MAX_SKIP:
-            self._bad("line_misplaced", f"line {line.index} stands where line {result.index} belongs")
-            return
-        if line.index > result.index:
-            self._bad("line_missing", f"lines {result.index} to {line.index - 1} of the tree are missing")
-            while result.index < line.index:
-                result.tree.append(leaf_hash(b""))
-                result.index += 1
         leaf = leaf_hash(line.payload)
         authentic = self._authentic(line, leaf)
         result.tree.append(leaf)
@@ -240,6 +237,10 @@ class _Walk:
 
     def _good(self, line: TaggedLine) -> None:
         result, body = self.result, line.body
+        if result.end is not None:
+            self._bad("line_misplaced", f"line {line.index} follows the end of its epoch")
+            self._close_range(body.first_entry + body.entries if isinstance(body, Block) else result.entries)
+            return
         if isinstance(body, Block):
             self._close_range(body.first_entry)
             self._take_block(body)
@@ -254,7 +255,9 @@ class _Walk:
             result.end = body
             header_entry = result.header.first_entry if result.header else 0
             self._close_range(header_entry + body.entries)
-            if body.entries != result.entries - header_entry or body.bytes != result.bytes:
+            # Of damaged lines neither the entries nor the bytes were counted.
+            counted = (result.entries - header_entry, result.bytes)
+            if not result.damaged and (body.entries, body.bytes) != counted:
                 self._bad("counters", "the end line counts other entries or bytes than the epoch has")
                 self._close_range(result.entries)
             result.roots[result.index] = (result.tree.root(), result.entries)
@@ -266,9 +269,6 @@ class _Walk:
 
     def _take_block(self, block: Block) -> None:
         result = self.result
-        if self.result.end is not None:
-            self._bad("line_misplaced", "a block follows the end of its epoch")
-            self._close_range(block.first_entry + block.entries)
         known = self._offset_known
         if block.first_entry != result.entries or (known and block.offset != result.offset):
             self._bad("counters", f"a block begins at entry {block.first_entry}, byte {block.offset}")
@@ -277,6 +277,8 @@ class _Walk:
         result.last_time = block.time
         if block.entries:
             self._check_content(block)
+        elif block.digest != _NOTHING:
+            self._bad("line_altered", "a heartbeat has the digest of something")
         result.blocks += 1
         result.entries = block.first_entry + block.entries
         result.offset = block.offset + block.size
@@ -293,7 +295,7 @@ class _Walk:
             if self._sink is not None:
                 self._sink(block)
             return
-        gone = self._content.size <= block.offset + self._content.shift
+        gone = self._content.ends_before(block)
         self._add(
             "entries_missing" if gone else "entries_altered",
             block.first_entry,
@@ -338,7 +340,7 @@ class _Walk:
             except FormatError:
                 continue
             if isinstance(line, NoteLine):
-                self.result.notes.append(line.note)
+                self.result.notes.append((line.note, self.result.index, max(entries, default=self._part.first_entry)))
                 continue
             if isinstance(line.body, Block):
                 entries += [line.body.first_entry, line.body.first_entry + line.body.entries]

@@ -53,44 +53,59 @@ class Joiner:
         self.bytes = 0
         self.roots: dict[int, tuple[bytes, int]] = {}
         self.damaged_sizes: list[tuple[int, int]] = []
-        self.notes: list[tuple[bytes, int, int, int]] = []
+        self.notes: list[tuple[bytes, int, int, int, int, int]] = []
+        self.mismatched = False
         self.signed_size = 0
         self.signed_entries = 0
         self.signed_sizes: set[int] = set()
-        self.unlinked: list[tuple[int, EpochResult, int, int, bool]] = []
+        self.unlinked: list[tuple[EpochResult, int]] = []
         self.closes: list[tuple[int, int]] = []
         self.prunes: list[tuple[int, Prune]] = []
         self.began: list[tuple[int, int]] = []
 
     def take(self, part: SegmentPart, result: EpochResult, *, first_in_segment: bool) -> None:
-        """Join one epoch to those before it."""
+        """Join one epoch to those before it; one that belongs elsewhere is reported and left out."""
         found, header = self.findings, result.header
         found.segment, found.base = part.segment.number, part.first_entry
+        found.epoch = header.epoch if header is not None else found.epoch
+        if header is not None and self._is_foreign(result, header):
+            return
         if header is not None:
-            found.epoch = header.epoch
             self._check_place(part, header, first_in_segment=first_in_segment)
-            if self.last_header is None:
-                self.first = header
-            else:
+            if self.last is not None and self.last_header is not None:
                 self._check_link(self.last, self.last_header, result, header)
+            self.first = self.first or header
             if header.link != "carry":
-                self.unlinked.append((header.tree.size + 1, result, part.segment.number, part.first_entry, False))
+                self.unlinked.append((result, part.first_entry))
             self.began.append((header.tree.size, header.time))
             self.last_header = header
-        elif self.last is None:
-            found.problem("line_altered", 0, max(result.entries - 1, 0), "the first epoch line cannot be read")
         found.problems.extend(merged(result.problems))
         if result.clock_back:
-            found.warn("clock_back", result.entries, f"{result.clock_back} times in this epoch; times are not used as proof")
+            found.warn("clock_back", result.entries, f"{result.clock_back} times in this epoch; times are no proof")
         if result.damaged and header is not None:
             self.damaged_sizes.append((header.tree.size, max(result.index, header.tree.size + 1)))
         self.roots.update(result.roots)
-        self.notes.extend((note, part.segment.number, part.first_entry, found.epoch) for note in result.notes)
+        place = part.segment.number, part.first_entry, found.epoch
+        self.notes.extend((*note, *place) for note in result.notes)
         self.prunes.extend(result.prunes)
         self.last = result
         self.epochs += 1
         self.entries = result.entries
         self.bytes += result.bytes
+
+    def _is_foreign(self, result: EpochResult, header: Header) -> bool:
+        """Whether this epoch cannot stand behind the one before it; reported if so."""
+        found, before, at = self.findings, self.last_header, header.first_entry
+        last = max(result.entries - 1, at)
+        if before is None:
+            return False
+        if (header.origin, header.log) != (before.origin, before.log):
+            found.problem("foreign_log", at, last, f"log {header.log} of {header.origin}")
+        elif header.epoch <= before.epoch:
+            found.problem("epoch_misplaced", at, last, f"epoch {header.epoch} follows epoch {before.epoch}")
+        else:
+            return False
+        return True
 
     # --- links -------------------------------------------------------------------------------------------------
 
@@ -101,28 +116,19 @@ class Joiner:
         elif first_in_segment and segment_stem(header.segment, header.time) != part.segment.stem:
             found.problem("segment_renamed", at, at, f"its name is {segment_stem(header.segment, header.time)}")
 
-    def _check_link(self, last: EpochResult | None, before: Header, result: EpochResult, header: Header) -> None:
+    def _check_link(self, last: EpochResult, before: Header, result: EpochResult, header: Header) -> None:
         found, at = self.findings, header.first_entry
-        if last is None:
-            return
-        if (header.origin, header.log) != (before.origin, before.log):
-            found.problem("foreign_log", at, max(result.entries - 1, at), f"log {header.log} of {header.origin}")
-            return
-        if header.epoch <= before.epoch:
-            detail = f"epoch {header.epoch} follows epoch {before.epoch}"
-            found.problem("epoch_misplaced", at, max(result.entries - 1, at), detail)
-            return
         if header.epoch > before.epoch + 1:
-            detail = f"epochs {before.epoch + 1} to {header.epoch - 1}"
             if last.header is not None:
+                detail = f"epochs {before.epoch + 1} to {header.epoch - 1}"
                 found.problem("epoch_missing", last.entries, at - 1, detail)
             return
         self._check_end(last, header)
         if last.header is not None and not last.damaged and not result.damaged:
             self._check_join(last, header)
-        if header.link == "carry" and None not in (last.carry_out, result.carry_in):
-            if last.carry_out != result.carry_in:
-                found.problem("link_broken", at, at, "the carry is not that of the epoch before")
+        unknown = None in {last.carry_out, result.carry_in}
+        if header.link == "carry" and not unknown and last.carry_out != result.carry_in:
+            found.problem("link_broken", at, at, "the carry is not that of the epoch before")
 
     def _check_end(self, last: EpochResult, header: Header) -> None:
         found, at = self.findings, header.first_entry
@@ -161,46 +167,54 @@ class Joiner:
 
     def check_notes(self, checkpoint_file: bytes | None, tree_size: int) -> None:
         """Hold every signed checkpoint against the lines."""
-        mismatches = 0
-        for raw, segment, base, epoch in self.notes:
+        size = 0
+        for raw, before, entry, segment, base, epoch in self.notes:
             self.findings.segment, self.findings.base, self.findings.epoch = segment, base, epoch
-            mismatches += not self._check_note(raw, tree_size, quiet=mismatches > 0)
+            checkpoint = self._check_note(raw, tree_size, entry)
+            if checkpoint is None or checkpoint.size > tree_size:
+                continue
+            # Lines are durable before they are signed, and checkpoints are signed in order.
+            if not self._damaged_before(before) and not size <= checkpoint.size <= before:
+                detail = f"the checkpoint of {checkpoint.size} lines stands behind line {before - 1}"
+                self.findings.problem("line_misplaced", entry, entry, detail)
+            size = max(size, checkpoint.size)
         if checkpoint_file is not None:
-            self._check_note(checkpoint_file, tree_size, quiet=mismatches > 0)
+            self._check_note(checkpoint_file, tree_size, self.entries)
         elif self.notes:
             self.findings.warn("checkpoint_missing", self.entries, "checkpoint")
 
-    def _check_note(self, raw: bytes, tree_size: int, *, quiet: bool) -> bool:
+    def _check_note(self, raw: bytes, tree_size: int, at: int) -> Checkpoint | None:
         found = self.findings
         try:
             note = parse_note(raw)
             checkpoint = parse_checkpoint(note.text)
             signed = self._signed(note, checkpoint)
         except UnknownKey as exc:
-            found.problem("unknown_key", self.entries, self.entries, f"checkpoint: {exc}")
-            return True
+            found.problem("unknown_key", at, at, f"checkpoint: {exc}")
+            return None
         except (FormatError, VerificationError) as exc:
-            found.problem("checkpoint_bad", self.entries, self.entries, str(exc))
-            return True
-        first, last = self.signed_entries, max(self.entries - 1, 0)
+            found.problem("checkpoint_bad", at, at, str(exc))
+            return None
+        root, entries = self.roots.get(checkpoint.size, (b"", 0))
         if checkpoint.size > tree_size:
             detail = f"signed for {checkpoint.size} lines, {tree_size} are here: the end of the log was cut off"
             found.problem("checkpoint_ahead", self.entries, self.entries, detail)
-            return True
-        root, entries = self.roots.get(checkpoint.size, (b"", 0))
-        if root == checkpoint.root:
-            if signed and checkpoint.size > self.signed_size:
+        elif root != checkpoint.root:
+            self._report_mismatch(checkpoint.size)
+        elif signed:
+            self.signed_sizes.add(checkpoint.size)
+            if checkpoint.size > self.signed_size:
                 self.signed_size, self.signed_entries = checkpoint.size, entries
-            if signed:
-                self.signed_sizes.add(checkpoint.size)
-            return True
-        if root or not self._damaged_at(checkpoint.size):
-            # Lines that are already reported as damaged explain it; once is enough.
-            if not quiet and not any(start < checkpoint.size for start, _ in self.damaged_sizes):
-                last = max(entries - 1, first) if root else last
-                found.problem("checkpoint_mismatch", first, last, f"the checkpoint of {checkpoint.size} lines")
-            return False
-        return False
+        return checkpoint
+
+    def _report_mismatch(self, size: int) -> None:
+        # Lines that are already reported as damaged explain it, and so does a smaller checkpoint; once is enough.
+        if self._damaged_before(size) or self.mismatched:
+            return
+        self.mismatched = True
+        after = [entries for known, (_, entries) in self.roots.items() if known >= size]
+        last = min(after, default=self.entries) - 1
+        self.findings.problem("checkpoint_mismatch", self.signed_entries, last, f"the checkpoint of {size} lines")
 
     def _signed(self, note: Note, checkpoint: Checkpoint) -> bool:
         origin = self.first.origin if self.first is not None else checkpoint.origin
@@ -213,25 +227,34 @@ class Joiner:
         verify_note(note, [self.key])
         return True
 
-    def _damaged_at(self, size: int) -> bool:
-        return any(start < size <= stop for start, stop in self.damaged_sizes)
+    def _damaged_before(self, size: int) -> bool:
+        return any(start < size for start, _ in self.damaged_sizes)
 
     def check_starts(self) -> None:
         """An epoch that nothing carries into shows by its signed start that the agent began it."""
-        for size, result, segment, base, _ in self.unlinked:
+        found = self.findings
+        for result, base in self.unlinked:
             header = result.header
-            if header is None or size in self.signed_sizes or result.damaged:
+            if header is None or header.tree.size + 1 in self.signed_sizes or result.damaged:
                 continue
-            self.findings.segment, self.findings.base, self.findings.epoch = segment, base, header.epoch
-            if result.blocks or self.signed_size < size:
-                at = header.first_entry
-                detail = f"epoch {header.epoch} ({header.link}): anybody could have begun it"
-                if self.key is None:
-                    detail += "; no checkpoint key was named"
-                self.findings.problem("start_unsigned", at, max(result.entries - 1, at), detail)
+            found.segment, found.base, found.epoch = result.segment, base, header.epoch
+            if result.blocks or self.signed_size <= header.tree.size:
+                self._report_unsigned(header, result.entries)
+        first = self.first
+        if first is not None and first.link == "carry" and self.signed_size <= first.tree.size:
+            # What carried into it has expired, so only a signature speaks for it.
+            found.segment, found.base, found.epoch = first.segment, first.first_entry, first.epoch
+            self._report_unsigned(first, self.entries)
         for size, at in self.closes:
             if size not in self.signed_sizes:
-                self.findings.problem("close_unsigned", at, at, f"before line {size} of the tree")
+                found.problem("close_unsigned", at, at, f"before line {size} of the tree")
+
+    def _report_unsigned(self, header: Header, stop: int) -> None:
+        at = header.first_entry
+        detail = f"epoch {header.epoch} ({header.link}): anybody could have begun it"
+        if self.key is None:
+            detail += "; no checkpoint key was named"
+        self.findings.problem("start_unsigned", at, max(stop - 1, at), detail)
 
 
 def merged(problems: list[Problem]) -> list[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from epochseal.errors import FormatError, StorageError
@@ -21,19 +21,24 @@ _TAIL_BYTES = 64 << 10
 class EpochPart:
     """The lines of one epoch: bytes `start` to `stop` of a seal file; `header` is None if it cannot be read.
 
-    `asked_line` is the tree index whose tag the next epoch quotes; `next_entry` its first entry, for ranges.
+    Of the epoch that follows on it, -1 if there is none: `asked_line` is the tree index whose tag that one quotes,
+    `next_line` its own index, `next_entry` its first entry.
     """
 
     start: int
     stop: int
     header: Header | None
     asked_line: int = -1
+    next_line: int = -1
     next_entry: int = -1
 
 
 @dataclass(slots=True)
 class SegmentPart:
-    """One segment as it was when the snapshot was taken; `sealed` is where its last block line ends."""
+    """One segment as it was when the snapshot was taken.
+
+    By its last block line, `sealed` is where the entries end, in bytes, and `end_entry` the number of the next one.
+    """
 
     segment: Segment
     log: Path
@@ -43,6 +48,7 @@ class SegmentPart:
     stop: int
     leading: int = 0
     torn: int = 0
+    end_entry: int = -1
     last: bool = False
 
     @property
@@ -103,7 +109,8 @@ def _read_part(segment: Segment, seal: Path, log: Path) -> SegmentPart:
 
 def _cut_epochs(segment: Segment, log: Path, seal: Path, mapped: mmap.mmap) -> SegmentPart:
     stop = mapped.rfind(b"\n") + 1
-    part = SegmentPart(segment, log, seal, [], _sealed(mapped, stop), stop, torn=len(mapped) - stop)
+    sealed, end_entry = _sealed(mapped, stop)
+    part = SegmentPart(segment, log, seal, [], sealed, stop, torn=len(mapped) - stop, end_entry=end_entry)
     starts = [0] if mapped[:6] == b"epoch " else []
     # JSON holds no raw newline, so this is the start of a line and nothing else.
     found = mapped.find(b"\nepoch ", 0, stop)
@@ -125,14 +132,15 @@ def _header(raw: bytes) -> Header | None:
     return line.body if isinstance(line, TaggedLine) and isinstance(line.body, Header) else None
 
 
-def _sealed(mapped: mmap.mmap, stop: int) -> int:
+def _sealed(mapped: mmap.mmap, stop: int) -> tuple[int, int]:
     start = mapped.rfind(b"\nblock ", 0, stop) + 1
     try:
         line = parse_line(mapped[start : mapped.find(b"\n", start)])
     except FormatError:
-        return 0
-    is_block = isinstance(line, TaggedLine) and isinstance(line.body, Block)
-    return line.body.offset + line.body.size if is_block else 0  # type: ignore[union-attr]  # the line above says so
+        return 0, -1
+    if isinstance(line, TaggedLine) and isinstance(block := line.body, Block):
+        return block.offset + block.size, block.first_entry + block.entries
+    return 0, -1
 
 
 def _look_ahead(parts: list[SegmentPart]) -> None:
@@ -140,9 +148,13 @@ def _look_ahead(parts: list[SegmentPart]) -> None:
     for part in reversed(parts):
         for place in range(len(part.epochs) - 1, -1, -1):
             epoch = part.epochs[place]
-            if following is not None:
-                part.epochs[place] = EpochPart(
-                    epoch.start, epoch.stop, epoch.header, following.asked.line, following.first_entry
+            before = epoch.header.epoch if epoch.header is not None else None
+            if following is not None and before in (None, following.epoch - 1):
+                part.epochs[place] = replace(
+                    epoch,
+                    asked_line=following.asked.line,
+                    next_line=following.tree.size,
+                    next_entry=following.first_entry,
                 )
             following = epoch.header
 

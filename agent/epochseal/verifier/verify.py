@@ -12,6 +12,7 @@ from epochseal.keys import PublicKey, Recoverer
 from epochseal.lines import Header, Prune
 from epochseal.merkle import Frontier
 from epochseal.note import VerifierKey
+from epochseal.verifier.epoch import EpochResult
 from epochseal.verifier.join import Findings, Joiner
 from epochseal.verifier.plan import Plan, take_snapshot
 from epochseal.verifier.verdict import LIMIT_CLOSED, LIMIT_OPEN, Verdict, name_of
@@ -62,66 +63,75 @@ def verify(logdir: Path, request: Request) -> Verdict:
 
 def _run(plan: Plan, joiner: Joiner, request: Request) -> None:
     total = sum(part.sealed for part in plan.parts)
-    expected = 0
+    offset: int | None = 0
+    began = 0
     for done in run_tasks(cut_tasks(plan.parts), request.make_recoverer, request.jobs):
         part = done.task.part
+        if done.task.first:
+            offset, began = 0, joiner.entries
         for place, result in enumerate(done.results):
-            first = done.task.first and place == 0
-            if first:
-                expected = 0
-            if result.header is not None and not result.damaged and result.blocks:
-                if result.offset - result.bytes != expected:
-                    at = result.header.first_entry
-                    joiner.findings.problem("counters", at, at, "the epoch begins at another byte of its segment")
-                expected = result.offset
-            joiner.take(part, result, first_in_segment=first)
+            offset = _check_offset(result, offset, joiner.findings)
+            joiner.take(part, result, first_in_segment=done.task.first and place == 0)
         if done.task.last:
-            _check_segment(done, joiner)
+            _check_segment(done, joiner, began)
         request.progress(joiner.bytes, total)
+
+
+def _check_offset(result: EpochResult, offset: int | None, findings: Findings) -> int | None:
+    """Where the next epoch's entries begin in the segment; None if damage leaves that unknown."""
+    if result.header is None or result.damaged:
+        return None
+    if not result.blocks:
+        return offset
+    if offset is not None and result.offset - result.bytes != offset:
+        at = result.header.first_entry
+        findings.problem("counters", at, at, "the epoch begins at another byte of its segment")
+    return result.offset
 
 
 def _check_listing(plan: Plan, findings: Findings) -> None:
     """Numbers without gap or repetition, and both files of each pair."""
-    before = None
-    segments = plan.listing.segments
-    for segment in segments:
+    parts = {part.segment.stem: part for part in plan.parts}
+    before, end = None, 0
+    for segment in plan.listing.segments:
+        part = parts.get(segment.stem)
+        entry = part.first_entry if part is not None and part.epochs else end
         findings.segment = segment.number
-        entry = next((part.first_entry for part in plan.parts if part.segment == segment), 0)
         if before is not None and segment.number == before:
-            findings.problem("segment_duplicate", entry, entry, f"number {before} is there twice: {segment.stem}")
+            detail = f"number {before} is there twice: {segment.stem}"
+            findings.problem("segment_duplicate", entry, entry, detail)
         elif before is not None and segment.number > before + 1:
             detail = f"segments {before + 1} to {segment.number - 1}"
-            findings.problem("segment_missing", _end_before(plan, before), max(entry - 1, 0), detail)
+            findings.problem("segment_missing", end, entry - 1, detail)
         before = segment.number
-        if segment.seal is None or not segment.logs:
+        if part is None:
             missing = ".seal" if segment.seal is None else ".log"
             findings.problem("segment_incomplete", entry, entry, f"{segment.stem}{missing} is missing")
         elif len(segment.logs) > 1:
             names = ", ".join(path.name for path in segment.logs)
             findings.problem("segment_duplicate", entry, entry, f"the log is there in several forms: {names}")
+        end = max(end, entry, part.end_entry if part is not None else end)
     for name in plan.listing.foreign:
         findings.warn("foreign_file", 0, name)
 
 
-def _end_before(plan: Plan, number: int) -> int:
-    parts = [part for part in plan.parts if part.segment.number == number]
-    return max((epoch.next_entry for part in parts for epoch in part.epochs), default=0) if parts else 0
-
-
-def _check_segment(done: TaskResult, joiner: Joiner) -> None:
+def _check_segment(done: TaskResult, joiner: Joiner, began: int) -> None:
     part, findings = done.task.part, joiner.findings
     findings.segment, findings.base = part.segment.number, part.first_entry
     at, end = joiner.entries, joiner.last.end if joiner.last is not None else None
     closed = end is not None and end.reason == "close"
     if part.leading:
         detail = f"{part.leading} bytes of lines stand before the first epoch line"
-        findings.problem("line_misplaced", part.first_entry, part.first_entry, detail)
+        findings.problem("line_misplaced", began, part.first_entry - 1, detail)
+    # Nobody appends to a compressed file: it has no open end.
+    is_open = part.last and not closed and part.log.suffix == ".log"
     if not part.epochs and (done.extra or not part.last):
         findings.problem("segment_incomplete", at, at, f"{part.seal.name} holds no epoch")
-    elif done.extra and (closed or not part.last):
+    elif done.extra and not is_open:
         findings.problem("foreign_bytes", at, at, f"after byte {part.sealed} of {part.log.name}")
     if part.torn:
-        findings.problem("torn_line" if part.last else "line_altered", at, at, f"{part.torn} bytes in {part.seal.name}")
+        kind = "torn_line" if part.last else "line_altered"
+        findings.problem(kind, at, at, f"{part.torn} bytes in {part.seal.name}")
     if part.segment.unsealed is not None:
         findings.problem("bad_unsealed" if closed else "unsealed_bytes", at, at, part.segment.unsealed.name)
 
@@ -136,7 +146,7 @@ def _check_prefix(joiner: Joiner, findings: Findings, now: int) -> None:
     known = [item for index, item in joiner.prunes if not joiner.public or index < joiner.signed_size]
     prune = max(known, key=lambda item: item.segment, default=None)
     if prune is None or prune.segment < first.segment - 1:
-        findings.problem("prefix_missing", 0, max(first.first_entry - 1, 0), f"segments 1 to {first.segment - 1}")
+        findings.problem("prefix_missing", 0, first.first_entry - 1, f"epochs 0 to {first.epoch - 1}")
     elif first.time + first.retention > now:
         detail = f"segments up to {first.segment - 1} were to be kept until {format_time(first.time + first.retention)}"
         findings.problem("prefix_missing", 0, max(first.first_entry - 1, 0), detail)

@@ -1,0 +1,5 @@
+"""`python -m epochseal` is the command line too."""
+
+from epochseal.cli import main
+
+main()

@@ -1,0 +1,149 @@
+"""`kill -9` at random moments: with a runtime directory the same chain goes on; without, the next start is cold."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
+RESUME_ROUNDS = 200 if FULL else 10
+COLD_ROUNDS = 20 if FULL else 6
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    """A directory on a tmpfs."""
+    path = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="epochseal-test-"))  # noqa: S108  # the tmpfs of every Linux
+    yield path
+    shutil.rmtree(path)
+
+
+def _entry(number: int) -> bytes:
+    """Entries of very different sizes, so that a kill also comes in the middle of a write."""
+    return b"%d %s\n" % (number, b"x" * (number * 7919 % 4000))
+
+
+class _Fed:
+    """One run of the agent, fed from the entry that it says is next, until it is killed or told to end."""
+
+    def __init__(self, command: list[str]) -> None:
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        if self.process.stdin is None or self.process.stdout is None:
+            raise AssertionError
+        self._stdin, self._stdout = self.process.stdin, self.process.stdout
+        self.acknowledged = self.start = int(self._stdout.readline() or b"-1")
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._feed), threading.Thread(target=self._read)]
+        for thread in self._threads:
+            thread.start()
+
+    def _feed(self) -> None:
+        number = self.start
+        try:
+            while not self._stop.is_set():
+                self._stdin.write(b"".join(_entry(n) for n in range(number, number + 20)))
+                number += 20
+                if number % 3 == 0:
+                    self._stdin.flush()
+            self._stdin.close()
+        except (BrokenPipeError, ValueError):
+            pass
+
+    def _read(self) -> None:
+        for line in self._stdout:
+            self.acknowledged = int(line)
+
+    def kill(self, after: float) -> int:
+        """Kill the agent; the last number that it acknowledged."""
+        time.sleep(after)
+        self.process.send_signal(signal.SIGKILL)
+        return self._finish()
+
+    def end(self) -> int:
+        """Let the input end; the last number that the agent acknowledged."""
+        return self._finish()
+
+    def _finish(self) -> int:
+        self._stop.set()
+        self.process.wait(60)
+        for thread in self._threads:
+            thread.join(60)
+        try:
+            self._stdin.close()
+        except BrokenPipeError:
+            pass
+        self._stdout.close()
+        return self.acknowledged
+
+
+def _command(folder: Path, *more: str) -> list[str]:
+    keys = ["--epoch-key", f"file:{folder}/keys/agent", "--checkpoint-key", f"file:{folder}/keys/agent"]
+    limits = ["--epoch-max-entries", "500", "--segment-bytes", "3MiB", "--commit-interval", "1ms", "--acks"]
+    return ["epochseal", "seal", str(folder / "log"), "--origin", "example.com/kill", *keys, *limits, *more]
+
+
+def _verify(folder: Path) -> tuple[int, dict[str, object]]:
+    keys = ["--epoch-key", f"file:{folder}/keys/verifier", "--checkpoint-key", f"file:{folder}/keys/auditor"]
+    done = subprocess.run(
+        ["epochseal", "verify", str(folder / "log"), "--json", *keys], capture_output=True, check=False
+    )
+    return done.returncode, json.loads(done.stdout)
+
+
+def _sealed(folder: Path) -> list[bytes]:
+    logs = sorted((folder / "log" / "segments").glob("*.log"))
+    return b"".join(path.read_bytes() for path in logs).splitlines(keepends=True)
+
+
+def test_kill_and_resume_leaves_no_gap_and_no_warning(tmp_path: Path, runtime: Path) -> None:
+    """Every acknowledged entry is there exactly once, in order, and verify has nothing to say."""
+    subprocess.run(["epochseal", "keygen", str(tmp_path / "keys")], check=True, capture_output=True)
+    command = _command(tmp_path, "--runtime-dir", str(runtime))
+    chance = random.Random(7)
+    acknowledged = 0
+    for _ in range(RESUME_ROUNDS):
+        run = _Fed(command)
+        assert run.start >= acknowledged
+        acknowledged = run.kill(chance.uniform(0.0, 0.6))
+    acknowledged = _Fed(command).end()
+    status, verdict = _verify(tmp_path)
+    assert (status, verdict["problems"], verdict["warnings"]) == (0, [], [])
+    entries = _sealed(tmp_path)
+    assert len(entries) == verdict["entries"] == acknowledged
+    assert entries == [_entry(number) for number in range(acknowledged)]
+    assert not list((tmp_path / "log" / "segments").glob("*.unsealed"))
+
+
+def test_kill_without_runtime_directory_is_cold_and_never_tampering(tmp_path: Path) -> None:
+    """The next start says `cold`, verify says incomplete, and nothing acknowledged is lost."""
+    subprocess.run(["epochseal", "keygen", str(tmp_path / "keys")], check=True, capture_output=True)
+    chance = random.Random(8)
+    acknowledged = 0
+    for _ in range(COLD_ROUNDS):
+        run = _Fed(_command(tmp_path))
+        assert run.start >= acknowledged
+        acknowledged = run.kill(chance.uniform(0.0, 0.6))
+        status, verdict = _verify(tmp_path)
+        assert status in {0, 3}, verdict["problems"]
+    acknowledged = _Fed(_command(tmp_path)).end()
+    status, verdict = _verify(tmp_path)
+    assert status == 3
+    problems = verdict["problems"]
+    assert isinstance(problems, list)
+    assert {problem["kind"] for problem in problems} <= {"cold_start", "unsealed_bytes"}
+    entries = _sealed(tmp_path)
+    assert len(entries) == verdict["entries"] == acknowledged
+    assert entries == [_entry(number) for number in range(acknowledged)]

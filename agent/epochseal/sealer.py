@@ -137,8 +137,9 @@ class Sealer:
             self._resume_clocks()
             if finding.pending:
                 self._commit_recovered(finding)
-        else:
-            self._due = "close"
+        if finding.set_aside or not finding.running:
+            # Beside set-aside bytes no more is sealed: how their segment ended says when they were added.
+            self.end_epoch("segment" if finding.set_aside else "close")
         return finding
 
     def commit(self, data: memoryview, pieces: Sequence[Piece]) -> None:

@@ -51,22 +51,18 @@ class Stage:
         self._write(textwrap.fill(" ".join(text.split()), _WIDTH, initial_indent="  ", subsequent_indent="  "))
 
     def command(self, *words: str, piped_from: Sequence[str] = ()) -> None:
-        """A command as the visitor would type it, folded between words."""
-        line = f"$ {shlex.join(words)}"
+        """A command as the visitor would type it, folded so that no option is parted from its value."""
+        lines = _fold("$ ", words)
         if piped_from:
             # Redirections are for the visitor's shell to read, so they are not quoted.
-            line = f"$ {' '.join(piped_from)} | {shlex.join(words)}"
-        folded = textwrap.wrap(line, _WIDTH - 2, break_long_words=False, break_on_hyphens=False, subsequent_indent="      ")
-        self._write("\n".join(f"  {part} \\" for part in folded[:-1]) + ("\n" if folded[1:] else "") + f"  {folded[-1]}", "cyan")
+            lines = [*_fold("$ ", piped_from, quoted=False), *_fold("    | ", words)]
+        self._write(" \\\n".join(f"  {line}" for line in lines), "cyan")
 
     def output(self, text: str) -> None:
         """What a command printed, folded to 78 columns; the verdict stands out."""
         for line in text.splitlines():
-            indent = " " * (len(line) - len(line.lstrip()) + 4)
-            folded = textwrap.wrap(
-                line, _WIDTH, initial_indent="    ", subsequent_indent=f"{indent}  ", break_on_hyphens=False,
-                replace_whitespace=False, drop_whitespace=True,
-            )  # fmt: skip  # one call
+            indent = " " * (len(line) - len(line.lstrip()) + 6)
+            folded = _wrap(line, initial_indent="    ", subsequent_indent=indent)
             styled = Text("\n".join(folded))
             for word, style in _VERDICTS.items():
                 if line.startswith(word):
@@ -75,12 +71,12 @@ class Stage:
 
     def facts(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Two columns: a thing and what it is."""
-        table = Table.grid(padding=(0, 2))
-        table.add_column(style="cyan", no_wrap=True)
-        table.add_column(max_width=_WIDTH - 24, overflow="fold")
+        width = max(len(left) for left, _ in pairs)
         for left, right in pairs:
-            table.add_row(Text(f"    {left}"), Text(right))
-        self._console.print(table)
+            folded = _wrap(right, initial_indent=f"    {left:<{width}}  ", subsequent_indent=" " * (width + 6))
+            styled = Text("\n".join(folded))
+            styled.stylize("cyan", 4, 4 + len(left))
+            self._console.print(styled, soft_wrap=True)
 
     def table(self, table: Table) -> None:
         """A table of its own."""
@@ -103,3 +99,27 @@ class Stage:
 def verdict_text(name: str) -> Text:
     """A verdict as the table shows it."""
     return Text(name.upper(), _VERDICTS.get(name.upper(), ""))
+
+
+def _fold(start: str, words: Sequence[str], *, quoted: bool = True) -> list[str]:
+    groups: list[str] = []
+    for word in words:
+        text = shlex.quote(word) if quoted else word
+        if groups and groups[-1].startswith("-") and " " not in groups[-1] and not text.startswith("-"):
+            groups[-1] += f" {text}"
+        else:
+            groups.append(text)
+    lines = [start + ("epochseal" if quoted else groups.pop(0))]
+    for group in groups:
+        if len(lines[-1]) + len(group) > _WIDTH - 6:
+            lines.append(" " * (len(start) + 4) + group)
+        else:
+            lines[-1] += f" {group}"
+    return lines
+
+
+def _wrap(text: str, *, initial_indent: str, subsequent_indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=initial_indent, subsequent_indent=subsequent_indent,
+        break_on_hyphens=False, replace_whitespace=False,
+    )  # fmt: skip  # one call

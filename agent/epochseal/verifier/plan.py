@@ -6,6 +6,7 @@ import mmap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 from epochseal.errors import FormatError, StorageError
@@ -118,7 +119,7 @@ def _cut_epochs(segment: Segment, log: Path, seal: Path, mapped: mmap.mmap) -> S
         starts.append(found + 1)
         found = mapped.find(b"\nepoch ", found + 1, stop)
     part.leading = min(starts[0] if starts else stop, stop)
-    for start, end in zip(starts, [*starts[1:], stop], strict=True):
+    for start, end in pairwise([*starts, stop]):
         if start < stop:
             part.epochs.append(EpochPart(start, end, _header(mapped[start : mapped.find(b"\n", start)])))
     return part

@@ -122,7 +122,8 @@ def _check_segment(done: TaskResult, joiner: Joiner, began: int) -> None:
     closed = end is not None and end.reason == "close"
     if part.leading:
         detail = f"{part.leading} bytes of lines stand before the first epoch line"
-        findings.problem("line_misplaced", began, part.first_entry - 1, detail)
+        stop = part.first_entry if part.epochs else part.end_entry
+        findings.problem("line_misplaced", began, stop - 1, detail)
     # Nobody appends to a compressed file: it has no open end.
     is_open = part.last and not closed and part.log.suffix == ".log"
     if not part.epochs and (done.extra or not part.last):

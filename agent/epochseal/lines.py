@@ -6,6 +6,7 @@ that were authenticated and the values that are acted upon can never differ.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Annotated, Literal
 
@@ -136,6 +137,7 @@ class NoteLine(msgspec.Struct, frozen=True, gc=False):
     note: bytes
 
 
+_EMPTY_DIGEST = hashlib.sha256().digest()
 _NUMBER = rb"(0|[1-9][0-9]{0,18})"
 _BLOCK = re.compile(rb"block " + rb" ".join([_NUMBER] * 6) + rb" ([0-9A-Za-z+/]{43}=) (\{.*\})")
 _JSON_LINE = re.compile(rb"(epoch|prune|end) " + _NUMBER + rb" (\{.*\})")
@@ -206,6 +208,8 @@ def _parse_block(match: re.Match[bytes], payload: bytes, tag: bytes) -> TaggedLi
     block = Block(first, entries, offset, size, time, b64decode(match[7], "digest", 32), body.src)
     if entries > size or (entries == 0) != (size == 0):
         raise FormatError(f"block line counts {entries} entries in {size} bytes")
+    if not size and block.digest != _EMPTY_DIGEST:
+        raise FormatError("block line without entries has another digest than that of nothing")
     if entries and block.src is None:
         raise FormatError("block line with entries names no source")
     if block.src is not None and max(block.src.esc, block.src.nolf, block.src.recovered) > 1:
@@ -234,7 +238,10 @@ def check_header(header: Header) -> None:
         raise FormatError("frontier does not fit the tree size")
     if (header.link == "genesis") != (header.epoch == 0):
         raise FormatError(f"link {header.link!r} in epoch {header.epoch}")
-    if header.epoch == 0 and (header.tree.size or header.first_entry or header.prev != b64encode(ZERO_TAG)):
+    if header.epoch == 0 and (
+        (header.tree.size, header.first_entry, header.asked.line) != (0, 0, 0)
+        or {header.prev, header.asked.tag} != {b64encode(ZERO_TAG)}
+    ):
         raise FormatError("the first epoch does not begin at zero")
     if header.segment == 0:
         raise FormatError("segments are numbered from 1")

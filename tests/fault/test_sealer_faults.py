@@ -99,7 +99,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """A place for logs where a sync costs nothing: there are hundreds of them."""
-    with TemporaryDirectory(dir="/dev/shm") as made:  # noqa: S108  # a test's own directory
+    with TemporaryDirectory(dir="/dev/shm") as made:  # a test's own directory
         yield Path(made)
 
 
@@ -109,7 +109,7 @@ def runtime_dir(request: pytest.FixtureRequest) -> Iterator[Path | None]:
     if request.param == "in memory":
         yield None
         return
-    with TemporaryDirectory(dir="/dev/shm") as directory:  # noqa: S108  # keys are kept on no other file system
+    with TemporaryDirectory(dir="/dev/shm") as directory:  # keys are kept on no other file system
         yield Path(directory)
 
 

@@ -61,7 +61,9 @@ def zygote(mailbox: SecretPage, uri: KeyURI = URI) -> Iterator[Zygote]:
 
 
 @contextmanager
-def backend(monkeypatch: pytest.MonkeyPatch, issue: Callable[[Context, memoryview], Issued]) -> Iterator[None]:
+def backend(
+    monkeypatch: pytest.MonkeyPatch, issue: Callable[[Context, memoryview], Issued]
+) -> Iterator[None]:
     """A backend whose issue call does this, in every zygote that is started inside of the block."""
 
     def issuer(uri: KeyURI, settings: Mapping[str, str]) -> SimpleNamespace:
@@ -115,9 +117,7 @@ def test_the_file_backend_through_a_courier(keys: Path, mailbox: SecretPage) -> 
         Ed25519PublicKey.from_public_bytes(key.data).verify(messenger.take_signature(), b"message")
 
 
-def test_a_secret_is_in_no_message(
-    keys: Path, mailbox: SecretPage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_secret_is_in_no_message(keys: Path, mailbox: SecretPage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bytes that come over the socket hold the secret in no form; the mailbox alone has it."""
     seen: list[bytes] = []
     decode = courier.msgspec.msgpack.decode
@@ -177,7 +177,9 @@ def test_a_courier_killed_in_flight_is_unavailable(
             wait_until(lambda: len(children(pid)) == 1)
 
 
-def test_a_hanging_backend_is_ended_by_the_alarm(mailbox: SecretPage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_backend_is_ended_by_the_alarm(
+    mailbox: SecretPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A library that never returns, and catches everything, is ended after the time that a call may take."""
 
     def stubborn(context: Context, into: memoryview) -> NoReturn:
@@ -264,7 +266,9 @@ def test_any_other_exception_is_a_backend_error_without_its_text(
 
     with backend(monkeypatch, fail), zygote(mailbox) as made, fork_courier(made) as messenger:
         messenger.ask_issue(CONTEXT)
-        with pytest.raises(BackendError, match=r"failed with ZeroDivisionError at test_courier\.py:\d+") as caught:
+        with pytest.raises(
+            BackendError, match=r"failed with ZeroDivisionError at test_courier\.py:\d+"
+        ) as caught:
             messenger.take_issued()
         assert type(caught.value) is BackendError
         assert "hvs" not in f"{caught.value} {caught.value.hint}"

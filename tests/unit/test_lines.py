@@ -125,7 +125,11 @@ def test_the_form_is_that_of_the_specification() -> None:
     src = Source("stdin", 12, nolf=1)
     block = encode_line(encode_block(5, Block(3, 2, 7, 11, 1234, bytes(range(1, 33)), src)), TAG)
     assert block == (
-        b"block 5 3 2 7 11 1234 " + DIGEST + b' {"src":{"name":"stdin","offset":12,"nolf":1}} ' + TAG_TEXT + b"\n"
+        b"block 5 3 2 7 11 1234 "
+        + DIGEST
+        + b' {"src":{"name":"stdin","offset":12,"nolf":1}} '
+        + TAG_TEXT
+        + b"\n"
     )
     assert END == b'end 9 {"reason":"interval","entries":5,"bytes":6}'
 

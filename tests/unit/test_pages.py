@@ -23,7 +23,7 @@ OLD, NEW = b"old record", b"the new and longer record"
 @pytest.fixture
 def file() -> Iterator[Path]:
     """A file on tmpfs."""
-    with TemporaryDirectory(dir="/dev/shm") as directory:  # noqa: S108  # the page refuses any other file system
+    with TemporaryDirectory(dir="/dev/shm") as directory:  # the page refuses any other file system
         yield Path(directory) / "page"
 
 

@@ -76,7 +76,9 @@ lines = st.lists(st.binary(max_size=90).map(lambda raw: raw.replace(b"\n", b"\0"
 
 
 @settings(deadline=None)
-@given(lines, st.binary(max_size=30), st.lists(st.integers(1, 200), max_size=20), st.integers(1, 100), st.data())
+@given(
+    lines, st.binary(max_size=30), st.lists(st.integers(1, 200), max_size=20), st.integers(1, 100), st.data()
+)
 def test_the_input_comes_back(
     entries: list[bytes], rest: bytes, cuts: list[int], block: int, data: st.DataObject
 ) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -19,14 +20,21 @@ _COMMAND = (sys.executable, "-P", "-m", "epochseal")
 _TIMEOUT = 60.0
 
 
-def run(directory: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended, and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(directory: Path, *words: str, stdin: bytes = b"") -> Done:
     """Run `epochseal WORDS…` in `directory`; nothing is checked."""
     done = subprocess.run(  # noqa: S603  # this program, with arguments of our own
         [*_COMMAND, *words], cwd=directory, input=stdin, capture_output=True, timeout=_TIMEOUT, check=False
     )
-    return subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-    )
+    return Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 
 def seal_words(logdir: str, *more: str, keys: str = "keys") -> tuple[str, ...]:

@@ -103,13 +103,13 @@ def verdict_text(name: str) -> Text:
 
 def _fold(start: str, words: Sequence[str], *, quoted: bool = True) -> list[str]:
     groups: list[str] = []
-    for word in words:
+    for word in words[1:]:
         text = shlex.quote(word) if quoted else word
         if groups and groups[-1].startswith("-") and " " not in groups[-1] and not text.startswith("-"):
             groups[-1] += f" {text}"
         else:
             groups.append(text)
-    lines = [start + ("epochseal" if quoted else groups.pop(0))]
+    lines = [start + words[0]]
     for group in groups:
         if len(lines[-1]) + len(group) > _WIDTH - 6:
             lines.append(" " * (len(start) + 4) + group)

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from epochseal.demo.attacks import ATTACKS, Attack, Victim
-from epochseal.demo.sealing import ORIGIN, AgentProcess, Checker, run, seal_words
+from epochseal.demo.sealing import ORIGIN, AgentProcess, Checker, Done, run, seal_words
 from epochseal.demo.service import Outlet
 from epochseal.demo.stage import DemoError, Stage, verdict_text
 from epochseal.encoding import b64encode, format_time
@@ -68,12 +68,16 @@ class Story:
     def _make_keys(self) -> None:
         stage = self._stage
         stage.step("Keys: a folder for each role")
-        self._run("keygen", "keys")
+        self._run("keygen", "keys", show=lambda done: done.stdout)
         self._checker = Checker(self._dir / "keys")
-        stage.say(
-            """In production these are keys in Vault, OpenBao, AWS KMS or an HSM. The agent can have a key issued and
-            never get an old one back; the verifier recovers keys and cannot sign; the auditor has no secret at all."""
+        stage.facts(
+            [
+                ("keys/agent", "for the host that writes: issues epoch keys, signs; cannot get an old key back"),
+                ("keys/verifier", "for the host that verifies: recovers epoch keys; cannot sign"),
+                ("keys/auditor", "for anybody: the public key, no secret"),
+            ]
         )
+        stage.say("In production these are keys in Vault, OpenBao, AWS KMS or an HSM, with a policy for each role.")
 
     def _seal(self) -> None:
         stage = self._stage
@@ -92,7 +96,7 @@ class Story:
                     time.sleep(_SETTLE_SECONDS)
                     self._copy_live()
                 stage.say("It is still running. Verified with all keys, then with the public key alone:")
-                self._run("verify", "logs", *_BOTH_KEYS)
+                self._run("verify", "logs", *_BOTH_KEYS, show=_whole)
                 self._run("verify", "logs", *_PUBLIC_KEY)
                 with stage.busy("the program works on, then ends") as tell:
                     service.work(_VISITS, lambda done: tell(f"the program works on: {done:,} events"))
@@ -200,6 +204,8 @@ class Story:
             wrapping_key=copies / "public-wrapping-key", now=time.time_ns() // 1_000_000,
         )  # fmt: skip  # one call
         attack.do(victim)
+        for path in logdir.rglob("*"):
+            os.utime(path, (0, 0))  # a careful attacker leaves no fresh times; verdicts rest on none
         return logdir
 
     def _sum_up(self, missed_in_public: list[str]) -> None:
@@ -296,14 +302,23 @@ class Story:
 
     # --- commands ----------------------------------------------------------------------------------------------
 
-    def _run(self, *words: str, status: int = 0) -> None:
+    def _run(self, *words: str, status: int = 0, show: Callable[[Done], str] | None = None) -> None:
         """Show a command, run it, show what it said; it must end with `status`."""
         self._stage.command("epochseal", *words)
         done = run(self._dir, *words)
-        self._stage.output(done.stderr + done.stdout if words[0] == "keygen" else done.stdout + done.stderr)
+        self._stage.output((show or _main_lines)(done))
         _expect(done.returncode, status, words, done.stderr)
-        if words[0] == "verify":
-            self._stage.output(f"(exit status {done.returncode})")
+
+
+def _whole(done: Done) -> str:
+    return f"{done.stdout}{done.stderr}(exit status {done.returncode})"
+
+
+def _main_lines(done: Done) -> str:
+    """A verdict without what the reader has seen in the one before."""
+    lines = _whole(done).splitlines()
+    known = ("  origin", "  signed", "  last sealed", "  tree", "  the log alone")
+    return "\n".join(line for line in lines if not line.startswith(known))
 
 
 def _expect(returned: int, status: int, words: tuple[str, ...], said: str) -> None:
@@ -312,10 +327,11 @@ def _expect(returned: int, status: int, words: tuple[str, ...], said: str) -> No
 
 
 def _where(verdict: Verdict) -> tuple[str, str, str]:
-    """Entries, segment and lines of the first problem that the verdict follows from."""
-    found = (problem for problem in verdict.problems if KINDS[problem.kind][0] == verdict.verdict)
-    if (problem := next(found, None)) is None:
+    """Entries, segment and lines of the widest problem that the verdict follows from."""
+    found = [problem for problem in verdict.problems if KINDS[problem.kind][0] == verdict.verdict]
+    if not found:
         return "", "", ""
+    problem = max(found, key=lambda item: item.last_entry - item.first_entry)
     entries = _range(problem.first_entry, problem.last_entry)
     return entries, str(problem.segment or ""), _range(problem.first_line, problem.last_line)
 

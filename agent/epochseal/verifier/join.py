@@ -61,7 +61,7 @@ class Joiner:
         self.unlinked: list[tuple[EpochResult, int]] = []
         self.closes: list[tuple[int, int]] = []
         self.prunes: list[tuple[int, Prune]] = []
-        self.began: list[tuple[int, int]] = []
+        self.sign_by: list[tuple[int, int]] = []
 
     def take(self, part: SegmentPart, result: EpochResult, *, first_in_segment: bool) -> None:
         """Join one epoch to those before it; one that belongs elsewhere is reported and left out."""
@@ -77,7 +77,7 @@ class Joiner:
             self.first = self.first or header
             if header.link != "carry":
                 self.unlinked.append((result, part.first_entry))
-            self.began.append((header.tree.size, header.time))
+            self.sign_by.append((header.tree.size, header.time + header.interval + header.max_overdue))
             self.last_header = header
         found.problems.extend(merged(result.problems))
         if result.clock_back:

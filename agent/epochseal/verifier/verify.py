@@ -159,7 +159,8 @@ def _check_prefix(joiner: Joiner, findings: Findings, now: int) -> None:
 
 def _fits(prune: Prune, first: Header) -> bool:
     tree = Frontier(first.tree.size, [b64decode(subtree, "frontier") for subtree in first.tree.frontier])
-    return (prune.tree_size, prune.root, prune.entries) == (tree.size, b64encode(tree.root()), first.first_entry)
+    stated = (prune.epoch + 1, prune.tree_size, prune.root, prune.entries)
+    return stated == (first.epoch, tree.size, b64encode(tree.root()), first.first_entry)
 
 
 def _check_origin(joiner: Joiner, findings: Findings, origin: str | None) -> None:
@@ -182,10 +183,9 @@ def _check_end(plan: Plan, joiner: Joiner, findings: Findings, request: Request)
         findings.problem("next_epoch_missing", at, at, f"epoch {header.epoch} ended with reason {last.end.reason!r}")
     if age < -FUTURE_MS:
         findings.problem("future_time", at, at, f"its last line is of {format_time(last.last_time)}")
-    if joiner.signed_size < last.index:
-        began = max((time for size, time in joiner.began if size <= joiner.signed_size), default=header.time)
-        overdue = now - began - header.interval - header.max_overdue
-        if joiner.signed_size and overdue > 0:
+    if 0 < joiner.signed_size < last.index:
+        # The last header under the checkpoint says what to expect: the unsigned ones could say anything.
+        if now > max((by for size, by in joiner.sign_by if size < joiner.signed_size), default=0):
             detail = f"lines {joiner.signed_size} to {last.index - 1} of the tree"
             findings.problem("unsigned_tail", joiner.signed_entries, max(at - 1, 0), detail)
     if joiner.public:

@@ -6,18 +6,17 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 from epochseal.errors import EpochsealError, StorageError
-from epochseal.limits import Piece
+from epochseal.limits import Piece, Room
 from epochseal.sealer import MAX_BLOCKS, Sealer
-from epochseal.sources.stream import StreamSource
+from epochseal.sources.source import Source
 
 CLOSE_SECONDS = 10.0
 """At a clean stop the last checkpoint is waited for this long; without it the log is closed all the same."""
-_DRAIN_BYTES = 64 << 20
 
 
 class SystemClock:
@@ -36,14 +35,14 @@ class Signals:
     """SIGTERM and SIGINT ask for a clean close, SIGHUP for a new segment; something to poll.
 
     Where `pass_on` is set (a command is run), it is told of the first signal instead: the command's output
-    is sealed to its end, and only a second signal stops at once.
+    is sealed to its end. Only a second signal stops at once, or the first if it tells that nobody took it.
     """
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._hangup = False
         self.stop_asked = False
-        self.pass_on: Callable[[int], None] | None = None
+        self.pass_on: Callable[[int], bool] | None = None
 
     def fileno(self) -> int:
         """Readable when a signal came."""
@@ -72,24 +71,22 @@ class Signals:
     def _take(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
             self._hangup = True
-        elif self.pass_on is not None:
-            pass_on, self.pass_on = self.pass_on, None
-            pass_on(number)
         else:
-            self.stop_asked = True
+            pass_on, self.pass_on = self.pass_on, None
+            self.stop_asked = pass_on is None or not pass_on(number)
         with suppress(BlockingIOError):  # full: there is enough to wake up for
             os.write(self._write, b"s")
 
 
 class Agent:
-    """One source into one sealed log."""
+    """Some sources into one sealed log."""
 
     def __init__(
-        self, sealer: Sealer, source: StreamSource, signals: Signals, *, commit_interval: float,
+        self, sealer: Sealer, sources: Sequence[Source], signals: Signals, *, commit_interval: float,
         acknowledge: Callable[[int], None],
     ) -> None:  # fmt: skip  # one argument a line would hide that these belong together
         self._sealer = sealer
-        self._source = source
+        self._sources = list(sources)
         self._signals = signals
         self._commit_interval = commit_interval
         self._acknowledge = acknowledge
@@ -97,7 +94,7 @@ class Agent:
         self._closing = Closing(sealer)
 
     def run(self) -> int:
-        """Seal until the source ends or a stop is asked for, then close the log; the bytes left unsealed.
+        """Seal until all sources end or a stop is asked for, then close the log; the bytes left unsealed.
 
         Raises:
             EntryTooLongError: an entry is beyond the limit; what came before it is sealed, the log closed.
@@ -105,9 +102,9 @@ class Agent:
             EpochsealError: the backend refused; what was acknowledged is sealed and the log is closed.
         """
         try:
-            self._loop()
-            if self._signals.stop_asked:
-                self._drain()
+            while not self._signals.stop_asked and not self._ended():
+                self._round(60.0)
+            self._drain()
         except StorageError:
             raise
         except BaseException:
@@ -115,39 +112,44 @@ class Agent:
                 self._closing.close()
             raise
         self._closing.close()
-        return self._source.buffered
+        return sum(source.buffered for source in self._sources)
 
-    def _loop(self) -> None:
-        sealer, source = self._sealer, self._source
-        while not self._signals.stop_asked:
-            sealer.tick()
-            self._wait()
-            self._commit_ready()
-            if source.eof and not source.buffered:
-                return
+    def _ended(self) -> bool:
+        return all(source.ended for source in self._sources)
 
-    def _wait(self) -> None:
-        sealer, source = self._sealer, self._source
+    def _round(self, longest: float) -> None:
+        self._sealer.tick()
+        for source in self._sources:
+            source.tick()
+        self._wait(longest)
+        self._commit_ready()
+
+    def _wait(self, longest: float) -> None:
+        sealer = self._sealer
         poll = select.poll()
         poll.register(self._signals.fileno(), select.POLLIN)
-        timeout = sealer.wait_seconds()
+        timeout = min([longest, sealer.wait_seconds(), *(source.wait_seconds() for source in self._sources)])
         if (courier := sealer.calls.fileno()) is not None:
             poll.register(courier, select.POLLIN)
-        if source.wants_more:
-            poll.register(source.fileno(), select.POLLIN)
-        if source.has_entry and sealer.room().entries:
+        readers = {fd: source for source in self._sources for fd in source.descriptors()}
+        for descriptor in readers:
+            poll.register(descriptor, select.POLLIN)
+        if self._has_entry() and sealer.room().entries:
             timeout = min(timeout, self._left_to_collect())
         for descriptor, _ in poll.poll(timeout * 1000):
             if descriptor == courier:
                 sealer.answer()
-            elif descriptor == source.fileno():
-                source.read()
+            elif (reader := readers.get(descriptor)) is not None:
+                reader.ready(descriptor)
             elif self._signals.take_hangup():
                 sealer.end_epoch("segment")
 
+    def _has_entry(self) -> bool:
+        return any(source.has_entry for source in self._sources)
+
     def _left_to_collect(self) -> float:
         """Seconds until what has arrived is committed: none if a block is full."""
-        if self._source.full_block:
+        if any(source.full_block for source in self._sources):
             return 0.0
         now = time.monotonic()
         if self._waiting_since is None:
@@ -155,53 +157,59 @@ class Agent:
         return max(0.0, self._waiting_since + self._commit_interval - now)
 
     def _commit_ready(self) -> None:
-        while self._source.has_entry and self._left_to_collect() <= 0 and self._commit():
+        while self._has_entry() and self._left_to_collect() <= 0 and self._commit():
             self._waiting_since = None
 
     def _commit(self) -> bool:
-        sealer, source = self._sealer, self._source
+        """Commit what the sources have, as far as there is room; whether that was anything."""
+        sealer = self._sealer
         room = sealer.room()
         if not room.entries:
             return False
-        pieces: list[Piece] = []
-        entries, size, first = room.entries, room.size, room.first
-        while len(pieces) < MAX_BLOCKS and entries and size > 0:
-            piece = source.take(entries, size, first)
-            if piece is None:
-                break
-            pieces.append(piece)
-            entries, size, first = entries - piece.entries, size - piece.size, 0
+        pieces, givers = self._take(room)
         if not pieces:
             sealer.full()
             sealer.tick()
             return False
-        sealer.commit(source.taken(), pieces)
-        source.done()
+        first = sealer.entries
+        data = [source.taken() for source, _ in givers]
+        sealer.commit(data[0] if len(data) == 1 else memoryview(b"".join(data)), pieces)
+        for source, entries in givers:
+            source.done(first)
+            first += entries
+        # The next commit begins with another source: a busy one must not keep the others waiting.
+        self._sources.append(self._sources.pop(0))
         self._acknowledge(sealer.entries)
         sealer.tick()
         return True
 
+    def _take(self, room: Room) -> tuple[list[Piece], list[tuple[Source, int]]]:
+        pieces: list[Piece] = []
+        givers: list[tuple[Source, int]] = []
+        entries, size, first = room.entries, room.size, room.first
+        for source in self._sources:
+            before = len(pieces)
+            while len(pieces) < MAX_BLOCKS and entries and size > 0:
+                piece = source.take(entries, size, first)
+                if piece is None:
+                    break
+                pieces.append(piece)
+                entries, size, first = entries - piece.entries, size - piece.size, 0
+            if len(pieces) > before:
+                givers.append((source, sum(piece.entries for piece in pieces[before:])))
+        return pieces, givers
+
     def _drain(self) -> None:
-        """After a stop: take what the source has ready: what was written before the stop is sealed."""
-        source, taken = self._source, 0
-        poll = select.poll()
-        poll.register(source.fileno(), select.POLLIN)
-        while not source.eof and taken < _DRAIN_BYTES and poll.poll(0):
-            before = source.buffered
-            source.read()
-            taken += source.buffered - before
-            if self._sealer.room().entries == 0:
-                break
+        """After a stop: what was written before it is sealed, in bounded time."""
+        for source in self._sources:
+            source.finish()
+        deadline = time.monotonic() + CLOSE_SECONDS
+        while not self._ended() and (left := deadline - time.monotonic()) > 0:
+            self._round(min(left, 0.05))
             self._commit_all()
-        source.eof = True
-        self._closing.start()
-        while source.buffered:
-            self._commit_all()
-            if not source.buffered or not self._closing.step():
-                return
 
     def _commit_all(self) -> None:
-        while self._source.has_entry and self._commit():
+        while self._has_entry() and self._commit():
             pass
 
 

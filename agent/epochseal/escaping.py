@@ -1,7 +1,8 @@
-"""Entries that came in a datagram or a frame are one line each: what could end a line or steer a terminal is escaped.
+r"""Entries of a datagram or a frame are one line each: what ends a line or steers a terminal is escaped.
 
-`\\` becomes `\\\\`; the bytes 00-08, 0A-1F and 7F, and each byte of the UTF-8 encodings of U+0080-U+009F, U+2028 and
-U+2029 become `\\xHH` with two lower-case hex digits. Everything else is kept, so the input can be given back exactly.
+`\` becomes `\\`; the bytes 00-08, 0A-1F and 7F, and each byte of the UTF-8 encodings of U+0080-U+009F, U+2028
+and U+2029 become `\xHH` with two lower-case hex digits (docs/format.md, 4.5). Everything else is kept, so the
+input can be given back exactly.
 """
 
 from __future__ import annotations
@@ -23,9 +24,16 @@ def unescape(data: bytes) -> bytes:
     """Undo `escape`, in one entry or in several lines.
 
     Raises:
-        FormatError: an escape that `escape` never writes.
+        FormatError: something that `escape` never writes.
     """
-    return _ESCAPE.sub(_unescaped, data)
+    return b"\n".join([_unescape(line) for line in data.split(b"\n")])
+
+
+def _unescape(line: bytes) -> bytes:
+    entry = _ESCAPE.sub(_unescaped, line)
+    if escape(entry) != line:
+        raise FormatError("an escaped entry holds bytes in another form than they are escaped in")
+    return entry
 
 
 def _escaped(match: re.Match[bytes]) -> bytes:

@@ -1,35 +1,40 @@
 """Give back what the source sent, and nothing that does not verify.
 
-A block is handed on only if its line is authentic, its bytes have the sealed digest (the very bytes that were hashed
-are handed on), and no problem of the whole log's verdict touches it.
+A block is handed on only if its line is authentic, its bytes have the sealed digest (the very bytes that were
+hashed are handed on), it was there when the log was verified, and no problem of the verdict touches it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from epochseal.escaping import unescape
 from epochseal.keys import Recoverer
 from epochseal.lines import Block
-from epochseal.verifier import KINDS, Problem
+from epochseal.verifier import KINDS, Verdict
 from epochseal.verifier.content import Content
 from epochseal.verifier.epoch import Keyring, check_epoch
 from epochseal.verifier.plan import take_snapshot
 
 _LAST = 2**63
+_FROM_THERE_ON = {"link_broken", "start_unsigned"}
 
 
-def damaged_ranges(problems: Sequence[Problem]) -> list[tuple[int, int]]:
-    """The entries that may not be handed on: those of every problem that is tampering or distrust."""
-    bad = (problem for problem in problems if KINDS[problem.kind][0] in {"tampered", "untrusted"})
-    return sorted((problem.first_entry, problem.last_entry) for problem in bad)
+def damaged_ranges(verdict: Verdict) -> list[tuple[int, int]]:
+    """The entries that may not be handed on: those of tampering and distrust, and any that came later.
+
+    Whatever follows a link that does not hold was only ever carried on from there: none of it is handed on.
+    """
+    bad = [problem for problem in verdict.problems if KINDS[problem.kind][0] in {"tampered", "untrusted"}]
+    ranges = [(item.first_entry, _LAST if item.kind in _FROM_THERE_ON else item.last_entry) for item in bad]
+    return sorted([*ranges, (verdict.entries, _LAST)])
 
 
 def extract(
     logdir: Path,
     recoverer: Recoverer,
-    problems: Sequence[Problem],
+    verdict: Verdict,
     write: Callable[[bytes], object],
     wanted: tuple[int, int] = (0, _LAST),
 ) -> None:
@@ -39,7 +44,7 @@ def extract(
         StorageError: a file cannot be read.
         BackendError: the key backend failed.
     """
-    bad = damaged_ranges(problems)
+    bad = damaged_ranges(verdict)
     keyring = Keyring(recoverer)
     for part in take_snapshot(logdir).parts:
         if part.first_entry > wanted[1] or (part.epochs and 0 <= part.epochs[-1].next_entry <= wanted[0]):
@@ -52,28 +57,29 @@ def extract(
             content.close()
 
 
-def extract_unverified(logdir: Path, write: Callable[[bytes], object], wanted: tuple[int, int] = (0, _LAST)) -> bool:
+def extract_unverified(
+    logdir: Path, write: Callable[[bytes], object], wanted: tuple[int, int] = (0, _LAST)
+) -> bool:
     """Write the wanted entries as they are stored, decompressed and unchecked; whether there was a segment.
 
     Raises:
         StorageError: a file cannot be read.
     """
-    number = -1
+    number = 0
     parts = take_snapshot(logdir).parts
     for part in parts:
-        number = part.first_entry if part.epochs else max(number, 0)
+        number = part.first_entry if part.epochs else number
         content = Content(part.log, part.sealed)
-        rest = b""
         try:
             for piece in content.pieces():
-                *lines, rest = (rest + piece).split(b"\n")
+                # Nothing waits for the end of an entry: who knows how long one is that nobody sealed?
+                lines = piece.split(b"\n")
                 first, stop = max(wanted[0] - number, 0), max(wanted[1] - number + 1, 0)
-                write(b"".join(line + b"\n" for line in lines[first:stop]))
-                number += len(lines)
+                if chosen := lines[first:stop]:
+                    write(b"\n".join(chosen) + (b"\n" if stop < len(lines) else b""))
+                number += len(lines) - 1
         finally:
             content.close()
-        if rest and wanted[0] <= number <= wanted[1]:
-            write(rest)
     return bool(parts)
 
 

@@ -74,11 +74,14 @@ def seal_stream(
         started(sealer.start())
         acknowledge(sealer.entries)
         source = StreamSource(
-            open_stream(signals), name, block_bytes=options.block_bytes, max_entry_bytes=options.max_entry_bytes
+            open_stream(signals),
+            name,
+            block_bytes=options.block_bytes,
+            max_entry_bytes=options.max_entry_bytes,
         )
         stack.callback(source.close)
         agent = Agent(
-            sealer, source, signals, commit_interval=options.commit_interval / 1000, acknowledge=acknowledge
+            sealer, [source], signals, commit_interval=options.commit_interval / 1000, acknowledge=acknowledge
         )
         if unsealed := agent.run():
             raise BackendError(
@@ -88,11 +91,13 @@ def seal_stream(
         return sealer.entries
 
 
-def seal_prune(options: SealOptions, body: Prune, *, started: Callable[[Finding], None]) -> None:
-    """Seal one `prune` line in an epoch of its own and have it signed.
+def seal_prune(
+    options: SealOptions, body: Prune, *, started: Callable[[Finding], None], remove: Callable[[], None]
+) -> None:
+    """Seal one `prune` line and have it signed; then `remove` is called, with the directory still locked.
 
     Raises:
-        BackendError: the line is not under a signed checkpoint, so nothing may be removed yet.
+        BackendError: the line is not under a signed checkpoint, so nothing was removed.
         EpochsealError: see `Sealer.start`.
     """
     with ExitStack() as stack:
@@ -102,14 +107,15 @@ def seal_prune(options: SealOptions, body: Prune, *, started: Callable[[Finding]
         closing = Closing(sealer)
         while not sealer.live and not signals.stop_asked and closing.step():
             pass
-        if sealer.live:
+        if pruned := sealer.live:
             sealer.prune(body)
         closing.close()
-        if sealer.unsigned or signals.stop_asked or sealer.stats.epochs == 0:
+        if not pruned or sealer.unsigned or signals.stop_asked:
             raise BackendError(
                 "the prune line has no signed checkpoint yet: nothing was removed",
                 str(sealer.calls.last_error or "run prune again"),
             )
+        remove()
 
 
 @contextmanager

@@ -23,7 +23,6 @@ from epochseal.runtime import Runtime
 from epochseal.segments import FOLDER, Segment, SegmentWriter, list_segments, set_aside
 from epochseal.tail import Tail, read_tail
 
-
 _MOST_NOTE = 1 << 16
 
 
@@ -82,7 +81,6 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
             self.epoch_entries, self.epoch_bytes, self.epoch_time,
         )  # fmt: skip  # a flat list of what was saved
 
-
     def unsigned_start(self) -> Checkpoint | None:
         """The checkpoint of the running epoch's start, if its note was not written yet."""
         return Checkpoint(self.origin, self.start_size, self.start_root) if self.start_root else None
@@ -124,15 +122,21 @@ def find_state(logdir: Path, origin: str, runtime: Runtime) -> Finding:
         StorageError: files cannot be read or mended, or hold no chain at all.
     """
     _cut_torn_notes(list_segments(logdir).segments)
-    refused = ""
     record = runtime.page.load() if runtime.survives else None
-    if record is not None:
-        try:
-            return _resume(logdir, origin, msgspec.msgpack.decode(record, type=Saved), runtime)
-        except (PageRefusedError, FormatError, msgspec.DecodeError) as exc:
-            refused = str(exc)
-            runtime.page.wipe()
-    return replace(_without_page(logdir, origin), page_refused=refused)
+    if record is None:
+        return _without_page(logdir, origin)
+    saved: Saved | None = None
+    try:
+        saved = msgspec.msgpack.decode(record, type=Saved)
+        return _resume(logdir, origin, saved, runtime)
+    except (PageRefusedError, FormatError, msgspec.DecodeError) as exc:
+        refused = str(exc)
+    runtime.page.wipe()
+    finding = replace(_without_page(logdir, origin), page_refused=refused)
+    if finding.link == "reopen" and (saved is None or saved.last_tag != finding.chain.last_tag):
+        # The page knew of another end than the clean close on disk, so this is not a routine start.
+        return replace(finding, link="cold")
+    return finding
 
 
 def _cut_torn_notes(segments: tuple[Segment, ...]) -> None:
@@ -173,6 +177,7 @@ def _resume(logdir: Path, origin: str, saved: Saved, runtime: Runtime) -> Findin
     _remove_unused(saved, segments)
     writer = _open_saved(logdir, saved)
     try:
+        _check_lengths(saved, writer)
         noted = _complete_lines(saved, writer)
         moved, data, present = _settle_entries(logdir, saved, writer, runtime)
     except BaseException:
@@ -215,11 +220,19 @@ def _open_saved(logdir: Path, saved: Saved) -> SegmentWriter:
     return SegmentWriter.reopen(logdir, saved.stem)
 
 
+def _check_lengths(saved: Saved, writer: SegmentWriter) -> None:
+    """Refuse a disk that is behind, before a line is completed whose entries are not there."""
+    for name, found, known in (
+        ("log", writer.log.length, saved.segment_bytes),
+        ("seal", writer.seal.length, saved.seal_offset),
+    ):
+        if found < known:
+            raise PageRefusedError(f"the {name} file has {found} bytes, the page knows of {known}")
+
+
 def _complete_lines(saved: Saved, writer: SegmentWriter) -> bool:
     """Write the staged lines to their end, and cut a torn note behind them; whether whole notes follow."""
     path, length = writer.seal.path, writer.seal.length
-    if length < saved.seal_offset:
-        raise PageRefusedError(f"the seal file has {length} bytes, the page knows of {saved.seal_offset}")
     with path.open("rb") as file:
         file.seek(saved.seal_offset)
         rest = file.read(len(saved.staged) + (1 << 20))
@@ -255,10 +268,6 @@ def _settle_entries(
 
     Returns the bytes set aside, the interrupted commit's bytes, and how many of them the log file has.
     """
-    if writer.log.length < saved.segment_bytes:
-        raise PageRefusedError(
-            f"the log file has {writer.log.length} bytes, {saved.segment_bytes} are sealed"
-        )
     data = runtime.pending([(block.size, block.digest) for block in saved.pending])
     with writer.log.path.open("rb") as file:
         file.seek(saved.segment_bytes)

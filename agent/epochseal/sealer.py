@@ -24,6 +24,7 @@ from epochseal.lines import EndReason, Link, Prune
 from epochseal.memory import SecretPage
 from epochseal.note import Checkpoint
 from epochseal.restart import Finding, PendingBlock, Saved, find_state
+from epochseal.rhythm import Rhythm
 from epochseal.runtime import Runtime
 from epochseal.segments import SegmentWriter, segment_stem, stem_time
 from epochseal.stats import Stats
@@ -62,12 +63,8 @@ class Sealer:
         self._failed = False
         self._ended = True
         self._unsigned_start: Checkpoint | None = None
-        self._due: EndReason | None = None
-        self._due_since = 0.0
+        self._rhythm = Rhythm(clock, pace, limits.segment_age)
         self._full = False
-        self._epoch_began = 0.0
-        self._last_block = 0.0
-        self._segment_began = 0.0
 
     # --- what the loop asks ---------------------------------------------------------------------------------
 
@@ -89,26 +86,20 @@ class Sealer:
     @property
     def overdue_seconds(self) -> float:
         """For how long the epoch has been running past its end because the backend gives no key."""
-        return self._clock.monotonic() - self._due_since if self._due and self._running else 0.0
+        return self._rhythm.overdue_seconds if self._running else 0.0
 
     def room(self) -> Room:
         """What may be committed at this moment; beyond the limits only while the backend is down."""
         if not self.live or self.overdue_seconds * 1000 > self._pace.max_overdue:
             return NO_ROOM
-        if self._due and self.calls.issue_failures:
+        if self._rhythm.due and self.calls.issue_failures:
             # Only an unavailable backend lets an epoch run past its limits.
             return UNBOUNDED_ROOM
         return NO_ROOM if self._full else self._limits.room(self._chain)
 
     def wait_seconds(self) -> float:
         """After how long `tick` wants to be called again, in seconds."""
-        moments = []
-        if self.live:
-            moments.append(self._last_block + self._pace.heartbeat / 1000)
-        if self.live and self._due is None:
-            moments.append(self._epoch_began + self._pace.interval / 1000)
-            if self._limits.segment_age is not None:
-                moments.append(self._segment_began + self._limits.segment_age / 1000)
+        moments = self._rhythm.moments() if self.live else []
         if not self.calls.pending:
             moments += [self.calls.retry_at(kind) for kind in self._wanted()]
         now = self._clock.monotonic()
@@ -131,10 +122,11 @@ class Sealer:
         self.stats.set_aside_bytes += finding.set_aside
         if finding.writer is not None and finding.unsigned is not None:
             self._checkpoints.add(finding.unsigned, finding.writer)
+        if finding.writer is not None:
+            self._rhythm.resume(finding.chain.epoch_time, stem_time(finding.writer.stem))
         if finding.running:
             self._running, self._ended = True, False
             self._unsigned_start = finding.unsigned
-            self._resume_clocks()
             if finding.pending:
                 self._commit_recovered(finding)
         if finding.set_aside or not finding.running:
@@ -184,26 +176,18 @@ class Sealer:
         Raises:
             StorageError: as `commit`.
         """
-        now = self._clock.monotonic()
         if self.live:
-            if now - self._last_block >= self._pace.heartbeat / 1000:
+            if self._rhythm.heartbeat_due:
                 with self._step():
                     self._seal_blocks([PendingBlock(0, hashlib.sha256().digest(), 0, None)])
-            age = self._limits.segment_age
-            if age is not None and now - self._segment_began >= age / 1000:
-                self.end_epoch("segment")
-            if now - self._epoch_began >= self._pace.interval / 1000:
-                self.end_epoch("interval")
+            self._rhythm.tick()
             if (reason := self._limits.reached(self._chain)) is not None:
                 self.end_epoch(reason)
         self._ask()
 
     def end_epoch(self, reason: EndReason) -> None:
         """Say that the epoch is due to end: a key is asked for, and the epoch goes on until it is there."""
-        if self._due is None:
-            self._due, self._due_since = reason, self._clock.monotonic()
-        elif reason == "segment":
-            self._due = reason
+        self._rhythm.end_epoch(reason)
 
     def full(self) -> None:
         """Say that the next entry does not fit in what `room` offered: there is none until the next epoch."""
@@ -242,7 +226,7 @@ class Sealer:
         if self.calls.pending == "issue":
             self.calls.rest()
             self._mailbox.wipe()
-        self._due = None
+        self._rhythm.due = None
         with self._step():
             self._end_line("close")
         self._running = False
@@ -269,11 +253,11 @@ class Sealer:
         if self._failed:
             return wanted
         has_key = self._checkpoints.has_key
-        if self._due and (self._running or has_key):
+        if self._rhythm.due and (self._running or has_key):
             wanted.append("issue")
         if self._checkpoints:
             wanted.append("sign" if has_key else "key")
-        elif self._due and not has_key:
+        elif self._rhythm.due and not has_key:
             # Before the first secret: a log whose checkpoints cannot be signed is not begun.
             wanted.append("key")
         return wanted
@@ -306,17 +290,8 @@ class Sealer:
 
     # --- epochs ---------------------------------------------------------------------------------------------
 
-    def _resume_clocks(self) -> None:
-        # An agent that is restarted again and again must not stretch its epoch: the time before counts.
-        age = (self._clock.now() - self._chain.epoch_time) / 1000
-        now = self._clock.monotonic()
-        self._epoch_began = now - min(max(age, 0.0), self._pace.interval / 1000)
-        self._last_block = now
-        if self._writer is not None:
-            self._segment_began = now - max(self._clock.now() - stem_time(self._writer.stem), 0) / 1000
-
     def _turn(self, issued: Issued) -> None:
-        reason, old = self._due, self._writer
+        reason, old = self._rhythm.due, self._writer
         rotate = reason == "segment" or self._limits.segment_is_full(self._chain)
         with self._step():
             if self._running and reason is not None:
@@ -346,17 +321,17 @@ class Sealer:
             page.secret_and_carry[:] = bytes(2 * SECRET_SIZE)
         self._running, self._ended = True, False
         self._unsigned_start = self._checkpoint()
-        self._due, self._full = None, False
+        self._full = False
+        self._rhythm.new_epoch()
         calls.adopted()
         self._write_lines(line)
-        self._epoch_began = self._last_block = self._clock.monotonic()
         self.stats.epochs += 1
         self._checkpoints.add(self._unsigned_start, self._open_writer())
 
     def _rotate(self, stem: str) -> None:
         old = self._writer
         self._writer = SegmentWriter.create(self.logdir, stem)
-        self._segment_began = self._clock.monotonic()
+        self._rhythm.new_segment()
         if old is not None:
             self._checkpoints.retire(old)
 
@@ -397,7 +372,7 @@ class Sealer:
         finally:
             page.scratch[:] = bytes(SECRET_SIZE)
         self._write_lines(b"".join(lines))
-        self._last_block = self._clock.monotonic()
+        self._rhythm.sealed()
         self.stats.sealed(blocks)
 
     def _commit_recovered(self, finding: Finding) -> None:

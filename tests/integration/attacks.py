@@ -1,24 +1,17 @@
 """Every attack that needs only files, on the log of `logs.write_log`, and what a verifier must say of it.
 
-An attack is a function that changes the files of a `Log`. `Expect` is the verdict, and of one problem the kind, the
-entries that its range must cover, and those that it must stay within.
+An attack is a function that changes the files of a `Log`. `Expect` is the verdict, and of one problem the
+kind, the entries that its range must cover, and those that it must stay within.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import re
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from epochseal.encoding import b64encode
-from epochseal.lines import encode_note_line, parse_line
-from epochseal.note import Checkpoint, parse_note
 from epochseal.verifier import Verdict
-from tests.integration.logs import Log, LogKeys, LogWriter, Mode, entry, write_log
+from tests.integration.logs import Log, Mode, entry
 
 SIZE = len(entry(0))
 
@@ -27,8 +20,8 @@ SIZE = len(entry(0))
 class Expect:
     """What a verdict must say.
 
-    Of the problems of these kinds (at least one is there) those whose range stays `within` must together cover the
-    entries `covers`; the place behind the last entry counts as one.
+    Of the problems of these kinds (at least one is there) those whose range stays `within` must together
+    cover the entries `covers`; the place behind the last entry counts as one.
     """
 
     verdict: str
@@ -99,7 +92,7 @@ def tampered(kinds: str, first: int, last: int, low: int | None = None, high: in
     return Expect("tampered", kinds, (first, last), within)
 
 
-# --- what attacks are made of ---------------------------------------------------------------------------------
+# --- what attacks are made of -------------------------------------------------------------------------------
 
 
 def edit(path: Path, change: Callable[[bytes], bytes]) -> None:
@@ -161,6 +154,16 @@ def cut_epoch(items: list[bytes], number: int) -> list[bytes]:
 def without_checkpoint(log: Log) -> None:
     """Remove the file `checkpoint`."""
     (log.path / "checkpoint").unlink()
+
+
+def drop_epoch(log: Log, segment: int, number: int) -> None:
+    """Take the lines of one epoch out of a segment; its entries stay."""
+    lines(log, segment, lambda items: items.__setitem__(slice(None), _without_epoch(items, number)))
+
+
+def _without_epoch(items: list[bytes], number: int) -> list[bytes]:
+    cut_epoch(items, number)
+    return items.copy()
 
 
 def drop_segment(log: Log, number: int) -> None:

@@ -147,7 +147,7 @@ def byte_appended_after_close(log: Log) -> None:
     edit(log.files("log")[2], lambda data: data + b"\0")
 
 
-# --- compressed, missing, doubled -------------------------------------------------------------------------------
+# --- compressed, missing, doubled ---------------------------------------------------------------------------
 
 
 def compress(path: Path, data: bytes | None = None, after: bytes = b"") -> Path:
@@ -213,11 +213,16 @@ def compressed_without_trailer(log: Log) -> None:
     edit(path, lambda data: data[:-8])
 
 
-@attack("one bit of the compressed data is another", tampered("entries_altered entries_missing", 6, 11, 0, 11))
+@attack(
+    "one bit of the compressed data is another", tampered("entries_altered entries_missing", 6, 11, 0, 11)
+)
 def compressed_bit_flipped(log: Log) -> None:
     """In the middle."""
     path = compress(log.files("log")[0])
-    edit(path, lambda data: data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 4]) + data[len(data) // 2 + 1 :])
+    edit(
+        path,
+        lambda data: data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 4]) + data[len(data) // 2 + 1 :],
+    )
 
 
 @attack("a segment's log is there plain and compressed", tampered("segment_duplicate", 12, 12))

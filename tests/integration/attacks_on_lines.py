@@ -6,8 +6,6 @@ import hashlib
 import re
 
 from epochseal.encoding import b64encode
-from epochseal.lines import encode_note_line, parse_line
-from epochseal.note import Checkpoint, parse_note
 from tests.integration.attacks import (
     SIZE,
     Expect,
@@ -22,9 +20,9 @@ from tests.integration.attacks import (
     tampered,
     without_checkpoint,
 )
-from tests.integration.logs import Log, LogKeys
+from tests.integration.logs import Log
 
-# Epoch 1 is lines 4 to 7 of the tree: epoch, entries 6-8, entries 9-11, end. Its start and its end are signed.
+# Epoch 1 is lines 4 to 7: epoch, entries 6-8, entries 9-11, end. Its start and its end are signed.
 EPOCH_1 = (6, 11)
 
 
@@ -110,7 +108,11 @@ def tag_copied(log: Log) -> None:
     lines(log, 1, lambda items: _copy_tag(items, b"block 2 ", b"block 1 "))
 
 
-@attack("an epoch ends with the tag of the block before", tampered("line_altered", 12, 12), tampered("link_broken", 12, 12))
+@attack(
+    "an epoch ends with the tag of the block before",
+    tampered("line_altered", 12, 12),
+    tampered("link_broken", 12, 12),
+)
 def tag_of_end_copied(log: Log) -> None:
     """The next epoch quotes it."""
     lines(log, 1, lambda items: _copy_tag(items, b"block 6 ", b"end 7 "))
@@ -173,7 +175,9 @@ def wrapped_copied(log: Log) -> None:
     """Made by the right key, for another place."""
 
     def change(items: list[bytes]) -> None:
-        first, second = (re.search(rb'"wrapped":"([^"]+)"', items[at(items, kind)]) for kind in (b"epoch 0 ", b"epoch 4 "))
+        first, second = (
+            re.search(rb'"wrapped":"([^"]+)"', items[at(items, kind)]) for kind in (b"epoch 0 ", b"epoch 4 ")
+        )
         assert first is not None
         assert second is not None
         items[at(items, b"epoch 4 ")] = items[at(items, b"epoch 4 ")].replace(second[1], first[1])
@@ -181,7 +185,7 @@ def wrapped_copied(log: Log) -> None:
     lines(log, 1, change)
 
 
-# --- other spellings of the same values --------------------------------------------------------------------------
+# --- other spellings of the same values ---------------------------------------------------------------------
 
 
 def _spelling(desc: str, name: str, start: bytes, old: bytes, new: bytes, low: int, high: int) -> None:
@@ -195,16 +199,56 @@ def _spelling(desc: str, name: str, start: bytes, old: bytes, new: bytes, low: i
 for _case in (
     ("an index has a leading zero", "number_leading_zero", b"block 5 ", b"block 5 ", b"block 05 ", 6, 8),
     ("an index has a sign", "number_with_sign", b"block 5 ", b"block 5 ", b"block +5 ", 6, 8),
-    ("an offset is beyond 2**63", "number_too_large", b"block 5 ", b" 138 69 ", b" 9223372036854775808 69 ", 6, 8),
+    (
+        "an offset is beyond 2**63",
+        "number_too_large",
+        b"block 5 ",
+        b" 138 69 ",
+        b" 9223372036854775808 69 ",
+        6,
+        8,
+    ),
     ("a count is a fraction", "number_fraction", b"end 7 ", b'"entries":6', b'"entries":6.0', 12, 12),
     ("a count has an exponent", "number_exponent", b"end 7 ", b'"bytes":138', b'"bytes":1.38e2', 12, 12),
-    ("a key is there twice", "json_key_doubled", b"end 7 ", b'"entries":6', b'"entries":6,"entries":6', 12, 12),
-    ("a key is there twice with two values", "json_key_conflict", b"end 7 ", b'"entries":6', b'"entries":7,"entries":6', 12, 12),
+    (
+        "a key is there twice",
+        "json_key_doubled",
+        b"end 7 ",
+        b'"entries":6',
+        b'"entries":6,"entries":6',
+        12,
+        12,
+    ),
+    (
+        "a key is there twice with two values",
+        "json_key_conflict",
+        b"end 7 ",
+        b'"entries":6',
+        b'"entries":7,"entries":6',
+        12,
+        12,
+    ),
     ("a key was added", "json_key_added", b"end 7 ", b'"bytes":138', b'"bytes":138,"note":1', 12, 12),
-    ("keys have another order", "json_keys_swapped", b"end 7 ", b'"entries":6,"bytes":138', b'"bytes":138,"entries":6', 12, 12),
+    (
+        "keys have another order",
+        "json_keys_swapped",
+        b"end 7 ",
+        b'"entries":6,"bytes":138',
+        b'"bytes":138,"entries":6',
+        12,
+        12,
+    ),
     ("a blank stands in the JSON", "json_blank", b"end 7 ", b'"entries":6', b'"entries": 6', 12, 12),
     ("a letter is escaped", "json_escape", b"block 5 ", b'"stdin"', b'"st\\u0064in"', 6, 8),
-    ("a field of value 0 is spelled out", "json_default_spelled", b"block 5 ", b'{"name"', b'{"esc":0,"name"', 6, 8),
+    (
+        "a field of value 0 is spelled out",
+        "json_default_spelled",
+        b"block 5 ",
+        b'{"name"',
+        b'{"esc":0,"name"',
+        6,
+        8,
+    ),
     ("two spaces stand between fields", "two_spaces", b"block 5 ", b"block 5 ", b"block  5 ", 6, 8),
     ("a carriage return stands at the end of a line", "carriage_return", b"block 5 ", b"\n", b"\r\n", 6, 8),
     ("a base64 value lacks its padding", "base64_unpadded", b"block 5 ", b"=\n", b"\n", 6, 8),
@@ -212,16 +256,20 @@ for _case in (
     _spelling(*_case)
 
 
-# --- truncation ---------------------------------------------------------------------------------------------------
+# --- truncation ---------------------------------------------------------------------------------------------
 
 
-@attack("the seal file of segment 2 is cut in the middle of a line", tampered("line_altered line_missing", 24, 24))
+@attack(
+    "the seal file of segment 2 is cut in the middle of a line", tampered("line_altered line_missing", 24, 24)
+)
 def seal_cut_inside(log: Log) -> None:
     """Another segment follows."""
     edit(log.files("seal")[1], lambda data: data[: data.index(b"end 15 ") + 20])
 
 
-@attack("the seal file of segment 2 is cut after a block", tampered("end_missing line_missing", 21, 23, 18, 24))
+@attack(
+    "the seal file of segment 2 is cut after a block", tampered("end_missing line_missing", 21, 23, 18, 24)
+)
 def seal_cut_after_line(log: Log) -> None:
     """Its entries are not sealed any more."""
     edit(log.files("seal")[1], lambda data: data[: data.index(b"block 14 ")])
@@ -233,130 +281,20 @@ def seal_emptied(log: Log) -> None:
     edit(log.files("seal")[1], lambda _: b"")
 
 
-@attack("the end of the log was cut off, the file `checkpoint` was left", tampered("checkpoint_ahead", 30, 30))
+@attack(
+    "the end of the log was cut off, the file `checkpoint` was left", tampered("checkpoint_ahead", 30, 30)
+)
 def truncated(log: Log) -> None:
     """Both files, at the end of a block."""
     cut_after(log, b"block 18 ")
 
 
-@attack("the end of the log was cut off with its checkpoints", Expect("incomplete", "open_end unsigned_tail", (30, 30), (24, 30)), later=31_000)
+@attack(
+    "the end of the log was cut off with its checkpoints",
+    Expect("incomplete", "open_end unsigned_tail", (30, 30), (24, 30)),
+    later=31_000,
+)
 def truncated_with_checkpoint(log: Log) -> None:
     """No `close` is left, and the end is older than three heartbeats."""
     cut_after(log, b"block 18 ")
     without_checkpoint(log)
-
-
-# --- checkpoints ----------------------------------------------------------------------------------------------------
-
-
-@attack("honest: the file `checkpoint` is gone", Expect("verified", warnings="checkpoint_missing"))
-def checkpoint_file_removed(log: Log) -> None:
-    """The seal files hold the same."""
-    without_checkpoint(log)
-
-
-@attack("all checkpoints in the seal files are gone", Expect("untrusted", "start_unsigned", (0, 5), (0, 5)))
-def notes_removed(log: Log) -> None:
-    """The file `checkpoint` covers all lines, but the start of the first epoch is signed by nobody."""
-    for seal in log.files("seal"):
-        edit(seal, lambda data: b"".join(x for x in data.splitlines(keepends=True) if not x.startswith(b"note ")))
-
-
-@attack("one signed checkpoint is gone", Expect("verified"), limit="it is as if the backend had been down: a later one covers it")
-def note_removed(log: Log) -> None:
-    """Of the start of epoch 1."""
-    lines(log, 1, lambda items: items.__delitem__(_notes(items)[1]))
-
-
-@attack("a checkpoint is there twice", Expect("verified"), limit="an agent that was killed while signing signs again")
-def note_doubled(log: Log) -> None:
-    """The same lines signed twice say nothing else."""
-    lines(log, 1, lambda items: items.insert(_notes(items)[0], items[_notes(items)[0]]))
-
-
-@attack("two checkpoints have changed places", tampered("line_misplaced", 0, 0, 0, 6))
-def notes_swapped(log: Log) -> None:
-    """One stands before the lines that it was signed over."""
-    lines(log, 1, lambda items: swap(items, *_notes(items)[:2]))
-
-
-@attack("a checkpoint of a later segment stands in the first one", tampered("line_misplaced", 12, 12, 0, 12))
-def note_of_later_segment(log: Log) -> None:
-    """In the place of its last one."""
-    last = log.files("seal")[2].read_bytes().splitlines(keepends=True)[-1]
-    lines(log, 1, lambda items: items.__setitem__(_notes(items)[-1], last))
-
-
-def _notes(items: list[bytes]) -> list[int]:
-    return [place for place, line in enumerate(items) if line.startswith(b"note ")]
-
-
-@attack("a bit of a checkpoint's signature is another", Expect("tampered", "checkpoint_bad"))
-def note_signature_changed(log: Log) -> None:
-    """In the seal file."""
-
-    def change(raw: bytes) -> bytes:
-        note = parse_note(raw)
-        (signature,) = note.signatures
-        return raw.replace(b64encode(signature.key_id + signature.data).encode(), _flipped(signature.key_id + signature.data))
-
-    lines(log, 1, lambda items: _change_note(items, change))
-
-
-def _flipped(data: bytes) -> bytes:
-    return b64encode(data[:-1] + bytes([data[-1] ^ 1])).encode()
-
-
-def _change_note(items: list[bytes], change: object) -> None:
-    place = _notes(items)[1]
-    line = parse_line(items[place][:-1])
-    assert callable(change)
-    items[place] = encode_note_line(change(line.note))  # type: ignore[union-attr]  # it is a note
-
-
-@attack("a checkpoint is signed by another key", Expect("untrusted", "unknown_key"))
-def note_of_stranger(log: Log) -> None:
-    """The log of a stranger's agent."""
-    stranger = LogKeys(log.path, "a stranger")
-
-    def change(raw: bytes) -> bytes:
-        text = parse_note(raw).text.split("\n")
-        return stranger.sign(Checkpoint(text[0], int(text[1]), bytes(32)))
-
-    lines(log, 1, lambda items: _change_note(items, change))
-
-
-@attack("a checkpoint by the right key is over other lines", tampered("checkpoint_mismatch", 0, 5))
-def note_of_other_lines(log: Log) -> None:
-    """A fork that the signer was made to sign."""
-
-    def change(raw: bytes) -> bytes:
-        text = parse_note(raw).text.split("\n")
-        return log.keys.sign(Checkpoint(text[0], int(text[1]), bytes(32)))
-
-    lines(log, 1, lambda items: _change_note(items, change))
-
-
-@attack("the file `checkpoint` is of a later state", tampered("checkpoint_ahead", 35, 35))
-def checkpoint_of_later_state(log: Log) -> None:
-    """The rest of the log is not there."""
-    (log.path / "checkpoint").write_bytes(log.keys.sign(Checkpoint("log.example/attacks", 25, bytes(32))))
-
-
-@attack("the file `checkpoint` is of an earlier state", Expect("verified"), limit="it only ever says what the seal files say too")
-def checkpoint_of_earlier_state(log: Log) -> None:
-    """As a copy that was taken too early."""
-    line = parse_line(log.files("seal")[0].read_bytes().splitlines()[1])
-    (log.path / "checkpoint").write_bytes(line.note)  # type: ignore[union-attr]  # it is a note
-
-
-@attack("the file `checkpoint` is of another origin", tampered("checkpoint_bad", 35, 35))
-def checkpoint_of_other_origin(log: Log) -> None:
-    """By the same key."""
-    (log.path / "checkpoint").write_bytes(log.keys.sign(Checkpoint("log.example/other", 5, bytes(32))))
-
-
-@attack("the file `checkpoint` is garbage", tampered("checkpoint_bad", 35, 35))
-def checkpoint_garbage(log: Log) -> None:
-    """No note at all."""
-    (log.path / "checkpoint").write_bytes(b"garbage\n")

@@ -1,8 +1,8 @@
-"""Logs for attack tests: fixed keys, and a writer that drives the real chain with a clock and secrets of its own.
+"""Logs for attack tests: fixed keys, and a writer that drives the real chain by a clock of its own.
 
-Everything is a function of names and numbers, so that the same call always writes the same bytes (RFC 9180 with a
-fixed ephemeral key, Ed25519). The writer has no durability and no backend calls: those are tested elsewhere, with
-the real agent.
+Everything is a function of names and numbers, so that the same call always writes the same bytes (RFC 9180
+with a fixed ephemeral key, Ed25519). The writer has no durability and no backend calls: those are tested
+elsewhere, with the real agent.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class LogKeys:
         return load_backend(uri).recoverer(uri, {})
 
     def wrap(self, context: Context, secret: bytes) -> Issued:
-        """HPKE to the public epoch key, as the file backend does it: all that an agent's credential can do."""
+        """HPKE to the public epoch key, as the file backend does it: anybody can."""
         ephemeral = X25519PrivateKey.from_private_bytes(_hash("ephemeral", secret.hex()))
         public = self.epoch.public_key().public_bytes_raw()
         enc = ephemeral.public_key().public_bytes_raw()
@@ -87,8 +87,12 @@ class LogKeys:
         info = _extract(suite, b"", b"info_hash", b"epochseal/v1/wrap" + context.encode())
         schedule = b"\x00" + _extract(suite, b"", b"psk_id_hash", b"") + info
         base = _extract(suite, shared, b"secret", b"")
-        key, nonce = (_expand(suite, base, label, schedule, size) for label, size in ((b"key", 32), (b"base_nonce", 12)))
-        return Issued(f"file:{hashlib.sha256(public).hexdigest()}", enc + AESGCM(key).encrypt(nonce, secret, b""))
+        key, nonce = (
+            _expand(suite, base, label, schedule, size) for label, size in ((b"key", 32), (b"base_nonce", 12))
+        )
+        return Issued(
+            f"file:{hashlib.sha256(public).hexdigest()}", enc + AESGCM(key).encrypt(nonce, secret, b"")
+        )
 
     def sign(self, checkpoint: Checkpoint) -> bytes:
         """A signed note over a checkpoint."""
@@ -107,8 +111,8 @@ def _expand(suite: bytes, key: bytes, label: bytes, info: bytes, size: int) -> b
 class LogWriter:
     """Writes a log line by line; time goes on by 100 ms a line.
 
-    `signs` False is an attacker who has the public wrapping key alone; `after` continues a log as an agent without
-    its page would, from what stands on disk.
+    `signs` False is an attacker who has the public wrapping key alone; `after` continues a log as an agent
+    without its page would, from what stands on disk.
     """
 
     def __init__(
@@ -130,7 +134,14 @@ class LogWriter:
         writer = cls(logdir, keys, name, time=time)
         writer.signs, writer.stem = signs, tail.segment.stem
         writer.chain = Chain(
-            ORIGIN, tail.log, tail.header.epoch, tail.segment.number, tail.last_tag, tail.tree, tail.entries, tail.sealed
+            ORIGIN,
+            tail.log,
+            tail.header.epoch,
+            tail.segment.number,
+            tail.last_tag,
+            tail.tree,
+            tail.entries,
+            tail.sealed,
         )
         return writer
 
@@ -143,7 +154,7 @@ class LogWriter:
         return self._start(link, self.chain.next_context(), self.chain.asked(), segment=segment)
 
     def turn(self, reason: EndReason = "entries", *, signed: bool = True) -> LogWriter:
-        """End the running epoch and begin the next, as a running agent does: the key is asked for before the end."""
+        """End the running epoch and begin the next, as an agent does: the key is asked for before the end."""
         context, asked = self.chain.next_context(), self.chain.asked()
         self.end(reason, signed=signed and reason == "segment")
         return self._start("carry", context, asked, segment=reason == "segment", signed=signed)

@@ -1,7 +1,7 @@
-"""Whoever stole the verifier's folder: writes a log again from its beginning, with other entries and right tags.
+"""Whoever stole the verifier's folder: writes a log again, with other entries and right tags.
 
-It opens every epoch secret and every carry with the private wrapping key, wraps the secrets again for their new
-places with the public one, and chains all lines anew. What it cannot do is sign.
+It opens every epoch secret and every carry with the private wrapping key, wraps the secrets again for their
+new places with the public one, and chains all lines anew. What it cannot do is sign.
 """
 
 from __future__ import annotations
@@ -15,7 +15,17 @@ from epochseal import ratchet
 from epochseal.chain import Chain, Pace, Start
 from epochseal.encoding import b64decode, b64encode
 from epochseal.keys import Context, Issued
-from epochseal.lines import Asked, Block, End, Header, NoteLine, Prune, TaggedLine, encode_note_line, parse_line
+from epochseal.lines import (
+    Asked,
+    Block,
+    End,
+    Header,
+    NoteLine,
+    Prune,
+    TaggedLine,
+    encode_note_line,
+    parse_line,
+)
 from epochseal.note import parse_checkpoint, parse_note
 from tests.integration.logs import Log, LogKeys
 
@@ -27,7 +37,7 @@ def rewrite(log: Log, change: Callable[[int, bytes], bytes], into: Path, *, sign
         log: a log with genesis and carry links.
         change: gets the number of an entry and its bytes; must not add or remove entries.
         into: a directory that does not exist.
-        sign: make the checkpoints again too, as only the owner of the signing credential could; else they are copied.
+        sign: make the checkpoints again too, as the owner of the signing key could; else copy them.
     """
     rewriter = _Rewriter(log.keys, change, sign=sign)
     (into / "segments").mkdir(parents=True)
@@ -95,7 +105,7 @@ class _Rewriter:
         both = memoryview(bytearray(64))
         self._recoverer.recover(b64decode(header.wrapped, "wrapped"), old, both[:32])
         if header.link == "carry":
-            # The thief follows the ratchet of the changed log, so the carry is the one that its own end gives.
+            # The thief follows the ratchet of the changed log: its own end gives the carry.
             sealed = b64decode(header.carry, "carry")
             ratchet.open_carry(both[:32], sealed, old.encode(), both[32:], self._scratch)
             both[32:] = self._key

@@ -1,4 +1,4 @@
-"""Every bit, every seal line, every entry and every epoch of a small log: changed, removed, repeated, exchanged.
+"""Every bit, seal line, entry and epoch of a small log: changed, removed, repeated, exchanged.
 
 A sample by default; all of it with EPOCHSEAL_FULL=1.
 """
@@ -21,7 +21,7 @@ from tests.integration.attacks import cut_epoch
 from tests.integration.logs import MODES, Log, LogKeys, LogWriter, Mode, entry
 
 FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
-SAMPLE = 400
+SAMPLE = 200
 """Bits of each file and mode that are flipped by default."""
 EPOCHS = ((0, 2), (3, 5), (6, 8))
 """First and last entry of each epoch; a block is one or two of them."""
@@ -94,7 +94,8 @@ def test_flip_in_entries(log: Log, mode: Mode, segment: int) -> None:
 def test_flip_in_seal_lines(log: Log, mode: Mode, segment: int) -> None:
     """Any bit of a `.seal` file is seen; with keys also where: never farther than the next epoch.
 
-    A public key alone cannot see a change of a tag, which is no part of the tree, unless the next epoch quotes it.
+    A public key alone cannot see a change of a tag, which is no part of the tree, unless the next epoch
+    quotes it.
     """
     path = log.files("seal")[segment]
     data = path.read_bytes()
@@ -121,8 +122,8 @@ def _in_tag(data: bytes, place: int) -> bool:
 def _range(data: bytes, place: int, segment: int) -> tuple[int, int, int, int]:
     """How far a report may reach, and what it must cover, for a change in one seal line.
 
-    What must be covered is the line's entries; an epoch line's are those of its epoch, and a line feed belongs to
-    both lines at it. Lines without entries concern the place at which the next entry stands.
+    What must be covered is the line's entries; an epoch line's are those of its epoch, and a line feed
+    belongs to both lines at it. Lines without entries concern the place at which the next entry stands.
     """
     start = data.rfind(b"\n", 0, place) + 1
     line = parse_line(data[start : data.index(b"\n", place)])
@@ -144,7 +145,7 @@ def test_flip_in_checkpoint_file(log: Log, mode: Mode) -> None:
     path.write_bytes(data)
 
 
-# --- whole lines, entries, epochs -----------------------------------------------------------------------------
+# --- whole lines, entries, epochs ---------------------------------------------------------------------------
 
 
 def variants(items: list[bytes]) -> Iterator[tuple[str, list[bytes]]]:
@@ -162,10 +163,11 @@ def variants(items: list[bytes]) -> Iterator[tuple[str, list[bytes]]]:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("segment", [0, 1])
 def test_seal_lines_removed_repeated_exchanged(log: Log, mode: Mode, segment: int) -> None:
-    """Any change of the sequence of tagged lines is seen, and so is a checkpoint that stands too early or out of order.
+    """Any change of the sequence of tagged lines is seen, and a checkpoint too early or out of order.
 
-    A checkpoint that is missing, late or there twice is what a slow or restarted agent leaves: where nothing else
-    was touched the log verifies, up to the same lines, unless an epoch that nothing carries into lost its start.
+    A checkpoint that is missing, late or there twice is what a slow or restarted agent leaves: where nothing
+    else was touched the log verifies, up to the same lines, unless an epoch that nothing carries into lost
+    its start.
     """
     path = log.files("seal")[segment]
     data = path.read_bytes()
@@ -175,7 +177,7 @@ def test_seal_lines_removed_repeated_exchanged(log: Log, mode: Mode, segment: in
             continue
         path.write_bytes(b"".join(changed))
         verdict = log.verify(mode)
-        if _tagged(changed) != _tagged(items) or not _in_order(changed, 8 * segment and 11):
+        if _tagged(changed) != _tagged(items) or not _in_order(changed, 10 * segment):
             assert verdict.verdict == "tampered", name
         else:
             expected = "verified" if items[1] in changed or segment else "untrusted"
@@ -213,7 +215,9 @@ def test_entries_removed_repeated_exchanged(log: Log, mode: Mode, segment: int) 
         path.write_bytes(b"".join(changed))
         verdict = log.verify(mode)
         assert verdict.verdict == "tampered", name
-        touched = next((n for n, (old, new) in enumerate(zip(items, changed, strict=False)) if old != new), len(items))
+        touched = next(
+            (n for n, (old, new) in enumerate(zip(items, changed, strict=False)) if old != new), len(items)
+        )
         touched += 6 * segment
         assert any(item.first_entry - 1 <= touched <= item.last_entry + 1 for item in verdict.problems), (
             name,

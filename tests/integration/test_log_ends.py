@@ -24,7 +24,7 @@ def log(keys: LogKeys, tmp_path: Path) -> Log:
 
 
 def cuts(log: Log, tmp_path: Path, *, inside: bool) -> Iterator[tuple[Log, bytes]]:
-    """The log with its last segment cut behind each seal line but the last, or inside of each; and what is left."""
+    """The log with its last segment cut behind, or inside of, each seal line; and what is left."""
     seal = log.files("seal")[2].read_bytes()
     for number, stop in enumerate(place + 1 for place, byte in enumerate(seal[:-1]) if byte == ord("\n")):
         cut = replace(log, path=tmp_path / f"cut-{number}")
@@ -66,10 +66,11 @@ def test_truncation_below_the_checkpoint_is_tampering(
 def test_truncation_without_checkpoint_is_incomplete_once_stale(
     log: Log, tmp_path: Path, mode: Mode, *, both_files: bool
 ) -> None:
-    """Fresh, an open log without its last checkpoint may be an honest one; after three heartbeats it is incomplete.
+    """A fresh open log without its last checkpoint may be honest; after three heartbeats it is incomplete.
 
-    So an attacker who removes the file `checkpoint` too gains three heartbeats, and must take the `close` away: the
-    design allows an open end to be that old. An epoch that ended for another one to follow is incomplete at once.
+    So an attacker who removes the file `checkpoint` too gains three heartbeats, and must take the `close`
+    away: the design allows an open end to be that old. An epoch that ended for another one to follow is
+    incomplete at once.
     """
     for cut, left in cuts(log, tmp_path, inside=False):
         if both_files:
@@ -91,7 +92,7 @@ def test_truncation_without_checkpoint_is_incomplete_once_stale(
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kept", [True, False])
 def test_truncation_inside_of_a_line(log: Log, tmp_path: Path, mode: Mode, *, kept: bool) -> None:
-    """Half a seal line at the end is what a crash leaves: incomplete; with a checkpoint of more lines, tampered."""
+    """Half a line at the end is what a crash leaves: incomplete; with a larger checkpoint, tampered."""
     for cut, left in cuts(log, tmp_path, inside=True):
         if not kept:
             without_checkpoint(cut)
@@ -103,7 +104,7 @@ def test_truncation_inside_of_a_line(log: Log, tmp_path: Path, mode: Mode, *, ke
 
 @pytest.mark.parametrize("mode", MODES)
 def test_unsigned_tail_is_counted_and_grows_old(keys: LogKeys, tmp_path: Path, mode: Mode) -> None:
-    """Lines beyond the last checkpoint are no part of `signed_entries`, and incomplete once they waited too long."""
+    """Lines beyond the last checkpoint are not in `signed_entries`, and incomplete after too long."""
     writer = LogWriter(tmp_path / "log", keys).start("genesis").block(entry(0)).turn(signed=False)
     writer.block(entry(1), entry(2)).end(signed=False)
     log = Log(writer.logdir, keys, writer.time)
@@ -111,12 +112,14 @@ def test_unsigned_tail_is_counted_and_grows_old(keys: LogKeys, tmp_path: Path, m
     assert (fresh.verdict, fresh.entries, fresh.signed_entries) == ("verified", 3, 0)
     late = log.verify(mode, later=60_000 + 3_600_000 + 1000)
     assert late.verdict == "incomplete"
-    assert [(item.kind, item.first_entry, item.last_entry) for item in late.problems] == [("unsigned_tail", 0, 2)]
+    assert [(item.kind, item.first_entry, item.last_entry) for item in late.problems] == [
+        ("unsigned_tail", 0, 2)
+    ]
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_rollback_to_an_earlier_close(keys: LogKeys, tmp_path: Path, mode: Mode) -> None:
-    """An earlier clean state verifies, because a log cannot show what followed it, and says so; a later checkpoint can.
+    """An earlier clean state verifies: a log cannot show what followed it. A later checkpoint can.
 
     A trust file or a witness that has seen the larger tree is what settles it.
     """
@@ -152,7 +155,7 @@ def test_set_aside_bytes(keys: LogKeys, tmp_path: Path, mode: Mode, link: str) -
 
 @pytest.mark.parametrize("mode", MODES)
 def test_clock_that_jumps(keys: LogKeys, tmp_path: Path, mode: Mode) -> None:
-    """A clock that went back is a warning; one that is a day ahead at the end is incomplete until it comes true."""
+    """A clock that went back is a warning; a day ahead at the end is incomplete until it comes true."""
     writer = LogWriter(tmp_path / "log", keys).start("genesis").block(entry(0))
     writer.time -= 3_600_000
     writer.block(entry(1)).turn()

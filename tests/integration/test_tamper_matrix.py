@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import attacks_on_entries, attacks_on_epochs, attacks_on_lines
+from tests.integration import attacks_on_checkpoints, attacks_on_entries, attacks_on_epochs, attacks_on_lines
 from tests.integration.attacks import ATTACKS
 from tests.integration.logs import MODES, Log, LogKeys, Mode, sealed_log, write_log
 
-LOADED = (attacks_on_entries, attacks_on_lines, attacks_on_epochs)
+LOADED = (attacks_on_entries, attacks_on_lines, attacks_on_checkpoints, attacks_on_epochs)
 """Importing them is what fills `ATTACKS`."""
 
 
@@ -59,7 +59,16 @@ def test_writer_and_agent_make_the_same_log(keys: LogKeys, sealed: Log, tmp_path
     for left, right in zip(written.files("seal"), sealed.files("seal"), strict=True):
         assert _shape(left) == _shape(right)
     first, second = written.verify(mode), sealed.verify(mode)
-    for name in ("verdict", "entries", "bytes", "epochs", "segments", "signed_entries", "tree_size", "closed"):
+    for name in (
+        "verdict",
+        "entries",
+        "bytes",
+        "epochs",
+        "segments",
+        "signed_entries",
+        "tree_size",
+        "closed",
+    ):
         assert getattr(first, name) == getattr(second, name)
 
 

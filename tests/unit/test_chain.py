@@ -77,7 +77,7 @@ def tag(key: bytes, previous: bytes, payload: bytes) -> bytes:
 
 
 def test_an_epoch_from_start_to_end() -> None:
-    """Every line has the tag, key, index and counters that the design's formulas give, computed here by hand."""
+    """Every line has the tag, key, index and counters that the design's formulas give, computed here."""
     chain, pages = Chain("example.com/c", b"\x07" * 32), Pages()
     header = begin(chain, pages)
     key = hkdf(SECRET + ZERO, header.payload)
@@ -124,7 +124,7 @@ def test_the_tree_has_one_leaf_a_line() -> None:
 
 
 def test_a_carried_epoch_seals_its_carry() -> None:
-    """The header holds the carry under the new secret, and the key comes of both; nothing is left in scratch."""
+    """The header holds the carry under the new secret, the key comes of both; scratch is clean."""
     chain, pages = Chain("example.com/c", ZERO, epoch=4), Pages()
     context = chain.next_context()
     header = begin(chain, pages, "carry")
@@ -138,7 +138,7 @@ def test_a_carried_epoch_seals_its_carry() -> None:
 
 
 def test_an_epoch_line_says_what_was_asked_and_when() -> None:
-    """The context of the next epoch is bound to the last tag; the header quotes it, and what was abandoned."""
+    """The next epoch's context is bound to the last tag; the header quotes it, and what was abandoned."""
     chain, pages = Chain("example.com/c", ZERO), Pages()
     assert chain.asked().line == 0
     assert chain.next_context().prev == ZERO

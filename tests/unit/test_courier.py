@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -100,7 +101,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 
 def test_the_file_backend_through_a_courier(keys: Path, mailbox: SecretPage) -> None:
-    """One courier makes all three calls: the secret is in the mailbox, the signature holds under the public key."""
+    """One courier makes all three calls: the secret is in the mailbox, the signature holds."""
     uri = parse_key_uri(f"file:{keys / 'agent'}")
     with zygote(mailbox, uri) as made, fork_courier(made) as messenger:
         messenger.ask_issue(CONTEXT)
@@ -120,15 +121,15 @@ def test_the_file_backend_through_a_courier(keys: Path, mailbox: SecretPage) -> 
 def test_a_secret_is_in_no_message(keys: Path, mailbox: SecretPage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bytes that come over the socket hold the secret in no form; the mailbox alone has it."""
     seen: list[bytes] = []
-    decode = courier.msgspec.msgpack.decode
+    decode = msgspec.msgpack.decode
 
-    def watch(message: bytes, **options: object) -> object:
+    def watch(message: bytes, **options: Any) -> object:  # noqa: ANN401  # handed on as they came
         seen.append(message)
-        return decode(message, **options)  # type: ignore[call-overload]  # handed on as it came
+        return decode(message, **options)
 
     uri = parse_key_uri(f"file:{keys / 'agent'}")
     with zygote(mailbox, uri) as made, fork_courier(made) as messenger:
-        monkeypatch.setattr(courier.msgspec.msgpack, "decode", watch)
+        monkeypatch.setattr(msgspec.msgpack, "decode", watch)
         messenger.ask_issue(CONTEXT)
         messenger.take_issued()
     secret = bytes(mailbox.view[:SECRET_SIZE])
@@ -287,7 +288,7 @@ def test_very_long_messages_arrive_shortened(mailbox: SecretPage, monkeypatch: p
 
     with backend(monkeypatch, fail), zygote(mailbox) as made, fork_courier(made) as messenger:
         messenger.ask_issue(CONTEXT)
-        with pytest.raises(Denied, match="^m{4096}$") as caught:
+        with pytest.raises(Denied, match=r"^m{4096}$") as caught:
             messenger.take_issued()
     assert caught.value.hint == "h" * 4096
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from typing import Any
 
@@ -64,9 +65,11 @@ sources = st.builds(
 
 @st.composite
 def blocks(draw: st.DrawFn) -> Block:
+    """Any block whose numbers fit each other."""
     entries = draw(numbers)
     size = draw(st.integers(entries, MAX_INT)) if entries else 0
-    return Block(draw(numbers), entries, draw(numbers), size, draw(numbers), draw(hashes), draw(sources))
+    digest = draw(hashes) if entries else hashlib.sha256().digest()
+    return Block(draw(numbers), entries, draw(numbers), size, draw(numbers), digest, draw(sources))
 
 
 bodies = st.one_of(
@@ -141,7 +144,7 @@ def _block(numbers_text: bytes = b"5 3 2 7 11 12", digest: bytes = DIGEST, body:
 
 BAD_NUMBERS = [
     b"05", b"+5", b"-5", b"-0", b"00", b"5.0", b"5e0", b"0x5", b"", b" 5", b"5 ", b"5_0", b"NaN",
-    str(2**63).encode(), str(2**64).encode(), b"9" * 25, "٥".encode(),
+    str(2**63).encode(), str(2**64).encode(), b"9" * 25, "\u0665".encode(),
 ]  # fmt: skip  # one table
 
 
@@ -280,7 +283,7 @@ def test_other_lines_are_refused(raw: bytes) -> None:
         parse_line(raw)
 
 
-def _changed(**fields: Any) -> bytes:
+def _changed(**fields: Any) -> bytes:  # noqa: ANN401  # any JSON
     value = json.loads(encode_body(0, HEADER).split(b" ", 2)[2])
     for name, content in fields.items():
         value[name] = content
@@ -324,12 +327,26 @@ def test_headers_that_contradict_themselves_are_refused(name: str) -> None:
 
 
 def test_the_first_epoch_begins_at_zero() -> None:
-    """Epoch 0 is genesis: no tree, no entry and no tag before it."""
+    """Epoch 0 is genesis: no tree, no entry, no line and no tag before it."""
     genesis = {
-        "epoch": 0, "link": "genesis", "carry": "", "prev": HASH, "tree": {"size": 0, "frontier": []},
-        "first_entry": 0,
+        "epoch": 0, "link": "genesis", "carry": "", "prev": HASH, "asked": {"line": 0, "tag": HASH},
+        "tree": {"size": 0, "frontier": []}, "first_entry": 0,
     }  # fmt: skip  # one table
     assert isinstance(parse_line(_changed(**genesis)), TaggedLine)
-    for wrong in ({"prev": b64encode(TAG)}, {"first_entry": 1}, {"tree": {"size": 1, "frontier": [HASH]}}):
+    for wrong in (
+        {"prev": b64encode(TAG)},
+        {"asked": {"line": 1, "tag": HASH}},
+        {"asked": {"line": 0, "tag": b64encode(TAG)}},
+        {"first_entry": 1},
+        {"tree": {"size": 1, "frontier": [HASH]}},
+    ):
         with pytest.raises(FormatError, match="begin at zero"):
             parse_line(_changed(**{**genesis, **wrong}))
+
+
+def test_a_heartbeat_has_the_digest_of_nothing() -> None:
+    """A block without entries and with any other digest is refused."""
+    empty = base64.b64encode(hashlib.sha256().digest())
+    assert isinstance(parse_line(_block(b"5 3 0 7 0 12", empty, b"{}")), TaggedLine)
+    with pytest.raises(FormatError, match="digest"):
+        parse_line(_block(b"5 3 0 7 0 12", DIGEST, b"{}"))

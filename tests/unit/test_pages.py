@@ -163,7 +163,7 @@ def test_random_content_is_no_state(file: Path) -> None:
 
 
 def test_load_clears_the_work_area_and_an_unpublished_key(file: Path) -> None:
-    """What a killed process left beside its state (secrets under way, the next key) is wiped by the next one."""
+    """What a killed process left beside its state (secrets, the next key) is wiped by the next one."""
     page = open_page(file)
     publish(page, OLD_KEY, OLD)
     page.secret_and_carry[:] = b"s" * 64

@@ -79,7 +79,7 @@ def test_next_key_and_carry(key: bytes) -> None:
 
 @given(keys, keys, texts)
 def test_sealed_carry(secret: bytes, carry: bytes, context: bytes) -> None:
-    """AES-256-GCM, zero nonce, context as associated data, key from D; it opens again, the work area is clean."""
+    """AES-256-GCM, zero nonce, context as associated data, key from D; it opens; the work area is clean."""
     scratch = page(b"\xaa" * 32)
     sealed = ratchet.seal_carry(page(secret), page(carry), context, scratch)
     info = b"epochseal/v1/carry-seal" + hashlib.sha256(context).digest()

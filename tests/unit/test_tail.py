@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,11 +72,11 @@ class Log:
 
 
 @pytest.fixture
-def log(tmp_path: Path, request: pytest.FixtureRequest) -> Log:
+def log(tmp_path: Path) -> Iterator[Log]:
     """An empty log."""
     made = Log(tmp_path)
-    request.addfinalizer(made.close)
-    return made
+    yield made
+    made.close()
 
 
 def test_no_log_has_no_tail(tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_no_log_has_no_tail(tmp_path: Path) -> None:
 
 
 def test_the_tail_follows_the_chain(log: Log) -> None:
-    """After every line, over epochs and segments, the tail's tree, tag and counters are those of the chain."""
+    """After every line, over epochs and segments, tree, tag and counters are those of the chain."""
     log.epoch()
     log.check()
     log.block(b"a\nb\n")

@@ -19,7 +19,9 @@ def _parse_range(ctx: click.Context, _param: click.Parameter, text: str | None) 
         return 0, 2**63
     match = _RANGE.fullmatch(text)
     if match is None:
-        raise click.UsageError(f"{text!r} is not a range of entries\nwrite A..B, both from 0 and both included", ctx)
+        raise click.UsageError(
+            f"{text!r} is not a range of entries\nwrite A..B, both from 0 and both included", ctx
+        )
     first = int(match[1])
     last = int(match[2]) if match[2] else (2**63 if ".." in text else first)
     if last < first:
@@ -29,8 +31,12 @@ def _parse_range(ctx: click.Context, _param: click.Parameter, text: str | None) 
 
 @click.command()
 @click.argument("logdir", type=LOGDIR)
-@click.option("--entries", metavar="A..B", callback=_parse_range, help="Entries from A to B, numbered from 0.")
-@click.option("--epoch-key", type=KEY_URI, metavar="URI", help="Key that recovers epoch secrets (the verifier's role).")
+@click.option(
+    "--entries", metavar="A..B", callback=_parse_range, help="Entries from A to B, numbered from 0."
+)
+@click.option(
+    "--epoch-key", type=KEY_URI, metavar="URI", help="Key that recovers epoch secrets (the verifier's role)."
+)
 @click.option("--checkpoint-key", metavar="URI|FILE", help="Public checkpoint key: a key URI or a vkey file.")
 @click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
 @click.option("--unverified", is_flag=True, help="Print the stored entries without any check.")
@@ -59,7 +65,9 @@ def cat(
         sys.stdout.buffer.flush()
         return 0 if found else 5
     if epoch_key is None or checkpoint_key is None:
-        raise click.UsageError("verified entries need --epoch-key and --checkpoint-key\nor look anyway: --unverified", ctx)
+        raise click.UsageError(
+            "verified entries need --epoch-key and --checkpoint-key\nor look anyway: --unverified", ctx
+        )
     from epochseal.cli.verify import read_checkpoint_key, recoverer_maker
     from epochseal.extract import extract
     from epochseal.verifier import Request, verify
@@ -68,7 +76,7 @@ def cat(
     maker = recoverer_maker(epoch_key)
     request = Request(make_recoverer=maker, checkpoint_key=public_key, origin=origin or named_origin)
     verdict = verify(logdir, request)
-    extract(logdir, maker(), verdict.problems, sys.stdout.buffer.write, entries)
+    extract(logdir, maker(), verdict, sys.stdout.buffer.write, entries)
     sys.stdout.buffer.flush()
     for problem in verdict.problems:
         where = f"entries {problem.first_entry} to {problem.last_entry}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import tempfile
@@ -20,13 +21,16 @@ _MIN_WIDTH = 80
 
 
 @click.command()
-@click.option("--keep", type=LOGDIR, metavar="DIR", help="Work in DIR, new or empty, and leave everything there.")
+@click.option(
+    "--keep", type=LOGDIR, metavar="DIR", help="Work in DIR, new or empty, and leave everything there."
+)
 def demo(keep: Path | None) -> None:
     """Show on this machine what epochseal does, in under a minute.
 
-    Makes keys, seals the log of a real web server while it is being visited, verifies it; then edits, deletes,
-    inserts, reorders, truncates and rolls back copies of it, and shows what was detected and where; then kills the
-    agent with SIGKILL and starts it again. Needs no privileges and no network, and leaves nothing behind.
+    Makes keys, seals the log of a real web server while it is being visited, verifies it; then edits,
+    deletes, inserts, reorders, truncates and rolls back copies of it, and shows what was detected and where;
+    then kills the agent with SIGKILL and starts it again. Needs no privileges and no network, and leaves
+    nothing behind.
 
     \b
     Example:
@@ -37,23 +41,24 @@ def demo(keep: Path | None) -> None:
     """
     from rich.console import Console
 
-    from epochseal.demo import STEPS, Stage, Story
+    from epochseal.demo import STEPS, Stage, tell
 
     began = time.monotonic()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that cannot show a character gets a question mark, not a traceback.
+        sys.stdout.reconfigure(errors="replace")
     console = Console(highlight=False, markup=False, emoji=False)
     console.width = max(console.width, _MIN_WIDTH)
     stage = Stage(console, STEPS)
     with _stop_like_interrupt(), _workplace(keep) as directory:
-        stage.say(f"epochseal demo: every command below is run, in {directory}")
-        Story(stage, directory).tell()
-        stage.say("")
-        stage.say(f"All as it must be, in {time.monotonic() - began:.0f} seconds.")
+        tell(stage, directory)
+        took = f"Told in {time.monotonic() - began:.0f} seconds."
         if keep is not None:
-            stage.say(f"Everything is kept in {keep}. Go on from there:")
+            stage.say(f"{took} Everything is kept in {keep}; go on from there:")
             stage.command("cd", str(keep))
             stage.command("epochseal", "inspect", "logs")
         else:
-            stage.say("Nothing is left of it. To look at the files yourself:")
+            stage.say(f"{took} Nothing is left of it; to look at the files yourself:")
             stage.command("epochseal", "demo", "--keep", "story")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -30,7 +31,8 @@ def exec(ctx: click.Context, options: SealOptions, acks: bool, command: tuple[st
     """Run CMD and seal its standard output into LOGDIR; its standard error is left alone.
 
     The command starts once the directory is ours. SIGTERM and Ctrl-C go to the command, whose output is then
-    sealed to its end; a second one closes the log at once.
+    sealed to its end, that of its children included; a second one closes the log at once. If sealing fails,
+    the command gets SIGTERM.
 
     \b
     Example:
@@ -46,7 +48,12 @@ def exec(ctx: click.Context, options: SealOptions, acks: bool, command: tuple[st
         )
     runner = _Runner((program, *command[1:]))
     name = f"exec:{quote(Path(program).name)}"
-    seal_stream(options, runner.start, name, acknowledge=acknowledger(acks), started=tell_finding)
+    try:
+        seal_stream(options, runner.start, name, acknowledge=acknowledger(acks), started=tell_finding)
+    except BaseException:
+        # Nobody keeps its output any more: it should end rather than go on unseen.
+        runner.pass_on(signal.SIGTERM)
+        raise
     ctx.exit(runner.status())
 
 
@@ -59,25 +66,31 @@ class _Runner:
 
     def start(self, signals: Signals) -> int:
         """Start the command; the descriptor of its output."""
-        process = subprocess.Popen(self._command, stdout=subprocess.PIPE)  # noqa: S603  # the user's own command
-        self._process = process
-        signals.pass_on = self._pass_on
-        output = process.stdout
-        if output is None:
-            raise ConfigError(f"{self._command[0]} gives no output")
+        read, write = os.pipe2(os.O_CLOEXEC)
+        try:
+            self._process = subprocess.Popen(self._command, stdout=write)  # noqa: S603  # the user's own command
+        except BaseException:
+            os.close(read)
+            raise
+        finally:
+            os.close(write)
+        signals.pass_on = self.pass_on
         with suppress(OSError):
-            fcntl.fcntl(output.fileno(), fcntl.F_SETPIPE_SZ, 1 << 20)
-        return os.dup(output.fileno())
+            fcntl.fcntl(read, fcntl.F_SETPIPE_SZ, 1 << 20)
+        return read
 
     def status(self) -> int:
-        """Wait for the command; its status as a shell would say it."""
+        """Wait for the command, which may have closed its output before; its status as a shell says it."""
         if self._process is None:
             return 0
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda taken, _frame: self.pass_on(taken))
         code = self._process.wait()
         return _SIGNALLED - code if code < 0 else code
 
-    def _pass_on(self, number: int) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
+    def pass_on(self, number: int) -> bool:
+        """Send the command a signal; whether it was still there to take it."""
+        if self._process is None or self._process.poll() is not None:
+            return False
+        self._process.send_signal(number)
+        return True

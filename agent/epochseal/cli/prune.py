@@ -16,26 +16,31 @@ from epochseal.units import parse_duration
 @click.command()
 @click.argument("logdir", type=LOGDIR)
 @click.option("--keep", required=True, metavar="DURATION", help="Keep segments that ended within it, as 90d.")
-@click.option("--epoch-key", type=KEY_URI, required=True, metavar="URI", help="Key that issues epoch secrets.")
+@click.option(
+    "--epoch-key", type=KEY_URI, required=True, metavar="URI", help="Key that issues epoch secrets."
+)
 @click.option(
     "--checkpoint-key", type=KEY_URI, required=True, metavar="URI", help="Key that signs checkpoints."
 )
 @click.option(
-    "--runtime-dir", type=click.Path(path_type=Path), metavar="DIR", help="That of the agent, if it has one."
+    "--runtime-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="That of the agent, if it has one; without it, the agent's next start is cold.",
 )
 def prune(
     logdir: Path, keep: str, epoch_key: KeyURI, checkpoint_key: KeyURI, runtime_dir: Path | None
 ) -> None:
     """Remove segments that ended longer ago than --keep, after sealing a line that says so.
 
-    The log says what expired in a line of its own, under a signed checkpoint; only then are files removed, oldest
-    first. A log whose beginning is missing without such a line is incomplete. The agent must not be running.
+    The log says what expired in a line of its own, under a signed checkpoint; only then are files removed,
+    oldest first. A log whose beginning is missing without such a line is incomplete. The agent must not be running.
 
     \b
     Example:
       epochseal prune logs --keep 90d --epoch-key file:keys/agent --checkpoint-key file:keys/agent
 
-    Exit status: 0 done (also if nothing had expired), 2 bad arguments, 6 backend, disk, or an agent is running.
+    Exit status: 0 done (also if nothing had expired), 2 bad arguments, 6 backend, disk, or an agent runs.
     """
     from epochseal.launch import SealOptions, seal_prune
     from epochseal.retention import find_expired, remove
@@ -52,10 +57,9 @@ def prune(
         checkpoint_key=checkpoint_key,
         runtime_dir=runtime_dir,
     )
-    seal_prune(options, expired.prune, started=tell_finding)
-    files = remove(logdir, expired)
+    seal_prune(options, expired.prune, started=tell_finding, remove=lambda: remove(logdir, expired))
     click.echo(
-        f"epochseal: segments up to {expired.prune.segment} expired: {expired.prune.entries:,} entries, "
-        f"{files} files removed",
+        f"epochseal: segments up to {expired.prune.segment} expired: entries before number "
+        f"{expired.prune.entries:,} were removed",
         err=True,
     )

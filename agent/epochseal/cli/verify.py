@@ -22,12 +22,18 @@ _PARALLEL_FROM = 64 << 20
 
 @click.command()
 @click.argument("logdirs", metavar="LOGDIR…", type=LOGDIR, nargs=-1, required=True)
-@click.option("--epoch-key", type=KEY_URI, metavar="URI", help="Key that recovers epoch secrets (the verifier's role).")
+@click.option(
+    "--epoch-key", type=KEY_URI, metavar="URI", help="Key that recovers epoch secrets (the verifier's role)."
+)
 @click.option("--checkpoint-key", metavar="URI|FILE", help="Public checkpoint key: a key URI or a vkey file.")
 @click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
-@click.option("--max-age", type=DURATION, help="How old the end of an open log may be. [default: 3 heartbeats]")
+@click.option(
+    "--max-age", type=DURATION, help="How old the end of an open log may be. [default: 3 heartbeats]"
+)
 @click.option("--strict", is_flag=True, help="Treat a close and reopen as incomplete.")
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes. [default: all cores for large logs]")
+@click.option(
+    "--jobs", type=click.IntRange(1), metavar="N", help="Processes. [default: all cores for large logs]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each log.")
 @click.pass_context
 def verify(
@@ -42,11 +48,12 @@ def verify(
     Example:
       epochseal verify logs --epoch-key file:keys/verifier --checkpoint-key file:keys/auditor
 
-    Exit status: 0 verified, 1 tampered, 2 usage, 3 incomplete, 4 untrusted or unknown key, 5 nothing to verify,
-    6 backend or disk.
+    Exit status: 0 verified, 1 tampered, 2 usage, 3 incomplete, 4 untrusted or unknown key, 5 nothing to
+    verify, 6 backend or disk.
     """
     if epoch_key is None and checkpoint_key is None:
         raise click.UsageError("no key was given\nname --epoch-key, --checkpoint-key or both", ctx)
+    from epochseal.cli.progress import progress_bar
     from epochseal.cli.show import show_verdict
     from epochseal.verifier import Request
     from epochseal.verifier import verify as verify_log
@@ -56,15 +63,17 @@ def verify(
         raise ConfigError(f"the checkpoint key is for origin {named_origin!r}, --origin is {origin!r}")
     verdicts: list[Verdict] = []
     for logdir in logdirs:
-        request = Request(
-            make_recoverer=recoverer_maker(epoch_key) if epoch_key is not None else None,
-            checkpoint_key=public_key,
-            origin=origin or named_origin,
-            max_age=max_age,
-            strict=strict,
-            jobs=jobs or _default_jobs(logdir),
-        )
-        verdict = verify_log(logdir, request)
+        with progress_bar(str(logdir)) as progress:
+            request = Request(
+                make_recoverer=recoverer_maker(epoch_key) if epoch_key is not None else None,
+                checkpoint_key=public_key,
+                origin=origin or named_origin,
+                max_age=max_age,
+                strict=strict,
+                jobs=jobs or _default_jobs(logdir),
+                progress=progress,
+            )
+            verdict = verify_log(logdir, request)
         verdicts.append(verdict)
         show_verdict(logdir, verdict, as_json=as_json)
     return worst([verdict.exit_status for verdict in verdicts])
@@ -76,6 +85,7 @@ def worst(statuses: list[int]) -> int:
 
 
 def recoverer_maker(uri: KeyURI) -> _RecovererMaker:
+    """What makes recoverers of this key, one a process."""
     maker = _RecovererMaker(uri)
     maker()  # so that a wrong URI or folder is an error of its own before anything is read
     return maker

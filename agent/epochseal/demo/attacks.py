@@ -1,4 +1,4 @@
-"""What somebody with write access to the stored files can try: each attack is done to a copy of a sealed log."""
+"""What somebody with write access to the stored files can try; each attack is done to a copy of a log."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from epochseal.chain import Pace, Start
-from epochseal.chain import Chain
-from epochseal.encoding import b64encode
+from epochseal.chain import Chain, Pace, Start
 from epochseal.keys import load_backend, parse_key_uri
-from epochseal.lines import Block, Header, Source, TaggedLine, encode_block, encode_line, parse_line
+from epochseal.lines import Block, Source, TaggedLine, encode_block, encode_line, parse_line
 from epochseal.segments import FOLDER, list_segments, segment_stem
 from epochseal.tail import read_tail
 from epochseal.verifier.verdict import Name
@@ -51,7 +49,7 @@ class Victim:
         _change_lines(self.file("log"), change)
 
     def change_seals(self, change: Callable[[list[bytes], int], None]) -> None:
-        """Change the segment's seal lines; `change` is given them and the place of a block followed by another."""
+        """Change the segment's seal lines; `change` is given them and where a block stands before another."""
 
         def at_block(lines: list[bytes], _: int) -> None:
             change(lines, _block_near(lines, len(lines) // 2))
@@ -63,7 +61,7 @@ class Victim:
 class Attack:
     """One attack: what it is called, the verdict that it must get, and how it is done.
 
-    `max_age` in ms: how old the end of the log may be for the verifier of this row; None is the verifier's default.
+    `max_age` in ms: how old the end of the log may be for whoever verifies; None is the verifier's default.
     """
 
     name: str
@@ -72,7 +70,7 @@ class Attack:
     max_age: int | None = None
 
 
-# --- entries ------------------------------------------------------------------------------------------------------
+# --- entries ------------------------------------------------------------------------------------------------
 
 
 def _edit_byte(victim: Victim) -> None:
@@ -121,7 +119,7 @@ def _swap_entries(victim: Victim) -> None:
     victim.change_entries(change)
 
 
-# --- seal lines ---------------------------------------------------------------------------------------------------
+# --- seal lines ---------------------------------------------------------------------------------------------
 
 
 def _delete_block(victim: Victim) -> None:
@@ -165,7 +163,9 @@ def _append_foreign_epoch(victim: Victim) -> None:
     if tail is None:
         raise ValueError("the copy holds no chain")
     number = tail.segment.number + 1
-    chain = Chain(tail.header.origin, tail.log, tail.header.epoch, number, tail.last_tag, tail.tree, tail.entries)
+    chain = Chain(
+        tail.header.origin, tail.log, tail.header.epoch, number, tail.last_tag, tail.tree, tail.entries
+    )
     uri = parse_key_uri(f"file:{victim.wrapping_key}")
     page = memoryview(bytearray(160))  # an attacker has no need to wipe
     key, next_key, scratch = page[64:96], page[96:128], page[128:160]
@@ -183,7 +183,7 @@ def _append_foreign_epoch(victim: Victim) -> None:
     victim.file("log", stem).write_bytes(_FORGED)
 
 
-# --- whole files --------------------------------------------------------------------------------------------------
+# --- whole files --------------------------------------------------------------------------------------------
 
 
 def _cut_end(victim: Victim) -> None:

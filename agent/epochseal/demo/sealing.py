@@ -42,7 +42,7 @@ def seal_words(logdir: str, *more: str, keys: str = "keys") -> tuple[str, ...]:
     return (
         "seal", logdir, "--origin", ORIGIN,
         "--epoch-key", f"file:{keys}/agent", "--checkpoint-key", f"file:{keys}/agent",
-        "--epoch-max-entries", "500", "--segment-bytes", "200KiB",
+        "--epoch-max-entries", "500", "--segment-bytes", "256KiB",
         "--block-bytes", "1KiB", "--commit-interval", "10ms", *more,
     )  # fmt: skip  # a command line
 
@@ -58,7 +58,12 @@ class AgentProcess:
         self.acknowledged = 0
         self._told = threading.Condition()
         self._process = subprocess.Popen(  # noqa: S603  # this program, with arguments of our own
-            [*_COMMAND, *words], cwd=directory, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*_COMMAND, *words],
+            cwd=directory,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -87,7 +92,9 @@ class AgentProcess:
             DemoError: the agent has ended before, or takes too long.
         """
         with self._told:
-            if not self._told.wait_for(lambda: self.acknowledged >= entries or not self._listener.is_alive(), _TIMEOUT):
+            if not self._told.wait_for(
+                lambda: self.acknowledged >= entries or not self._listener.is_alive(), _TIMEOUT
+            ):
                 raise DemoError(f"the agent has acknowledged {self.acknowledged} entries, not {entries}")
         if self.acknowledged < entries:
             raise self._failure()
@@ -142,7 +149,9 @@ class Checker:
         auditor = parse_key_uri(f"file:{keys / 'auditor'}")
         self._public = load_backend(auditor).public_key(auditor, {})
 
-    def check(self, logdir: Path, *, max_age: int | None = None, public: bool = False) -> tuple[Verdict, float]:
+    def check(
+        self, logdir: Path, *, max_age: int | None = None, public: bool = False
+    ) -> tuple[Verdict, float]:
         """The verdict on a log, with all keys or with the public one alone, and the seconds that it took."""
         began = time.perf_counter()
         request = Request(

@@ -1,7 +1,7 @@
 """The program whose output is sealed: a real web server with real visitors, or a walk over the file system.
 
-Its output goes into one pipe that outlives every agent reading from it, as a service manager's would: lines that
-nobody reads yet wait there, and the program waits when the pipe is full.
+Its output goes into one pipe that outlives every agent reading from it, as a service manager's would: lines
+that nobody reads yet wait there, and the program waits when the pipe is full.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Service(Protocol):
     command: tuple[str, ...]
 
     def work(self, events: int, told: Callable[[int], None] = ...) -> None:
-        """Have `events` things happen; `told` hears of the number so far. Ends early once the service is stopped."""
+        """Have `events` things happen, fewer once the service is stopped; `told` hears how many so far."""
         ...
 
     def stop(self) -> None:
@@ -45,7 +45,7 @@ class WebServer:
     def __init__(self, output: int) -> None:
         root = Path(sysconfig.get_path("stdlib"))
         options = ("--bind", "127.0.0.1", "--protocol", "HTTP/1.1", "--directory", str(root), "0")
-        self.command = ("python3", "-m", "http.server", *options, "2>&1", ">/dev/null")
+        self.command: tuple[str, ...] = ("python3", "-m", "http.server", *options, "2>&1", ">/dev/null")
         self._paths = [f"/{path.relative_to(root)}" for path in sorted(root.glob("*/*.py"))]
         self._random = random.Random(1)  # noqa: S311  # visitors, not keys
         self._process = subprocess.Popen(  # noqa: S603  # this interpreter, with arguments of our own

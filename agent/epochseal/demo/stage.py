@@ -43,12 +43,18 @@ class Stage:
     def step(self, title: str) -> None:
         """Begin the next numbered step."""
         self._step += 1
+        self.heading(f"{self._step}/{self._steps}  {title}")
+
+    def heading(self, title: str) -> None:
+        """A line that stands out, after an empty one."""
         self._write("")
-        self._write(f"{self._step}/{self._steps}  {title}", "bold")
+        self._write(title, "bold")
 
     def say(self, text: str) -> None:
         """A paragraph, folded to 78 columns."""
-        self._write(textwrap.fill(" ".join(text.split()), _WIDTH, initial_indent="  ", subsequent_indent="  "))
+        self._write(
+            textwrap.fill(" ".join(text.split()), _WIDTH, initial_indent="  ", subsequent_indent="  ")
+        )
 
     def command(self, *words: str, piped_from: Sequence[str] = ()) -> None:
         """A command as the visitor would type it, folded so that no option is parted from its value."""
@@ -73,7 +79,9 @@ class Stage:
         """Two columns: a thing and what it is."""
         width = max(len(left) for left, _ in pairs)
         for left, right in pairs:
-            folded = _wrap(right, initial_indent=f"    {left:<{width}}  ", subsequent_indent=" " * (width + 6))
+            folded = _wrap(
+                right, initial_indent=f"    {left:<{width}}  ", subsequent_indent=" " * (width + 6)
+            )
             styled = Text("\n".join(folded))
             styled.stylize("cyan", 4, 4 + len(left))
             self._console.print(styled, soft_wrap=True)

@@ -1,71 +1,36 @@
-"""Entries from a stream of lines: standard input, or the output of a command.
-
-The bytes are kept as they came, in one buffer that the sealer reads in place. There is no work per entry:
-lines are found from the block's edges and counted by the C library.
-"""
+"""Entries from a stream of lines: standard input, or the output of a command."""
 
 from __future__ import annotations
 
+import math
 import os
+import select
 
-from epochseal.errors import ConfigError, EpochsealError
-from epochseal.limits import Piece
-from epochseal.lines import Source
+from epochseal.errors import EpochsealError
+from epochseal.sources.buffer import EntryTooLongError, LineBuffer
 
-_READ = 1 << 20
-_NEWLINE = b"\n"
-
-
-class EntryTooLongError(ConfigError):
-    """An entry is longer than the configured limit; what came before it can still be sealed."""
+__all__ = ["EntryTooLongError", "StreamSource"]
 
 
-class StreamSource:
-    """Reads a file descriptor; pieces of at most `block_bytes`, but always at least one whole entry."""
+class StreamSource(LineBuffer):
+    """Reads a file descriptor until its end, or until `finish` finds nothing more to read."""
 
     def __init__(self, fd: int, name: str, *, block_bytes: int, max_entry_bytes: int) -> None:
+        super().__init__(name, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes)
         self._fd = fd
-        self._name = name
-        self._block = block_bytes
-        self._max_entry = max_entry_bytes
-        self._buffer = bytearray(max(2 * _READ, 2 * block_bytes))
-        # The buffer: sealed up to start, taken up to begin, read up to end.
-        self._start = 0
-        self._begin = 0
-        self._end = 0
-        self._searched = 0
-        self._offset = 0
-        self._whole = False
-        self._view: memoryview | None = None
-        self._added = 0
-        self.eof = False
+        self._finishing = False
 
     def fileno(self) -> int:
         """The descriptor to wait for."""
         return self._fd
 
-    @property
-    def buffered(self) -> int:
-        """Bytes that were read and not sealed yet."""
-        return self._end - self._start
+    def descriptors(self) -> list[int]:
+        """What to wait for: nothing while the buffer is full, so that the writer waits."""
+        return [self._fd] if self.wants_more else []
 
-    @property
-    def has_entry(self) -> bool:
-        """Whether at least one whole entry is waiting; at the end of the stream also one without newline."""
-        if not self._whole and self._searched < self._end:
-            self._whole = self._buffer.find(_NEWLINE, max(self._searched, self._start), self._end) >= 0
-            self._searched = self._end
-        return self._whole or (self.eof and self.buffered > 0)
-
-    @property
-    def full_block(self) -> bool:
-        """Whether a commit has nothing to wait for."""
-        return self.has_entry and (self.eof or self.buffered >= self._block)
-
-    @property
-    def wants_more(self) -> bool:
-        """Whether to read on: always while an entry is incomplete, else up to one buffer ahead."""
-        return not self.eof and (not self.has_entry or self.buffered < max(_READ, self._block))
+    def ready(self, _descriptor: int) -> None:
+        """The descriptor is readable."""
+        self.read()
 
     def read(self) -> None:
         """Read what is there, once.
@@ -74,47 +39,27 @@ class StreamSource:
             EntryTooLongError: more than `max_entry_bytes` have come without a newline.
             EpochsealError: the stream cannot be read.
         """
-        self._make_room()
-        with memoryview(self._buffer) as whole, whole[self._end : self._end + _READ] as free:
-            try:
-                count = os.readv(self._fd, [free])
-            except BlockingIOError:
-                return
-            except OSError as exc:
-                raise EpochsealError(f"cannot read {self._name}: {exc.strerror}") from exc
-        self._end += count
-        self.eof = count == 0
-        if not self.has_entry and self.buffered > self._max_entry:
-            raise self._refusal()
+        self.fill(self._read_into)
 
-    def take(self, entries: int, size: int, first: int) -> Piece | None:
-        """The next piece within `entries` and `size` bytes; None if no entry fits. `taken` has the bytes.
+    def wait_seconds(self) -> float:
+        """Only input is waited for."""
+        return math.inf
 
-        Args:
-            entries: how many at the most.
-            size: bytes at the most.
-            first: bytes at the most if the piece is a single entry.
+    def tick(self) -> None:
+        """While finishing: the stream ends where there is nothing to read."""
+        if self._finishing and self.wants_more:
+            poll = select.poll()
+            poll.register(self._fd, select.POLLIN)
+            self.eof = not poll.poll(0)
 
-        Raises:
-            EntryTooLongError: the next entry is longer than `max_entry_bytes`, and none was taken before it.
-        """
-        if self._begin == self._end or not self.has_entry:
-            return None
-        cut = self._cut(min(size, self._block), max(size, first))
-        if cut is None:
-            return None
-        count = self._buffer.count(_NEWLINE, self._begin, cut)
-        if count > entries:
-            cut, count = self._after_entries(entries, cut), entries
-        nolf = 1 if self._added and cut == self._end else 0
-        taken = cut - self._begin
-        self._begin = cut
-        return Piece(taken, count, Source(self._name, self._offset + cut - self._start - nolf, nolf=nolf))
+    def finish(self) -> None:
+        """A stop was asked for: what was written before it is still taken."""
+        self._finishing = True
 
-    def taken(self) -> memoryview:
-        """The bytes of all pieces since the last `done`; valid until then."""
-        self._view = memoryview(self._buffer)[self._start : self._begin]
-        return self._view
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come, and all that came is sealed."""
+        return self.eof and not self.buffered
 
     def close(self) -> None:
         """Close the descriptor; closing again does nothing."""
@@ -122,79 +67,12 @@ class StreamSource:
         if fd >= 0:
             os.close(fd)
 
-    def done(self) -> None:
-        """The pieces are sealed: their bytes may be overwritten."""
-        if self._view is not None:
-            self._view.release()
-            self._view = None
-        self._offset += self._begin - self._start
-        self._start = self._searched = self._begin
-        self._whole = False
-
-    def _cut(self, wanted: int, first: int) -> int | None:
-        """Where the piece ends: after the last newline within `wanted` bytes, else after the first entry."""
-        found = self._buffer.rfind(_NEWLINE, self._begin, min(self._begin + wanted, self._end))
-        if found < 0:
-            found = self._buffer.find(_NEWLINE, self._begin + wanted, self._end)
-            if found < 0 and not self.eof:
-                return None
-            if found < 0:
-                # The stream ended without a newline: one is added, and `src` says so.
-                found = self._add_newline()
-        if found + 1 - self._begin > first:
-            return None
-        return self._before_too_long(found + 1)
-
-    def _before_too_long(self, cut: int) -> int | None:
-        """End the piece before the first entry that is too long; raise if that is the first one."""
-        entry = self._begin
-        while cut - 1 - entry > self._max_entry:
-            # The last entry that ends within reach: all before it are as short.
-            found = self._buffer.rfind(_NEWLINE, entry, entry + self._max_entry + 1)
-            if found < 0:
-                break
-            entry = found + 1
-        else:
-            return cut
-        if entry > self._begin:
-            return entry
-        if self._begin > self._start:
-            return None
-        raise self._refusal()
-
-    def _refusal(self) -> EntryTooLongError:
-        return EntryTooLongError(
-            f"an entry from {self._name} at byte {self._offset} is longer than {self._max_entry} bytes",
-            "everything before it is sealed; raise --max-entry-bytes to take it",
-        )
-
-    def _add_newline(self) -> int:
-        if not self._added:
-            if self._end == len(self._buffer):
-                self._buffer += bytes(1)
-            self._buffer[self._end : self._end + 1] = _NEWLINE
-            self._end += 1
-            self._added = 1
-        return self._end - 1
-
-    def _after_entries(self, entries: int, cut: int) -> int:
-        low, high = self._begin, cut
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self._buffer.count(_NEWLINE, self._begin, middle) >= entries:
-                high = middle
-            else:
-                low = middle
-        return high
-
-    def _make_room(self) -> None:
-        if len(self._buffer) - self._end >= _READ:
-            return
-        kept = self._end - self._start
-        if self._start >= kept:
-            # The parts do not overlap, so this is one move and the buffer stays where it is.
-            self._buffer[:kept] = self._buffer[self._start : self._end]
-            self._searched -= self._start
-            self._start, self._begin, self._end = 0, 0, kept
-        if len(self._buffer) - self._end < _READ:
-            self._buffer += bytes(max(len(self._buffer), _READ))
+    def _read_into(self, free: memoryview) -> int:
+        try:
+            count = os.readv(self._fd, [free])
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            raise EpochsealError(f"cannot read {self.name}: {exc.strerror}") from exc
+        self.eof = count == 0
+        return count

@@ -1,4 +1,4 @@
-"""Put the lines of an epoch at their places in the tree, past lines that were removed, repeated, moved or garbled.
+"""Put the lines of an epoch at their places, past lines that were removed, repeated, moved or garbled.
 
 A damaged index must not shift everything behind it: where an index does not go on, the next one decides.
 """
@@ -20,9 +20,9 @@ _LOOK_AHEAD = 64
 class Step:
     """One step through an epoch, in this order.
 
-    `kind` and `detail`: what is wrong here, "" for nothing. `places`: the lines that stand, or stood, at the next
-    places of the tree, b"" for one that is missing. `line`: the readable line at the place after those. `note`: a
-    checkpoint, or what cannot be read as one.
+    `kind` and `detail`: what is wrong here, "" for nothing. `places`: the lines that stand, or stood, at the
+    next places of the tree, b"" for one that is missing. `line`: the readable line at the place after those.
+    `note`: a checkpoint, or what cannot be read as one.
     """
 
     kind: str = ""
@@ -84,7 +84,7 @@ class Aligner:
             return step
         detail = f"line {line.index} stands where line {self._index} belongs"
         if self._follows(self._index + 1):
-            # Everything goes on behind it: only its index is another, so it is no line that belongs elsewhere.
+            # Everything goes on behind it: only its index was changed.
             self._garbled.append(_Garbled(line.payload + b" ", detail))
             return self._filled(len(self._garbled))
         return Step("line_misplaced", detail)

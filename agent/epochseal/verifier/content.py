@@ -1,6 +1,7 @@
 """The entries of one segment, read in order and compared with the digests that were sealed.
 
-Plain files are read in place; `.gz` and `.zst` are decompressed as a stream, never past the sealed byte count.
+Plain files are read in place; `.gz` and `.zst` are decompressed as a stream, never past the sealed byte
+count.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from epochseal.lines import Block
 
 _PIECE = 1 << 20
 _WINDOW = 16 << 10
+_LINE_FEED = 0x0A
 _SEARCH_BUDGET = 256 << 20
 
 
@@ -28,9 +30,9 @@ class _Stream(Protocol):
 class Content:
     """Checks blocks against the log file of a segment.
 
-    After an insertion or a deletion everything behind it is moved; `shift` follows, so that the damage that is
-    reported is where it was done and not the whole rest of the file. With `keep`, `kept` holds the very bytes that were
-    hashed for the last block, so that what is handed on is what was verified.
+    After an insertion or a deletion everything behind it is moved; `shift` follows, so that the damage that
+    is reported is where it was done and not the whole rest of the file. With `keep`, `kept` holds the very
+    bytes that were hashed for the last block, so that what is handed on is what was verified.
     """
 
     def __init__(self, path: Path, sealed: int, *, keep: bool = False) -> None:
@@ -49,7 +51,7 @@ class Content:
         except OSError as exc:
             raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
         self._plain = path.suffix == ".log"
-        self._stream: _Stream = self._file if self._plain else _decompressor(path, self._file)  # type: ignore[assignment]  # FileIO reads into any buffer
+        self._stream: _Stream = self._file if self._plain else _decompressor(path, self._file)
 
     def matches(self, block: Block) -> bool:
         """Whether the block's bytes are in the file, whole and at their place (moved by `shift`).
@@ -97,7 +99,7 @@ class Content:
     def _holds(self, block: Block, shift: int) -> bool:
         if block.offset + shift < 0 or not self._skip_to(block.offset + shift):
             return False
-        digest, left, last = hashlib.sha256(), block.size, b"\n"
+        digest, left, last = hashlib.sha256(), block.size, _LINE_FEED
         self.kept.clear()
         with memoryview(self._buffer) as view:
             while left:
@@ -107,21 +109,21 @@ class Content:
                 digest.update(view[:count])
                 if self._keep:
                     self.kept += view[:count]
-                last = self._buffer[count - 1 : count]
+                last = self._buffer[count - 1]
                 left -= count
         # The number of entries is authenticated by the line; counting newlines again would double the time.
-        return digest.digest() == block.digest and last == b"\n"
+        return digest.digest() == block.digest and last == _LINE_FEED
 
     def _found_elsewhere(self, block: Block) -> bool:
         for shift in dict.fromkeys((0, self.size - self._sealed)):
-            # Never back into what an earlier block was found in: that would pass off exchanged blocks as moved ones.
+            # Never back into what an earlier block was found in: exchanged blocks are not moved ones.
             if shift != self.shift and block.offset + shift >= self._matched and self._holds(block, shift):
                 self.shift = shift
                 return True
         return self._searched(block)
 
     def _searched(self, block: Block) -> bool:
-        """Look for the block at the line starts around its place; bounded, because a rewritten file has no match."""
+        """Look for the block at line starts around its place; bounded: a rewritten file has no match."""
         start = max(block.offset + self.shift - _WINDOW, self._matched)
         if block.size > _PIECE or self._budget <= 0 or not self._skip_to(start):
             return False
@@ -202,7 +204,7 @@ class _Zstandard:
 
     def readinto(self, into: memoryview) -> int:
         try:
-            return self._reader.readinto(into)  # type: ignore[no-any-return]  # the library ships loose types
+            return self._reader.readinto(into)
         except self._error as exc:
             raise EOFError(str(exc)) from exc
 

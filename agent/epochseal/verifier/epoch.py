@@ -1,7 +1,7 @@
-"""Check one epoch on its own: every tag by the ratchet, every digest by the log file, every counter by the line before.
+"""Check one epoch on its own: tags by the ratchet, digests by the log file, counters by the line before.
 
-The ratchet does not depend on data, so a damaged line costs only itself: the walk chains on from the tag as written
-and reports each damaged range.
+The ratchet does not depend on data, so a damaged line costs only itself: the walk chains on from the tag as
+written and reports each damaged range.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ class Keyring:
 class EpochResult:
     """What one epoch shows by itself; the rest is for the join (join.py).
 
-    `roots` maps the tree sizes at which a checkpoint may be signed (after the header, after `end`) to the root and
-    the number of entries there. `notes` come with the numbers of lines and entries before them. `carry_in` and `carry_out` are SHA-256 digests of carries, None where unknown.
+    `roots` maps the tree sizes at which a checkpoint may be signed (after the header, after `end`) to the
+    root and the number of entries there. `notes` come with the numbers of lines and entries before them.
+    `carry_in` and `carry_out` are SHA-256 digests of carries, None where unknown.
     """
 
     segment: int
@@ -57,7 +58,7 @@ class EpochResult:
     problems: list[Problem] = field(default_factory=list)
     entries: int = 0
     offset: int = 0
-    bytes: int = 0
+    size: int = 0
     index: int = 0
     last_tag: bytes = b""
     asked_tag: bytes | None = None
@@ -82,7 +83,7 @@ def check_epoch(
     keyring: Keyring | None,
     sink: Callable[[Block], None] | None = None,
 ) -> EpochResult:
-    """Verify the lines of one epoch and the entries that they seal; `sink` is called for each block that holds.
+    """Verify an epoch's lines and the entries that they seal; `sink` is called for each block that holds.
 
     Raises:
         StorageError: a file cannot be read.
@@ -127,7 +128,9 @@ class _Walk:
             self._without_header(lines)
             return
         result.entries, result.index = header.first_entry, header.tree.size
-        result.tree = Frontier(header.tree.size, [b64decode(subtree, "frontier") for subtree in header.tree.frontier])
+        result.tree = Frontier(
+            header.tree.size, [b64decode(subtree, "frontier") for subtree in header.tree.frontier]
+        )
         result.last_tag = b64decode(header.prev, "prev")
         result.last_time = header.time
         if self._keyring is not None and not self._open(header, raw, self._keyring):
@@ -140,15 +143,22 @@ class _Walk:
             self._step(step)
         self._finish()
 
-    # --- keys --------------------------------------------------------------------------------------------------
+    # --- keys -----------------------------------------------------------------------------------------------
 
     def _open(self, header: Header, raw: bytes, keyring: Keyring) -> bool:
         """Recover the epoch's secret and derive its first key."""
         if not keyring.recoverer.recognizes(header.key):
-            self._report("unknown_key", f"the epoch key {header.key} is not the one that was named", whole=True)
+            self._report(
+                "unknown_key", f"the epoch key {header.key} is not the one that was named", whole=True
+            )
             return False
         try:
-            context = Context(header.origin, b64decode(header.log, "log"), header.epoch, b64decode(header.asked.tag, "asked"))
+            context = Context(
+                header.origin,
+                b64decode(header.log, "log"),
+                header.epoch,
+                b64decode(header.asked.tag, "asked"),
+            )
             keyring.recoverer.recover(b64decode(header.wrapped, "wrapped"), context, keyring.secret)
         except (WrongKey, FormatError) as exc:
             self._report("key_refused", f"epoch {header.epoch}: {exc}", whole=True)
@@ -173,7 +183,7 @@ class _Walk:
             keyring.key[:] = keyring.scratch
             self._position += 1
 
-    # --- lines -------------------------------------------------------------------------------------------------
+    # --- lines ----------------------------------------------------------------------------------------------
 
     def _lines(self) -> Iterator[bytes]:
         try:
@@ -228,7 +238,7 @@ class _Walk:
         self._ratchet_to(place, keyring)
         found = ratchet.compute_tag(keyring.key, result.last_tag, leaf) == line.tag
         if not found and self._computed_tag:
-            # If only the tag of the line before was changed, this line was chained from the one that belongs there.
+            # If only the tag of the line before was changed, this one was chained from what belongs there.
             found = ratchet.compute_tag(keyring.key, self._computed_tag, leaf) == line.tag
         self._computed_tag = b"" if found else ratchet.compute_tag(keyring.key, result.last_tag, leaf)
         self._ratchet_to(place + 1, keyring)
@@ -247,7 +257,9 @@ class _Walk:
             return
         if isinstance(body, Header):
             if line.index != body.tree.size:
-                self._bad("counters", f"the epoch line has index {line.index} over a tree of {body.tree.size}")
+                self._bad(
+                    "counters", f"the epoch line has index {line.index} over a tree of {body.tree.size}"
+                )
             result.roots[result.index] = (result.tree.root(), result.entries)
         elif isinstance(body, Prune):
             result.prunes.append((line.index, body))
@@ -256,12 +268,14 @@ class _Walk:
             header_entry = result.header.first_entry if result.header else 0
             self._close_range(header_entry + body.entries)
             # Of damaged lines neither the entries nor the bytes were counted.
-            counted = (result.entries - header_entry, result.bytes)
+            counted = (result.entries - header_entry, result.size)
             if not result.damaged and (body.entries, body.bytes) != counted:
                 self._bad("counters", "the end line counts other entries or bytes than the epoch has")
                 self._close_range(result.entries)
             result.roots[result.index] = (result.tree.root(), result.entries)
-            if self._keyring is not None and self._position == result.index - (result.header.tree.size if result.header else 0):
+            if self._keyring is not None and self._position == result.index - (
+                result.header.tree.size if result.header else 0
+            ):
                 ratchet.derive_carry(self._keyring.key, self._keyring.scratch)
                 result.carry_out = hashlib.sha256(self._keyring.scratch).digest()
             return
@@ -282,7 +296,7 @@ class _Walk:
         result.blocks += 1
         result.entries = block.first_entry + block.entries
         result.offset = block.offset + block.size
-        result.bytes += block.size
+        result.size += block.size
         self._offset_known = True
 
     def _check_content(self, block: Block) -> None:
@@ -304,7 +318,7 @@ class _Walk:
         )
         self._content_bad = True
 
-    # --- ranges ------------------------------------------------------------------------------------------------
+    # --- ranges ---------------------------------------------------------------------------------------------
 
     def _bad(self, kind: str, detail: str) -> None:
         self.result.damaged = True
@@ -340,7 +354,9 @@ class _Walk:
             except FormatError:
                 continue
             if isinstance(line, NoteLine):
-                self.result.notes.append((line.note, self.result.index, max(entries, default=self._part.first_entry)))
+                self.result.notes.append(
+                    (line.note, self.result.index, max(entries, default=self._part.first_entry))
+                )
                 continue
             if isinstance(line.body, Block):
                 entries += [line.body.first_entry, line.body.first_entry + line.body.entries]
@@ -357,7 +373,7 @@ class _Walk:
         self._add(kind, first, last, detail)
 
     def _last_entry(self) -> int:
-        """One past the last entry that the epoch's lines speak of, read again because nothing was verified."""
+        """One past the last entry that the epoch's lines speak of; read again: nothing was verified."""
         last = 0
         for raw in self._lines():
             try:

@@ -1,13 +1,23 @@
-"""Join epochs in order: each must go on exactly where the one before it ended, and checkpoints must be over these lines."""
+"""Join epochs in order: each goes on where the one before it ended, and checkpoints are over these lines."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from epochseal.encoding import b64decode, b64encode
 from epochseal.errors import FormatError, VerificationError
 from epochseal.lines import Header, Prune
-from epochseal.note import Checkpoint, Note, UnknownKey, VerifierKey, parse_checkpoint, parse_note, verify_note
+from epochseal.note import (
+    Checkpoint,
+    Note,
+    UnknownKey,
+    VerifierKey,
+    parse_checkpoint,
+    parse_note,
+    verify_note,
+)
 from epochseal.segments import segment_stem
 from epochseal.verifier.epoch import EpochResult
 from epochseal.verifier.plan import SegmentPart
@@ -81,7 +91,9 @@ class Joiner:
             self.last_header = header
         found.problems.extend(merged(result.problems))
         if result.clock_back:
-            found.warn("clock_back", result.entries, f"{result.clock_back} times in this epoch; times are no proof")
+            found.warn(
+                "clock_back", result.entries, f"{result.clock_back} times in this epoch; times are no proof"
+            )
         if result.damaged and header is not None:
             self.damaged_sizes.append((header.tree.size, max(result.index, header.tree.size + 1)))
         self.roots.update(result.roots)
@@ -91,7 +103,7 @@ class Joiner:
         self.last = result
         self.epochs += 1
         self.entries = result.entries
-        self.bytes += result.bytes
+        self.bytes += result.size
 
     def _is_foreign(self, result: EpochResult, header: Header) -> bool:
         """Whether this epoch cannot stand behind the one before it; reported if so."""
@@ -107,14 +119,16 @@ class Joiner:
             return False
         return True
 
-    # --- links -------------------------------------------------------------------------------------------------
+    # --- links ----------------------------------------------------------------------------------------------
 
     def _check_place(self, part: SegmentPart, header: Header, *, first_in_segment: bool) -> None:
         at, found = header.first_entry, self.findings
         if header.segment != part.segment.number:
             found.problem("segment_renamed", at, at, f"the epoch belongs to segment {header.segment}")
         elif first_in_segment and segment_stem(header.segment, header.time) != part.segment.stem:
-            found.problem("segment_renamed", at, at, f"its name is {segment_stem(header.segment, header.time)}")
+            found.problem(
+                "segment_renamed", at, at, f"its name is {segment_stem(header.segment, header.time)}"
+            )
 
     def _check_link(self, last: EpochResult, before: Header, result: EpochResult, header: Header) -> None:
         found, at = self.findings, header.first_entry
@@ -134,7 +148,9 @@ class Joiner:
         found, at = self.findings, header.first_entry
         reason = last.end.reason if last.end is not None else None
         if header.link == "cold":
-            found.problem("cold_start", at, at, f"epoch {header.epoch} began without the carry of the one before")
+            found.problem(
+                "cold_start", at, at, f"epoch {header.epoch} began without the carry of the one before"
+            )
         elif reason is None and last.header is not None and not last.damaged:
             found.problem("end_missing", last.entries, at - 1, f"epoch {last.header.epoch} has no end line")
         if header.link == "reopen":
@@ -149,21 +165,40 @@ class Joiner:
     def _check_join(self, last: EpochResult, header: Header) -> None:
         found, at = self.findings, header.first_entry
         if header.tree.size != last.tree.size:
-            found.problem("line_missing", last.entries, at - 1, f"lines {last.tree.size} to {header.tree.size - 1} of the tree")
+            found.problem(
+                "line_missing",
+                last.entries,
+                at - 1,
+                f"lines {last.tree.size} to {header.tree.size - 1} of the tree",
+            )
             return
         if [b64decode(subtree, "frontier") for subtree in header.tree.frontier] != list(last.tree.hashes):
             first = last.header.first_entry if last.header is not None else at
-            found.problem("tree_broken", first, max(last.entries - 1, first), f"lines of epoch {header.epoch - 1} were changed")
+            found.problem(
+                "tree_broken",
+                first,
+                max(last.entries - 1, first),
+                f"lines of epoch {header.epoch - 1} were changed",
+            )
         if b64decode(header.prev, "prev") != last.last_tag:
-            found.problem("link_broken", at, at, "the epoch quotes another last tag than the one before it ends with")
+            found.problem(
+                "link_broken", at, at, "the epoch quotes another last tag than the one before it ends with"
+            )
         if header.first_entry != last.entries:
-            found.problem("counters", min(last.entries, at), max(last.entries, at), "the epoch begins at another entry")
+            found.problem(
+                "counters", min(last.entries, at), max(last.entries, at), "the epoch begins at another entry"
+            )
         asked_last = header.asked.line == max(header.tree.size - 1, 0) and header.asked.tag == header.prev
         asked_before = last.asked_tag is not None and b64encode(last.asked_tag) == header.asked.tag
         if not (asked_last or (header.link == "carry" and asked_before)):
-            found.problem("link_broken", at, at, "the epoch quotes another tag of the line at which its key was asked for")
+            found.problem(
+                "link_broken",
+                at,
+                at,
+                "the epoch quotes another tag of the line at which its key was asked for",
+            )
 
-    # --- checkpoints -------------------------------------------------------------------------------------------
+    # --- checkpoints ----------------------------------------------------------------------------------------
 
     def check_notes(self, checkpoint_file: bytes | None, tree_size: int) -> None:
         """Hold every signed checkpoint against the lines."""
@@ -197,7 +232,9 @@ class Joiner:
             return None
         root, entries = self.roots.get(checkpoint.size, (b"", 0))
         if checkpoint.size > tree_size:
-            detail = f"signed for {checkpoint.size} lines, {tree_size} are here: the end of the log was cut off"
+            detail = (
+                f"signed for {checkpoint.size} lines, {tree_size} are here: the end of the log was cut off"
+            )
             found.problem("checkpoint_ahead", self.entries, self.entries, detail)
         elif root != checkpoint.root:
             self._report_mismatch(checkpoint.size)
@@ -208,13 +245,15 @@ class Joiner:
         return checkpoint
 
     def _report_mismatch(self, size: int) -> None:
-        # Lines that are already reported as damaged explain it, and so does a smaller checkpoint; once is enough.
+        # Damaged lines that are reported already explain it, and so does a smaller checkpoint.
         if self._damaged_before(size) or self.mismatched:
             return
         self.mismatched = True
         after = [entries for known, (_, entries) in self.roots.items() if known >= size]
         last = min(after, default=self.entries) - 1
-        self.findings.problem("checkpoint_mismatch", self.signed_entries, last, f"the checkpoint of {size} lines")
+        self.findings.problem(
+            "checkpoint_mismatch", self.signed_entries, last, f"the checkpoint of {size} lines"
+        )
 
     def _signed(self, note: Note, checkpoint: Checkpoint) -> bool:
         origin = self.first.origin if self.first is not None else checkpoint.origin
@@ -261,12 +300,10 @@ def merged(problems: list[Problem]) -> list[Problem]:
     """Neighbouring ranges of one kind as one."""
     out: list[Problem] = []
     for item in problems:
-        if out and out[-1].kind == item.kind and out[-1].last_entry + 1 == item.first_entry:
-            before = out.pop()
-            detail = before.detail if before.detail.endswith("…") else f"{before.detail} …"
-            item = Problem(
-                item.kind, before.segment, before.epoch, before.first_entry, item.last_entry,
-                before.first_line, item.last_line, detail,
-            )  # fmt: skip  # a flat record  # noqa: PLW2901  # the joined range takes its place
-        out.append(item)
+        before = out[-1] if out else None
+        if before is None or (before.kind, before.last_entry + 1) != (item.kind, item.first_entry):
+            out.append(item)
+            continue
+        detail = before.detail if before.detail.endswith("…") else f"{before.detail} …"
+        out[-1] = replace(before, last_entry=item.last_entry, last_line=item.last_line, detail=detail)
     return out

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from epochseal.errors import FormatError, StorageError
-from epochseal.lines import Block, End, Header, NoteLine, TaggedLine, parse_line
+from epochseal.lines import Block, End, Header, TaggedLine, parse_line
 from epochseal.segments import Listing, Segment, list_segments
 
 _SETTLE_SECONDS = 3.0
@@ -22,8 +22,8 @@ _TAIL_BYTES = 64 << 10
 class EpochPart:
     """The lines of one epoch: bytes `start` to `stop` of a seal file; `header` is None if it cannot be read.
 
-    Of the epoch that follows on it, -1 if there is none: `asked_line` is the tree index whose tag that one quotes,
-    `next_line` its own index, `next_entry` its first entry.
+    Of the epoch that follows on it, -1 if there is none: `asked_line` is the tree index whose tag that one
+    quotes, `next_line` its own index, `next_entry` its first entry.
     """
 
     start: int
@@ -38,7 +38,8 @@ class EpochPart:
 class SegmentPart:
     """One segment as it was when the snapshot was taken.
 
-    By its last block line, `sealed` is where the entries end, in bytes, and `end_entry` the number of the next one.
+    By its last block line, `sealed` is where the entries end, in bytes, and `end_entry` the number of the
+    next one.
     """
 
     segment: Segment
@@ -60,7 +61,7 @@ class SegmentPart:
 
 @dataclass(slots=True)
 class Plan:
-    """The snapshot: the file `checkpoint` (read first, because lines are durable before they are signed), then lines."""
+    """The snapshot: the file `checkpoint`, read first because lines are durable before they are signed."""
 
     listing: Listing
     checkpoint: bytes | None
@@ -172,14 +173,17 @@ def _in_motion(part: SegmentPart) -> bool:
         return False
     if age > _FRESH_SECONDS:
         return False
-    if part.torn or not lines:
-        return True
+    return bool(part.torn) or not lines or _is_unfinished(lines)
+
+
+def _is_unfinished(lines: list[bytes]) -> bool:
+    """Whether a line must follow at once: an end that is no close, or a start that is not signed."""
     tagged = [line for line in lines if not line.startswith(b"note ")]
     try:
         last = parse_line(tagged[-1]) if tagged else None
     except FormatError:
         return False
-    if last is None or isinstance(last, NoteLine):
+    if not isinstance(last, TaggedLine):
         return False
     if isinstance(last.body, Header):
         return last.body.link != "carry" and lines[-1] == tagged[-1]

@@ -30,7 +30,9 @@ KINDS: dict[str, tuple[Name, str]] = {
     "segment_incomplete": ("tampered", "one file of a segment's pair is missing, or empty"),
     "segment_renamed": ("tampered", "a segment does not have its own name"),
     "foreign_log": ("tampered", "an epoch of another log stands in this one"),
-    "key_refused": ("tampered", "the backend says that an epoch secret was not made by this key for this place"),
+    "key_refused": (
+        "tampered", "the backend says that an epoch secret was not made by this key for this place",
+    ),
     "checkpoint_bad": ("tampered", "a checkpoint is damaged, or its signature does not hold"),
     "checkpoint_mismatch": ("tampered", "a signed checkpoint is over other lines than those present"),
     "checkpoint_ahead": ("tampered", "a signed checkpoint covers more lines than are present"),
@@ -39,7 +41,10 @@ KINDS: dict[str, tuple[Name, str]] = {
     "start_unsigned": ("untrusted", "an epoch that nothing carries into has no signed start"),
     "unknown_key": ("untrusted", "a key that was not named made this"),
     "wrong_origin": ("untrusted", "the log is of another origin than the one asked for"),
-    "cold_start": ("incomplete", "the agent was stopped without closing the log: entries after the last one may be lost"),
+    "cold_start": (
+        "incomplete",
+        "the agent was stopped without closing the log: entries after the last one may be lost",
+    ),
     "prefix_missing": ("incomplete", "the log does not begin at its beginning, and no retention explains it"),
     "open_end": ("incomplete", "the log is neither closed nor alive"),
     "next_epoch_missing": ("incomplete", "an epoch ended for another one to follow, and none does"),
@@ -52,11 +57,13 @@ KINDS: dict[str, tuple[Name, str]] = {
 }  # fmt: skip  # one table
 
 WARNINGS: dict[str, str] = {
-    "reopen": "the log was closed and opened again: what may have stood between is not shown by the log alone",
+    "reopen": (
+        "the log was closed and opened again: what may have stood between is not shown by the log alone"
+    ),
     "clock_back": "the clock went back",
     "public_only": (
-        "no epoch key was given: whoever held the signing credential could have rewritten this history and signed it "
-        "again; a trust file or a witness would show that"
+        "no epoch key was given: whoever held the signing credential could have rewritten this history and "
+        "signed it again; a trust file or a witness would show that"
     ),
     "checkpoint_missing": "the file `checkpoint` is missing; the checkpoints in the seal files were used",
     "foreign_file": "a file that belongs to no segment",
@@ -64,14 +71,17 @@ WARNINGS: dict[str, str] = {
 }
 
 LIMIT_OPEN = "that nothing follows its end: the log is open"
-LIMIT_CLOSED = "that nothing followed its clean close: only a trust file, a witness or the backend's trail can"
+LIMIT_CLOSED = (
+    "that nothing followed its clean close: only a trust file, a witness or the backend's trail can"
+)
 
 
 class Problem(msgspec.Struct, frozen=True):
     """One finding and the range that it concerns.
 
-    Entries are numbered from 0 over the whole log, lines from 1 in the segment's log file; both ends belong to the
-    range. Where no entry is concerned, both are the place at which the next one would stand. Segment 0 is none.
+    Entries are numbered from 0 over the whole log, lines from 1 in the segment's log file; both ends belong
+    to the range. Where no entry is concerned, both are the place at which the next one would stand. Segment 0
+    is none.
     """
 
     kind: str

@@ -50,14 +50,14 @@ def verify(logdir: Path, request: Request) -> Verdict:
     if request.checkpoint_key is not None and (origin or request.origin):
         key = VerifierKey(request.origin or origin, request.checkpoint_key)
     joiner = Joiner(findings, key, public=request.make_recoverer is None)
-    _check_listing(plan, findings)
     _run(plan, joiner, request)
     if plan.checkpoint is not None or joiner.epochs:
         joiner.check_notes(plan.checkpoint, joiner.last.tree.size if joiner.last is not None else 0)
         joiner.check_starts()
+    _check_listing(plan, joiner, findings)
     _check_prefix(joiner, findings, request.now())
     _check_origin(joiner, findings, request.origin)
-    _check_end(plan, joiner, findings, request)
+    _check_end(joiner, findings, request)
     return _verdict(plan, joiner, findings, request)
 
 
@@ -83,15 +83,17 @@ def _check_offset(result: EpochResult, offset: int | None, findings: Findings) -
         return None
     if not result.blocks:
         return offset
-    if offset is not None and result.offset - result.bytes != offset:
+    if offset is not None and result.offset - result.size != offset:
         at = result.header.first_entry
         findings.problem("counters", at, at, "the epoch begins at another byte of its segment")
     return result.offset
 
 
-def _check_listing(plan: Plan, findings: Findings) -> None:
+def _check_listing(plan: Plan, joiner: Joiner, findings: Findings) -> None:
     """Numbers without gap or repetition, and both files of each pair."""
     parts = {part.segment.stem: part for part in plan.parts}
+    prune = _known_prune(joiner)
+    expired = prune.segment if prune is not None else 0
     before, end = None, 0
     for segment in plan.listing.segments:
         part = parts.get(segment.stem)
@@ -104,6 +106,9 @@ def _check_listing(plan: Plan, findings: Findings) -> None:
             detail = f"segments {before + 1} to {segment.number - 1}"
             findings.problem("segment_missing", end, entry - 1, detail)
         before = segment.number
+        if part is None and segment.number <= expired:
+            # Removing the pair was interrupted; whether its entries may be missing is for `_check_prefix`.
+            continue
         if part is None:
             missing = ".seal" if segment.seal is None else ".log"
             findings.problem("segment_incomplete", entry, entry, f"{segment.stem}{missing} is missing")
@@ -138,23 +143,28 @@ def _check_segment(done: TaskResult, joiner: Joiner, began: int) -> None:
 
 
 def _check_prefix(joiner: Joiner, findings: Findings, now: int) -> None:
-    """A log that does not begin at its genesis is whole only if it says so itself, and its own retention is over."""
+    """A log without its beginning is whole only if it says so itself, and its own retention is over."""
     first = joiner.first
     if first is None or first.epoch == 0:
         return
     findings.segment, findings.epoch, findings.base = first.segment, first.epoch, first.first_entry
-    # With a public key alone, only a checkpoint speaks for a prune line.
-    known = [item for index, item in joiner.prunes if not joiner.public or index < joiner.signed_size]
-    prune = max(known, key=lambda item: item.segment, default=None)
+    prune = _known_prune(joiner)
     if prune is None or prune.segment < first.segment - 1:
         findings.problem("prefix_missing", 0, first.first_entry - 1, f"epochs 0 to {first.epoch - 1}")
     elif first.time + first.retention > now:
-        detail = f"segments up to {first.segment - 1} were to be kept until {format_time(first.time + first.retention)}"
+        until = format_time(first.time + first.retention)
+        detail = f"segments up to {first.segment - 1} were to be kept until {until}"
         findings.problem("prefix_missing", 0, max(first.first_entry - 1, 0), detail)
     elif prune.segment == first.segment - 1 and not _fits(prune, first):
         findings.problem("prune_broken", 0, max(first.first_entry - 1, 0), f"segments up to {prune.segment}")
     else:
         findings.warn("pruned", first.first_entry, f"segments 1 to {first.segment - 1}")
+
+
+def _known_prune(joiner: Joiner) -> Prune | None:
+    """The prune line that reaches furthest; with a public key alone, of those that a checkpoint is over."""
+    known = [item for index, item in joiner.prunes if not joiner.public or index < joiner.signed_size]
+    return max(known, key=lambda item: item.segment, default=None)
 
 
 def _fits(prune: Prune, first: Header) -> bool:
@@ -166,10 +176,12 @@ def _fits(prune: Prune, first: Header) -> bool:
 def _check_origin(joiner: Joiner, findings: Findings, origin: str | None) -> None:
     if origin is not None and joiner.first is not None and joiner.first.origin != origin:
         last = max(joiner.entries - 1, 0)
-        findings.problem("wrong_origin", 0, last, f"the log says {joiner.first.origin!r}, {origin!r} was asked for")
+        findings.problem(
+            "wrong_origin", 0, last, f"the log says {joiner.first.origin!r}, {origin!r} was asked for"
+        )
 
 
-def _check_end(plan: Plan, joiner: Joiner, findings: Findings, request: Request) -> None:
+def _check_end(joiner: Joiner, findings: Findings, request: Request) -> None:
     last, header, now = joiner.last, joiner.last_header, request.now()
     if last is None or header is None:
         return
@@ -178,16 +190,20 @@ def _check_end(plan: Plan, joiner: Joiner, findings: Findings, request: Request)
     limit = request.max_age if request.max_age is not None else header.heartbeat * _STALE_HEARTBEATS
     age = now - last.last_time
     if last.end is None and age > limit:
-        findings.problem("open_end", at, at, f"its last line is {age // 1000} s old, {limit // 1000} s are allowed")
+        findings.problem(
+            "open_end", at, at, f"its last line is {age // 1000} s old, {limit // 1000} s are allowed"
+        )
     if last.end is not None and last.end.reason != "close":
-        findings.problem("next_epoch_missing", at, at, f"epoch {header.epoch} ended with reason {last.end.reason!r}")
+        findings.problem(
+            "next_epoch_missing", at, at, f"epoch {header.epoch} ended with reason {last.end.reason!r}"
+        )
     if age < -FUTURE_MS:
         findings.problem("future_time", at, at, f"its last line is of {format_time(last.last_time)}")
-    if 0 < joiner.signed_size < last.index:
-        # The last header under the checkpoint says what to expect: the unsigned ones could say anything.
-        if now > max((by for size, by in joiner.sign_by if size < joiner.signed_size), default=0):
-            detail = f"lines {joiner.signed_size} to {last.index - 1} of the tree"
-            findings.problem("unsigned_tail", joiner.signed_entries, max(at - 1, 0), detail)
+    # The last header under the checkpoint says what to expect: the unsigned ones could say anything.
+    sign_by = max((by for size, by in joiner.sign_by if size < joiner.signed_size), default=0)
+    if 0 < joiner.signed_size < last.index and now > sign_by:
+        detail = f"lines {joiner.signed_size} to {last.index - 1} of the tree"
+        findings.problem("unsigned_tail", joiner.signed_entries, max(at - 1, 0), detail)
     if joiner.public:
         findings.warn("public_only", at, "verified with a public key alone")
     if request.strict:
@@ -216,5 +232,3 @@ def _verdict(plan: Plan, joiner: Joiner, findings: Findings, request: Request) -
         warnings=findings.warnings,
         not_shown=[] if last is None else [LIMIT_CLOSED if closed else LIMIT_OPEN],
     )
-
-

@@ -1,4 +1,4 @@
-"""Do the checking: one task after the other, or several at a time in processes, results in order either way."""
+"""Do the checking: one task after the other, or in several processes; results in order either way."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TaskResult:
 
 
 def cut_tasks(parts: Sequence[SegmentPart]) -> list[Task]:
-    """Tasks of some size. A compressed segment is one task, because it can only be read from its beginning."""
+    """Tasks of some size. A compressed segment is one: it can only be read from its beginning."""
     tasks = []
     for part in parts:
         groups: list[list[EpochPart]] = [[]]

@@ -1,0 +1,260 @@
+"""`epochseal inspect`: what stands in a log, as tables that a person can read."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from epochseal.cli.exits import EMPTY, VERIFIED
+from epochseal.cli.options import LOGDIR
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from epochseal.overview import EpochView, Overview, SegmentView
+
+_SHOWN = 10
+_SHOWN_DAMAGE = 10
+_WIDE = 110
+_PIPED_WIDTH = 120
+_KIB = 1024
+
+
+@click.command()
+@click.argument("logdir", type=LOGDIR)
+@click.option("--all", "show_all", is_flag=True, help="Show every segment and epoch, however many there are.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, always with all of them.")
+def inspect(logdir: Path, show_all: bool, as_json: bool) -> int:
+    """Show the segments, epochs and keys of a log; needs no key, and verifies nothing.
+
+    \b
+    Example:
+      epochseal inspect logs
+      epochseal inspect logs --json | jq '.epochs[-1]'
+
+    Exit status: 0 shown, 5 there is nothing to show, 6 a file cannot be read.
+    """
+    from epochseal.overview import read_overview
+
+    view = read_overview(logdir, shown_epochs=None if show_all or as_json else _SHOWN)
+    if as_json:
+        import msgspec
+
+        sys.stdout.buffer.write(msgspec.json.encode(view) + b"\n")
+        sys.stdout.buffer.flush()
+    elif view.segments:
+        _show(logdir, view, show_all=show_all)
+    else:
+        click.echo(f"epochseal: nothing to show: no sealed log is in {logdir}", err=True)
+    return VERIFIED if view.segments else EMPTY
+
+
+def _show(logdir: Path, view: Overview, *, show_all: bool) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _PIPED_WIDTH
+    wide = console.width >= _WIDE
+    console.print(
+        Text.assemble((_plain(str(logdir)), "bold"), "  nothing was verified: epochseal verify does that")
+    )
+    _pairs(console, _log_rows(view))
+    _show_segments(console, view.segments, wide=wide, show_all=show_all)
+    _show_epochs(console, view, wide=wide)
+    _heading(console, "keys")
+    _pairs(console, _key_rows(view) or [("none", "no epoch line and no checkpoint can be read")])
+    _heading(console, "pending and damaged")
+    _pairs(console, _pending_rows(view) or [("none", "")])
+
+
+def _log_rows(view: Overview) -> list[tuple[str, str]]:
+    first = f" from number {view.first_entry:,} on" if view.first_entry else ""
+    rows = [
+        ("origin", view.origin or "unknown: no epoch line can be read"),
+        ("log", view.log),
+        ("entries", f"{view.entries:,}{first}, {_human(view.bytes)}"),
+        ("epochs", f"{view.epoch_count:,} in {_count(len(view.segments), 'segment')}"),
+        ("tree", f"{view.tree_size:,} lines, {view.signed_size:,} of them under a signed checkpoint"),
+        ("last sealed", f"{view.last_sealed or 'never'} ({view.state})"),
+    ]
+    if view.expired_segments:
+        rows.append(("expired", f"segments up to {view.expired_segments:,}"))
+    return rows
+
+
+def _show_segments(console: Console, segments: Sequence[SegmentView], *, wide: bool, show_all: bool) -> None:
+    hidden = 0 if show_all else max(len(segments) - 2 * _SHOWN, 0)
+    first = [("first", "left")] if wide else []
+    columns = [
+        ("file", "left"),
+        ("epochs", "right"),
+        ("entries", "right"),
+        ("sealed", "right"),
+        *first,
+        ("last", "left"),
+    ]
+    _heading(console, "segments", len(segments), hidden)
+    table = _table(columns)
+    for place, item in enumerate(segments):
+        if hidden and place == _SHOWN:
+            table.add_row("…")
+        if hidden and _SHOWN <= place < len(segments) - _SHOWN:
+            continue
+        name = item.log_files[0] if item.log_files else f"{item.name}.log is missing"
+        if item.seal_size is None:
+            name = f"{item.name}.seal is missing"
+        times = [*([_time(item.first_time)] if wide else []), _time(item.last_time)]
+        table.add_row(_plain(name), f"{item.epochs:,}", f"{item.entries:,}", _human(item.bytes), *times)
+    _show_table(console, table)
+
+
+def _show_epochs(console: Console, view: Overview, *, wide: bool) -> None:
+    hidden = view.epoch_count - len(view.epochs)
+    # Where there is room for it, or need of it: one key is named once below.
+    keys = wide or len(view.epoch_keys) > 1
+    columns = [
+        ("epoch", "right"),
+        ("seg", "right"),
+        ("link", "left"),
+        *([("first", "right")] if wide else []),
+    ]
+    columns += [
+        ("entries", "right"),
+        ("sealed", "right"),
+        ("started", "left"),
+        *([("key", "left")] if keys else []),
+    ]
+    _heading(console, "epochs", view.epoch_count, hidden)
+    table = _table([*columns, ("ended", "left"), ("checkpoint", "right")])
+    for place, item in enumerate(view.epochs):
+        if hidden and place == _SHOWN:
+            table.add_row("…")
+        row = [f"{item.epoch}", f"{item.segment}", item.link, *([f"{item.first_entry:,}"] if wide else [])]
+        row += [f"{item.entries:,}", _human(item.bytes), _time(item.started)]
+        row += [*([_short_key(item.key)] if keys else []), item.ended or "open", _checkpoint(view, item)]
+        table.add_row(*row)
+    _show_table(console, table)
+
+
+def _checkpoint(view: Overview, epoch: EpochView) -> str:
+    if epoch.signed is not None:
+        return f"at {epoch.signed:,}"
+    return "later" if epoch.tree_size < view.signed_size else "pending"
+
+
+def _key_rows(view: Overview) -> list[tuple[str, str]]:
+    rows = []
+    for key in view.epoch_keys[:_SHOWN]:
+        told = f"{_count(key.epochs, 'epoch')}: {key.first_epoch:,} to {key.last_epoch:,}"
+        rows.append(("epoch key", f"{key.key}\n{told}"))
+    for signer in view.checkpoint_keys[:_SHOWN]:
+        told = (
+            f"{_count(signer.checkpoints, 'checkpoint')}: tree {signer.first_size:,} to {signer.last_size:,}"
+        )
+        rows.append(("signed by", f"{signer.key}\n{told}"))
+    if (hidden := len(view.epoch_keys) + len(view.checkpoint_keys) - len(rows)) > 0:
+        rows.append(("", f"… {hidden:,} more (--json)"))
+    return rows
+
+
+def _pending_rows(view: Overview) -> list[tuple[str, str]]:
+    rows = []
+    if view.unsigned_lines:
+        rows.append(
+            ("unsigned", f"{_count(view.unsigned_lines, 'line')} at the end of the tree, no checkpoint yet")
+        )
+    for item in view.segments:
+        where = f"segment {item.segment}"
+        if item.unsealed_bytes:
+            rows.append(("unsealed", f"{where}: {item.unsealed_bytes:,} bytes follow the last sealed entry"))
+        if item.torn_bytes:
+            rows.append(("torn line", f"{where}: {item.torn_bytes:,} bytes of an unfinished seal line"))
+        if item.set_aside_bytes:
+            rows.append(("set aside", f"{where}: {item.set_aside_bytes:,} bytes in {item.name}.unsealed"))
+        if item.seal_size is None or len(item.log_files) != 1:
+            files = ", ".join(item.log_files) or "no log file"
+            rows.append(
+                ("files", f"{where}: {files}{'' if item.seal_size is not None else ', no seal file'}")
+            )
+    rows += [
+        ("damaged", _damage(item.segment, item.line, item.detail)) for item in view.damage[:_SHOWN_DAMAGE]
+    ]
+    if view.damaged_lines > _SHOWN_DAMAGE:
+        rows.append(("", f"… {view.damaged_lines - _SHOWN_DAMAGE:,} more damaged lines (--json)"))
+    return rows + [("foreign file", name) for name in view.foreign_files[:_SHOWN_DAMAGE]]
+
+
+def _damage(segment: int, line: int, detail: str) -> str:
+    return f"segment {segment}, seal line {line}: {detail}" if line else detail
+
+
+def _heading(console: Console, title: str, count: int = 0, hidden: int = 0) -> None:
+    from rich.text import Text
+
+    more = f"  the first and last {_SHOWN}; --all shows all {count:,}" if hidden else ""
+    console.print(Text.assemble("\n", (title, "bold"), more))
+
+
+def _table(columns: Sequence[tuple[str, str]]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    for name, justify in columns:
+        table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
+    return table
+
+
+def _show_table(console: Console, table: Table) -> None:
+    from rich.padding import Padding
+
+    console.print(Padding(table, (0, 0, 0, 2), expand=False))
+
+
+def _pairs(console: Console, pairs: Sequence[tuple[str, str]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True, min_width=13)
+    grid.add_column(overflow="fold")
+    for left, right in pairs:
+        grid.add_row(f"  {left}", Text("\n".join(_plain(line) for line in right.split("\n"))))
+    console.print(grid)
+
+
+def _plain(text: str) -> str:
+    """Text from the disk without what could steer a terminal."""
+    return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def _short_key(key: str) -> str:
+    """The first eight characters of the last part of a key id: enough to tell keys apart by eye."""
+    return _plain(key.rstrip("/").rpartition("/")[2].rpartition(":")[2][:8])
+
+
+def _time(text: str) -> str:
+    """`2026-11-23 10:00:00`."""
+    return text[:19].replace("T", " ")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _human(size: int) -> str:
+    if size < _KIB:
+        return f"{size} B"
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < _KIB:
+            return f"{value:.1f} {unit}"
+        value /= _KIB
+    return f"{value:.1f} TiB"

@@ -1,0 +1,73 @@
+"""What the agent's loop asks of a source; each kind has a file of its own beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from epochseal.limits import Piece
+
+
+class Source(Protocol):
+    """Entries to be sealed: whole lines, in order, read in place."""
+
+    @property
+    def name(self) -> str:
+        """The source's name in the log."""
+        ...
+
+    @property
+    def has_entry(self) -> bool:
+        """Whether at least one whole entry is waiting."""
+        ...
+
+    @property
+    def full_block(self) -> bool:
+        """Whether a commit has nothing to wait for."""
+        ...
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that came and are not sealed yet."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come, and all that came is sealed."""
+        ...
+
+    def descriptors(self) -> Sequence[int]:
+        """What to wait for; nothing while the buffer is full, so that the writer waits instead of us losing."""
+        ...
+
+    def ready(self, descriptor: int) -> None:
+        """One of the descriptors is readable."""
+        ...
+
+    def wait_seconds(self) -> float:
+        """After how long `tick` wants to be called again."""
+        ...
+
+    def tick(self) -> None:
+        """Do what time asks for; called in every round of the loop."""
+        ...
+
+    def finish(self) -> None:
+        """A stop was asked for: take what was written before it, then end."""
+        ...
+
+    def take(self, entries: int, size: int, first: int) -> Piece | None:
+        """The next piece within these limits; None if no entry fits (see `LineBuffer.take`)."""
+        ...
+
+    def taken(self) -> memoryview:
+        """The bytes of all pieces since the last `done`."""
+        ...
+
+    def done(self, first_entry: int) -> None:
+        """All pieces taken are sealed and durable; the first of their entries has this number in the log."""
+        ...
+
+    def close(self) -> None:
+        """Give up what it holds."""
+        ...

@@ -1,0 +1,494 @@
+"""The page in the runtime directory against what is on disk: every way in which the two can be apart.
+
+Where they fit, the same chain goes on without a gap; where they do not, the page is wiped and the start is cold.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import shutil
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from epochseal.segments import list_segments
+from epochseal.verifier import Verdict
+from tests.fault.dying import Steps, run_dying
+from tests.integration.agents import Place, kinds, tmpfs, warnings
+
+ONE, TWO, THREE, FOUR = (b"entry %d, as it was sent\n" % number for number in range(1, 5))
+WORK, SLOT = 4096, 14336
+"""Bytes of a page's work area and of each of its two slots."""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """An empty log, keys, and a runtime directory."""
+    with tmpfs() as runtime:
+        yield Place(tmp_path, runtime)
+
+
+class Copy:
+    """Directories as they are at one moment, to be put back later."""
+
+    def __init__(self, name: str, *directories: Path) -> None:
+        self._pairs = [(path, path.with_name(f"{path.name}-{name}")) for path in directories]
+        for path, kept in self._pairs:
+            shutil.copytree(path, kept)
+
+    def put_back(self) -> None:
+        """Replace what is there now; a copy can be put back many times."""
+        for path, kept in self._pairs:
+            shutil.rmtree(path, ignore_errors=True)
+            shutil.copytree(kept, path)
+
+    def drop(self) -> None:
+        """Delete the copies."""
+        for _, kept in self._pairs:
+            shutil.rmtree(kept)
+
+
+def crash(place: Place, *entries: bytes, keep: Path | None = None) -> Copy | None:
+    """An agent seals two entries and is killed; a copy of `keep` is made between the two."""
+    copy = None
+    with place.agent(*place.resuming) as agent:
+        agent.send(entries[0])
+        if keep is not None:
+            copy = Copy("older", keep)
+        agent.send(*entries[1:])
+        agent.kill()
+    return copy
+
+
+def go_on(place: Place, *entries: bytes, resuming: bool = True) -> str:
+    """A new agent seals some more and closes the log; what it said on stderr."""
+    with place.agent(*(place.resuming if resuming else ())) as agent:
+        if entries:
+            agent.send(*entries)
+        assert agent.end() == 0
+        return agent.said
+
+
+def links(place: Place) -> list[str]:
+    """How each epoch says that it is linked."""
+    found = b"".join(item.seal.read_bytes() for item in list_segments(place.log).segments if item.seal)
+    return [part.split(b'"', 1)[0].decode() for part in found.split(b'"link":"')[1:]]
+
+
+def check_gapless(place: Place, *entries: bytes) -> None:
+    """These entries, and nothing to say about them."""
+    verdict = place.verify()
+    assert (verdict.verdict, kinds(verdict), warnings(verdict)) == ("verified", [], [])
+    assert place.entries() == b"".join(entries)
+    assert verdict.entries == len(entries)
+
+
+def check_cold(place: Place, said: str, *more: str) -> Verdict:
+    """The start was cold and said so, and that makes the log incomplete, not tampered."""
+    assert "this start is cold" in said
+    assert links(place)[-1] == "cold"
+    verdict = place.verify()
+    assert verdict.verdict == "incomplete"
+    assert sorted(kinds(verdict)) == sorted(["cold_start", *more])
+    return verdict
+
+
+# --- the two fit ---------------------------------------------------------------------------------------------
+
+
+def test_a_killed_agent_goes_on_in_the_same_epoch(place: Place) -> None:
+    """After kill -9 the chain goes on with the key that the page kept."""
+    crash(place, ONE, TWO)
+    assert go_on(place, THREE) == ""
+    assert links(place) == ["genesis"]
+    check_gapless(place, ONE, TWO, THREE)
+
+
+def test_a_stopped_agent_is_linked_by_its_carry_and_the_carry_is_used_up(place: Place) -> None:
+    """SIGTERM closes the log; the next start takes the carry out of the page, and the page keeps none of it."""
+    with place.agent(*place.resuming) as agent:
+        agent.send(ONE)
+        assert agent.stop() == 0
+    assert place.verify().closed
+    page = place.page.read_bytes()
+    carries = [page[start + 44 : start + 76] for start in (WORK, WORK + SLOT) if any(page[start : start + 8])]
+    with place.agent(*place.resuming) as agent:
+        agent.send(TWO)
+        assert len(carries) == 1
+        assert carries[0] not in place.page.read_bytes()
+        assert agent.end() == 0
+    assert links(place) == ["genesis", "carry"]
+    check_gapless(place, ONE, TWO)
+
+
+@pytest.mark.parametrize("cut", [1, 40, 10_000])
+def test_a_torn_seal_line_is_written_again(place: Place, cut: int) -> None:
+    """A kill left a part of the last line, or none of it: the page has the whole line."""
+    crash(place, ONE, TWO)
+    before = place.file("seal").read_bytes()
+    line = before.rindex(b"\nblock ") + 1
+    with place.file("seal").open("r+b") as file:
+        file.truncate(max(len(before) - cut, line))
+    go_on(place, THREE)
+    assert place.file("seal").read_bytes().startswith(before)
+    check_gapless(place, ONE, TWO, THREE)
+
+
+@pytest.mark.parametrize("victim", ["append .log", "sync .log", "append .seal", "sync .seal"])
+def test_an_interrupted_commit_is_completed(place: Place, victim: str) -> None:
+    """Killed in the middle of a write of entries or lines: the next start seals all of the commit."""
+    data = ONE + TWO + THREE
+    words = place.sealing("seal", *place.resuming)[1:]
+    # The lines before are those of the epoch line and its checkpoint.
+    number = 2 if victim.endswith(".seal") else 0
+    assert run_dying(words, Steps(number, half=True, only=victim), data) == -9
+    assert place.entries() != data or victim != "append .log"
+    said = go_on(place, FOUR)
+    assert "set aside" not in said
+    check_gapless(place, ONE, TWO, THREE, FOUR)
+    assert (b'"recovered":1' in place.file("seal").read_bytes()) == victim.endswith(".log")
+
+
+def test_a_torn_write_may_have_left_any_part_of_the_commit(place: Place) -> None:
+    """Whatever part of the pending bytes the log file has, from none to all, the commit is completed from it."""
+    data = ONE + TWO
+    words = place.sealing("seal", *place.resuming)[1:]
+    assert run_dying(words, Steps(0, only="sync .log"), data) == -9
+    with tmpfs() as kept:
+        runtime = shutil.copytree(place.runtime, kept / "runtime")
+        log = shutil.copytree(place.log, kept / "log")
+        for left in (0, 1, len(ONE) - 1, len(ONE), len(data) - 1, len(data)):
+            for source, target in ((runtime, place.runtime), (log, place.log)):
+                shutil.rmtree(target)
+                shutil.copytree(source, target)
+            with place.file("log").open("r+b") as file:
+                file.truncate(left)
+            assert go_on(place) == ""
+            check_gapless(place, ONE, TWO)
+
+
+# --- the page is behind ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["the same epoch", "an epoch later", "a segment later", "closed since"])
+def test_an_older_page_is_wiped(place: Place, state: str) -> None:
+    """A copy of the runtime directory that is put back later: the disk is ahead of it, so the start is cold."""
+    options = {"an epoch later": ["--epoch-max-entries", "1"], "a segment later": ["--segment-bytes", "20B"]}
+    with place.agent(*place.resuming, *options.get(state, [])) as agent:
+        agent.send(ONE)
+        copy = Copy("older", place.runtime)
+        agent.send(TWO)
+        agent.send(THREE)
+        if state == "closed since":
+            assert agent.end() == 0
+        else:
+            agent.kill()
+    copy.put_back()
+    copy.drop()
+    said = go_on(place, FOUR)
+    assert "the runtime page was wiped" in said
+    verdict = check_cold(place, said)
+    assert verdict.entries == 4
+    assert place.entries() == ONE + TWO + THREE + FOUR
+
+
+def test_a_page_from_before_a_run_without_it_is_wiped(place: Place) -> None:
+    """An agent that ran without the runtime directory in between makes the page an older copy."""
+    crash(place, ONE, TWO)
+    go_on(place, THREE, resuming=False)
+    said = go_on(place, FOUR)
+    assert "the runtime page was wiped" in said
+    assert links(place) == ["genesis", "cold", "cold"]
+    assert kinds(place.verify()) == ["cold_start", "cold_start"]
+
+
+# --- the disk is behind ----------------------------------------------------------------------------------------
+
+
+def test_an_older_log_directory_is_not_continued_silently(place: Place) -> None:
+    """The files were rolled back while the page is newer: the start is cold."""
+    copy = crash(place, ONE, TWO, THREE, keep=place.log)
+    assert copy is not None
+    copy.put_back()
+    said = go_on(place, FOUR)
+    assert "the runtime page was wiped" in said
+    check_cold(place, said)
+
+
+def test_an_older_clean_close_is_not_a_routine_start(place: Place) -> None:
+    """Rolled back to a clean close, the files look whole; the page knows better, so the start is not `reopen`."""
+    go_on(place, ONE)
+    copy = Copy("older", place.log)
+    go_on(place, TWO)
+    copy.put_back()
+    said = go_on(place, THREE)
+    assert "the runtime page was wiped" in said
+    check_cold(place, said)
+
+
+def test_a_seal_file_that_lost_more_than_its_last_commit(place: Place) -> None:
+    """Lines that were acknowledged are gone: cold, and the entries without lines are set aside."""
+    with place.agent(*place.resuming) as agent:
+        agent.send(ONE)
+        agent.send(TWO)
+        agent.send(THREE)
+        agent.kill()
+    content = place.file("seal").read_bytes()
+    blocks = [number for number, line in enumerate(content.splitlines()) if line.startswith(b"block ")]
+    place.file("seal").write_bytes(b"".join(content.splitlines(keepends=True)[: blocks[-2]]))
+    check_cold(place, go_on(place, FOUR), "unsealed_bytes")
+    assert place.file("unsealed").read_bytes() == TWO + THREE
+
+
+def test_a_log_file_that_lost_sealed_entries(place: Place) -> None:
+    """Sealed entries are gone from the log file: cold, and verify names what is missing."""
+    crash(place, ONE, TWO)
+    with place.file("log").open("r+b") as file:
+        file.truncate(len(ONE) + 3)
+    said = go_on(place, THREE)
+    assert "the log file has" in said
+    verdict = place.verify()
+    assert (verdict.verdict, kinds(verdict)) == ("tampered", ["entries_missing", "cold_start"])
+
+
+# --- the page itself -------------------------------------------------------------------------------------------
+
+
+REGIONS = {"generation": 0, "length": 8, "checksum": 12, "key": 44, "record": 90}
+
+
+def test_a_torn_page_is_no_page(place: Place) -> None:
+    """Whatever region of the state is damaged, or all of it zero: nothing is guessed, the start is cold."""
+    crash(place, ONE, TWO)
+    copy = Copy("killed", place.runtime, place.log)
+    whole = place.page.read_bytes()
+    (slot,) = (start for start in (WORK, WORK + SLOT) if struct.unpack_from("<Q", whole, start)[0])
+    for region, offset in REGIONS.items():
+        for damage in ("flipped", "zeroed"):
+            copy.put_back()
+            content = bytearray(whole)
+            if damage == "flipped":
+                content[slot + offset] ^= 0x01
+            else:
+                content[slot + offset : slot + offset + 32] = bytes(32)
+            place.page.write_bytes(content)
+            check_cold(place, go_on(place, THREE))
+            assert place.entries() == ONE + TWO + THREE, (region, damage)
+    copy.put_back()
+    place.page.write_bytes(bytes(len(whole)))
+    check_cold(place, go_on(place, THREE))
+    copy.drop()
+
+
+def test_the_page_of_another_log_is_wiped(place: Place, tmp_path: Path) -> None:
+    """A page that belongs to another log is not used for this one, however valid it is."""
+    crash(place, ONE, TWO)
+    (tmp_path / "other").mkdir()
+    with tmpfs() as runtime:
+        other = Place(tmp_path / "other", runtime)
+        crash(other, THREE, FOUR)
+        place.page.write_bytes(other.page.read_bytes())
+    said = go_on(place, THREE)
+    assert "the page belongs to another log" in said
+    check_cold(place, said)
+
+
+def test_a_page_without_its_log_begins_a_new_one(place: Place) -> None:
+    """The log directory was moved away: the page of the old log is wiped, and a new log begins."""
+    crash(place, ONE, TWO)
+    place.log.rename(place.folder / "moved")
+    assert "the runtime page was wiped" in go_on(place, THREE)
+    assert links(place) == ["genesis"]
+    check_gapless(place, THREE)
+
+
+def _spoil_size(page: Path) -> None:
+    with page.open("ab") as file:
+        file.write(b"more")
+
+
+def _spoil_mode(page: Path) -> None:
+    page.chmod(0o640)
+
+
+def _spoil_link(page: Path) -> None:
+    page.rename(page.with_suffix(".moved"))
+    page.symlink_to(page.with_suffix(".moved"))
+
+
+def _spoil_second_name(page: Path) -> None:
+    page.with_suffix(".second").hardlink_to(page)
+
+
+def _spoil_type(page: Path) -> None:
+    page.unlink()
+    page.mkdir()
+
+
+SPOILERS = {
+    "has 32772 bytes instead of 32768": _spoil_size,
+    "has mode 0640 instead of 0600": _spoil_mode,
+    "symbolic links": _spoil_link,
+    "has 2 links instead of 1": _spoil_second_name,
+    "Is a directory": _spoil_type,
+}
+
+
+@pytest.mark.parametrize("message", SPOILERS)
+def test_a_page_file_that_is_not_ours_alone_is_an_error(place: Place, message: str) -> None:
+    """Somebody prepared the page's file: the agent names it and ends with 6, and the log is not touched."""
+    crash(place, ONE, TWO)
+    before = place.file("seal").read_bytes()
+    SPOILERS[message](place.page)
+    done = place.run(*place.sealing("seal", *place.resuming)[1:])
+    assert done.returncode == 6
+    assert message in done.stderr.decode()
+    assert str(place.runtime) in done.stderr.decode()
+    assert place.file("seal").read_bytes() == before
+
+
+def test_a_runtime_directory_on_a_disk_is_refused(place: Place, tmp_path: Path) -> None:
+    """Keys would reach a disk: exit 2, and the message says which directory will do."""
+    disk = Path(__file__).parent if tmp_path.is_relative_to("/dev/shm") else tmp_path  # noqa: S108  # only asked about
+    done = place.run(*place.sealing("seal", "--runtime-dir", str(disk))[1:], data=ONE)
+    assert done.returncode == 2
+    assert "not on tmpfs or ramfs: keys would reach a disk" in done.stderr.decode()
+    assert "hint: use a directory below /dev/shm" in done.stderr.decode()
+    assert not place.log.exists()
+
+
+def test_two_agents_on_one_directory(place: Place) -> None:
+    """The second one ends with 6 and takes nothing from the first, its page included."""
+    with place.agent(*place.resuming) as agent:
+        agent.send(ONE)
+        for options in (place.resuming, ()):
+            done = place.run(*place.sealing("seal", *options)[1:], data=FOUR)
+            assert done.returncode == 6
+            assert f"another agent holds {place.log}" in done.stderr.decode()
+        agent.send(TWO)
+        agent.kill()
+    go_on(place, THREE)
+    check_gapless(place, ONE, TWO, THREE)
+
+
+def test_a_reboot_after_a_clean_close_is_a_routine_start(place: Place) -> None:
+    """The runtime directory is empty after a reboot: `reopen`, a warning, and incomplete only for the strict."""
+    go_on(place, ONE)
+    place.page.unlink()
+    assert go_on(place, TWO) == ""
+    assert links(place) == ["genesis", "reopen"]
+    verdict = place.verify()
+    assert (verdict.verdict, kinds(verdict), warnings(verdict)) == ("verified", [], ["reopen"])
+    assert place.verify(strict=True).verdict == "incomplete"
+
+
+def test_a_reboot_after_a_kill_is_cold(place: Place) -> None:
+    """Without its page a killed agent's log is gone on with, and the gap is named."""
+    crash(place, ONE, TWO)
+    for path in place.runtime.iterdir():
+        path.unlink()
+    verdict = check_cold(place, go_on(place, THREE))
+    assert place.entries() == ONE + TWO + THREE
+    (problem,) = verdict.problems
+    assert (problem.first_entry, problem.last_entry) == (2, 2)
+
+
+def test_the_last_segment_was_compressed_after_a_clean_close(place: Place) -> None:
+    """The page's segment takes no more entries, but nothing is missing: a routine start in a new segment."""
+    go_on(place, ONE)
+    log = place.file("log")
+    compressed = log.with_name(f"{log.name}.gz")
+    compressed.write_bytes(gzip.compress(log.read_bytes()))
+    log.unlink()
+    go_on(place, TWO)
+    assert links(place) == ["genesis", "reopen"]
+    verdict = place.verify()
+    assert (verdict.verdict, kinds(verdict), warnings(verdict)) == ("verified", [], ["reopen"])
+
+
+# --- somebody writes while no agent runs -----------------------------------------------------------------------
+
+
+def test_foreign_entries_after_a_kill_are_set_aside(place: Place) -> None:
+    """Bytes appended to the log file are kept apart and named in the verdict; the chain goes on."""
+    crash(place, ONE, TWO)
+    with place.file("log").open("ab") as file:
+        file.write(FOUR)
+    said = go_on(place, THREE)
+    assert f"{len(FOUR)} bytes that nobody sealed were set aside" in said
+    assert set(links(place)) == {"genesis", "carry"}
+    verdict = place.verify()
+    assert (verdict.verdict, kinds(verdict)) == ("incomplete", ["unsealed_bytes"])
+    assert place.entries() == ONE + TWO + THREE
+    assert place.file("unsealed", 0).read_bytes() == FOUR
+
+
+def test_foreign_entries_and_an_immediate_stop(place: Place) -> None:
+    """Even if the agent is stopped as soon as it set bytes aside, a crash is not called tampering."""
+    crash(place, ONE, TWO)
+    with place.file("log").open("ab") as file:
+        file.write(FOUR)
+    said = go_on(place)
+    assert "set aside" in said
+    verdict = place.verify()
+    assert (verdict.verdict, kinds(verdict)) == ("incomplete", ["unsealed_bytes"])
+
+
+def test_foreign_entries_after_a_clean_close_are_tampering(place: Place) -> None:
+    """Nobody writes to a closed log: bytes that appear are kept apart, and they are tampering."""
+    go_on(place, ONE)
+    with place.file("log").open("ab") as file:
+        file.write(FOUR)
+    assert place.verify().verdict == "tampered"
+    go_on(place, TWO)
+    verdict = place.verify()
+    assert (verdict.verdict, kinds(verdict)) == ("tampered", ["bad_unsealed"])
+    assert place.entries() == ONE + TWO
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"block 3 2 1 52 10 1795428000050 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU= {} 40E+E59N70mII0jKoMrHk4rUYVnXQ4M9Rn7nlAQGXPw=\n",
+        b"no seal line at all\n",
+        b"note bm90IGEgbm90ZQ==\n",
+    ],
+    ids=["a block", "anything", "a note"],
+)
+def test_a_foreign_seal_line_after_a_kill_is_tampering(place: Place, line: bytes) -> None:
+    """A whole line that the agent never wrote is not cut away unseen: verify names it."""
+    crash(place, ONE, TWO)
+    with place.file("seal").open("ab") as file:
+        file.write(line)
+    go_on(place, THREE)
+    assert place.verify().verdict == "tampered"
+    assert place.entries() == ONE + TWO + THREE
+
+
+def test_a_foreign_part_of_a_line_after_a_kill_is_never_sealed(place: Place) -> None:
+    """Bytes without a newline were acknowledged to nobody: they are cut, and the page that did not write them goes."""
+    crash(place, ONE, TWO)
+    with place.file("seal").open("ab") as file:
+        file.write(b"block 3 2 1 5")
+    said = go_on(place, THREE)
+    assert "ahead of the page" in said
+    check_cold(place, said)
+    assert place.entries() == ONE + TWO + THREE
+
+
+def test_a_page_is_found_by_the_real_path_of_its_log(place: Place) -> None:
+    """A log that is named by a link or a relative path has the same page."""
+    crash(place, ONE, TWO)
+    link = place.folder / "link"
+    link.symlink_to(place.log)
+    with place.agent(*place.resuming, log=link) as agent:
+        agent.send(THREE)
+        assert agent.end() == 0
+        assert agent.said == ""
+    name = hashlib.sha256(os.fsencode(place.log.resolve())).hexdigest()[:16]
+    assert {path.stem for path in place.runtime.iterdir()} == {name}
+    check_gapless(place, ONE, TWO, THREE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from epochseal.durable import replace_file
@@ -12,6 +13,7 @@ from epochseal.keys import PublicKey
 from epochseal.lines import encode_note_line
 from epochseal.note import Checkpoint, Note, VerifierKey, sign_text
 from epochseal.segments import SegmentWriter
+from epochseal.stall import Stall
 
 CHECKPOINT_FILE = "checkpoint"
 _MOST = 8
@@ -31,8 +33,9 @@ class Checkpoints:
     A segment that the log has gone on from is handed over (`retire`) and closed when no note of it is due.
     """
 
-    def __init__(self, logdir: Path, origin: str) -> None:
+    def __init__(self, logdir: Path, origin: str, stall: Stall) -> None:
         self._logdir = logdir
+        self._stall = stall
         self._origin = origin
         self._key: VerifierKey | None = None
         self._queue: deque[_Unsigned] = deque()
@@ -86,8 +89,8 @@ class Checkpoints:
             StorageError: a file cannot be written.
         """
         item = self._queue[0]
-        item.writer.append_lines(encode_note_line(note))
-        replace_file(self._logdir / CHECKPOINT_FILE, note)
+        self._stall.retry(partial(item.writer.append_lines, encode_note_line(note)))
+        self._stall.retry(lambda: replace_file(self._logdir / CHECKPOINT_FILE, note))
         self._queue.popleft()
         self._close_unused()
         return item.checkpoint.size

@@ -19,6 +19,8 @@ When a call fails:
 * fdatasync, fsync: the object is unusable for good. The kernel may have marked the unwritten pages clean, so
   that a second fdatasync would succeed without the data being on the disk.
 * ftruncate in `truncate`: the object is unusable, because the file may have been cut.
+* no room (ENOSPC, EDQUOT) in any other call than those two: `DiskFullError`. Nothing of the call is left, so
+  the same call may be made again, and succeeds once there is room (stall.py).
 * an unusable object: close it, open the file again, and trust only what a reader finds in it.
 * `replace_file`, at any call: the file has its old or its new content, whole. A temporary file left by a
   crash is removed by the next call.
@@ -40,6 +42,7 @@ from typing import Self
 
 from epochseal.errors import LogBusy, StorageError
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _HINTS = {
     errno.ENOSPC: "free or add disk space",
     errno.EDQUOT: "raise the quota",
@@ -59,6 +62,10 @@ class DurabilityError(StorageError):
     def __init__(self, message: str, number: int | None = None) -> None:
         super().__init__(message, _HINTS.get(number) if number is not None else None)
         self.errno = number
+
+
+class DiskFullError(DurabilityError):
+    """There is no room, and nothing of the call is left: it may be made again as it was."""
 
 
 class AppendFile:
@@ -110,7 +117,7 @@ class AppendFile:
             _write_all(self._fd, data)
         except OSError as exc:
             self._cut_back(exc)
-            raise _failure(self.path, exc) from exc
+            raise (_failure if self._unusable is None else _lasting)(self.path, exc) from exc
         self.length += len(data)
 
     def sync(self) -> None:
@@ -121,7 +128,7 @@ class AppendFile:
             os.fdatasync(self._fd)
         except OSError as exc:
             self._unusable = exc
-            raise _failure(self.path, exc) from exc
+            raise _lasting(self.path, exc) from exc
 
     def check_length(self) -> None:
         """Refuse a file that somebody else made longer or shorter, or deleted."""
@@ -151,7 +158,7 @@ class AppendFile:
             os.fsync(self._fd)
         except OSError as exc:
             self._unusable = exc
-            raise _failure(self.path, exc) from exc
+            raise _lasting(self.path, exc) from exc
 
     def fileno(self) -> int:
         """Return the descriptor, open for reading too; -1 after `close`."""
@@ -220,10 +227,12 @@ def sync_directory(path: Path) -> None:
     """
     with _translated(path):
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+    try:
+        os.fsync(fd)
+    except OSError as exc:
+        raise _lasting(path, exc) from exc
+    finally:
+        os.close(fd)
 
 
 def make_directory(path: Path, mode: int = 0o750) -> None:
@@ -317,4 +326,10 @@ def _translated(path: Path) -> Iterator[None]:
 
 
 def _failure(path: Path, exc: OSError) -> DurabilityError:
+    kind = DiskFullError if exc.errno in _NO_ROOM else DurabilityError
+    return kind(f"cannot write {path}: {exc.strerror or exc}", exc.errno)
+
+
+def _lasting(path: Path, exc: OSError) -> DurabilityError:
+    """A failure after which the same call is not to be made again, whatever its cause."""
     return DurabilityError(f"cannot write {path}: {exc.strerror or exc}", exc.errno)

@@ -78,7 +78,7 @@ class EpochKeyView(msgspec.Struct):
 
 
 class CheckpointKeyView(msgspec.Struct):
-    """A checkpoint key as signatures name it, NAME+ID; the first and last tree size that it signed, how many."""
+    """A checkpoint key as signatures name it (NAME+ID); tree sizes that it signed: first, last, how many."""
 
     key: str
     first_size: int

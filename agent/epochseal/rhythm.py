@@ -33,6 +33,11 @@ class Rhythm:
         return self._clock.monotonic() - self._due_since if self.due else 0.0
 
     @property
+    def epoch_age(self) -> float:
+        """For how long the epoch has been running."""
+        return self._clock.monotonic() - self._epoch
+
+    @property
     def heartbeat_due(self) -> bool:
         """Whether the log has been silent for a heartbeat."""
         return self._clock.monotonic() - self._block >= self._heartbeat

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from epochseal.durable import DiskFullError
 from epochseal.errors import StorageError
 from epochseal.memory import SecretPage, require_tmpfs
 from epochseal.pages import PAGE_SIZE, RatchetPage
@@ -52,7 +53,7 @@ class Runtime:
         """Keep the entries of the commit under way, so that a kill in mid-write can be completed.
 
         Raises:
-            StorageError: the tmpfs is full.
+            DiskFullError: the tmpfs is full; the call may be made again.
         """
         if self._pending is not None:
             self._pending.replace(data)
@@ -102,10 +103,9 @@ class _PendingFile:
                 # A single huge entry must not hold its memory for ever.
                 os.ftruncate(self._fd, self._KEPT)
         except OSError as exc:
-            raise StorageError(
-                f"cannot write {self._path}: {exc.strerror}",
-                "the runtime directory needs room for one commit",
-            ) from exc
+            error = DiskFullError(f"cannot write {self._path}: {exc.strerror}", exc.errno)
+            error.hint = "the runtime directory needs room for one commit"
+            raise error from exc
 
     def read(self, size: int) -> bytes:
         try:

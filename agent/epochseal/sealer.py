@@ -3,16 +3,17 @@
 One commit is: the blocks' digests and lengths into the page (and, where the page outlives the process, the
 entries beside it); entries to `.log`, fdatasync; the lines with their tags, and the key after them, published
 in the page, the old key wiped; the lines to `.seal`, fdatasync; only then does `commit` return and may the
-caller acknowledge.
+caller acknowledge. A step that finds no room on the disk is held until there is some (stall.py).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from epochseal.blocks import HEARTBEAT, digest_blocks, seal_blocks
 from epochseal.calls import BackendCalls, Clock, Kind
 from epochseal.chain import Chain, Pace, Start
 from epochseal.checkpoints import Checkpoints
@@ -27,7 +28,8 @@ from epochseal.restart import Finding, PendingBlock, Saved, find_state
 from epochseal.rhythm import Rhythm
 from epochseal.runtime import Runtime
 from epochseal.segments import SegmentWriter, segment_stem, stem_time
-from epochseal.stats import Stats
+from epochseal.stall import Stall
+from epochseal.stats import Stats, Status
 
 MAX_BLOCKS = 16
 """Blocks of one commit at the most: their lines must fit in the page together."""
@@ -47,6 +49,7 @@ class Sealer:
         self.logdir = logdir
         self.calls = calls
         self.stats = Stats()
+        self.stall = Stall(clock)
         self._mailbox = mailbox
         self._clock = clock
         self._runtime = runtime
@@ -55,7 +58,7 @@ class Sealer:
         self._limits = limits
         self._origin = origin
         self._lock: DirectoryLock | None = None
-        self._checkpoints = Checkpoints(logdir, origin)
+        self._checkpoints = Checkpoints(logdir, origin, self.stall)
         self._chain = Chain(origin, bytes(32))
         self._writer: SegmentWriter | None = None
         self._link: Link = "genesis"
@@ -87,6 +90,16 @@ class Sealer:
     def overdue_seconds(self) -> float:
         """For how long the epoch has been running past its end because the backend gives no key."""
         return self._rhythm.overdue_seconds if self._running else 0.0
+
+    def status(self) -> Status:
+        """Where it stands at this moment; to be asked from any thread."""
+        overdue, late = self.overdue_seconds, self._pace.max_overdue / 1000
+        stall = self.stall
+        return Status(
+            live=self.live, failed=self._failed, stalled=stall.seconds, stalls=stall.count,
+            epoch=self._chain.epoch, epoch_age=self._rhythm.epoch_age if self._running else 0.0,
+            overdue=overdue, too_late=overdue > late, unsigned=self.unsigned,
+        )  # fmt: skip  # a flat list of what is told
 
     def room(self) -> Room:
         """What may be committed at this moment; beyond the limits only while the backend is down."""
@@ -146,18 +159,15 @@ class Sealer:
         """
         if not self.live:
             raise StorageError(f"{self.logdir} takes no entries now", "after a failed write, start again")
-        blocks, start = [], 0
-        for piece in pieces:
-            digest = hashlib.sha256(data[start : start + piece.size]).digest()
-            blocks.append(PendingBlock(piece.size, digest, piece.entries, piece.src))
-            start += piece.size
+        began, blocks = self._clock.monotonic(), digest_blocks(data, pieces)
         with self._step():
             if self._runtime.survives:
-                self._runtime.keep_pending(data)
+                self.stall.retry(partial(self._runtime.keep_pending, data))
                 self._page.next_key[:] = self._page.key
                 self._page.publish(self._record(b"", blocks))
-            self._open_writer().append_entries(data)
+            self._append_entries(data)
             self._seal_blocks(blocks)
+        self.stats.committed(self._clock.monotonic() - began)
 
     def prune(self, body: Prune) -> None:
         """Record that segments expired; durable when this returns, proven once the next checkpoint is signed.
@@ -179,7 +189,7 @@ class Sealer:
         if self.live:
             if self._rhythm.heartbeat_due:
                 with self._step():
-                    self._seal_blocks([PendingBlock(0, hashlib.sha256().digest(), 0, None)])
+                    self._seal_blocks([HEARTBEAT])
             self._rhythm.tick()
             if (reason := self._limits.reached(self._chain)) is not None:
                 self.end_epoch(reason)
@@ -330,7 +340,7 @@ class Sealer:
 
     def _rotate(self, stem: str) -> None:
         old = self._writer
-        self._writer = SegmentWriter.create(self.logdir, stem)
+        self._writer = self.stall.retry(partial(SegmentWriter.create, self.logdir, stem))
         self._rhythm.new_segment()
         if old is not None:
             self._checkpoints.retire(old)
@@ -351,41 +361,32 @@ class Sealer:
         """A change of chain, page and files together: one that is left half-way was the last."""
         if self._failed:
             raise StorageError(f"an earlier write to {self.logdir} failed", "start again when it works")
-        self._failed = True
-        yield
-        self._failed = False
+        try:
+            yield
+        except BaseException:
+            self._failed = True
+            raise
 
     def _seal_blocks(self, blocks: Sequence[PendingBlock]) -> None:
-        page, chain, now = self._page, self._chain, self._clock.now()
-        lines: list[bytes] = []
-        key = page.key
-        try:
-            for block in blocks:
-                if lines:
-                    # Between two lines of one commit the key passes through the work area.
-                    page.scratch[:] = page.next_key
-                    key = page.scratch
-                line = chain.block(
-                    block.entries, block.size, block.digest, block.src, now, key, page.next_key
-                )  # fmt: skip  # one call
-                lines.append(line)
-        finally:
-            page.scratch[:] = bytes(SECRET_SIZE)
-        self._write_lines(b"".join(lines))
+        self._write_lines(seal_blocks(self._chain, self._page, blocks, self._clock.now()))
         self._rhythm.sealed()
         self.stats.sealed(blocks)
 
     def _commit_recovered(self, finding: Finding) -> None:
         with self._step():
-            self._open_writer().append_entries(memoryview(finding.pending_data)[finding.present :])
+            self._append_entries(memoryview(finding.pending_data)[finding.present :])
             self._seal_blocks(finding.pending)
         self.stats.recovered_entries += sum(block.entries for block in finding.pending)
+
+    def _append_entries(self, data: memoryview) -> None:
+        self.stall.retry(partial(self._open_writer().append_entries, data))
 
     def _write_lines(self, lines: bytes) -> None:
         writer = self._open_writer()
         writer.check_lengths()
         self._page.publish(self._record(lines) if self._runtime.survives else b"")
-        writer.append_lines(lines)
+        # The key that made them is gone: they are written as they are, or the page keeps them for a start.
+        self.stall.retry(partial(writer.append_lines, lines))
 
     def _record(self, staged: bytes, pending: Sequence[PendingBlock] = ()) -> bytes:
         writer, chain = self._open_writer(), self._chain

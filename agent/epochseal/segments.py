@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from epochseal.durable import AppendFile, make_directory, sync_directory
+from epochseal.durable import AppendFile, DiskFullError, make_directory, sync_directory
 from epochseal.errors import StorageError
 
 FOLDER = "segments"
@@ -190,12 +190,17 @@ def set_aside(logdir: Path, stem: str, log: AppendFile, sealed: int) -> int:
         return 0
     path = logdir / FOLDER / f"{stem}.unsealed"
     kept = AppendFile.open(path, create=not path.exists())
+    before = kept.length
     try:
         with (logdir / FOLDER / f"{stem}.log").open("rb") as source:
             source.seek(sealed)
             while chunk := source.read(1 << 20):
                 kept.append(chunk)
         kept.sync()
+    except DiskFullError:
+        # Half a copy would stay in the way of the next one, and each try would add to it.
+        kept.truncate(before)
+        raise
     finally:
         kept.close()
     sync_directory(logdir / FOLDER)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -93,6 +93,12 @@ class Place:
         return b"".join(path.read_bytes() for item in list_segments(self.log).segments for path in item.logs)
 
     @property
+    def live(self) -> bool:
+        """Whether the first epoch runs and its start is signed."""
+        seals = list((self.log / "segments").glob("*.seal"))
+        return bool(seals) and b"\nnote " in seals[0].read_bytes()
+
+    @property
     def page(self) -> Path:
         """The page of this log's agents."""
         (path,) = self.runtime.glob("*.page")
@@ -125,7 +131,11 @@ class Agent:
         """Write entries and wait until they are durable."""
         wanted = self.acknowledged + len(entries)
         self.write(b"".join(entries))
-        while self.acknowledged < wanted:
+        self.wait_for(wanted)
+
+    def wait_for(self, entries: int) -> None:
+        """Wait until so many are durable."""
+        while self.acknowledged < entries:
             self.acknowledged = self._next()
 
     def write(self, data: bytes) -> None:
@@ -175,6 +185,14 @@ class Agent:
         if not self._stdin.closed:
             self._stdin.close()
         self._stdout.close()
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Until something holds, for a limited time."""
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def kinds(verdict: Verdict) -> list[str]:

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
-import shutil
+import json
 import signal
 import subprocess
 import time
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from epochseal.chain import Pace
-from epochseal.lines import Prune, Source
+from epochseal.lines import EndReason, Prune, Source
 from tests.integration.logs import MINUTE, Log, LogKeys, LogWriter, seal, seal_command
+from tests.reference.verifier import root_of
 
 SOURCES = (
     Source("stdin", 0),
-    Source("a b", 7, file="/var/log/a%20b"),
-    Source('q"uote\\ \u202e\u007f\U0001f600\x01\n', 2**63 - 1, esc=1, nolf=1, recovered=1),
+    Source("", 7, file="/var/log/a%20b"),
+    Source('q"uote \\ \u202e\u007f\U0001f600\x01\n\ufeff', 2**63 - 1, esc=1, nolf=1, recovered=1),
 )
+REASONS: tuple[EndReason, ...] = ("interval", "entries", "bytes", "segment")
+
+
+class _Writer(LogWriter):
+    def prune(self, body: Prune) -> LogWriter:
+        """Seal a prune line."""
+        return self._line(self.chain.prune(body, self._key, self._next))
+
+
+def write_random_log(rng: Random, path: Path, keys: LogKeys) -> Log:
+    """A log of up to 14 steps, closed or not, whole or pruned, some of its segments compressed."""
+    return _Maker(rng, path, keys).make()
 
 
 class _Maker:
@@ -26,56 +41,90 @@ class _Maker:
         self.rng, self.keys, self.path = rng, keys, path
         retention = rng.choice((0, 0, MINUTE, 2**62))
         self.pace = Pace(rng.choice((0, 1000, 10_000)), MINUTE, rng.choice((0, 60 * MINUTE)), retention)
-        self.writer = LogWriter(path, keys, f"log {rng.random()}", pace=self.pace).start("genesis")
+        self.writer = _Writer(path, keys, f"log {rng.random()}", pace=self.pace)
+        self.writer.start("genesis")
+        self.closed = False
 
     def make(self) -> Log:
+        """Take the steps."""
         rng = self.rng
         for _ in range(rng.randrange(14)):
-            rng.choice((self.block, self.block, self.block, self.turn, self.turn, self.restart))()
+            rng.choice((self._block, self._block, self._block, self._turn, self._turn, self._restart))()
         if rng.random() < 0.6:
-            self.writer.end(signed=rng.random() < 0.9)
+            self._close()
         if rng.random() < 0.25:
-            self.prune()
-        for path in sorted((self.path / "segments").glob("*.log"))[:-1]:
+            self._prune()
+        for path in sorted((self.path / "segments").glob("*.log"))[: None if self.closed else -1]:
             if rng.random() < 0.15:
                 path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
                 path.unlink()
         return Log(self.path, self.keys, self.writer.time + 1000)
 
-    def block(self) -> None:
+    def _block(self) -> None:
         rng = self.rng
         entries = [bytes(rng.choices(b"abc \r\x00\xff", k=rng.randrange(9))) + b"\n" for _ in range(rng.randrange(4))]
         self.writer.block(*entries, src=rng.choice(SOURCES) if entries and rng.random() < 0.3 else None)
 
-    def turn(self) -> None:
-        rng = self.rng
-        self.writer.turn(rng.choice(("interval", "entries", "bytes", "segment")), signed=rng.random() < 0.9)
+    def _turn(self) -> None:
+        self.writer.turn(self.rng.choice(REASONS), signed=self.rng.random() < 0.9)
 
-    def restart(self) -> None:
+    def _close(self) -> None:
+        self.writer.end(signed=self.rng.random() < 0.9)
+        self.closed = True
+
+    def _restart(self) -> None:
         """The end of one agent, clean or not, and the start of the next."""
-        clean = self.rng.random() < 0.6
-        if clean:
-            self.writer.end(signed=self.rng.random() < 0.9)
-        elif self.rng.random() < 0.5:
-            self.writer.end(self.rng.choice(("segment", "entries")))
-        time = self.writer.time + self.rng.choice((0, 5000, -5000))
-        self.writer = LogWriter.after(self.path, self.keys, f"log {self.rng.random()}", time=time, signs=True)
-        self.writer.start("reopen" if clean and self.rng.random() < 0.9 else "cold")
+        way = self.rng.choice(("closed", "closed", "ended", "killed"))
+        if way == "closed":
+            self._close()
+        elif way == "ended":
+            self.writer.end(self.rng.choice(REASONS))
+        self._continue("reopen" if way == "closed" and self.rng.random() < 0.9 else "cold")
 
-    def prune(self) -> None:
-        """Seal a prune line in an epoch of its own, then remove what it says, or a file more or less."""
-        rng, segment = self.rng, self.writer.chain.segment - 1
-        if segment < 1:
-            return
-        segment = rng.randint(1, segment)
-        head = first_header(self.path, segment + 1)
-        frontier = [b64decode(item) for item in head["tree"]["frontier"]]
-        root = b64encode(Tree(head["tree"]["size"], frontier).root())
-        if not clean(self.path):
-            self.writer.end()
-        writer = LogWriter.after(self.path, self.keys, "prune", time=self.writer.time, signs=True).start("reopen")
-        line = Prune(segment, head["epoch"] - 1, head["tree"]["size"], root, head["first_entry"], 1, "90d")
-        self.writer = writer.prune(line)
+    def _continue(self, link: str) -> None:
+        when = self.writer.time + self.rng.choice((0, 5000, -5000))
+        writer = _Writer.after(self.path, self.keys, f"log {self.rng.random()}", time=when, signs=True)
+        assert isinstance(writer, _Writer)
+        self.writer, self.closed = writer, False
+        self.writer.start("reopen" if link == "reopen" else "cold")
+
+    def _prune(self) -> None:
+        """Seal a prune line in an epoch of its own, then remove what it says, or one segment less."""
+        rng = self.rng
+        segment = rng.randint(0, self.writer.chain.segment - 1)
+        if not self.closed:
+            self._close()
+        self._continue("reopen")
+        head = _first_header(self.path, segment + 1)
+        tree = head["tree"]
+        root = base64.b64encode(root_of([base64.b64decode(item) for item in tree["frontier"]])).decode()
+        self.writer.prune(Prune(segment, max(head["epoch"] - 1, 0), tree["size"], root, head["first_entry"], 1, "90d"))
+        self._close()
+        kept = segment - rng.choice((0, 0, 0, 0, 1))
         for path in sorted((self.path / "segments").iterdir()):
-            if int(path.name[:6]) <= segment - rng.choice((0, 0, 0, 0, 1)):
+            if int(path.name[:6]) <= kept and (int(path.name[:6]) < kept or rng.random() < 0.9):
                 path.unlink()
+
+
+def _first_header(path: Path, segment: int) -> dict[str, Any]:
+    (seal_file,) = (path / "segments").glob(f"{segment:06}-*.seal")
+    return dict(json.loads(seal_file.read_bytes().split(b"\n")[0].split(b" ", 2)[2].rsplit(b" ", 1)[0]))
+
+
+def seal_random_log(rng: Random, path: Path, keys: LogKeys) -> Log:
+    """One to three runs of `epochseal seal` with random sizes, each closed or killed."""
+    for _ in range(rng.randint(1, 3)):
+        options = [f"--epoch-max-entries={rng.randint(1, 30)}", f"--block-bytes={rng.randint(20, 400)}B"]
+        options.append(f"--segment-bytes={rng.randint(100, 3000)}B")
+        data = b"".join(rng.randbytes(rng.randrange(30)).replace(b"\n", b"") + b"\n" for _ in range(rng.randint(0, 60)))
+        if rng.random() < 0.6:
+            seal(path, keys, data + rng.choice((b"", b"no newline")), *options)
+            continue
+        command = [*seal_command(path, keys), *options]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as agent:
+            assert agent.stdin
+            agent.stdin.write(data)
+            agent.stdin.flush()
+            time.sleep(0.5 + rng.random())
+            agent.send_signal(signal.SIGKILL)
+    return Log(path, keys, time.time_ns() // 1_000_000)

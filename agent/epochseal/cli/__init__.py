@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -25,7 +25,18 @@ _COMMANDS = {
 }
 
 
+class _OutputClosedError(Exception):
+    """Whoever read our output has gone."""
+
+
 class _Lazy(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # click's signature
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as exc:
+            # Past this point click would end with 1, which here means tampered.
+            raise _OutputClosedError from exc
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(_COMMANDS)
 
@@ -81,8 +92,8 @@ def main() -> NoReturn:
         _fail(message[:1].lower() + message[1:].rstrip("."), hint or usage, USAGE)
     except EpochsealError as exc:
         _fail(str(exc), exc.hint, exit_status(exc))
-    except BrokenPipeError:
-        # The reader of our output has gone. Python would flush to it at exit, and fail with its own status.
+    except _OutputClosedError:
+        # Python would flush to it at exit, and fail with a status of its own.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BACKEND)
     except OSError as exc:

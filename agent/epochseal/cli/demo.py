@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import signal
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from types import FrameType
 
 import click
 
+from epochseal.cli.console import open_console
 from epochseal.cli.options import LOGDIR
 from epochseal.errors import ConfigError
 
@@ -39,15 +39,10 @@ def demo(keep: Path | None) -> None:
 
     Exit status: 0 everything went as it must, 6 an attack was missed or the machine cannot run the demo.
     """
-    from rich.console import Console
-
     from epochseal.demo import STEPS, Stage, tell
 
     began = time.monotonic()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal that cannot show a character gets a question mark, not a traceback.
-        sys.stdout.reconfigure(errors="replace")
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = open_console()
     console.width = max(console.width, _MIN_WIDTH)
     stage = Stage(console, STEPS)
     with _stop_like_interrupt(), _workplace(keep) as directory:

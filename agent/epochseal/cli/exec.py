@@ -63,18 +63,24 @@ class _Runner:
     def __init__(self, command: tuple[str, ...]) -> None:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
+        self._early: int | None = None
 
     def start(self, signals: Signals) -> int:
         """Start the command; the descriptor of its output."""
         read, write = os.pipe2(os.O_CLOEXEC)
+        signals.pass_on = self._keep
         try:
-            self._process = subprocess.Popen(self._command, stdout=write)  # noqa: S603  # the user's own command
+            if not signals.stop_asked:
+                self._process = subprocess.Popen(self._command, stdout=write)  # noqa: S603  # the user's own command
         except BaseException:
             os.close(read)
             raise
         finally:
             os.close(write)
         signals.pass_on = self.pass_on
+        if self._early is not None:
+            signals.pass_on = None
+            self.pass_on(self._early)
         with suppress(OSError):
             fcntl.fcntl(read, fcntl.F_SETPIPE_SZ, 1 << 20)
         return read
@@ -82,11 +88,16 @@ class _Runner:
     def status(self) -> int:
         """Wait for the command, which may have closed its output before; its status as a shell says it."""
         if self._process is None:
-            return 0
+            return _SIGNALLED + signal.SIGTERM
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda taken, _frame: self.pass_on(taken))
         code = self._process.wait()
         return _SIGNALLED - code if code < 0 else code
+
+    def _keep(self, number: int) -> bool:
+        # The command may run already, and be heard of, before its process object is here to be told.
+        self._early = number
+        return True
 
     def pass_on(self, number: int) -> bool:
         """Send the command a signal; whether it was still there to take it."""

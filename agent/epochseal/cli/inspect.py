@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from epochseal.cli.console import open_console
 from epochseal.cli.exits import EMPTY, VERIFIED
 from epochseal.cli.options import LOGDIR
 
@@ -56,10 +57,9 @@ def inspect(logdir: Path, show_all: bool, as_json: bool) -> int:
 
 
 def _show(logdir: Path, view: Overview, *, show_all: bool) -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = open_console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _PIPED_WIDTH
     wide = console.width >= _WIDE

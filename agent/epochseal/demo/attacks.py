@@ -245,7 +245,7 @@ ATTACKS = (
     Attack("an epoch replayed at the end", "tampered", _replay_epoch),
     Attack("the end cut off", "tampered", _cut_end),
     Attack("rolled back to older lines", "tampered", _put_back_older_lines),
-    Attack("… and to the old checkpoint", "incomplete", _put_back_older_log, max_age=1000),
+    Attack("rolled back, checkpoint too", "incomplete", _put_back_older_log, max_age=1000),
     Attack("a foreign epoch appended", "untrusted", _append_foreign_epoch),
     Attack("all forged with other keys", "untrusted", _replace_by_forged_log),
     Attack("a segment deleted", "tampered", _delete_segment),

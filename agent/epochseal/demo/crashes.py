@@ -62,8 +62,8 @@ def kill_with_page(scene: Scene) -> None:
     if verdict.entries < promised:
         raise DemoError(f"of {promised} acknowledged entries, {verdict.entries} are in the log")
     stage.say(
-        f"""Acknowledged before the kill: {promised:,} entries; in the log: {verdict.entries:,}. The key was in
-        memory only: {runtime} is on a tmpfs, and a reboot clears it. An upgrade or a crash is no gap."""
+        f"""Acknowledged before the kill: {promised:,} entries; in the log: {verdict.entries:,}. The key was
+        in memory only: {runtime} is on a tmpfs, and a reboot clears it. An upgrade or a crash is no gap."""
     )
 
 

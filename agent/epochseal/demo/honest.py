@@ -90,10 +90,11 @@ def explain_line(scene: Scene) -> None:
     segment = list_segments(scene.dir / "logs").segments[1]
     seal_file, log_file = scene.dir / "logs" / FOLDER / f"{segment.stem}.seal", segment.logs[0]
     lines = seal_file.read_bytes().splitlines()
-    place = next(at for at in range(len(lines) // 2, len(lines)) if lines[at].startswith(b"block "))
+    # The one with most entries under it shows best what a block is.
+    place = max(range(len(lines)), key=lambda at: _entries(lines[at]))
     line = parse_line(lines[place])
     if not isinstance(line, TaggedLine) or not isinstance(line.body, Block):
-        raise DemoError(f"line {place + 1} of {seal_file.name} is no block")
+        raise DemoError(f"no block stands in {seal_file.name}")
     block = line.body
     stage.step(f"One seal line, explained: line {place + 1} of {seal_file.name}")
     stage.output(lines[place].decode())
@@ -117,3 +118,8 @@ def explain_line(scene: Scene) -> None:
         first = file.readline().decode(errors="replace").rstrip("\n")
     stage.say("The first of these entries:")
     stage.output(first)
+
+
+def _entries(raw: bytes) -> int:
+    line = parse_line(raw)
+    return line.body.entries if isinstance(line, TaggedLine) and isinstance(line.body, Block) else 0

@@ -101,7 +101,7 @@ class FileWalk:
 
     def __init__(self, output: int) -> None:
         self._process = self._start()
-        self._output = os.dup(output)
+        self._output = os.fdopen(os.dup(output), "wb", buffering=0)
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -112,12 +112,13 @@ class FileWalk:
     def work(self, events: int, told: Callable[[int], None] = lambda _: None) -> None:
         """Pass `events` lines on; the walk begins again where it is over."""
         done = 0
-        with contextlib.suppress(OSError):
+        # ValueError: the pipe was closed by `stop` in between.
+        with contextlib.suppress(OSError, ValueError):
             while done < events:
                 lines = self._lines(min(events - done, 50))
                 if not lines:
                     return
-                _write_all(self._output, b"".join(lines))
+                _write_all(self._output.fileno(), b"".join(lines))
                 done += len(lines)
                 told(done)
 
@@ -131,7 +132,7 @@ class FileWalk:
     def stop(self) -> None:
         """End the walk, and with it the input of whoever reads."""
         _end(self._process)
-        os.close(self._output)
+        self._output.close()
 
 
 class Outlet:

@@ -144,10 +144,12 @@ class Content:
 
     def _skip_to(self, position: int) -> bool:
         if self._plain:
+            if position > self.size:
+                return False
             if position != self._position:
                 self._file.seek(position)
                 self._position = position
-            return position <= self.size
+            return True
         with memoryview(self._buffer) as view:
             while self._position < position:
                 if not self._read(view[: min(position - self._position, _PIECE)]):

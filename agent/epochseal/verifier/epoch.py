@@ -234,7 +234,8 @@ class _Walk:
         keyring, result = self._keyring, self.result
         if keyring is None:
             return True
-        place = line.index - (result.header.tree.size if result.header else 0)
+        # By the place in the tree, not by what the line says: an index that nobody checked would set off any work.
+        place = result.index - (result.header.tree.size if result.header else 0)
         self._ratchet_to(place, keyring)
         found = ratchet.compute_tag(keyring.key, result.last_tag, leaf) == line.tag
         if not found and self._computed_tag:

@@ -1,0 +1,163 @@
+"""What may stand in a configuration file: tables, their keys, and how each value is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from epochseal.errors import ConfigError
+from epochseal.keys import parse_key_uri
+from epochseal.units import parse_duration, parse_size
+
+_MODE_TEXT = r"^0?[0-7]{3}$"
+Compression = Literal["none", "gzip", "zstd"]
+
+
+class _Table(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True, omit_defaults=True):
+    """Keys that are not written are absent, so that an overlay changes only what it names."""
+
+
+class Settings(_Table):
+    """What the top level sets for all logs, and each log may set for itself; as written, None if not."""
+
+    epoch_key: str | None = None
+    checkpoint_key: str | None = None
+    runtime_dir: str | None = None
+    epoch_interval: str | None = None
+    epoch_max_entries: int | None = None
+    epoch_max_bytes: str | int | None = None
+    commit_interval: str | None = None
+    block_bytes: str | int | None = None
+    segment_bytes: str | int | None = None
+    segment_age: str | None = None
+    max_entry_bytes: str | int | None = None
+    heartbeat: str | None = None
+    max_overdue: str | None = None
+    retention: str | None = None
+    keep: str | None = None
+    compress: Compression | None = None
+
+
+class Metrics(_Table):
+    """`[metrics]`: where figures and the health page are served."""
+
+    listen: str | None = None
+
+
+class TlsTable(_Table):
+    """`tls` of a syslog source: names of PEM files."""
+
+    cert: str
+    key: str
+    client_ca: str | None = None
+
+
+class StdinTable(_Table, tag_field="kind", tag="stdin"):
+    """Standard input of the daemon."""
+
+
+class TailTable(_Table, tag_field="kind", tag="tail"):
+    """Files that another program appends to; `paths` are globs."""
+
+    paths: list[str]
+
+
+class UnixStreamTable(_Table, tag_field="kind", tag="unix-stream"):
+    """A stream socket."""
+
+    path: str
+    mode: str = "0660"
+    acks: bool = False
+
+
+class UnixDatagramTable(_Table, tag_field="kind", tag="unix-datagram"):
+    """A datagram socket."""
+
+    path: str
+    mode: str = "0660"
+
+
+class SyslogTable(_Table, tag_field="kind", tag="syslog"):
+    """Syslog over TCP, or over TLS."""
+
+    listen: str
+    tls: TlsTable | None = None
+
+
+class JournaldTable(_Table, tag_field="kind", tag="journald"):
+    """The journal, or some units of it."""
+
+    units: list[str] = []
+    directory: str | None = None
+
+
+SourceTable = StdinTable | TailTable | UnixStreamTable | UnixDatagramTable | SyslogTable | JournaldTable
+SOURCES: dict[str, type[_Table]] = {
+    "stdin": StdinTable,
+    "tail": TailTable,
+    "unix-stream": UnixStreamTable,
+    "unix-datagram": UnixDatagramTable,
+    "syslog": SyslogTable,
+    "journald": JournaldTable,
+}
+
+
+class LogTable(Settings):
+    """One `[[log]]`; in an overlay every key may be absent."""
+
+    name: str | None = None
+    dir: str | None = None
+    origin: str | None = None
+    source: list[SourceTable] | None = None
+
+
+class TopLevel(Settings):
+    """A whole file without its `[env.*]` tables, which are read by the same classes."""
+
+    metrics: Metrics | None = None
+
+
+SHARED = tuple(Settings.__struct_fields__)
+"""The settings that the top level and each log may set."""
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """How one setting is read: `parse` raises ConfigError; `default` is as a person would write it."""
+
+    parse: Callable[[Any], Any]
+    default: str | None = None
+
+
+def _more_than_0(parse: Callable[[str], int]) -> Callable[[Any], int]:
+    def parsed(value: str | int) -> int:
+        if (number := parse(str(value))) <= 0:
+            raise ConfigError("must be more than 0", "leave the key out for the default")
+        return number
+
+    return parsed
+
+
+_SIZE, _DURATION = _more_than_0(parse_size), _more_than_0(parse_duration)
+_COUNT = _more_than_0(int)
+
+SETTINGS: dict[str, Setting] = {
+    "epoch_key": Setting(parse_key_uri),
+    "checkpoint_key": Setting(parse_key_uri),
+    "runtime_dir": Setting(Path),
+    "epoch_interval": Setting(_DURATION, "5m"),
+    "epoch_max_entries": Setting(_COUNT),
+    "epoch_max_bytes": Setting(_SIZE),
+    "commit_interval": Setting(parse_duration, "50ms"),
+    "block_bytes": Setting(_SIZE, "64KiB"),
+    "segment_bytes": Setting(_SIZE, "256MiB"),
+    "segment_age": Setting(_DURATION),
+    "max_entry_bytes": Setting(_SIZE, "128MiB"),
+    "heartbeat": Setting(_DURATION, "10s"),
+    "max_overdue": Setting(parse_duration, "1h"),
+    "retention": Setting(parse_duration, "0s"),
+    "keep": Setting(_DURATION),
+    "compress": Setting(str, "none"),
+}

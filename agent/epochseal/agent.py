@@ -12,6 +12,7 @@ from types import FrameType
 
 from epochseal.errors import EpochsealError, StorageError
 from epochseal.limits import Piece, Room
+from epochseal.positions import statement
 from epochseal.sealer import MAX_BLOCKS, Sealer
 from epochseal.sources.source import Source
 
@@ -55,6 +56,19 @@ class Signals:
         hangup, self._hangup = self._hangup, False
         return hangup
 
+    def pause(self, seconds: float) -> bool:
+        """Wait so long, or until a stop is asked for; whether none was (`Stall.pause`)."""
+        deadline = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
+        while not self.stop_asked and (left := deadline - time.monotonic()) > 0:
+            if poll.poll(left * 1000):
+                with suppress(BlockingIOError):
+                    os.read(self._read, 512)
+        if self._hangup:
+            self._wake()  # the loop is still to see it
+        return not self.stop_asked
+
     @contextmanager
     def installed(self) -> Iterator[Signals]:
         """Handle the signals inside of the block, once."""
@@ -74,6 +88,9 @@ class Signals:
         else:
             pass_on, self.pass_on = self.pass_on, None
             self.stop_asked = pass_on is None or not pass_on(number)
+        self._wake()
+
+    def _wake(self) -> None:
         with suppress(BlockingIOError):  # full: there is enough to wake up for
             os.write(self._write, b"s")
 
@@ -92,6 +109,7 @@ class Agent:
         self._acknowledge = acknowledge
         self._waiting_since: float | None = None
         self._closing = Closing(sealer)
+        self._stated: int | None = None
 
     def run(self) -> int:
         """Seal until all sources end or a stop is asked for, then close the log; the bytes left unsealed.
@@ -105,9 +123,11 @@ class Agent:
             while not self._signals.stop_asked and not self._ended():
                 self._round(60.0)
             self._drain()
-        except StorageError:
+        except StorageError as exc:
+            self._sealer.stats.failed(exc)
             raise
-        except BaseException:
+        except BaseException as exc:
+            self._sealer.stats.failed(exc)
             with suppress(EpochsealError):  # what came first is what is told
                 self._closing.close()
             raise
@@ -118,6 +138,7 @@ class Agent:
         return all(source.ended for source in self._sources)
 
     def _round(self, longest: float) -> None:
+        self._state_positions()
         self._sealer.tick()
         for source in self._sources:
             source.tick()
@@ -163,6 +184,7 @@ class Agent:
     def _commit(self) -> bool:
         """Commit what the sources have, as far as there is room; whether that was anything."""
         sealer = self._sealer
+        self._state_positions()
         room = sealer.room()
         if not room.entries:
             return False
@@ -182,6 +204,16 @@ class Agent:
         self._acknowledge(sealer.entries)
         sealer.tick()
         return True
+
+    def _state_positions(self) -> None:
+        """At the start, and in each new segment before anything else: what came before may expire."""
+        sealer = self._sealer
+        if self._stated == sealer.stats.segment or not sealer.live:
+            return
+        self._stated = sealer.stats.segment
+        positions = [position for source in self._sources for position in source.positions()]
+        for pieces in statement(positions) if positions else ():
+            sealer.commit(memoryview(b""), pieces)
 
     def _take(self, room: Room) -> tuple[list[Piece], list[tuple[Source, int]]]:
         pieces: list[Piece] = []

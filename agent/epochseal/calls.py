@@ -54,7 +54,8 @@ class BackendCalls:
 
     Attributes:
         last_error: why the latest call failed, None once one succeeded.
-        made: issue and sign calls so far.
+        made: calls so far, by kind.
+        refused: those of them that failed, by kind: found the backend unavailable, or were refused for good.
         context: what the issue call under way, or the latest one, is bound to.
         asked: the line that it quoted.
         abandoned: issue calls that came to nothing since the last `adopted`.
@@ -69,7 +70,8 @@ class BackendCalls:
         self._epoch_key = _Backoff()
         self._checkpoint_key = _Backoff()
         self.last_error: BackendError | None = None
-        self.made = 0
+        self.made: dict[Kind, int] = {"issue": 0, "sign": 0, "key": 0}
+        self.refused: dict[Kind, int] = {"issue": 0, "sign": 0, "key": 0}
         self.context: Context | None = None
         self.asked: Asked | None = None
         self.abandoned: list[Abandoned] = []
@@ -118,7 +120,6 @@ class BackendCalls:
         if self.context is None or len(self.abandoned) < _DISTINCT_ABANDONED:
             self.context, self.asked = context, asked
         wanted = self.context
-        self.made += 1
         self._call("issue", lambda courier: courier.ask_issue(wanted))
 
     def take_issued(self) -> Issued | None:
@@ -131,7 +132,6 @@ class BackendCalls:
 
     def start_sign(self, message: bytes) -> None:
         """Ask for a signature."""
-        self.made += 1
         self._call("sign", lambda courier: courier.ask_signature(message))
 
     def take_signature(self) -> bytes | None:
@@ -156,6 +156,7 @@ class BackendCalls:
         self._courier, self._kind = None, None
 
     def _call(self, kind: Kind, ask: Callable[[Courier], None]) -> None:
+        self.made[kind] += 1
         try:
             ask(self._open())
         except Unavailable as exc:
@@ -174,6 +175,7 @@ class BackendCalls:
             self._failed(kind, exc)
             return None
         except EpochsealError:
+            self.refused[kind] += 1
             self.rest()
             raise
         self._kind, self.last_error = None, None
@@ -182,6 +184,7 @@ class BackendCalls:
 
     def _failed(self, kind: Kind, exc: Unavailable) -> None:
         self.rest()
+        self.refused[kind] += 1
         self.last_error = exc
         self._backoff(kind).failed(self._clock.monotonic(), self._jitter())
 

@@ -116,8 +116,7 @@ class AppendFile:
         try:
             _write_all(self._fd, data)
         except OSError as exc:
-            self._cut_back(exc)
-            raise (_failure if self._unusable is None else _lasting)(self.path, exc) from exc
+            raise self._cut_back(exc) from exc
         self.length += len(data)
 
     def sync(self) -> None:
@@ -172,7 +171,8 @@ class AppendFile:
             with contextlib.suppress(OSError):
                 os.close(fd)
 
-    def _cut_back(self, cause: OSError) -> None:
+    def _cut_back(self, cause: OSError) -> DurabilityError:
+        """Take back what a failed write left; the error to raise."""
         try:
             size = os.fstat(self._fd).st_size
             if size > self.length:
@@ -181,6 +181,7 @@ class AppendFile:
                 self._unusable = cause
         except OSError:
             self._unusable = cause
+        return (_failure if self._unusable is None else _lasting)(self.path, cause)
 
     def _refusal(self) -> DurabilityError:
         cause = self._unusable

@@ -19,14 +19,20 @@ from epochseal.verifier.plan import take_snapshot
 
 _LAST = 2**63
 _FROM_THERE_ON = {"link_broken", "start_unsigned"}
+_BESIDE_ENTRIES = {"entries_inserted", "foreign_bytes", "bad_unsealed"}
 
 
 def damaged_ranges(verdict: Verdict) -> list[tuple[int, int]]:
     """The entries that may not be handed on: those of tampering and distrust, and any that came later.
 
     Whatever follows a link that does not hold was only ever carried on from there: none of it is handed on.
+    Bytes that stand beside sealed entries are not read by anybody, so they cost no entry.
     """
-    bad = [problem for problem in verdict.problems if KINDS[problem.kind][0] in {"tampered", "untrusted"}]
+    bad = [
+        problem
+        for problem in verdict.problems
+        if KINDS[problem.kind][0] in {"tampered", "untrusted"} and problem.kind not in _BESIDE_ENTRIES
+    ]
     ranges = [(item.first_entry, _LAST if item.kind in _FROM_THERE_ON else item.last_entry) for item in bad]
     return sorted([*ranges, (verdict.entries, _LAST)])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from epochseal.agent import Agent, Closing, Signals, SystemClock
 from epochseal.calls import BackendCalls
 from epochseal.chain import Pace
 from epochseal.courier import Zygote
+from epochseal.durable import DiskFullError
 from epochseal.errors import BackendError, ConfigError
 from epochseal.keys import KeyURI
 from epochseal.limits import Limits
@@ -71,6 +73,7 @@ def seal_stream(
     with ExitStack() as stack:
         sealer = stack.enter_context(sealing(options))
         signals = stack.enter_context(Signals().installed())
+        sealer.stall.pause, sealer.stall.tell = signals.pause, tell_stall
         started(sealer.start())
         acknowledge(sealer.entries)
         source = StreamSource(
@@ -103,6 +106,7 @@ def seal_prune(
     with ExitStack() as stack:
         sealer = stack.enter_context(sealing(options))
         signals = stack.enter_context(Signals().installed())
+        sealer.stall.pause, sealer.stall.tell = signals.pause, tell_stall
         started(sealer.start())
         closing = Closing(sealer)
         while not sealer.live and not signals.stop_asked and closing.step():
@@ -152,6 +156,13 @@ def _make_sealer(options: SealOptions, zygote: Zygote, mailbox: SecretPage) -> S
     return Sealer(
         options.logdir, options.origin, calls, mailbox, clock, runtime, pace=pace, limits=limits
     )  # fmt: skip  # one call
+
+
+def tell_stall(cause: DiskFullError | None) -> None:
+    """Say on stderr that the disk is full, or no longer."""
+    text = "there is room again: sealing goes on" if cause is None else f"{cause}: waiting for room"
+    sys.stderr.write(f"epochseal: {text}\n")
+    sys.stderr.flush()
 
 
 def stdin_stream(_signals: Signals) -> int:

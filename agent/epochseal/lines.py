@@ -76,7 +76,10 @@ class Header(_Body, frozen=True):
 
 
 class Source(_Body, frozen=True):
-    """Where a block's entries came from: the source, and up to which byte of it everything is sealed now."""
+    """Where a block's entries came from: the source, and up to which byte of it everything is sealed now.
+
+    `gap`: entries of the source may be missing here. Without entries the block is a position only.
+    """
 
     name: str
     offset: UInt
@@ -84,6 +87,7 @@ class Source(_Body, frozen=True):
     esc: UInt = 0
     nolf: UInt = 0
     recovered: UInt = 0
+    gap: UInt = 0
 
 
 class _BlockBody(_Body, frozen=True):
@@ -212,7 +216,8 @@ def _parse_block(match: re.Match[bytes], payload: bytes, tag: bytes) -> TaggedLi
         raise FormatError("block line without entries has another digest than that of nothing")
     if entries and block.src is None:
         raise FormatError("block line with entries names no source")
-    if block.src is not None and max(block.src.esc, block.src.nolf, block.src.recovered) > 1:
+    src = block.src
+    if src is not None and max(src.esc, src.nolf, src.recovered, src.gap) > 1:
         raise FormatError("block line holds a flag that is not 1")
     return TaggedLine(index, block, payload, tag)
 

@@ -8,8 +8,7 @@ caller acknowledge. A step that finds no room on the disk is held until there is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from epochseal.restart import Finding, PendingBlock, Saved, find_state
 from epochseal.rhythm import Rhythm
 from epochseal.runtime import Runtime
 from epochseal.segments import SegmentWriter, segment_stem, stem_time
-from epochseal.stall import Stall
+from epochseal.stall import Stall, Steps
 from epochseal.stats import Stats, Status
 
 MAX_BLOCKS = 16
@@ -49,7 +48,7 @@ class Sealer:
         self.logdir = logdir
         self.calls = calls
         self.stats = Stats()
-        self.stall = Stall(clock)
+        self.stall = Stall(clock, self.stats)
         self._mailbox = mailbox
         self._clock = clock
         self._runtime = runtime
@@ -63,7 +62,7 @@ class Sealer:
         self._writer: SegmentWriter | None = None
         self._link: Link = "genesis"
         self._running = False
-        self._failed = False
+        self._steps = Steps(logdir, clock)
         self._ended = True
         self._unsigned_start: Checkpoint | None = None
         self._rhythm = Rhythm(clock, pace, limits.segment_age)
@@ -79,7 +78,8 @@ class Sealer:
     @property
     def live(self) -> bool:
         """Whether entries may be sealed: an epoch runs, its start linked by carry or else signed."""
-        return self._running and not self._failed and (self._link == "carry" or self._unsigned_start is None)
+        started = self._link == "carry" or self._unsigned_start is None
+        return self._running and started and not self._steps.failed
 
     @property
     def unsigned(self) -> int:
@@ -93,12 +93,12 @@ class Sealer:
 
     def status(self) -> Status:
         """Where it stands at this moment; to be asked from any thread."""
-        overdue, late = self.overdue_seconds, self._pace.max_overdue / 1000
-        stall = self.stall
+        age, overdue = self._rhythm.epoch_age if self._running else 0.0, self.overdue_seconds
         return Status(
-            live=self.live, failed=self._failed, stalled=stall.seconds, stalls=stall.count,
-            epoch=self._chain.epoch, epoch_age=self._rhythm.epoch_age if self._running else 0.0,
-            overdue=overdue, too_late=overdue > late, unsigned=self.unsigned,
+            live=self.live, failed=self._steps.failed, closed=self._ended and not self._rhythm.due,
+            stalled=self.stall.seconds, step=self._steps.seconds, silent=self._steps.silent,
+            epoch=self._chain.epoch, epoch_age=age, unsigned=self.unsigned,
+            overdue=overdue, late=overdue * 1000 > self._pace.max_overdue,
         )  # fmt: skip  # a flat list of what is told
 
     def room(self) -> Room:
@@ -160,7 +160,7 @@ class Sealer:
         if not self.live:
             raise StorageError(f"{self.logdir} takes no entries now", "after a failed write, start again")
         began, blocks = self._clock.monotonic(), digest_blocks(data, pieces)
-        with self._step():
+        with self._steps.take():
             if self._runtime.survives:
                 self.stall.retry(partial(self._runtime.keep_pending, data))
                 self._page.next_key[:] = self._page.key
@@ -177,7 +177,7 @@ class Sealer:
         """
         if not self.live:
             raise StorageError(f"{self.logdir} takes no lines now", "after a failed write, start again")
-        with self._step():
+        with self._steps.take():
             self._write_lines(self._chain.prune(body, self._page.key, self._page.next_key))
 
     def tick(self) -> None:
@@ -186,9 +186,10 @@ class Sealer:
         Raises:
             StorageError: as `commit`.
         """
+        self._steps.turn()
         if self.live:
             if self._rhythm.heartbeat_due:
-                with self._step():
+                with self._steps.take():
                     self._seal_blocks([HEARTBEAT])
             self._rhythm.tick()
             if (reason := self._limits.reached(self._chain)) is not None:
@@ -231,13 +232,13 @@ class Sealer:
         Raises:
             StorageError: as `commit`.
         """
-        if not self._running or self._ended or self._failed:
+        if not self._running or self._ended or self._steps.failed:
             return
         if self.calls.pending == "issue":
             self.calls.rest()
             self._mailbox.wipe()
         self._rhythm.due = None
-        with self._step():
+        with self._steps.take():
             self._end_line("close")
         self._running = False
         self._checkpoints.add(self._checkpoint(), self._open_writer())
@@ -260,7 +261,7 @@ class Sealer:
     def _wanted(self) -> list[Kind]:
         """The calls that there is a reason for, the most urgent first."""
         wanted: list[Kind] = []
-        if self._failed:
+        if self._steps.failed:
             return wanted
         has_key = self._checkpoints.has_key
         if self._rhythm.due and (self._running or has_key):
@@ -292,7 +293,7 @@ class Sealer:
 
     def _take_signature(self, signature: bytes) -> None:
         note = self._checkpoints.signed(signature)
-        with self._step():
+        with self._steps.take():
             size = self._checkpoints.write(note)
         if self._unsigned_start is not None and size >= self._unsigned_start.size:
             self._unsigned_start = None
@@ -303,7 +304,7 @@ class Sealer:
     def _turn(self, issued: Issued) -> None:
         reason, old = self._rhythm.due, self._writer
         rotate = reason == "segment" or self._limits.segment_is_full(self._chain)
-        with self._step():
+        with self._steps.take():
             if self._running and reason is not None:
                 self._end_line("segment" if rotate else reason)
                 self._link = "carry"
@@ -335,7 +336,7 @@ class Sealer:
         self._rhythm.new_epoch()
         calls.adopted()
         self._write_lines(line)
-        self.stats.epochs += 1
+        self.stats.began(segment)
         self._checkpoints.add(self._unsigned_start, self._open_writer())
 
     def _rotate(self, stem: str) -> None:
@@ -356,24 +357,13 @@ class Sealer:
 
     # --- lines ----------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _step(self) -> Iterator[None]:
-        """A change of chain, page and files together: one that is left half-way was the last."""
-        if self._failed:
-            raise StorageError(f"an earlier write to {self.logdir} failed", "start again when it works")
-        try:
-            yield
-        except BaseException:
-            self._failed = True
-            raise
-
     def _seal_blocks(self, blocks: Sequence[PendingBlock]) -> None:
         self._write_lines(seal_blocks(self._chain, self._page, blocks, self._clock.now()))
         self._rhythm.sealed()
         self.stats.sealed(blocks)
 
     def _commit_recovered(self, finding: Finding) -> None:
-        with self._step():
+        with self._steps.take():
             self._append_entries(memoryview(finding.pending_data)[finding.present :])
             self._seal_blocks(finding.pending)
         self.stats.recovered_entries += sum(block.entries for block in finding.pending)

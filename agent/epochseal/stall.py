@@ -1,18 +1,21 @@
-"""A full disk is waited out: the step that found no room is held, whole, and taken again until there is some.
+"""A full disk is waited out: the step that found no room is held, whole, and taken again until there is.
 
-Only steps that leave nothing behind when they fail are retried (`DiskFullError`): an append that was cut back,
-a file replaced whole, a new pair of files. A commit stands still between two of its steps then, just where a
-kill would find it, so everything that holds for a kill there holds for a stop. A failed sync is none of them.
+Only steps that leave nothing behind when they fail are held (`DiskFullError`): an append that was cut back, a
+file replaced whole, a new pair of files. A commit stands still between two of its steps then, just where a
+kill would find it, so all that holds for a kill there holds for a stop. A failed sync is none of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from epochseal.calls import Clock
 from epochseal.durable import DiskFullError
 from epochseal.errors import StorageError
+from epochseal.stats import Stats
 
 _T = TypeVar("_T")
 
@@ -28,16 +31,15 @@ class Stall:
             early when a stop is asked for. As made, it does not wait: a full disk ends the sealing at once.
         tell: is told when a stall begins (the error) and when it is over (None).
         cause: what found no room, while that lasts.
-        count: stalls so far.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, stats: Stats) -> None:
         self._clock = clock
+        self._stats = stats
         self._since = 0.0
         self.pause: Callable[[float], bool] = _stop
         self.tell: Callable[[DiskFullError | None], None] = _say_nothing
         self.cause: DiskFullError | None = None
-        self.count = 0
 
     @property
     def seconds(self) -> float:
@@ -71,13 +73,61 @@ class Stall:
         if self.cause is None:
             self._since = self._clock.monotonic()
             self.cause = exc
-            self.count += 1
+            self._stats.errors["disk_full"] += 1
             self.tell(exc)
 
     def _end(self) -> None:
         if self.cause is not None:
             self.cause = None
             self.tell(None)
+
+
+class Steps:
+    """Changes of chain, page and files together: one that is left half-way was the last.
+
+    Attributes:
+        failed: whether one was; only a new start, which reads what is really there, goes on with the log.
+    """
+
+    def __init__(self, logdir: Path, clock: Clock) -> None:
+        self._logdir = logdir
+        self._clock = clock
+        self._began: float | None = None
+        self._turned = clock.monotonic()
+        self.failed = False
+
+    @property
+    def seconds(self) -> float:
+        """For how long the step under way has been; 0 between two."""
+        began = self._began
+        return 0.0 if began is None else self._clock.monotonic() - began
+
+    @property
+    def silent(self) -> float:
+        """How long ago `turn` was called."""
+        return self._clock.monotonic() - self._turned
+
+    def turn(self) -> None:
+        """Say that the loop goes round."""
+        self._turned = self._clock.monotonic()
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """One such change.
+
+        Raises:
+            StorageError: an earlier one failed.
+        """
+        if self.failed:
+            raise StorageError(f"an earlier write to {self._logdir} failed", "start again when it works")
+        self._began = self._clock.monotonic()
+        try:
+            yield
+        except BaseException:
+            self.failed = True
+            raise
+        finally:
+            self._began = None
 
 
 def _stop(_seconds: float) -> bool:

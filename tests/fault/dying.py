@@ -22,7 +22,7 @@ class Steps:
     Args:
         victim: the number of the step, from 0.
         half: do half of it first, if it is an append.
-        only: the name of the steps to count, None for all.
+        only: the steps to count, as "append .log"; None for all.
     """
 
     def __init__(self, victim: int, *, half: bool = False, only: str | None = None) -> None:
@@ -40,7 +40,11 @@ class Steps:
 
     def _wrap(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def step(first: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401  # stands for seven functions
-            label = f"{name} {first.path.suffix}" if isinstance(first, AppendFile) else name
+            label = name
+            if isinstance(first, AppendFile):
+                label += f" {first.path.suffix}"
+            elif isinstance(first, Path):
+                label += f" {first.suffix}"
             if self._only in {None, label}:
                 if self._count == self._victim:
                     if self._half and name == "append":

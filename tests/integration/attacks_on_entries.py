@@ -6,6 +6,7 @@ import gzip
 import shutil
 from pathlib import Path
 
+from epochseal.lines import Source
 from tests.integration.attacks import SIZE, Expect, attack, edit, entries, swap, tampered, without_checkpoint
 from tests.integration.logs import Log, LogWriter, entry
 
@@ -271,6 +272,21 @@ def foreign_files(log: Log) -> None:
     """They are named and not read."""
     for name in ("README", "000001.log", "1-20260101T000000Z.log", "000002-20260101T000000Z.seal.gz"):
         (log.path / "segments" / name).write_bytes(b"epoch 0 {} forged\n")
+
+
+@attack("honest: entries of a source may be missing", Expect("verified", warnings="source_gap"))
+def source_gap(log: Log) -> None:
+    """The agent tailed a file that was truncated: a position says it, and entries follow."""
+    shutil.rmtree(log.path / "segments")
+    without_checkpoint(log)
+    name = "tail:/var/log/app.log"
+    writer = LogWriter(log.path, log.keys).start("genesis")
+    writer.block(src=Source(name, 0, "65024-131-0-e3b0c44298fc1c149afbf4c8996fb924"))
+    writer.block(src=Source("positions", 1))
+    writer.block(entry(0), src=Source(name, SIZE, "65024-131-23-0bcd5a7072104c4a539b7d5429b1cb6d"))
+    writer.block(src=Source(name, 0, "65024-131-0-e3b0c44298fc1c149afbf4c8996fb924", gap=1))
+    writer.block(entry(1), src=Source(name, SIZE, "65024-131-23-46a7bc9c63328f2faebf6444f41c9f7b"))
+    writer.end()
 
 
 @attack("bytes were set aside in a segment that ended with a clean close", tampered("bad_unsealed", 35, 35))

@@ -256,6 +256,41 @@ for _case in (
     _spelling(*_case)
 
 
+# --- numbers that would set off a lot of work ---------------------------------------------------------------
+
+
+@attack(
+    "the index of an epoch line is the largest number",
+    tampered("line_altered", *EPOCH_1),
+    tampered("tree_broken counters", 6, 6, 6, 11),
+)
+def epoch_index_largest(log: Log) -> None:
+    """A verifier must not step its ratchet to there."""
+    lines(log, 1, replaced(b"epoch 4 ", b"epoch 4 ", b"epoch 9223372036854775807 "))
+
+
+@attack("the index of a block line is the largest number", tampered("line_altered", 6, 8))
+def block_index_largest(log: Log) -> None:
+    """The lines behind it say which place it has."""
+    lines(log, 1, replaced(b"block 5 ", b"block 5 ", b"block 9223372036854775807 "))
+
+
+@attack(
+    "the offset of a block line is the largest number",
+    tampered("line_altered", 6, 8),
+    tampered("entries_missing", 6, 8),
+)
+def offset_largest(log: Log) -> None:
+    """No file reaches to there."""
+    lines(log, 1, replaced(b"block 5 ", b" 138 69 ", b" 9223372036854775807 69 "))
+
+
+@attack("no epoch line of segment 2 can be read", tampered("line_misplaced", 12, 23))
+def epoch_lines_garbled(log: Log) -> None:
+    """Nothing in it can be verified."""
+    edit(log.files("seal")[1], lambda data: data.replace(b"epoch ", b"epock "))
+
+
 # --- truncation ---------------------------------------------------------------------------------------------
 
 

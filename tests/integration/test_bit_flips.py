@@ -47,7 +47,7 @@ def log(keys: LogKeys, tmp_path: Path) -> Log:
 @pytest.fixture(autouse=True)
 def _clean(log: Log) -> Iterator[None]:
     yield
-    shutil.rmtree(log.path)
+    shutil.rmtree(log.path.parent)
 
 
 def flips(data: bytes, seed: str) -> list[int]:

@@ -55,7 +55,9 @@ def check(place: Place, *entries: bytes) -> None:
     assert place.entries() == b"".join(entries)
 
 
-@pytest.mark.parametrize(("script", "status"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill $$", 143)])
+@pytest.mark.parametrize(
+    ("script", "status"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill $$", 143)]
+)
 def test_the_status_is_passed_on(place: Place, script: str, status: int) -> None:
     """An exit status as it is, 128+N after signal N; what was written before is sealed."""
     assert run(place, "sh", "-c", f"echo before; {script}").returncode == status
@@ -78,7 +80,10 @@ def test_the_source_names_the_command(place: Place) -> None:
 
 def test_sigterm_goes_to_the_command_and_its_last_words_are_sealed(place: Place) -> None:
     """The command takes its time to stop: all that it still says is in the log, and its status is ours."""
-    running = Running(place, "trap 'sleep 0.3; echo bye; exit 3' TERM; echo hello; echo ready >&2; while :; do sleep 0.05; done")
+    running = Running(
+        place,
+        "trap 'sleep 0.3; echo bye; exit 3' TERM; echo hello; echo ready >&2; while :; do sleep 0.05; done",
+    )
     running.signal(signal.SIGTERM)
     assert running.status() == 3
     check(place, b"hello\n", b"bye\n")
@@ -87,7 +92,10 @@ def test_sigterm_goes_to_the_command_and_its_last_words_are_sealed(place: Place)
 def test_a_second_signal_closes_the_log_at_once(place: Place) -> None:
     """A command that does not stop cannot hold the log open; once it ends, its status is passed on."""
     running = Running(
-        place, "trap 'echo told; echo ready >&2' TERM; echo hello; echo ready >&2; while [ ! -e gone ]; do sleep 0.05; done".replace("gone", str(place.folder / "gone"))
+        place,
+        "trap 'echo told; echo ready >&2' TERM; echo hello; echo ready >&2; while [ ! -e gone ]; do sleep 0.05; done".replace(
+            "gone", str(place.folder / "gone")
+        ),
     )
     running.signal(signal.SIGTERM)
     assert running.process.stderr is not None
@@ -103,7 +111,8 @@ def test_a_second_signal_closes_the_log_at_once(place: Place) -> None:
 def test_a_command_that_closes_its_output_early(place: Place) -> None:
     """The log is closed then; signals still go to the command, and its status is waited for."""
     running = Running(
-        place, "trap 'exit 5' TERM; echo only; exec >&-; sleep 0.5; echo ready >&2; while :; do sleep 0.05; done"
+        place,
+        "trap 'exit 5' TERM; echo only; exec >&-; sleep 0.5; echo ready >&2; while :; do sleep 0.05; done",
     )
     wait_until(lambda: place.live and b"\nend " in place.file("seal").read_bytes())
     time.sleep(0.3)
@@ -132,7 +141,10 @@ def test_a_grandchild_that_never_ends_can_be_left(place: Place) -> None:
 
 def test_sighup_begins_a_segment_and_is_not_passed_on(place: Place) -> None:
     """A hangup turns the segment of `exec` too; the command does not see it."""
-    running = Running(place, f"trap 'exit 9' HUP; echo one; echo ready >&2; while [ ! -e {place.folder}/go ]; do sleep 0.05; done; echo two")
+    running = Running(
+        place,
+        f"trap 'exit 9' HUP; echo one; echo ready >&2; while [ ! -e {place.folder}/go ]; do sleep 0.05; done; echo two",
+    )
     wait_until(lambda: place.live)
     running.signal(signal.SIGHUP)
     wait_until(lambda: len(list(place.log.glob("segments/*.seal"))) == 2)

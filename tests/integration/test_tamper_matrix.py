@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from tests.integration import attacks_on_checkpoints, attacks_on_entries, attacks_on_epochs, attacks_on_lines
-from tests.integration.attacks import ATTACKS
-from tests.integration.logs import MODES, Log, LogKeys, Mode, sealed_log, write_log
+from tests.integration.attacks import ATTACKS, at, entries, lines
+from tests.integration.logs import MODES, Log, LogKeys, LogWriter, Mode, entry, sealed_log, write_log
 
 LOADED = (attacks_on_entries, attacks_on_lines, attacks_on_checkpoints, attacks_on_epochs)
 """Importing them is what fills `ATTACKS`."""
@@ -75,3 +76,48 @@ def test_writer_and_agent_make_the_same_log(keys: LogKeys, sealed: Log, tmp_path
 def _shape(path: Path) -> list[list[bytes]]:
     found = [line.split(b" ") for line in path.read_bytes().splitlines() if not line.startswith(b"note ")]
     return [line[:6] if line[0] == b"block" else line[:2] for line in found]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_zstandard(log: Log, mode: Mode) -> None:
+    """Logs compressed with zstd verify; an edit, a cut, more data, another frame and garbage are seen."""
+    whole = log.files("log")[0].read_bytes()
+    log.files("log")[0].unlink()
+    path = log.files("seal")[0].with_suffix(".log.zst")
+    pack = zstandard.ZstdCompressor().compress
+    more = b"a foreign line\n"
+    for data, kinds in (
+        (pack(whole), set()),
+        (pack(whole[:50]) + pack(whole[50:]), set()),
+        (pack(whole.replace(b"0007", b"0008")), {"entries_altered"}),
+        (pack(whole)[:-9], {"entries_altered", "entries_missing", "foreign_bytes"}),
+        (pack(whole + more), {"foreign_bytes"}),
+        (pack(whole) + pack(more), {"foreign_bytes"}),
+        (pack(whole) + more, {"foreign_bytes"}),
+    ):
+        path.write_bytes(data)
+        verdict = log.verify(mode)
+        assert verdict.verdict == ("tampered" if kinds else "verified"), data
+        assert {item.kind for item in verdict.problems} <= kinds
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_several_processes_find_the_same(keys: LogKeys, tmp_path: Path, mode: Mode) -> None:
+    """A segment of many epochs, checked by two processes: the same verdict and problems as by one."""
+    writer = LogWriter(tmp_path / "log", keys).start("genesis")
+    for number in range(240):
+        writer.block(entry(number))
+        if number % 3 == 2:
+            writer.turn("segment" if number == 200 else "entries")
+    writer.end()
+    log = Log(writer.logdir, keys, writer.time)
+    assert log.files("seal")[0].stat().st_size > 1 << 16
+    assert log.verify(mode, jobs=2) == log.verify(mode)
+    assert log.verify(mode).verdict == "verified"
+    entries(log, 1, lambda items: items.__delitem__(150))
+    lines(log, 1, lambda items: items.__delitem__(at(items, b"block 21 ")))
+    one, two = log.verify(mode), log.verify(mode, jobs=2)
+    assert (one.verdict, two.verdict) == ("tampered", "tampered")
+    damaged = {item.first_entry for item in two.problems}
+    assert {12, 150} <= damaged
+    assert {item.first_entry for item in one.problems} <= damaged

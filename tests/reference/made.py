@@ -125,6 +125,8 @@ def seal_random_log(rng: Random, path: Path, keys: LogKeys) -> Log:
             assert agent.stdin
             agent.stdin.write(data)
             agent.stdin.flush()
-            time.sleep(0.5 + rng.random())
+            while not (path / "checkpoint").exists():  # the first of the two signed starts is enough
+                time.sleep(0.05)
+            time.sleep(rng.random())
             agent.send_signal(signal.SIGKILL)
     return Log(path, keys, time.time_ns() // 1_000_000)

@@ -41,6 +41,13 @@ class Given:
     max_age: int | None = None
     strict: bool = False
 
+    def describe(self) -> str:
+        """For a failure."""
+        return (
+            f"epoch key {bool(self.epoch)}, checkpoint key {bool(self.checkpoint)}, origin {self.origin}, "
+            f"now {self.now}, max age {self.max_age}"
+        )
+
 
 def _really(log: Path, given: Given) -> Found:
     for path in (log / "segments").glob("*.seal"):
@@ -66,7 +73,7 @@ def _by_the_page(log: Path, given: Given) -> Found:
         given.epoch.directory / "verifier" if given.epoch else None,
         given.checkpoint.directory / "auditor" / "checkpoint.pub" if given.checkpoint else None,
         given.now,
-        origin=given.origin,
+        origin=given.origin or "",
         max_age=given.max_age,
         strict=given.strict,
     )
@@ -79,7 +86,7 @@ def _agree(log: Path, given: Given) -> str:
     """The verdict of both; fails if they differ."""
     real, ours = _really(log, given), _by_the_page(log, given)
     same = real == ours if real[0] != "tampered" else ours[0] == "tampered"
-    assert same, f"the verifier says {real}, the page {ours}, of {given}"
+    assert same, f"the verifier says {real}, the page {ours}, of {given.describe()}"
     return real[0]
 
 

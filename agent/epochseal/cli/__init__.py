@@ -17,6 +17,7 @@ _COMMANDS = {
     "keygen": "make keys for the file: backend, one folder a role",
     "seal": "seal standard input until it ends",
     "exec": "seal the output of a command and pass its exit status on",
+    "run": "the daemon: all sources of a configuration file",
     "verify": "check logs, with keys or with a public key alone",
     "cat": "print the entries as the source sent them, only what verifies",
     "inspect": "show epochs, segments and keys as a table",

@@ -1,8 +1,8 @@
 """What a log file is, whatever its name is at the moment, and reading it: plain, or a compressed copy.
 
-A file is known by device, inode and the SHA-256 of its first bytes. The name says little (rotation moves it),
-the inode alone not enough (it is given to another file later), the first bytes alone neither (a copy has the
-same). At most `HEAD` bytes are taken; of a smaller file, what there is, and more as it grows.
+A file is known by device, inode and a digest of its first bytes and of those before the sealed offset. The
+name says little (rotation moves it), the inode alone not enough (it is given to another file later), the
+content alone neither (a copy has the same).
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ import os
 import stat
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from epochseal.encoding import parse_decimal
 from epochseal.errors import FormatError
+from epochseal.limits import Piece
+from epochseal.sources.buffer import LineBuffer
 
 HEAD = 256
-_TRAIL = 64
+TRAIL = 64
 _HEX = 32
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
 
@@ -29,9 +32,18 @@ def percent_encode(path: bytes) -> str:
     return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in path)
 
 
+def source_name(path: str) -> str:
+    """The name of a tailed path in the log."""
+    return "tail:" + percent_encode(os.fsencode(path))
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """`DEVICE-INODE-N-HEX`: HEX are the first 32 hex digits of the SHA-256 of the first N bytes."""
+    """`DEVICE-INODE-N-HEX`: what a file was when a number of its bytes were sealed (docs/tailing.md).
+
+    HEX are the first 32 hex digits of the SHA-256 of the first N bytes and the last sealed bytes: `HEAD` and
+    `TRAIL` of them, or all that are sealed.
+    """
 
     device: int
     inode: int
@@ -39,9 +51,9 @@ class Identity:
     digest: str
 
     @classmethod
-    def of(cls, device: int, inode: int, head: bytes) -> Self:
-        """The identity of a file that begins with `head`."""
-        return cls(device, inode, len(head), hashlib.sha256(head).hexdigest()[:_HEX])
+    def of(cls, key: tuple[int, int], head: bytes, trail: bytes) -> Self:
+        """The identity of a file with these first and last sealed bytes."""
+        return cls(*key, len(head), hashlib.sha256(head + trail).hexdigest()[:_HEX])
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -51,16 +63,15 @@ class Identity:
             FormatError: `text` is no identity.
         """
         device, inode, size, digest = [*text.split("-"), "", "", ""][:4]
-        found = cls(*(parse_decimal(part, "file identity") for part in (device, inode, size)), digest)
+        found = cls(
+            parse_decimal(device, "device"),
+            parse_decimal(inode, "inode"),
+            parse_decimal(size, "size"),
+            digest,
+        )
         if str(found) != text or found.size > HEAD:
             raise FormatError(f"not the identity of a file: {text[:80]!r}")
         return found
-
-    def begins(self, head: bytes) -> bool:
-        """Whether a file that begins with `head` may be this one, or a copy of it."""
-        return (
-            len(head) >= self.size and hashlib.sha256(head[: self.size]).hexdigest()[:_HEX] == self.digest
-        )
 
     def __str__(self) -> str:
         return f"{self.device}-{self.inode}-{self.size}-{self.digest}"
@@ -69,11 +80,10 @@ class Identity:
 class LogFile:
     """An open file that may grow, be renamed, removed and truncated while it is read."""
 
-    static = False
-
     def __init__(self, fd: int, found: os.stat_result) -> None:
         self._fd = fd
-        self.device, self.inode = found.st_dev, found.st_ino
+        self.key = found.st_dev, found.st_ino
+        self.static = False
         self.position = 0
         self.limit: int | None = None
         self.truncated = False
@@ -100,23 +110,23 @@ class LogFile:
         return LogFile(os.dup(self._fd), os.fstat(self._fd))
 
     @property
-    def key(self) -> tuple[int, int]:
-        """Device and inode."""
-        return self.device, self.inode
+    def head(self) -> bytes:
+        """The first bytes, as they were read."""
+        return self._head
 
     @property
-    def identity(self) -> Identity:
-        """As far as the file was read."""
-        return Identity.of(self.device, self.inode, self._head)
+    def was(self) -> tuple[Identity, int]:
+        """What it was when it was last read, and how many bytes of it had been read."""
+        return Identity.of(self.key, self._head, self._trail), self._seen
 
-    def head(self) -> bytes:
-        """The first bytes as they stand in the file now."""
-        return os.pread(self._fd, HEAD, 0)
+    def ends(self, offset: int) -> tuple[bytes, bytes]:
+        """The first bytes, and the last ones before `offset`, as they stand in the file now."""
+        head = os.pread(self._fd, min(HEAD, offset), 0)
+        return head, os.pread(self._fd, min(TRAIL, offset), max(0, offset - TRAIL))
 
     def go_to(self, position: int) -> bool:
         """Read on from here, trusting what is before it; whether the file reaches that far."""
-        self._head = os.pread(self._fd, min(HEAD, position), 0)
-        self._trail = os.pread(self._fd, min(_TRAIL, position), max(0, position - _TRAIL))
+        self._head, self._trail = self.ends(position)
         self.position = self._seen = position
         return self.size() >= position
 
@@ -148,10 +158,6 @@ class LogFile:
         self._remember(free[:count])
         return count
 
-    def matches(self, other: Content) -> bool:
-        """Whether `other` holds the bytes that were read of this file, as far as is known."""
-        return other.head()[: len(self._head)] == self._head
-
     def close(self) -> None:
         """Close it; closing again does nothing."""
         fd, self._fd = self._fd, -1
@@ -172,8 +178,8 @@ class LogFile:
             self._head += bytes(data[len(self._head) - self.position : HEAD - self.position])
         self.position += len(data)
         if self.position > self._seen:
-            new = bytes(data[-min(_TRAIL, self.position - self._seen) :])
-            self._trail = (self._trail + new)[-_TRAIL:]
+            new = bytes(data[-min(TRAIL, self.position - self._seen) :])
+            self._trail = (self._trail + new)[-TRAIL:]
             self._seen = self.position
 
 
@@ -188,28 +194,25 @@ class CompressedCopy:
     def __init__(self, path: str) -> None:
         self._path = path
         self._file = gzip.open(path, "rb")  # noqa: SIM115  # closed by `close`
-        found = os.stat(path)
-        self.device, self.inode = found.st_dev, found.st_ino
-        self._head = self._peek()
+        found = Path(path).stat()
+        self.key = found.st_dev, found.st_ino
+        self.head = b""
         self.position = 0
         self._more = True
 
-    @property
-    def key(self) -> tuple[int, int]:
-        """Device and inode of the compressed file."""
-        return self.device, self.inode
-
-    @property
-    def identity(self) -> Identity:
-        """Of the content that was compressed."""
-        return Identity.of(self.device, self.inode, self._head)
-
-    def head(self) -> bytes:
-        """The first bytes of the content."""
-        return self._head
+    def ends(self, offset: int) -> tuple[bytes, bytes]:
+        """The first bytes of the content, and the last ones before `offset`; what of them can be read."""
+        try:
+            self._file.seek(0)
+            head = self._file.read(min(HEAD, offset))
+            self._file.seek(max(0, offset - TRAIL))
+            return head, self._file.read(min(TRAIL, offset))
+        except (OSError, EOFError, zlib.error):
+            return b"", b""
 
     def go_to(self, position: int) -> bool:
         """Read on from here; whether the content reaches that far."""
+        self.head, _ = self.ends(min(HEAD, position))
         try:
             self.position = self._file.seek(position)
         except (OSError, EOFError, zlib.error):
@@ -230,6 +233,8 @@ class CompressedCopy:
             count = self._file.readinto(free)
         except (EOFError, zlib.error) as exc:
             raise OSError(0, f"it cannot be decompressed: {exc}", self._path) from exc
+        if self.position <= len(self.head) < HEAD:
+            self.head += bytes(free[len(self.head) - self.position : min(count, HEAD - self.position)])
         self.position += count
         self._more = count > 0
         return count
@@ -238,16 +243,16 @@ class CompressedCopy:
         """Close it."""
         self._file.close()
 
-    def _peek(self) -> bytes:
-        try:
-            return self._file.read(HEAD)
-        except (OSError, EOFError, zlib.error):
-            return b""
-        finally:
-            self._file.seek(0)
-
 
 Content = LogFile | CompressedCopy
+
+
+def holds(content: Content, wanted: Identity, offset: int) -> bool:
+    """Whether the content is what `wanted` was when `offset` bytes of it were sealed."""
+    head, trail = content.ends(offset)
+    if (len(head), len(trail)) != (min(HEAD, offset), min(TRAIL, offset)):
+        return False
+    return Identity.of(content.key, head, trail).digest == wanted.digest
 
 
 def open_content(path: str) -> Content:
@@ -257,3 +262,20 @@ def open_content(path: str) -> Content:
         OSError: it cannot be opened.
     """
     return CompressedCopy(path) if path.endswith(".gz") else LogFile.open(path)
+
+
+class FileBuffer(LineBuffer):
+    """Lines of a file; `trail` are the last bytes of it that were taken."""
+
+    def __init__(self, name: str, *, block_bytes: int, max_entry_bytes: int, offset: int) -> None:
+        super().__init__(name, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, offset=offset)
+        self.trail = b""
+
+    def take(self, entries: int, size: int, first: int) -> Piece | None:
+        """As of any lines (see `LineBuffer.take`)."""
+        before = self._begin
+        piece = super().take(entries, size, first)
+        if piece is not None:
+            end = self._begin - piece.src.nolf
+            self.trail = (self.trail + bytes(self._buffer[max(before, end - TRAIL) : end]))[-TRAIL:]
+        return piece

@@ -47,7 +47,7 @@ class FramingError(FormatError):
 
 
 class LineFraming:
-    """Entries that end in LF, kept byte for byte. There is no work per entry: only the last newline is looked for.
+    """Entries that end in LF, kept byte for byte; no work per entry: only the last newline is looked for.
 
     Args:
         max_entry_bytes: the longest entry, without its newline.
@@ -129,8 +129,8 @@ class SyslogFraming:
 
     @property
     def pending(self) -> int:
-        """Bytes of a frame that is not whole yet."""
-        return len(self._kept)
+        """Bytes of a frame that is not whole yet; never 0 once its count was read."""
+        return len(self._kept) + (self._wanted is not None)
 
     def feed(self, data: memoryview) -> bytes:
         """The whole frames up to now.
@@ -149,9 +149,10 @@ class SyslogFraming:
 
     def rest(self) -> bytes:
         """What came of the frame that was never finished; digits of a count are no part of it."""
-        kept = bytes(self._kept)
+        kept = b"" if self._counting and self._wanted is None else bytes(self._kept)
         self._kept.clear()
-        return escape(kept) if self._wanted is not None or not self._counting else b""
+        self._wanted = None
+        return escape(kept)
 
     def _counted(self) -> bytes:
         frames: list[bytes] = []
@@ -176,7 +177,12 @@ class SyslogFraming:
     def _count_problem(self, digits: bytes, *, whole: bool) -> str | None:
         if not digits and not whole:
             return None
-        if not digits or not _DIGITS.issuperset(digits) or digits[:1] == b"0" or len(digits) > _MAX_COUNT_DIGITS:
+        if (
+            not digits
+            or not _DIGITS.issuperset(digits)
+            or digits[:1] == b"0"
+            or len(digits) > _MAX_COUNT_DIGITS
+        ):
             return f"a frame's count is no number: {digits[:20]!r}"
         # A count only grows with the digits that follow.
         return f"a frame is longer than {self._max} bytes" if int(digits) > self._max else None

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import PurePath
 
-from epochseal.sources.content import Content, Identity, open_content
+from epochseal.sources.content import Content, Identity, holds, open_content
 
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".Z")
 _MARK = r"[._-](\d[\dT:._-]*|old|bak)"
@@ -22,9 +22,7 @@ _DATE_DIGITS = 6
 
 def base_names(name: str) -> list[str]:
     """The names that a file may have had before it was rotated to `name`."""
-    plain, ending = os.path.splitext(name)
-    if ending not in COMPRESSED:
-        plain = name
+    plain = PurePath(name).stem if name.endswith(COMPRESSED) else name
     bases = [] if plain == name else [plain]
     if match := _AT_END.fullmatch(plain):
         bases.append(match[1])
@@ -43,32 +41,40 @@ class Rotated:
 
 
 def list_rotated(path: str) -> list[Rotated]:
-    """The rotated files of `path` that can be read back, the oldest first; none if the folder cannot be listed.
+    """The rotated files of `path` that can be read, the oldest first; none if the folder cannot be listed.
 
-    Of `app.log.1` and `app.log.1.gz` only the first counts: the second is being made of it.
+    Of `app.log.1` and `app.log.1.gz` only the first counts: the second is being made of it. Where `path` is a
+    link, the files are those beside what it leads to, and may be what it led to before.
     """
-    folder, base = os.path.split(path)
+    real = os.path.realpath(path)
+    folder, base = os.path.split(real)
+    bases = {base} if real == path else {base, *base_names(base)}
     try:
-        names = {entry.name: entry for entry in os.scandir(folder) if base in base_names(entry.name)}
+        entries = {
+            entry.name: entry
+            for entry in os.scandir(folder)
+            if entry.name != base and bases & set(base_names(entry.name))
+        }
         found = [
             Rotated(entry.path, entry.stat(), _age(name, base, entry.stat()))
-            for name, entry in names.items()
-            if not name.endswith(COMPRESSED[1:]) and not (name.endswith(".gz") and name[:-3] in names)
+            for name, entry in entries.items()
+            if not name.endswith(COMPRESSED[1:]) and not (name.endswith(".gz") and name[:-3] in entries)
         ]
     except OSError:
         return []
     # Numbers count down towards the newest, dates count up; where both are there, only the time of the last
     # write is comparable.
-    if len({item.age[0] for item in found}) > 1:
+    if real != path or len({item.age[0] for item in found}) > 1:
         return sorted(found, key=lambda item: (item.found.st_mtime_ns, item.path))
     return sorted(found, key=lambda item: (item.age, item.path))
 
 
 def _age(name: str, base: str, found: os.stat_result) -> tuple[int, int, int]:
     """A scheme, and the place within it: the greater, the newer."""
-    stem, ending = os.path.splitext(base)
+    ending = PurePath(base).suffix
+    stem = base.removesuffix(ending)
     plain = name.removesuffix(".gz")
-    mark = plain.removeprefix(base) if plain.startswith(base) else plain[len(stem) : -len(ending)]
+    mark = plain.removeprefix(base) if plain.startswith(base) else plain[len(stem) :].removesuffix(ending)
     digits = re.sub(r"\D", "", mark)
     if not digits:
         return 2, found.st_mtime_ns, 0
@@ -80,7 +86,7 @@ def _age(name: str, base: str, found: os.stat_result) -> tuple[int, int, int]:
 def find_file(
     files: list[Rotated], wanted: Identity, offset: int, *, copies: bool
 ) -> tuple[int, Content] | None:
-    """The place and content, set to `offset`, of the file that `wanted` was, or of a copy of it.
+    """The newest that `wanted` was, or that is a copy of it: its place, and its content, set to `offset`.
 
     Args:
         files: where to look, the newest last.
@@ -88,29 +94,17 @@ def find_file(
         offset: bytes of the content.
         copies: look for another file of the same content; else for the file itself, by its inode.
     """
-
-    def fits(item: Rotated) -> bool:
-        if copies:
-            return wanted.size > 0
-        # A device's number may change with a reboot; then the content must tell.
-        same = item.found.st_ino == wanted.inode
-        return same and (wanted.size > 0 or item.found.st_dev == wanted.device)
-
-    return search(files, fits, wanted, offset)
-
-
-def search(
-    files: list[Rotated], fits: Callable[[Rotated], bool], wanted: Identity, offset: int
-) -> tuple[int, Content] | None:
-    """The newest file that fits, begins as `wanted` did, and reaches to `offset`."""
     for place in range(len(files) - 1, -1, -1):
-        if not fits(files[place]):
+        found = files[place].found
+        # A device's number may change with a reboot; then the content must tell.
+        same = found.st_ino == wanted.inode and (wanted.size > 0 or found.st_dev == wanted.device)
+        if not (wanted.size > 0 if copies else same):
             continue
         try:
             content = open_content(files[place].path)
         except OSError:
             continue
-        if wanted.begins(content.head()) and content.go_to(offset):
+        if holds(content, wanted, offset) and content.go_to(offset):
             return place, content
         content.close()
     return None

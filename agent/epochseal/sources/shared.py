@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 
 from epochseal.limits import Piece
 from epochseal.lines import Source
@@ -25,44 +26,42 @@ class SharedBuffer(LineBuffer):
     def __init__(self, name: str, *, block_bytes: int, max_entry_bytes: int, esc: int = 0) -> None:
         super().__init__(name, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, esc=esc)
         # Positions count all bytes that were ever put in. A piece does not reach beyond the next edge.
-        self._put = 0
-        self._got = 0
+        self._put_bytes = 0
+        self._taken_bytes = 0
         self._edges: deque[tuple[int, bool]] = deque()
         self._runs: deque[list[int]] = deque()
         self._entries_taken = 0
 
-    def put(self, entries: bytes, owner: int = 0) -> None:
-        """Add whole entries of one connection; `owner` is given back with their numbers by `numbered`."""
+    def put(self, entries: bytes, owner: int = 0) -> int:
+        """Add whole entries of one connection, and count them; `numbered` gives `owner` back."""
         if not entries:
-            return
+            return 0
         with memoryview(entries) as view:
             for start in range(0, len(view), READ_SIZE):
-                part = view[start : start + READ_SIZE]
-                self.fill(lambda free, part=part: _copy(part, free))  # type: ignore[misc]  # a default binds the part
-        self._put += len(entries)
+                self.fill(partial(_copy, view[start : start + READ_SIZE]))
+        self._put_bytes += len(entries)
         count = entries.count(b"\n")
         if self._runs and self._runs[-1][0] == owner:
             self._runs[-1][1] += count
         else:
             self._runs.append([owner, count])
+        return count
 
     def put_unfinished(self, entry: bytes, owner: int = 0) -> None:
         """Add an entry that its sender never finished: a block of its own, whose `src` says `nolf`."""
-        if not entry:
-            return
-        self._edges.append((self._put, False))
+        self._edges.append((self._put_bytes, False))
         self.put(entry + b"\n", owner)
-        self._edges.append((self._put, True))
+        self._edges.append((self._put_bytes, True))
 
     def take(self, entries: int, size: int, first: int) -> Piece | None:
         """The next piece, as `LineBuffer.take`; an unfinished entry is a piece of its own."""
-        while self._edges and self._edges[0][0] <= self._got:
+        while self._edges and self._edges[0][0] <= self._taken_bytes:
             self._edges.popleft()
-        edge, unfinished = self._edges[0] if self._edges else (self._put, False)
-        piece = super().take(entries, min(size, edge - self._got), max(size, first))
+        edge, unfinished = self._edges[0] if self._edges else (self._put_bytes, False)
+        piece = super().take(entries, min(size, edge - self._taken_bytes), max(size, first))
         if piece is None:
             return None
-        self._got += piece.size
+        self._taken_bytes += piece.size
         self._entries_taken += piece.entries
         if not unfinished:
             return piece
@@ -71,7 +70,7 @@ class SharedBuffer(LineBuffer):
         return Piece(piece.size, piece.entries, Source(src.name, src.offset - 1, src.file, src.esc, 1))
 
     def numbered(self, first_entry: int) -> Iterator[tuple[int, int, int]]:
-        """Owner, first and last number of each run of entries sealed by this commit; called once, in `done`."""
+        """Owner, first and last number of each run of entries of this commit; called once, in `done`."""
         left, self._entries_taken = self._entries_taken, 0
         while left:
             run = self._runs[0]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from epochseal.limits import Piece
+from epochseal.lines import Source as Position
 
 
 class Source(Protocol):
@@ -66,6 +67,10 @@ class Source(Protocol):
 
     def done(self, first_entry: int) -> None:
         """All pieces taken are sealed and durable; the first of their entries has this number in the log."""
+        ...
+
+    def positions(self) -> list[Position]:
+        """Up to where each of its files is sealed, stated at the start of each segment; none for streams."""
         ...
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ import os
 import select
 
 from epochseal.errors import EpochsealError
+from epochseal.lines import Source
 from epochseal.sources.buffer import EntryTooLongError, LineBuffer
 
 __all__ = ["EntryTooLongError", "StreamSource"]
@@ -60,6 +61,10 @@ class StreamSource(LineBuffer):
     def ended(self) -> bool:
         """Whether nothing more will come, and all that came is sealed."""
         return self.eof and not self.buffered
+
+    def positions(self) -> list[Source]:
+        """None: what was read from a stream cannot be read again."""
+        return []
 
     def close(self) -> None:
         """Close the descriptor; closing again does nothing."""

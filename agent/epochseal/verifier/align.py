@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from epochseal.errors import FormatError
-from epochseal.lines import NoteLine, TaggedLine, parse_line
+from epochseal.lines import NoteLine, TaggedLine, encode_line, parse_line
 
 # Each missing line costs a step of the ratchet: a forged index must not buy minutes of work with a few bytes.
 _MOST_MISSING = 10_000
@@ -86,7 +86,7 @@ class Aligner:
         detail = f"line {line.index} stands where line {self._index} belongs"
         if self._follows(self._index + 1):
             # Everything goes on behind it: only its index was changed.
-            self._garbled.append(_Garbled(line.payload + b" ", detail))
+            self._garbled.append(_Garbled(encode_line(line.payload, line.tag)[:-1], detail))
             return self._filled(len(self._garbled))
         return Step("line_misplaced", detail)
 

@@ -72,6 +72,7 @@ class EpochResult:
     blocks: int = 0
     last_time: int = 0
     clock_back: int = 0
+    gaps: list[tuple[int, str]] = field(default_factory=list)
     damaged: bool = False
     authentic: bool = False
 
@@ -234,7 +235,7 @@ class _Walk:
         keyring, result = self._keyring, self.result
         if keyring is None:
             return True
-        # By the place in the tree, not by what the line says: an index that nobody checked would set off any work.
+        # By the place in the tree: an index as the line says it could set off any amount of work.
         place = result.index - (result.header.tree.size if result.header else 0)
         self._ratchet_to(place, keyring)
         found = ratchet.compute_tag(keyring.key, result.last_tag, leaf) == line.tag
@@ -290,6 +291,8 @@ class _Walk:
             self._close_range(block.first_entry)
         result.clock_back += block.time < result.last_time
         result.last_time = block.time
+        if block.src is not None and block.src.gap:
+            result.gaps.append((block.first_entry, block.src.name))
         if block.entries:
             self._check_content(block)
         elif block.digest != _NOTHING:

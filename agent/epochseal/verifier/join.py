@@ -94,6 +94,8 @@ class Joiner:
             found.warn(
                 "clock_back", result.entries, f"{result.clock_back} times in this epoch; times are no proof"
             )
+        for entry, name in result.gaps:
+            found.warn("source_gap", entry, f"entries of {name} may be missing near entry {entry}")
         if result.damaged and header is not None:
             self.damaged_sizes.append((header.tree.size, max(result.index, header.tree.size + 1)))
         self.roots.update(result.roots)

@@ -61,6 +61,7 @@ WARNINGS: dict[str, str] = {
         "the log was closed and opened again: what may have stood between is not shown by the log alone"
     ),
     "clock_back": "the clock went back",
+    "source_gap": "the agent says that entries of a source may be missing: it could not read them in time",
     "public_only": (
         "no epoch key was given: whoever held the signing credential could have rewritten this history and "
         "signed it again; a trust file or a witness would show that"

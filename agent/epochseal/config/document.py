@@ -1,6 +1,6 @@
 """Read a configuration file so that every complaint names its line: keys, secrets and types.
 
-What the values mean together is for config.py.
+What the values mean is for merge.py and checks.py.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from urllib.parse import unquote
 
 import msgspec
 
-from epochseal.config_lines import KeyLines, KeyPath
-from epochseal.config_schema import SOURCES, LogTable, Metrics, TlsTable, TopLevel
+from epochseal.config.lines import KeyLines, KeyPath
+from epochseal.config.schema import SOURCES, LogTable, Metrics, TlsTable, TopLevel
 from epochseal.errors import ConfigError
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -38,9 +38,9 @@ _SECRET_KEYS = re.compile(
 )
 # `token=` is the label of a token in a pkcs11 URI (RFC 7512), and no secret there.
 _SECRET_IN_URI = re.compile(r"[?&;](token|pin-value|pin|passw(or)?d|secret|secret_id|api_?key)=")
-_SECRET_HINT = (
-    "a configuration file is copied and shown: name a file (…_file), a systemd credential (LoadCredential=) or an "
-    "environment variable to the backend instead, and change this secret if others have read the file"
+_HIDE_HINT = (
+    "a configuration file is copied and shown: give the backend its secret in a file, a systemd credential "
+    "(LoadCredential=) or the environment, and change this one if others have read the file"
 )
 _SOURCES_HINT = f"known kinds: {', '.join(SOURCES)}"
 
@@ -71,8 +71,12 @@ class Document:
         return self._lines.line(at)
 
     def fail(self, at: KeyPath, message: str, hint: str | None) -> NoReturn:
-        """Raise a ConfigError that names file and line."""
-        raise ConfigError(f"{self.path}:{self.line(at)}: {message}", hint)
+        """Raise a ConfigError that names the file and the key's line."""
+        self.fail_on(self.line(at), message, hint)
+
+    def fail_on(self, line: int, message: str, hint: str | None) -> NoReturn:
+        """Raise a ConfigError that names the file and this line."""
+        raise ConfigError(f"{self.path}:{line}: {message}", hint)
 
     def convert(self, at: KeyPath, raw: object, kind: type[_T]) -> _T:
         """The table `raw`, which stands at `at`, as a struct.
@@ -109,22 +113,22 @@ class Document:
             "text stands in quotes, a log begins with [[log]], a source of it with [[log.source]]",
         ) from None
 
-    # --- secrets ----------------------------------------------------------------------------------------------
+    # --- secrets ----------------------------------------------------------------------------------------
 
     def _refuse_secrets(self) -> None:
         for at, value in _walk((), self.data):
             name = str(at[-1]) if at else ""
             if _SECRET_KEYS.fullmatch(name.lower().replace("-", "_")) and not isinstance(value, dict | list):
-                self.fail(at, f"{name} is a secret, and secrets are not read from this file", _SECRET_HINT)
+                self.fail(at, f"{name} is a secret, and secrets are not read from this file", _HIDE_HINT)
             if not isinstance(value, str):
                 continue
             if "-----BEGIN" in value and "PRIVATE KEY" in value:
-                self.fail(at, f"{name} holds a private key", _SECRET_HINT)
+                self.fail(at, f"{name} holds a private key", _HIDE_HINT)
             # The value is not repeated: messages end up in logs.
             if name in {"epoch_key", "checkpoint_key"} and (found := _secret_in_uri(value)):
-                self.fail(at, f"the URI in {name} holds a secret ({found}=…)", _SECRET_HINT)
+                self.fail(at, f"the URI in {name} holds a secret ({found}=…)", _HIDE_HINT)
 
-    # --- keys -------------------------------------------------------------------------------------------------
+    # --- keys -------------------------------------------------------------------------------------------
 
     def _refuse_unknown_keys(self) -> None:
         self._check_table((), self.data, TopLevel, ("env", "log"))
@@ -164,7 +168,7 @@ class Document:
                 hint = self.near(key, known, f"known here: {', '.join(known)}")
                 self.fail((*at, key), f"unknown key {key} in {_name(at)}", hint)
 
-    # --- types ------------------------------------------------------------------------------------------------
+    # --- types ------------------------------------------------------------------------------------------
 
     def _refuse_type(self, at: KeyPath, complaint: str) -> NoReturn:
         found = _COMPLAINT.fullmatch(complaint)

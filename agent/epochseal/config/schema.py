@@ -12,7 +12,6 @@ from epochseal.errors import ConfigError
 from epochseal.keys import parse_key_uri
 from epochseal.units import parse_duration, parse_size
 
-_MODE_TEXT = r"^0?[0-7]{3}$"
 Compression = Literal["none", "gzip", "zstd"]
 
 
@@ -20,7 +19,7 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     """Keys that are not written are absent, so that an overlay changes only what it names."""
 
 
-class Settings(_Table):
+class Settings(_Table, frozen=True):
     """What the top level sets for all logs, and each log may set for itself; as written, None if not."""
 
     epoch_key: str | None = None
@@ -41,13 +40,13 @@ class Settings(_Table):
     compress: Compression | None = None
 
 
-class Metrics(_Table):
+class Metrics(_Table, frozen=True):
     """`[metrics]`: where figures and the health page are served."""
 
     listen: str | None = None
 
 
-class TlsTable(_Table):
+class TlsTable(_Table, frozen=True):
     """`tls` of a syslog source: names of PEM files."""
 
     cert: str
@@ -55,17 +54,17 @@ class TlsTable(_Table):
     client_ca: str | None = None
 
 
-class StdinTable(_Table, tag_field="kind", tag="stdin"):
+class StdinTable(_Table, frozen=True, tag_field="kind", tag="stdin"):
     """Standard input of the daemon."""
 
 
-class TailTable(_Table, tag_field="kind", tag="tail"):
+class TailTable(_Table, frozen=True, tag_field="kind", tag="tail"):
     """Files that another program appends to; `paths` are globs."""
 
     paths: list[str]
 
 
-class UnixStreamTable(_Table, tag_field="kind", tag="unix-stream"):
+class UnixStreamTable(_Table, frozen=True, tag_field="kind", tag="unix-stream"):
     """A stream socket."""
 
     path: str
@@ -73,21 +72,21 @@ class UnixStreamTable(_Table, tag_field="kind", tag="unix-stream"):
     acks: bool = False
 
 
-class UnixDatagramTable(_Table, tag_field="kind", tag="unix-datagram"):
+class UnixDatagramTable(_Table, frozen=True, tag_field="kind", tag="unix-datagram"):
     """A datagram socket."""
 
     path: str
     mode: str = "0660"
 
 
-class SyslogTable(_Table, tag_field="kind", tag="syslog"):
+class SyslogTable(_Table, frozen=True, tag_field="kind", tag="syslog"):
     """Syslog over TCP, or over TLS."""
 
     listen: str
     tls: TlsTable | None = None
 
 
-class JournaldTable(_Table, tag_field="kind", tag="journald"):
+class JournaldTable(_Table, frozen=True, tag_field="kind", tag="journald"):
     """The journal, or some units of it."""
 
     units: list[str] = []
@@ -105,7 +104,7 @@ SOURCES: dict[str, type[_Table]] = {
 }
 
 
-class LogTable(Settings):
+class LogTable(Settings, frozen=True):
     """One `[[log]]`; in an overlay every key may be absent."""
 
     name: str | None = None
@@ -114,7 +113,7 @@ class LogTable(Settings):
     source: list[SourceTable] | None = None
 
 
-class TopLevel(Settings):
+class TopLevel(Settings, frozen=True):
     """A whole file without its `[env.*]` tables, which are read by the same classes."""
 
     metrics: Metrics | None = None

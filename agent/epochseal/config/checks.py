@@ -1,0 +1,101 @@
+"""What values of a configuration must be beyond their type, alone and together."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from epochseal.config.document import Document
+from epochseal.config.lines import KeyPath
+from epochseal.config.model import LogConfig
+from epochseal.config.schema import (
+    SourceTable,
+    StdinTable,
+    SyslogTable,
+    TailTable,
+    UnixDatagramTable,
+    UnixStreamTable,
+)
+from epochseal.keys import KeyURI
+
+_SHIPPED_SCHEMES = ("file", "hashivault", "openbao", "awskms", "pkcs11")
+_MODE = re.compile(r"0?[0-7]{3}")
+_ADDRESS = re.compile(r"(?:[^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+_MOST_PORT = 65_535
+
+
+def check_scheme(document: Document, at: KeyPath, uri: KeyURI) -> None:
+    """Refuse a scheme that no backend has; by name, because its library need not be installed here."""
+    known = {*_SHIPPED_SCHEMES, *entry_points(group="epochseal.backends").names}
+    if uri.scheme not in known:
+        hint = document.near(uri.scheme, known, f"known: {', '.join(sorted(known))}")
+        document.fail(at, f"{at[-1]}: unknown key scheme {uri.scheme!r}", hint)
+
+
+def check_source(document: Document, at: KeyPath, source: SourceTable) -> None:
+    """Refuse what the source could not be opened with, without opening anything."""
+    if isinstance(source, TailTable) and not (source.paths and all(source.paths)):
+        hint = 'name files, as paths = ["/var/log/app/*.log"]'
+        document.fail((*at, "paths"), "paths is empty, or one of them is", hint)
+    if isinstance(source, TailTable) and not all(Path(path).is_absolute() for path in source.paths):
+        # The log names a source by its path, and a daemon may be started anywhere.
+        document.fail(
+            (*at, "paths"), "a path is not absolute", 'write it from the root on, as "/var/log/app/*.log"'
+        )
+    if isinstance(source, UnixStreamTable | UnixDatagramTable) and not _MODE.fullmatch(source.mode):
+        document.fail((*at, "mode"), f"mode {source.mode!r} is not octal", 'write it as mode = "0660"')
+    if isinstance(source, SyslogTable):
+        check_address(document, (*at, "listen"), source.listen)
+
+
+def check_address(document: Document, at: KeyPath, text: str) -> None:
+    """Refuse anything but HOST:PORT, with an IPv6 address in brackets."""
+    found = _ADDRESS.fullmatch(text)
+    if found is None or int(found[1]) > _MOST_PORT:
+        hint = 'write HOST:PORT, as "127.0.0.1:6514" or "[::1]:6514"'
+        document.fail(at, f"{text!r} is not an address to listen on", hint)
+
+
+def check_retention(document: Document, log: LogConfig) -> None:
+    """Refuse to remove what every epoch line promises to keep."""
+    keep, retention = log.values["keep"], log.values["retention"]
+    if keep.value is not None and retention.value > keep.value:
+        document.fail_on(
+            keep.origin.line,
+            f"keep = {keep.text} removes what retention = {retention.text} promises to keep",
+            "make keep at least as long as retention",
+        )
+
+
+def check_shared(document: Document, logs: list[LogConfig]) -> None:
+    """Refuse the latest log if it has the name, directory or origin of another, or reads stdin as well."""
+    *earlier, latest = logs
+    for log in earlier:
+        if log.name == latest.name:
+            first = f"the first is on line {log.values['name'].origin.line}"
+            document.fail_on(
+                latest.values["name"].origin.line,
+                f"a second log is named {log.name}; {first}",
+                "add name = …",
+            )
+        # By the real place: a link to a directory is that directory.
+        if os.path.realpath(log.dir) == os.path.realpath(latest.dir):
+            first = f"log {log.name}, on line {log.values['dir'].origin.line}"
+            document.fail_on(
+                latest.values["dir"].origin.line,
+                f"{latest.dir} is the directory of {first}, already",
+                "give each log a directory of its own",
+            )
+        # A checkpoint is known by its origin alone: two logs with one look like forks of each other.
+        if log.origin == latest.origin:
+            first = f"log {log.name}, on line {log.values['origin'].origin.line}"
+            document.fail_on(
+                latest.values["origin"].origin.line,
+                f"{latest.origin} is the origin of {first}, already",
+                "give each log an origin of its own",
+            )
+    if sum(isinstance(source, StdinTable) for log in logs for source in log.sources) > 1:
+        at = ("log", len(earlier), "source")
+        document.fail(at, "standard input is read twice", "only one source of the file can be stdin")

@@ -1,0 +1,200 @@
+"""From the tables of a file to the values in force: which table set what, and what is missing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from epochseal.config.checks import check_address, check_retention, check_scheme, check_shared, check_source
+from epochseal.config.document import Document
+from epochseal.config.lines import KeyPath
+from epochseal.config.model import NOT_SET, Configuration, LogConfig, Origin, Value
+from epochseal.config.schema import SETTINGS, SHARED, LogTable, SourceTable, TopLevel
+from epochseal.errors import ConfigError, EpochsealError
+from epochseal.keys import KeyURI
+from epochseal.note import check_origin
+
+_Layer = tuple[KeyPath, TopLevel | LogTable]
+
+
+def read_config(path: Path, env: str | None = None) -> Configuration:
+    """Read and check a file; backends are not loaded, and no file that it names is opened.
+
+    Args:
+        path: the TOML file.
+        env: the overlay; None: what EPOCHSEAL_ENV names, if anything.
+
+    Raises:
+        ConfigError: what is wrong, with file and line.
+    """
+    return _Merger(Document(path), env if env is not None else os.environ.get("EPOCHSEAL_ENV") or None).read()
+
+
+class _Merger:
+    def __init__(self, document: Document, env: str | None) -> None:
+        self._document = document
+        self._env = env
+        top = {key: value for key, value in document.data.items() if key not in {"log", "env"}}
+        self._top = document.convert((), top, TopLevel)
+        # Every overlay is read, so that a mistake in one does not wait for its first use.
+        self._overlays = {name: self._overlay(name, raw) for name, raw in self._env_tables().items()}
+        if env is not None and env not in self._overlays:
+            known = ", ".join(self._overlays) or "none"
+            hint = document.near(env, self._overlays, f"environments in this file: {known}")
+            raise ConfigError(f"{document.path}: there is no [env.{env}]", hint)
+
+    def read(self) -> Configuration:
+        document = self._document
+        tables = [
+            document.convert(("log", place), raw, LogTable) for place, raw in enumerate(self._log_tables())
+        ]
+        names = [self._log_name(("log", place), table) for place, table in enumerate(tables)]
+        self._check_overlaid(names)
+        logs: list[LogConfig] = []
+        for place, (name, table) in enumerate(zip(names, tables, strict=True)):
+            log = self._log(("log", place), name, table)
+            check_retention(document, log)
+            logs.append(log)
+            check_shared(document, logs)
+        return Configuration(document.path, self._env, tuple(logs), self._metrics())
+
+    # --- tables -------------------------------------------------------------------------------------------
+
+    def _log_tables(self) -> list[Any]:
+        raw = self._document.data.get("log", [])
+        if not isinstance(raw, list):
+            self._document.fail(("log",), "log must be a list of tables", "write [[log]], in two brackets")
+        if not raw:
+            hint = "add one, with dir, origin and a [[log.source]]"
+            self._document.fail(("log",), "there is no [[log]]", hint)
+        return raw
+
+    def _env_tables(self) -> dict[str, Any]:
+        tables = self._document.data.get("env", {})
+        for name, raw in tables.items() if isinstance(tables, dict) else [("", None)]:
+            if not isinstance(raw, dict):
+                self._document.fail(("env", name), "env must hold tables", "write [env.NAME]")
+        return cast("dict[str, Any]", tables)
+
+    def _overlay(self, name: str, raw: dict[str, Any]) -> tuple[TopLevel, dict[str, LogTable]]:
+        at: KeyPath = ("env", name)
+        top = {key: value for key, value in raw.items() if key != "log"}
+        logs = raw.get("log", {})
+        if not isinstance(logs, dict):
+            self._document.fail((*at, "log"), "an overlay names its log", f"write [env.{name}.log.LOGNAME]")
+        return self._document.convert(at, top, TopLevel), {
+            log: self._document.convert((*at, "log", log), table, LogTable) for log, table in logs.items()
+        }
+
+    def _check_overlaid(self, names: list[str]) -> None:
+        for env, (_, logs) in self._overlays.items():
+            for log, table in logs.items():
+                at: KeyPath = ("env", env, "log", log)
+                if log not in names:
+                    hint = self._document.near(log, names, f"logs in this file: {', '.join(names)}")
+                    self._document.fail(at, f"there is no log {log} to overlay", hint)
+                if table.name is not None:
+                    self._document.fail((*at, "name"), "an overlay cannot rename a log", "leave name out")
+
+    # --- one log ------------------------------------------------------------------------------------------
+
+    def _log_name(self, at: KeyPath, table: LogTable) -> str:
+        if table.name is None and table.dir is None:
+            self._document.fail(at, "dir is missing in [[log]]", "add dir = …, the log's own directory")
+        name = table.name if table.name is not None else Path(table.dir or "").name
+        if not name or not all(character.isalnum() or character in "-_." for character in name):
+            hint = "add name = …, of letters, digits, '-', '_' and '.'"
+            self._document.fail((*at, "name"), f"{name!r} cannot name a log", hint)
+        return name
+
+    def _log(self, at: KeyPath, name: str, table: LogTable) -> LogConfig:
+        layers = self._layers(at, name, table)
+        named = Origin("log", self._document.line((*at, "dir" if table.name is None else "name")))
+        values = {"name": Value(name, name, named)}
+        values["dir"] = self._required(at, "dir", layers, Path, "add dir = …, the log's own directory")
+        values["origin"] = self._required(
+            at, "origin", layers, check_origin, "it names the log in its checkpoints, as example.com/payments"
+        )
+        for key in SHARED:
+            values[key] = self._setting(at, key, layers)
+        return LogConfig(
+            name=name,
+            dir=values["dir"].value,
+            origin=values["origin"].value,
+            epoch_key=values["epoch_key"].value,
+            checkpoint_key=values["checkpoint_key"].value,
+            values=values,
+            sources=self._sources(at, name, layers),
+        )
+
+    def _layers(self, at: KeyPath, name: str, table: LogTable) -> list[_Layer]:
+        """What sets this log's values, the last one counts: an overlay is laid over its own level."""
+        if self._env is None:
+            return [((), self._top), (at, table)]
+        env: KeyPath = ("env", self._env)
+        top, logs = self._overlays[self._env]
+        layers: list[_Layer] = [((), self._top), (env, top), (at, table)]
+        return [*layers, ((*env, "log", name), logs[name])] if name in logs else layers
+
+    def _sources(self, at: KeyPath, name: str, layers: list[_Layer]) -> tuple[SourceTable, ...]:
+        found = self._found("source", layers)
+        if found is None or not found[1]:
+            self._document.fail(at, f"log {name} has no source", "add a [[log.source]] with its kind")
+        where, sources = found
+        for place, source in enumerate(sources):
+            check_source(self._document, (*where, place), source)
+        return tuple(sources)
+
+    # --- one value ----------------------------------------------------------------------------------------
+
+    def _found(self, key: str, layers: list[_Layer]) -> tuple[KeyPath, Any] | None:
+        for where, layer in reversed(layers):
+            if (value := getattr(layer, key, None)) is not None:
+                return (*where, key), value
+        return None
+
+    def _required(
+        self, at: KeyPath, key: str, layers: list[_Layer], parse: Callable[[str], Any], hint: str
+    ) -> Value:
+        if (found := self._found(key, layers)) is None or not found[1]:
+            self._document.fail(at, f"{key} is missing in [[log]]", hint)
+        return self._value(found[0], parse, found[1])
+
+    def _setting(self, at: KeyPath, key: str, layers: list[_Layer]) -> Value:
+        setting = SETTINGS[key]
+        if (found := self._found(key, layers)) is not None:
+            value = self._value(found[0], setting.parse, found[1])
+            if isinstance(value.value, KeyURI):
+                check_scheme(self._document, found[0], value.value)
+            return value
+        if key in {"epoch_key", "checkpoint_key"}:
+            hint = f'add {key} = "URI" to the log, the top level or [env.NAME]'
+            self._document.fail(at, f"{key} is missing", hint)
+        if setting.default is None:
+            return NOT_SET
+        return Value(setting.default, setting.parse(setting.default), NOT_SET.origin)
+
+    def _value(self, at: KeyPath, parse: Callable[[Any], Any], written: object) -> Value:
+        try:
+            value = parse(written)
+        except EpochsealError as exc:
+            self._document.fail(at, f"{at[-1]}: {exc}", exc.hint)
+        if at[0] == "env":
+            place = ".".join(str(step) for step in at[:-1])
+        else:
+            place = "log" if at[0] == "log" else "top level"
+        return Value(str(written), value, Origin(place, self._document.line(at)))
+
+    def _metrics(self) -> Value:
+        at: KeyPath = ("metrics", "listen")
+        overlay = self._overlays[self._env][0].metrics if self._env is not None else None
+        found = self._top.metrics
+        if overlay is not None and overlay.listen is not None:
+            at, found = ("env", cast("str", self._env), *at), overlay
+        if found is None or found.listen is None:
+            return NOT_SET
+        check_address(self._document, at, found.listen)
+        place = f"env.{self._env}" if found is overlay else "top level"
+        return Value(found.listen, found.listen, Origin(place, self._document.line(at)))

@@ -1,0 +1,260 @@
+"""Entries of the system journal, read by a child `journalctl`: one JSON line is one entry, as it is printed.
+
+The journal gives each entry a cursor. The cursor of the last sealed entry stands in the chain (`file` of the
+source, percent-encoded; `offset` counts entries), so that the next start goes on behind it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import unquote
+
+import msgspec
+
+from epochseal.errors import EpochsealError
+from epochseal.limits import Piece
+from epochseal.lines import Source
+from epochseal.sources.buffer import LineBuffer
+from epochseal.sources.content import percent_encode
+
+NAME = "journald"
+_PROGRAM = "journalctl"
+_RETRY = 1.0
+_STOP = 5.0
+_log = logging.getLogger(__name__)
+
+
+class _Address(msgspec.Struct):
+    """Of an entry's fields only its place; programs cannot set a field whose name begins with `__`."""
+
+    cursor: str = msgspec.field(name="__CURSOR")
+
+
+class _JournalBuffer(LineBuffer):
+    """Journal entries; `offset` of a piece is the number of entries, `file` the cursor of its last one."""
+
+    def __init__(self, position: Source, *, block_bytes: int, max_entry_bytes: int) -> None:
+        super().__init__(NAME, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes)
+        self.position = position
+        self.gap = 0
+
+    def take(self, entries: int, size: int, first: int) -> Piece | None:
+        """As of any lines (see `LineBuffer.take`)."""
+        before = self._begin
+        if (piece := super().take(entries, size, first)) is None:
+            return None
+        last = self._buffer.rfind(b"\n", before, self._begin - 1) + 1 or before
+        cursor = read_cursor(bytes(self._buffer[last : self._begin]))
+        count = self.position.offset + piece.entries
+        self.position = Source(NAME, count, percent_encode(cursor.encode()))
+        src = Source(NAME, count, self.position.file, gap=self.gap)
+        self.gap = 0
+        return Piece(piece.size, piece.entries, src)
+
+
+class JournaldSource:
+    """The journal from the chain's position on, or from now on where the chain has none.
+
+    Args:
+        units: only these, by name; all where there are none.
+        directory: read the journal files there instead of the system's.
+        positions: where the chain says that sealing stopped (`positions.read_positions`).
+        block_bytes, max_entry_bytes: limits of a block and of an entry.
+
+    Raises:
+        EpochsealError: journalctl cannot be started.
+    """
+
+    name = NAME
+
+    def __init__(
+        self,
+        units: Sequence[str],
+        directory: Path | None,
+        positions: Mapping[str, Source],
+        *,
+        block_bytes: int,
+        max_entry_bytes: int,
+    ) -> None:
+        self._select = [f"--unit={unit}" for unit in units]
+        self._select += [f"--directory={directory}"] if directory is not None else []
+        self._limits = block_bytes, max_entry_bytes
+        self._sealed = positions.get(NAME, Source(NAME, 0))
+        self._taken: Source | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+        self._finishing = False
+        self._retry_at = 0.0
+        self._buffer = self._new_buffer()
+        self._buffer.gap = int(self._is_lost())
+        self._start()
+
+    # --- the child ------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        cursor = unquote(self._buffer.position.file)
+        place = [f"--after-cursor={cursor}"] if cursor else ["--no-tail"]
+        words = [_PROGRAM, "--output=json", "--all", "--follow", "--quiet", *place, *self._select]
+        try:
+            self._child = subprocess.Popen(  # noqa: S603  # our own words; a unit's name is an argument of its own
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, pipesize=1 << 20
+            )
+        except OSError as exc:
+            raise EpochsealError(
+                f"cannot run {_PROGRAM}: {exc.strerror}", "install systemd, or remove the journald source"
+            ) from exc
+        os.set_blocking(self._pipe(), False)
+
+    def _is_lost(self) -> bool:
+        """Whether the journal no longer has the entry that was sealed last."""
+        if not (cursor := unquote(self._sealed.file)):
+            return False
+        words = [_PROGRAM, "--output=json", "--quiet", "--lines=1", f"--cursor={cursor}"]
+        words += [word for word in self._select if word.startswith("--directory")]
+        try:
+            found = subprocess.run(words, capture_output=True, check=False, timeout=30)  # noqa: S603  # as above
+            first = found.stdout.partition(b"\n")[0]
+            lost = not first or read_cursor(first) != cursor
+        except (OSError, subprocess.TimeoutExpired, EpochsealError):
+            lost = True
+        if lost:
+            _log.warning("the journal no longer has the entry that was sealed last: entries may be missing")
+        return lost
+
+    def _pipe(self) -> int:
+        if self._child is None or self._child.stdout is None:
+            raise EpochsealError(f"{_PROGRAM} is not running")
+        return self._child.stdout.fileno()
+
+    def _reap(self) -> None:
+        """The child closed its output: an unfinished line is dropped, and read again by the next child."""
+        child, self._child = self._child, None
+        if child is None:
+            return
+        if child.stdout is not None:
+            child.stdout.close()
+        status = child.wait()
+        if not self._finishing:
+            _log.warning("%s ended with status %d; starting it again", _PROGRAM, status)
+            self._retry_at = time.monotonic() + _RETRY
+
+    def _new_buffer(self) -> _JournalBuffer:
+        block, longest = self._limits
+        return _JournalBuffer(self._sealed, block_bytes=block, max_entry_bytes=longest)
+
+    # --- the loop's questions -------------------------------------------------------------------------------
+
+    @property
+    def has_entry(self) -> bool:
+        """Whether at least one entry is waiting."""
+        return self._buffer.has_entry
+
+    @property
+    def full_block(self) -> bool:
+        """Whether a commit has nothing to wait for."""
+        return self._buffer.full_block or (self._child is None and self._buffer.has_entry)
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that came and are not sealed yet; they are still in the journal."""
+        return 0 if self.ended else self._buffer.buffered
+
+    @property
+    def ended(self) -> bool:
+        """Only after `finish`: whether all that came is sealed."""
+        return self._finishing and self._child is None and not self._buffer.has_entry
+
+    def descriptors(self) -> list[int]:
+        """The child's output, unless the buffer is full."""
+        return [self._pipe()] if self._child is not None and self._buffer.wants_more else []
+
+    def ready(self, descriptor: int) -> None:
+        """The child's output is readable.
+
+        Raises:
+            EntryTooLongError: an entry is beyond the limit.
+        """
+        ended = False
+
+        def read(free: memoryview) -> int:
+            nonlocal ended
+            try:
+                count = os.readv(descriptor, [free])
+            except BlockingIOError:
+                return 0
+            ended = count == 0
+            return count
+
+        self._buffer.fill(read)
+        if ended:
+            self._reap()
+
+    def wait_seconds(self) -> float:
+        """Until a child that died is started again."""
+        return (
+            60.0
+            if self._child is not None or self._finishing
+            else max(0.0, self._retry_at - time.monotonic())
+        )
+
+    def tick(self) -> None:
+        """Start the child again if it died, once all that it gave is sealed."""
+        due = self._child is None and not self._finishing and time.monotonic() >= self._retry_at
+        if due and not self._buffer.has_entry:
+            self._buffer = self._new_buffer()
+            self._start()
+
+    def finish(self) -> None:
+        """What the child has given by now is sealed; the rest is for the next start."""
+        self._finishing = True
+        if self._child is not None:
+            self._child.terminate()
+
+    def positions(self) -> list[Source]:
+        """The cursor of the last sealed entry, if one was."""
+        return [self._sealed] if self._sealed.file else []
+
+    # --- pieces ---------------------------------------------------------------------------------------------
+
+    def take(self, entries: int, size: int, first: int) -> Piece | None:
+        """The next piece (see `LineBuffer.take`)."""
+        return self._buffer.take(entries, size, first)
+
+    def taken(self) -> memoryview:
+        """The bytes of all pieces since the last `done`."""
+        return self._buffer.taken()
+
+    def done(self, first_entry: int) -> None:
+        """All pieces are durable."""
+        self._buffer.done(first_entry)
+        self._sealed = self._buffer.position
+
+    def close(self) -> None:
+        """End the child."""
+        child, self._child = self._child, None
+        if child is None:
+            return
+        child.terminate()
+        try:
+            child.wait(_STOP)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        if child.stdout is not None:
+            child.stdout.close()
+
+
+def read_cursor(line: bytes) -> str:
+    """The cursor of an entry as journalctl prints it.
+
+    Raises:
+        EpochsealError: it has none.
+    """
+    try:
+        return msgspec.json.decode(line, type=_Address).cursor
+    except msgspec.DecodeError as exc:
+        raise EpochsealError(f"{_PROGRAM} printed what is no entry: {line[:80]!r}") from exc

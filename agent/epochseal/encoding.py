@@ -1,4 +1,4 @@
-"""Strict readers: every value has one spelling, and any other spelling is refused (docs/format.md, "Values")."""
+"""Strict readers: every value has one spelling, and any other is refused (docs/format.md, "Values")."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def b64decode(text: str | bytes, what: str, size: int | None = None) -> bytes:
 
 
 def encode_json(value: object) -> bytes:
-    """Canonical JSON of a msgspec struct: its field order, no blanks, escapes as in RFC 8785, section 3.2.2.2."""
+    """Canonical JSON of a msgspec struct: its field order, no blanks, escapes as in RFC 8785, 3.2.2.2."""
     return msgspec.json.encode(value)
 
 

@@ -3,9 +3,9 @@
     make bench                          # 2.1 GB, in a temporary folder
     python tests/bench/bench.py --mb 500 --dir /dev/shm
 
-Whole processes are measured, children included, and the start-up of each program (a run on one entry) is subtracted.
-`copy` writes the same bytes in the pieces in which the agent commits them, each made durable: what the kernel asks
-of anybody who stores this log.
+Whole processes are measured, children included, and the start-up of each program (a run on one entry) is
+subtracted. `copy` writes the same bytes in the pieces in which the agent commits them, each made durable: what
+the kernel asks of anybody who stores this log.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class Cost(NamedTuple):
 
 def main() -> None:
     """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--mb", type=int, default=2100, help="megabytes of entries")
     parser.add_argument("--dir", type=Path, default=None, help="where to work")
     parser.add_argument("--rounds", type=int, default=1, help="the best of so many rounds is shown")
@@ -67,7 +69,9 @@ def _bench(folder: Path, entries: int, rounds: int) -> None:
         for name, cost in _round(big, one).items():
             best[name] = min(best.get(name, cost), cost, key=lambda item: item.cpu)
     yard = best["openssl dgst -sha256"]
-    print(f"{'':28}{'user s':>8}{'sys s':>8}{'CPU s':>8}{'wall s':>8}{'ratio':>8}{'user':>7}{'entries / CPU s':>18}")
+    print(
+        f"{'':28}{'user s':>8}{'sys s':>8}{'CPU s':>8}{'wall s':>8}{'ratio':>8}{'user':>7}{'entries / CPU s':>18}"
+    )
     for name, cost in best.items():
         print(
             f"{name:28}{cost.user:8.2f}{cost.system:8.2f}{cost.cpu:8.2f}{cost.wall:8.2f}"
@@ -76,7 +80,14 @@ def _bench(folder: Path, entries: int, rounds: int) -> None:
 
 
 def _round(big: Path, one: Path) -> dict[str, Cost]:
-    verify = ["epochseal", "verify", "--epoch-key", "file:keys/verifier", "--checkpoint-key", "file:keys/auditor"]
+    verify = [
+        "epochseal",
+        "verify",
+        "--epoch-key",
+        "file:keys/verifier",
+        "--checkpoint-key",
+        "file:keys/auditor",
+    ]
     public = ["epochseal", "verify", "--checkpoint-key", "file:keys/auditor"]
     found = {}
     found["openssl dgst -sha256"] = _cost(["openssl", "dgst", "-sha256", str(big)]).less(
@@ -88,7 +99,9 @@ def _round(big: Path, one: Path) -> dict[str, Cost]:
         found[f"verify, --jobs {jobs}"] = _cost([*verify, "L", "--jobs", str(jobs)]).less(
             _cost([*verify, "S", "--jobs", str(jobs)])
         )
-    found["verify, public key alone"] = _cost([*public, "L", "--jobs", "1"]).less(_cost([*public, "S", "--jobs", "1"]))
+    found["verify, public key alone"] = _cost([*public, "L", "--jobs", "1"]).less(
+        _cost([*public, "S", "--jobs", "1"])
+    )
     return found
 
 
@@ -97,7 +110,10 @@ def _write_entries(path: Path, count: int) -> None:
     with path.open("wb") as file:
         for start in range(0, count, 10_000):
             numbers = range(start, min(start + 10_000, count))
-            lines = [b"%012d user=%08x action=read object=/accounts/%d result=allowed " % (n, n * 7919, n) for n in numbers]
+            lines = [
+                b"%012d user=%08x action=read object=/accounts/%d result=allowed " % (n, n * 7919, n)
+                for n in numbers
+            ]
             file.write(b"".join(line.ljust(ENTRY - 1, b".") + b"\n" for line in lines))
 
 
@@ -115,14 +131,18 @@ def _copy_cost(source: Path) -> Cost:
             os.fdatasync(writer.fileno())
     after = resource.getrusage(resource.RUSAGE_SELF)
     Path("copy").unlink()
-    return Cost(after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime, time.monotonic() - started)
+    return Cost(
+        after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime, time.monotonic() - started
+    )
 
 
 def _cost(command: Sequence[str], source: Path | None = None) -> Cost:
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     _run(command, source)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Cost(after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime, time.monotonic() - started)
+    return Cost(
+        after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime, time.monotonic() - started
+    )
 
 
 def _run(command: Sequence[str], source: Path | None = None) -> None:

@@ -1,7 +1,8 @@
-"""`kill -9` at random moments: with a runtime directory the same chain goes on; without, the next start is cold."""
+"""`kill -9` at random moments: with a runtime directory the chain goes on; without, the next start is cold."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -24,7 +25,7 @@ COLD_ROUNDS = 20 if FULL else 6
 @pytest.fixture
 def runtime() -> Iterator[Path]:
     """A directory on a tmpfs."""
-    path = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="epochseal-test-"))  # noqa: S108  # the tmpfs of every Linux
+    path = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="epochseal-test-"))  # the tmpfs of every Linux
     yield path
     shutil.rmtree(path)
 
@@ -81,10 +82,8 @@ class _Fed:
         self.process.wait(60)
         for thread in self._threads:
             thread.join(60)
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self._stdin.close()
-        except BrokenPipeError:
-            pass
         self._stdout.close()
         return self.acknowledged
 

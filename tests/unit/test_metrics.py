@@ -271,7 +271,7 @@ def test_an_epoch_beyond_its_time_is_seen(story: Story) -> None:
 
 
 def test_a_log_without_its_first_key_is_not_ready(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the first epoch nothing is accepted: 503; after a clean close there is nothing to accept: 200."""
+    """Before the first epoch nothing is accepted; after a clean close there is nothing to accept."""
     with TemporaryDirectory(dir="/dev/shm") as directory:  # where a sync costs nothing
         story = Story(host, Path(directory) / "log", None)
         with monkeypatch.context() as patch:

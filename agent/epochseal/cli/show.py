@@ -11,7 +11,13 @@ import click
 if TYPE_CHECKING:
     from epochseal.verifier import Problem, Verdict
 
-_COLORS = {"verified": "green", "tampered": "red", "incomplete": "yellow", "untrusted": "yellow", "empty": "yellow"}
+_COLORS = {
+    "verified": "green",
+    "tampered": "red",
+    "incomplete": "yellow",
+    "untrusted": "yellow",
+    "empty": "yellow",
+}
 _SHOWN = 50
 
 
@@ -37,7 +43,9 @@ def show_verdict(logdir: Path, verdict: Verdict, *, as_json: bool) -> None:
 
 def _show_facts(verdict: Verdict) -> None:
     click.echo(f"  origin       {verdict.origin}  (log {verdict.log})")
-    click.echo(f"  entries      {verdict.entries:,} in {verdict.epochs:,} epochs, {verdict.segments:,} segments")
+    click.echo(
+        f"  entries      {verdict.entries:,} in {verdict.epochs:,} epochs, {verdict.segments:,} segments"
+    )
     click.echo(f"  signed       {verdict.signed_entries:,} entries are under a signed checkpoint")
     state = "closed" if verdict.closed else "open"
     click.echo(f"  last sealed  {verdict.last_sealed} ({state})")
@@ -58,9 +66,14 @@ def _text_of_problem(problem: Problem) -> str:
     entries = f"{problem.first_entry:,}" + (
         f" to {problem.last_entry:,}" if problem.last_entry != problem.first_entry else ""
     )
-    lines = f"{problem.first_line}" + (f"-{problem.last_line}" if problem.last_line != problem.first_line else "")
+    lines = f"{problem.first_line}" + (
+        f"-{problem.last_line}" if problem.last_line != problem.first_line else ""
+    )
     where = f"entry {entries} · segment {problem.segment}, line {lines} · epoch {problem.epoch}"
-    return click.style(f"  {verdict}: ", fg=_COLORS[verdict]) + f"{meaning}\n      {where}\n      {problem.detail}"
+    return (
+        click.style(f"  {verdict}: ", fg=_COLORS[verdict])
+        + f"{meaning}\n      {where}\n      {problem.detail}"
+    )
 
 
 def _text_of_warning(problem: Problem) -> str:

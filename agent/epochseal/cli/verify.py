@@ -63,7 +63,7 @@ def verify(
         raise ConfigError(f"the checkpoint key is for origin {named_origin!r}, --origin is {origin!r}")
     verdicts: list[Verdict] = []
     for logdir in logdirs:
-        with progress_bar(str(logdir)) as progress:
+        with progress_bar(logdir.resolve().name) as progress:
             request = Request(
                 make_recoverer=recoverer_maker(epoch_key) if epoch_key is not None else None,
                 checkpoint_key=public_key,

@@ -12,8 +12,6 @@ from epochseal.sources.source import Source
 
 STUCK_SECONDS = 30.0
 """A single write that lasts longer is told of: a disk may hang without an error."""
-HUNG_SECONDS = 90.0
-"""A loop that did not go round for so long hangs; it waits for no more than 60 s, and a full disk aside."""
 
 
 @runtime_checkable
@@ -60,12 +58,6 @@ def reasons(view: LogView) -> list[str]:
         "waiting_for_backend": not (status.live or status.failed or status.closed),
     }
     return [reason for reason, holds in found.items() if holds]
-
-
-def running(views: Sequence[LogView]) -> bool:
-    """Whether every loop goes round, or waits where it should: what the watchdog may be told."""
-    found = [view.sealer.status() for view in views]
-    return all(one.silent < HUNG_SECONDS or one.stalled or one.closed or one.failed for one in found)
 
 
 def health(views: Sequence[LogView]) -> tuple[int, bytes]:

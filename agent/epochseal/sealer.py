@@ -96,9 +96,8 @@ class Sealer:
         age, overdue = self._rhythm.epoch_age if self._running else 0.0, self.overdue_seconds
         return Status(
             live=self.live, failed=self._steps.failed, closed=self._ended and not self._rhythm.due,
-            stalled=self.stall.seconds, step=self._steps.seconds, silent=self._steps.silent,
-            epoch=self._chain.epoch, epoch_age=age, unsigned=self.unsigned,
-            overdue=overdue, late=overdue * 1000 > self._pace.max_overdue,
+            stalled=self.stall.seconds, step=self._steps.seconds, epoch=self._chain.epoch, epoch_age=age,
+            unsigned=self.unsigned, overdue=overdue, late=overdue * 1000 > self._pace.max_overdue,
         )  # fmt: skip  # a flat list of what is told
 
     def room(self) -> Room:
@@ -186,7 +185,6 @@ class Sealer:
         Raises:
             StorageError: as `commit`.
         """
-        self._steps.turn()
         if self.live:
             if self._rhythm.heartbeat_due:
                 with self._steps.take():

@@ -94,7 +94,9 @@ def list_segments(logdir: Path) -> Listing:
     for name in names:
         match = _NAME.fullmatch(name)
         number = int(match[1]) if match else 0
-        if match is None or f"{number:06d}" != match[1] or (match[4] and match[3] != "log"):
+        misnamed = match is None or f"{number:06d}" != match[1] or (match[4] and match[3] != "log")
+        # A pipe or a device under a segment's name would hang whoever opens it.
+        if match is None or misnamed or not (logdir / FOLDER / name).is_file():
             foreign.append(name)
             continue
         stems.setdefault((number, f"{match[1]}-{match[2]}"), []).append(logdir / FOLDER / name)

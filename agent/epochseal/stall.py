@@ -93,7 +93,6 @@ class Steps:
         self._logdir = logdir
         self._clock = clock
         self._began: float | None = None
-        self._turned = clock.monotonic()
         self.failed = False
 
     @property
@@ -101,15 +100,6 @@ class Steps:
         """For how long the step under way has been; 0 between two."""
         began = self._began
         return 0.0 if began is None else self._clock.monotonic() - began
-
-    @property
-    def silent(self) -> float:
-        """How long ago `turn` was called."""
-        return self._clock.monotonic() - self._turned
-
-    def turn(self) -> None:
-        """Say that the loop goes round."""
-        self._turned = self._clock.monotonic()
 
     @contextmanager
     def take(self) -> Iterator[None]:

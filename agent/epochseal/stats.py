@@ -53,7 +53,6 @@ class Status:
         late: whether that is beyond what the log's epoch lines allow.
         unsigned: checkpoints that wait for a signature.
         step: for how long it has been at its present write; 0 between two.
-        silent: how long ago its loop last went round.
     """
 
     live: bool
@@ -66,7 +65,6 @@ class Status:
     late: bool
     unsigned: int
     step: float
-    silent: float
 
 
 @dataclass(slots=True)

@@ -2,9 +2,10 @@
 
     python tests/bench/big_log.py --gb 10 --dir /var/tmp
 
-Seals, compresses and prunes it with the real commands, verifies it with one and two processes, and then damages one
-segment after the other. Needs about 1.3 times --gb of disk, all of which is given back. `RSS` is the largest sum over
-the processes of a command, `largest` the largest process (both in MB; pages that they share count in each).
+Seals, compresses and prunes it with the real commands, verifies it with one and two processes, and then
+damages one segment after the other. Needs about 1.3 times --gb of disk, all of which is given back. `RSS` is
+the largest sum over the processes of a command, `largest` the largest process (both in MB; pages that they
+share count in each).
 """
 
 from __future__ import annotations
@@ -53,29 +54,25 @@ def main() -> None:
         sys.exit(f"not as it must be: {', '.join(wrong)}")
 
 
-# --- making it -------------------------------------------------------------------------------------------------
+# --- making it ------------------------------------------------------------------------------------------
 
 
 def _make(segment: int) -> None:
     _measured("make keys", [_PROGRAM, "keygen", "keys"])
-    _measured(
-        "seal the part that will expire", _sealing(segment), lambda pipe: _feed(pipe, EXPIRED * segment, 1)
-    )
+    old, rest = EXPIRED * segment, (SEGMENTS - EXPIRED) * segment - segment // 2
+    _measured("seal the part that will expire", _sealing(segment), lambda pipe: _feed(pipe, old, 1))
     time.sleep(3)
     between = time.time()
     time.sleep(3)
-    rest = (SEGMENTS - EXPIRED) * segment
-    _measured("seal the rest", _sealing(segment), lambda pipe: _feed(pipe, rest - segment // 2, 2))
+    _measured("seal the rest", _sealing(segment), lambda pipe: _feed(pipe, rest, 2))
     keep = f"{int((time.time() - between) * 1000)}ms"
     _measured("prune", [_PROGRAM, "prune", "log", "--keep", keep, *_AGENT])
     logs = sorted(Path("log/segments").glob("*.log"))
-    halves = [str(path) for path in logs[:-1:2]]
-    _measured(
-        f"gzip -1 of {len(halves)} segments",
-        ["xargs", "-n1", "-P2", "gzip", "-1"],
-        lambda p: _write(p, "\n".join(halves).encode()),
-    )
-    print(f"{'on disk':44}{sum(p.stat().st_size for p in Path('log/segments').iterdir()) / 1e9:8.2f} GB")
+    names = "\n".join(str(path) for path in logs[:-1:2]).encode()
+    words = ["xargs", "-n1", "-P2", "gzip", "-1"]
+    _measured("gzip -1 of every second segment", words, lambda pipe: _write(pipe, names))
+    size = sum(path.stat().st_size for path in Path("log/segments").iterdir())
+    print(f"{'on disk':44}{size / 1e9:8.2f} GB")
 
 
 def _sealing(segment: int) -> list[str]:
@@ -100,7 +97,7 @@ def _write(pipe: IO[bytes], data: bytes | bytearray) -> None:
     pipe.write(data)
 
 
-# --- verifying it ----------------------------------------------------------------------------------------------
+# --- verifying it ---------------------------------------------------------------------------------------
 
 
 def _verify_all() -> Iterator[tuple[str, int, int]]:
@@ -187,7 +184,7 @@ def _exchange(one: Path, two: Path) -> None:
     between.rename(two)
 
 
-# --- measuring -------------------------------------------------------------------------------------------------
+# --- measuring ------------------------------------------------------------------------------------------
 
 
 def _measured(name: str, words: Sequence[str], feed: Callable[[IO[bytes]], None] | None = None) -> int:
@@ -213,7 +210,8 @@ def _measured(name: str, words: Sequence[str], feed: Callable[[IO[bytes]], None]
     )
     result = f"{status} {text.split(maxsplit=1)[0] if words[1] == 'verify' else ''} {found}"
     print(
-        f"{name:44}{time.monotonic() - began:8.1f}{cpu:8.1f}{tree.total / 1e6:6.0f}{tree.largest / 1e6:9.0f}  {result}",
+        f"{name:44}{time.monotonic() - began:8.1f}{cpu:8.1f}"
+        f"{tree.total / 1e6:6.0f}{tree.largest / 1e6:9.0f}  {result}",
         flush=True,
     )
     return status

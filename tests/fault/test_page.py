@@ -1,6 +1,6 @@
 """The page in the runtime directory against what is on disk: every way in which the two can be apart.
 
-Where they fit, the same chain goes on without a gap; where they do not, the page is wiped and the start is cold.
+Where they fit, the same chain goes on without a gap; where they do not, the page is wiped: a cold start.
 """
 
 from __future__ import annotations
@@ -15,12 +15,21 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.segments import list_segments
-from epochseal.verifier import Verdict
 from tests.fault.dying import Steps, run_dying
+from tests.fault.restarts import (
+    FOUR,
+    ONE,
+    THREE,
+    TWO,
+    Copy,
+    check_cold,
+    check_gapless,
+    crash,
+    go_on,
+    links,
+)
 from tests.integration.agents import Place, kinds, tmpfs, warnings
 
-ONE, TWO, THREE, FOUR = (b"entry %d, as it was sent\n" % number for number in range(1, 5))
 WORK, SLOT = 4096, 14336
 """Bytes of a page's work area and of each of its two slots."""
 
@@ -32,72 +41,21 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield Place(tmp_path, runtime)
 
 
-class Copy:
-    """Directories as they are at one moment, to be put back later."""
-
-    def __init__(self, name: str, *directories: Path) -> None:
-        self._pairs = [(path, path.with_name(f"{path.name}-{name}")) for path in directories]
-        for path, kept in self._pairs:
-            shutil.copytree(path, kept)
-
-    def put_back(self) -> None:
-        """Replace what is there now; a copy can be put back many times."""
-        for path, kept in self._pairs:
-            shutil.rmtree(path, ignore_errors=True)
-            shutil.copytree(kept, path)
-
-    def drop(self) -> None:
-        """Delete the copies."""
-        for _, kept in self._pairs:
-            shutil.rmtree(kept)
-
-
-def crash(place: Place, *entries: bytes, keep: Path | None = None) -> Copy | None:
-    """An agent seals two entries and is killed; a copy of `keep` is made between the two."""
-    copy = None
-    with place.agent(*place.resuming) as agent:
-        agent.send(entries[0])
-        if keep is not None:
-            copy = Copy("older", keep)
-        agent.send(*entries[1:])
-        agent.kill()
-    return copy
-
-
-def go_on(place: Place, *entries: bytes, resuming: bool = True) -> str:
-    """A new agent seals some more and closes the log; what it said on stderr."""
-    with place.agent(*(place.resuming if resuming else ())) as agent:
-        if entries:
-            agent.send(*entries)
+def test_a_page_is_found_by_the_real_path_of_its_log(place: Place) -> None:
+    """A log that is named by a link or a relative path has the same page."""
+    crash(place, ONE, TWO)
+    link = place.folder / "link"
+    link.symlink_to(place.log)
+    with place.agent(*place.resuming, log=link) as agent:
+        agent.send(THREE)
         assert agent.end() == 0
-        return agent.said
+        assert agent.said == ""
+    name = hashlib.sha256(os.fsencode(place.log.resolve())).hexdigest()[:16]
+    assert {path.stem for path in place.runtime.iterdir()} == {name}
+    check_gapless(place, ONE, TWO, THREE)
 
 
-def links(place: Place) -> list[str]:
-    """How each epoch says that it is linked."""
-    found = b"".join(item.seal.read_bytes() for item in list_segments(place.log).segments if item.seal)
-    return [part.split(b'"', 1)[0].decode() for part in found.split(b'"link":"')[1:]]
-
-
-def check_gapless(place: Place, *entries: bytes) -> None:
-    """These entries, and nothing to say about them."""
-    verdict = place.verify()
-    assert (verdict.verdict, kinds(verdict), warnings(verdict)) == ("verified", [], [])
-    assert place.entries() == b"".join(entries)
-    assert verdict.entries == len(entries)
-
-
-def check_cold(place: Place, said: str, *more: str) -> Verdict:
-    """The start was cold and said so, and that makes the log incomplete, not tampered."""
-    assert "this start is cold" in said
-    assert links(place)[-1] == "cold"
-    verdict = place.verify()
-    assert verdict.verdict == "incomplete"
-    assert sorted(kinds(verdict)) == sorted(["cold_start", *more])
-    return verdict
-
-
-# --- the two fit ---------------------------------------------------------------------------------------------
+# --- the two fit ----------------------------------------------------------------------------------------
 
 
 def test_a_killed_agent_goes_on_in_the_same_epoch(place: Place) -> None:
@@ -109,7 +67,7 @@ def test_a_killed_agent_goes_on_in_the_same_epoch(place: Place) -> None:
 
 
 def test_a_stopped_agent_is_linked_by_its_carry_and_the_carry_is_used_up(place: Place) -> None:
-    """SIGTERM closes the log; the next start takes the carry out of the page, and the page keeps none of it."""
+    """SIGTERM closes the log; the next start takes the carry out of the page."""
     with place.agent(*place.resuming) as agent:
         agent.send(ONE)
         assert agent.stop() == 0
@@ -154,7 +112,7 @@ def test_an_interrupted_commit_is_completed(place: Place, victim: str) -> None:
 
 
 def test_a_torn_write_may_have_left_any_part_of_the_commit(place: Place) -> None:
-    """Whatever part of the pending bytes the log file has, from none to all, the commit is completed from it."""
+    """Whatever part of the pending bytes the log file has, from none to all, the commit is completed."""
     data = ONE + TWO
     words = place.sealing("seal", *place.resuming)[1:]
     assert run_dying(words, Steps(0, only="sync .log"), data) == -9
@@ -171,12 +129,12 @@ def test_a_torn_write_may_have_left_any_part_of_the_commit(place: Place) -> None
             check_gapless(place, ONE, TWO)
 
 
-# --- the page is behind ----------------------------------------------------------------------------------------
+# --- the page is behind ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", ["the same epoch", "an epoch later", "a segment later", "closed since"])
 def test_an_older_page_is_wiped(place: Place, state: str) -> None:
-    """A copy of the runtime directory that is put back later: the disk is ahead of it, so the start is cold."""
+    """A copy of the runtime directory that is put back later: the disk is ahead, the start cold."""
     options = {"an epoch later": ["--epoch-max-entries", "1"], "a segment later": ["--segment-bytes", "20B"]}
     with place.agent(*place.resuming, *options.get(state, [])) as agent:
         agent.send(ONE)
@@ -206,7 +164,7 @@ def test_a_page_from_before_a_run_without_it_is_wiped(place: Place) -> None:
     assert kinds(place.verify()) == ["cold_start", "cold_start"]
 
 
-# --- the disk is behind ----------------------------------------------------------------------------------------
+# --- the disk is behind ---------------------------------------------------------------------------------
 
 
 def test_an_older_log_directory_is_not_continued_silently(place: Place) -> None:
@@ -220,7 +178,7 @@ def test_an_older_log_directory_is_not_continued_silently(place: Place) -> None:
 
 
 def test_an_older_clean_close_is_not_a_routine_start(place: Place) -> None:
-    """Rolled back to a clean close, the files look whole; the page knows better, so the start is not `reopen`."""
+    """Rolled back to a clean close, the files look whole; the page knows better: not `reopen`."""
     go_on(place, ONE)
     copy = Copy("older", place.log)
     go_on(place, TWO)
@@ -255,7 +213,7 @@ def test_a_log_file_that_lost_sealed_entries(place: Place) -> None:
     assert (verdict.verdict, kinds(verdict)) == ("tampered", ["entries_altered", "cold_start"])
 
 
-# --- the page itself -------------------------------------------------------------------------------------------
+# --- the page itself ------------------------------------------------------------------------------------
 
 
 REGIONS = {"generation": 0, "length": 8, "checksum": 12, "key": 44, "record": 90}
@@ -349,7 +307,7 @@ def test_a_page_file_that_is_not_ours_alone_is_an_error(place: Place, message: s
 
 def test_a_runtime_directory_on_a_disk_is_refused(place: Place, tmp_path: Path) -> None:
     """Keys would reach a disk: exit 2, and the message says which directory will do."""
-    disk = Path(__file__).parent if tmp_path.is_relative_to("/dev/shm") else tmp_path  # noqa: S108  # only asked about
+    disk = Path(__file__).parent if tmp_path.is_relative_to("/dev/shm") else tmp_path  # noqa: S108  # no file is made
     done = place.run(*place.sealing("seal", "--runtime-dir", str(disk))[1:], data=ONE)
     assert done.returncode == 2
     assert "not on tmpfs or ramfs: keys would reach a disk" in done.stderr.decode()
@@ -372,7 +330,7 @@ def test_two_agents_on_one_directory(place: Place) -> None:
 
 
 def test_a_reboot_after_a_clean_close_is_a_routine_start(place: Place) -> None:
-    """The runtime directory is empty after a reboot: `reopen`, a warning, and incomplete only for the strict."""
+    """The runtime directory is empty after a reboot: `reopen`, a warning, incomplete if strict."""
     go_on(place, ONE)
     place.page.unlink()
     assert go_on(place, TWO) == ""
@@ -404,87 +362,3 @@ def test_the_last_segment_was_compressed_after_a_clean_close(place: Place) -> No
     assert links(place) == ["genesis", "reopen"]
     verdict = place.verify()
     assert (verdict.verdict, kinds(verdict), warnings(verdict)) == ("verified", [], ["reopen"])
-
-
-# --- somebody writes while no agent runs -----------------------------------------------------------------------
-
-
-def test_foreign_entries_after_a_kill_are_set_aside(place: Place) -> None:
-    """Bytes appended to the log file are kept apart and named in the verdict; the chain goes on."""
-    crash(place, ONE, TWO)
-    with place.file("log").open("ab") as file:
-        file.write(FOUR)
-    said = go_on(place, THREE)
-    assert f"{len(FOUR)} bytes that nobody sealed were set aside" in said
-    assert set(links(place)) == {"genesis", "carry"}
-    verdict = place.verify()
-    assert (verdict.verdict, kinds(verdict)) == ("incomplete", ["unsealed_bytes"])
-    assert place.entries() == ONE + TWO + THREE
-    assert place.file("unsealed", 0).read_bytes() == FOUR
-
-
-def test_foreign_entries_and_an_immediate_stop(place: Place) -> None:
-    """Even if the agent is stopped as soon as it set bytes aside, a crash is not called tampering."""
-    crash(place, ONE, TWO)
-    with place.file("log").open("ab") as file:
-        file.write(FOUR)
-    said = go_on(place)
-    assert "set aside" in said
-    verdict = place.verify()
-    assert (verdict.verdict, kinds(verdict)) == ("incomplete", ["unsealed_bytes"])
-
-
-def test_foreign_entries_after_a_clean_close_are_tampering(place: Place) -> None:
-    """Nobody writes to a closed log: bytes that appear are kept apart, and they are tampering."""
-    go_on(place, ONE)
-    with place.file("log").open("ab") as file:
-        file.write(FOUR)
-    assert place.verify().verdict == "tampered"
-    go_on(place, TWO)
-    verdict = place.verify()
-    assert (verdict.verdict, kinds(verdict)) == ("tampered", ["bad_unsealed"])
-    assert place.entries() == ONE + TWO
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"block 3 2 1 52 10 1795428000050 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU= {} 40E+E59N70mII0jKoMrHk4rUYVnXQ4M9Rn7nlAQGXPw=\n",
-        b"no seal line at all\n",
-        b"note bm90IGEgbm90ZQ==\n",
-    ],
-    ids=["a block", "anything", "a note"],
-)
-def test_a_foreign_seal_line_after_a_kill_is_tampering(place: Place, line: bytes) -> None:
-    """A whole line that the agent never wrote is not cut away unseen: verify names it."""
-    crash(place, ONE, TWO)
-    with place.file("seal").open("ab") as file:
-        file.write(line)
-    go_on(place, THREE)
-    assert place.verify().verdict == "tampered"
-    assert place.entries() == ONE + TWO + THREE
-
-
-def test_a_foreign_part_of_a_line_after_a_kill_is_never_sealed(place: Place) -> None:
-    """Bytes without a newline were acknowledged to nobody: they are cut, and the page that did not write them goes."""
-    crash(place, ONE, TWO)
-    with place.file("seal").open("ab") as file:
-        file.write(b"block 3 2 1 5")
-    said = go_on(place, THREE)
-    assert "ahead of the page" in said
-    check_cold(place, said)
-    assert place.entries() == ONE + TWO + THREE
-
-
-def test_a_page_is_found_by_the_real_path_of_its_log(place: Place) -> None:
-    """A log that is named by a link or a relative path has the same page."""
-    crash(place, ONE, TWO)
-    link = place.folder / "link"
-    link.symlink_to(place.log)
-    with place.agent(*place.resuming, log=link) as agent:
-        agent.send(THREE)
-        assert agent.end() == 0
-        assert agent.said == ""
-    name = hashlib.sha256(os.fsencode(place.log.resolve())).hexdigest()[:16]
-    assert {path.stem for path in place.runtime.iterdir()} == {name}
-    check_gapless(place, ONE, TWO, THREE)

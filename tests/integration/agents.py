@@ -108,7 +108,7 @@ class Place:
 @contextmanager
 def tmpfs() -> Iterator[Path]:
     """A directory that keys may be kept in."""
-    path = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="epochseal-test-"))  # noqa: S108  # the tmpfs of every Linux
+    path = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="epochseal-test-"))
     try:
         yield path
     finally:

@@ -50,7 +50,7 @@ def test_numbers_grow_and_end_with_all(place: Place) -> None:
     done = place.run(*words[1:], data=b"an entry\n" * 1000)
     numbers = [int(line) for line in done.stdout.splitlines()]
     assert (numbers[0], numbers[-1]) == (0, 1000)
-    assert all(earlier < later for earlier, later in zip(numbers, numbers[1:], strict=False))
+    assert numbers == sorted(set(numbers))
     assert place.verify().entries == 1000
 
 

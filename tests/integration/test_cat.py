@@ -67,7 +67,7 @@ INPUTS = {
 
 @pytest.mark.parametrize("name", INPUTS)
 def test_exactly_what_was_sent(place: Place, name: str) -> None:
-    """The input comes back as it was, whatever bytes it is made of, and whether or not it ended in a newline."""
+    """The input comes back as it was, whatever bytes it is made of, with or without a newline at its end."""
     place.seal(INPUTS[name], "--segment-bytes", "50000B")
     done = cat(place)
     assert (done.returncode, done.stdout, done.stderr) == (0, INPUTS[name], b"")
@@ -120,7 +120,7 @@ def test_beyond_the_end(sealed: Place) -> None:
 
 
 def test_a_damaged_block_is_left_out(sealed: Place) -> None:
-    """One byte was changed: its block is left out and named, all else is printed, and the exit status is 1."""
+    """One byte was changed: its block is left out and named, all else is printed; the status is 1."""
     log = sealed.file("log", 0)
     content = bytearray(log.read_bytes())
     content[11 * 7] ^= 0x20
@@ -235,7 +235,7 @@ def test_a_reader_that_goes_away(place: Place) -> None:
 
 
 def test_unverified_does_not_wait_for_the_end_of_an_entry(place: Place) -> None:
-    """A bomb of one endless line is passed on piece by piece: the memory that it takes does not grow with it."""
+    """A bomb of one endless line is passed on piece by piece: it costs no memory of its size."""
     place.seal(b"one\n")
     log = place.file("log")
     log.unlink()

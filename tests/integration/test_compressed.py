@@ -93,7 +93,7 @@ def pack(suffix: str, data: bytes) -> bytes:
     return gzip.compress(data, 1) if suffix == ".gz" else zstandard.compress(data, 1)
 
 
-# --- nothing is wrong ------------------------------------------------------------------------------------------
+# --- nothing is wrong -----------------------------------------------------------------------------------
 
 
 def test_it_verifies_with_one_and_two_processes(aged: Place) -> None:
@@ -145,7 +145,7 @@ def test_other_levels_and_tools(place: Place) -> None:
     assert kinds(place.verify()) == []
 
 
-# --- something is ----------------------------------------------------------------------------------------------
+# --- something is ---------------------------------------------------------------------------------------
 
 
 def _missing(place: Place) -> None:
@@ -279,7 +279,7 @@ def test_other_damage_stays_where_it_is(place: Place, suffix: str) -> None:
     assert problem.last_entry - problem.first_entry < (64 << 10) // ENTRY
 
 
-# --- bombs -----------------------------------------------------------------------------------------------------
+# --- bombs ----------------------------------------------------------------------------------------------
 
 
 class _Counted:
@@ -288,7 +288,7 @@ class _Counted:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.bytes = 0
         self.largest = 0
-        for decompressor in (content._Gzip, content._Zstandard):  # noqa: SLF001  # every byte passes through them
+        for decompressor in (content._Gzip, content._Zstandard):  # noqa: SLF001  # all bytes pass them
             patch.setattr(decompressor, "readinto", self._wrap(decompressor.readinto))
 
     def _wrap(self, real: Callable[..., int]) -> Callable[..., int]:
@@ -326,7 +326,10 @@ def test_a_bomb_costs_no_memory(place: Place) -> None:
     """The same in a process of its own, with a limit on its memory."""
     for suffix in (".gz", ".zst"):
         compressed(place, suffix).write_bytes(pack(suffix, bytes(64 << 20)) * 64)
-    script = "import resource, sys; from epochseal.cli import main; resource.setrlimit(resource.RLIMIT_DATA, (120 << 20,) * 2); main()"
+    script = (
+        "import resource; from epochseal.cli import main;"
+        "resource.setrlimit(resource.RLIMIT_DATA, (120 << 20,) * 2); main()"
+    )
     words = [sys.executable, "-c", script, "verify", str(place.log), *place.verifier_keys, "--jobs", "1"]
     done = subprocess.run(words, capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (1, b"")

@@ -93,9 +93,8 @@ def test_a_second_signal_closes_the_log_at_once(place: Place) -> None:
     """A command that does not stop cannot hold the log open; once it ends, its status is passed on."""
     running = Running(
         place,
-        "trap 'echo told; echo ready >&2' TERM; echo hello; echo ready >&2; while [ ! -e gone ]; do sleep 0.05; done".replace(
-            "gone", str(place.folder / "gone")
-        ),
+        "trap 'echo told; echo ready >&2' TERM; echo hello; echo ready >&2; "
+        f"while [ ! -e {place.folder}/gone ]; do sleep 0.05; done",
     )
     running.signal(signal.SIGTERM)
     assert running.process.stderr is not None
@@ -143,7 +142,8 @@ def test_sighup_begins_a_segment_and_is_not_passed_on(place: Place) -> None:
     """A hangup turns the segment of `exec` too; the command does not see it."""
     running = Running(
         place,
-        f"trap 'exit 9' HUP; echo one; echo ready >&2; while [ ! -e {place.folder}/go ]; do sleep 0.05; done; echo two",
+        "trap 'exit 9' HUP; echo one; echo ready >&2; "
+        f"while [ ! -e {place.folder}/go ]; do sleep 0.05; done; echo two",
     )
     wait_until(lambda: place.live)
     running.signal(signal.SIGHUP)
@@ -185,8 +185,11 @@ def test_the_command_is_not_started_on_a_directory_in_use(place: Place) -> None:
 
 
 def test_the_command_is_told_when_sealing_fails(place: Place) -> None:
-    """An entry that is too long ends the sealing with 2; the command gets SIGTERM and does not go on unseen."""
-    script = f"trap 'touch {place.folder}/told; exit' TERM; echo fine; head -c 5000 /dev/zero; sleep 0.3; echo more; while :; do sleep 0.05; done"
+    """An entry that is too long ends the sealing with 2; the command gets SIGTERM, not to go on unseen."""
+    script = (
+        f"trap 'touch {place.folder}/told; exit' TERM; echo fine; head -c 5000 /dev/zero; "
+        "sleep 0.3; echo more; while :; do sleep 0.05; done"
+    )
     words = place.sealing("exec", "--max-entry-bytes", "1000B")
     done = place.run(*words[1:], "--", "sh", "-c", script)
     assert done.returncode == 2

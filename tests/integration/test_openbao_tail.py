@@ -93,8 +93,17 @@ class Bao:
 
 
 def request_ids(trail: bytes) -> list[tuple[str, str]]:
-    """Kind and request of each audit entry, in order: the devices have salts of their own, so texts differ."""
-    return [(entry["type"], entry["request"]["id"]) for entry in map(json.loads, trail.splitlines())]
+    """Kind and request of each audit entry, in order: the devices have salts of their own, so texts differ.
+
+    Without the entry that a new device is tried with: each has its own.
+    """
+    entries = [(json.loads(line)["type"], json.loads(line)["request"]) for line in trail.splitlines()]
+    return [(kind, request["id"]) for kind, request in entries if request["path"] != "sys/audit/test"]
+
+
+def whole(sealed: bytes) -> bytes:
+    """Without a last line that is being written at this moment."""
+    return sealed[: sealed.rfind(b"\n") + 1]
 
 
 @pytest.fixture
@@ -144,15 +153,14 @@ def test_an_audited_server_through_rotations_and_kills(bao: Bao, tmp_path: Path)
             bao.work(part)
             agent.start()
             bao.work(part)
-            agent.wait_for(lambda sealed: sealed.count(b"\n") == len(bao.written()))
+            agent.wait_for(lambda sealed: len(request_ids(whole(sealed))) == len(bao.written()))
             rotate(bao, "copytruncate")
             bao.work(part)
-            agent.wait_for(lambda sealed: sealed.count(b"\n") == len(bao.written()))
+            agent.wait_for(lambda sealed: len(request_ids(whole(sealed))) == len(bao.written()))
             agent.stop()
         sealed = request_ids(agent.sealed())
         assert sealed == bao.written()
         assert len(sealed) >= 2 * REQUESTS
         verdict = place.verify()
-        assert (verdict.verdict, kinds(verdict), verdict.entries) == ("verified", [], len(sealed))
-        assert "source_gap" in warnings(verdict)
+        assert (verdict.verdict, kinds(verdict), verdict.entries) == ("verified", [], len(sealed) + 1)
         assert set(warnings(verdict)) == {"source_gap"}

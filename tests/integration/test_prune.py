@@ -1,4 +1,4 @@
-"""`epochseal prune`: expired segments go, the log says so itself, and a crash on the way is no false alarm."""
+"""`epochseal prune`: expired segments go, the log says so itself, and a crash is no false alarm."""
 
 from __future__ import annotations
 
@@ -91,11 +91,11 @@ def check_pruned(place: Place, first: int) -> None:
     assert place.entries() == b"".join(ENTRIES[10 * (first - 1) :])
 
 
-# --- what it does ----------------------------------------------------------------------------------------------
+# --- what it does ---------------------------------------------------------------------------------------
 
 
 def test_expired_segments_go_and_the_log_verifies(place: Place) -> None:
-    """All but the last segment have expired: one line says so, and the agent goes on after it without a gap."""
+    """All but the last segment have expired: one line says so, and the agent goes on without a gap."""
     done = place.run(*prune_words(place))
     assert done.returncode == 0
     assert b"segments up to 4 expired" in done.stderr
@@ -185,9 +185,10 @@ def test_while_an_agent_runs(place: Place) -> None:
 
 
 def test_without_a_signed_checkpoint_nothing_is_removed(place: Place) -> None:
-    """Stopped before the line is signed: exit 6, every segment is still there, and the next prune removes them."""
+    """Stopped before the line is signed: exit 6, every segment is there; the next prune removes them."""
     script = (
-        "import os, signal, sys; from epochseal.checkpoints import Checkpoints; from epochseal.cli import main;"
+        "import os, signal, sys; from epochseal.checkpoints import Checkpoints;"
+        "from epochseal.cli import main;"
         "write = Checkpoints.write;"
         "Checkpoints.write = lambda *a: (os.kill(os.getpid(), signal.SIGTERM), write(*a))[1];"
         "sys.argv = ['epochseal', *sys.argv[1:]]; main()"
@@ -209,11 +210,11 @@ def test_a_duration_that_is_none(place: Place, keep: str) -> None:
     assert numbers(place) == [1, 2, 3, 4, 5]
 
 
-# --- a crash at every step -------------------------------------------------------------------------------------
+# --- a crash at every step ------------------------------------------------------------------------------
 
 
 def _kill_and_go_on(place: Place, sealed: tuple[Place, Kept], steps: Steps, *, resuming: bool) -> bool:
-    """Kill a prune at a step and run it again: never tampering, never a false alarm; whether it was killed."""
+    """Kill a prune at a step and run it again: never a false alarm; whether it was killed."""
     sealed[1].put_back()
     words = prune_words(place, resuming=resuming)
     status = run_dying(words, steps)
@@ -259,7 +260,7 @@ def test_kill_at_every_removal(place: Place, sealed: tuple[Place, Kept], ending:
 def test_a_half_removed_segment_is_no_false_alarm(
     place: Place, sealed: tuple[Place, Kept], left: str
 ) -> None:
-    """One file of a pair that a signed prune line covers is left: verified, and the next prune clears it away."""
+    """One file of a pair that a prune line covers is left: verified, and the next prune clears it away."""
     half = place.file(left[1:], 3).name
     assert place.run(*prune_words(place)).returncode == 0
     shutil.copy2(sealed[1].file(half), place.log / "segments")
@@ -270,7 +271,7 @@ def test_a_half_removed_segment_is_no_false_alarm(
     check_pruned(place, 5)
 
 
-# --- attacks ---------------------------------------------------------------------------------------------------
+# --- attacks --------------------------------------------------------------------------------------------
 
 
 def _remove(place: Place, *segments: int) -> None:

@@ -91,7 +91,7 @@ def test_age_counts_over_restarts(place: Place) -> None:
 
 
 def test_at_sighup(place: Place) -> None:
-    """Each hangup ends the segment; what was written before it is in the old one, what comes after in the new."""
+    """Each hangup ends the segment; what comes after it is in the new one."""
     with place.agent() as agent:
         for number, word in enumerate((b"one\n", b"two\n", b"three\n"), start=1):
             agent.send(word)

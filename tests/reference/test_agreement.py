@@ -74,7 +74,7 @@ def _by_the_page(log: Path, given: Given) -> Found:
         given.checkpoint.directory / "auditor" / "checkpoint.pub" if given.checkpoint else None,
         given.now,
         origin=given.origin or "",
-        max_age=given.max_age,
+        age=-1 if given.max_age is None else given.max_age,
         strict=given.strict,
     )
     numbers = {"verified": 0, "tampered": 1, "incomplete": 3, "untrusted": 4, "empty": 5, "no verdict": 6}

@@ -36,9 +36,8 @@ UNTRUSTED = {"start_unsigned", "unknown_key", "wrong_origin"}
 NOT_LOG = {"seal", "unsealed"}
 STATUS = {"verified": 0, "tampered": 1, "incomplete": 3, "untrusted": 4, "empty": 5, "no verdict": 6}
 FILE = re.compile(r"([0-9]{6}|[1-9][0-9]{6,17})-([0-9]{8}T[0-9]{6}Z)\.(log|log\.gz|log\.zst|seal|unsealed)")
-PARTS = {  # [3], each with one spelling; <l*> is a list of <l>
-    "<c*>": r'\[(?:{"line":<n>,"tag":"<h>","calls":<n>}(?:,(?!\])|(?=\])))*\]',
-    "<h*>": r'\[(?:"<h>"(?:,(?!\])|(?=\])))*\]',
+PARTS = {  # [3], each with one spelling; <,> stands behind each item of a list
+    "<,>": r"(?:,(?!\])|(?=\]))",
     "<n>": "(?:0|[1-9][0-9]{0,18})",
     "<h>": "[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=",
     "<s>": r'"(?:[^"\\\x00-\x1f]|\\["\\bfnrt]|\\u00(?:0[0-7bef]|1[0-9a-f]))*"',
@@ -46,11 +45,12 @@ PARTS = {  # [3], each with one spelling; <l*> is a list of <l>
 }
 FORMS = {  # [5.4] to [5.7], what they have in common [5.2], and a signed checkpoint [8]
     "epoch": r'{"epoch":<n>,"origin":<s>,"log":"<h>","segment":[1-9]\d*,"link":"(?:genesis|carry|reopen|cold)",'
-    r'"key":"[!#-\[\]-~]{1,255}","wrapped":"[^"]+","carry":"(?:[A-Za-z0-9+/]{64})?","asked":{"line":<n>,"tag":"<h>"},"prev":"<h>",'
-    r'"tree":{"size":<n>,"frontier":<h*>},"first_entry":<n>,"heartbeat":<n>,"interval":<n>,"max_overdue":<n>,'
-    r'"retention":<n>,"abandoned":<c*>,"time":<n>}',
+    r'"key":"[!#-\[\]-~]{1,255}","wrapped":"[^"]+","carry":"(?:[A-Za-z0-9+/]{64})?",'
+    r'"asked":{"line":<n>,"tag":"<h>"},"prev":"<h>","tree":{"size":<n>,"frontier":\[(?:"<h>"<,>)*\]},'
+    r'"first_entry":<n>,"heartbeat":<n>,"interval":<n>,"max_overdue":<n>,"retention":<n>,'
+    r'"abandoned":\[(?:{"line":<n>,"tag":"<h>","calls":<n>}<,>)*\],"time":<n>}',
     "block": r'<n> <n> <n> <n> <n> <h> (?:{}|{"src":{"name":<s>,"offset":<n>(?:,"file":"<f>")?'
-    r'(?:,"esc":1)?(?:,"nolf":1)?(?:,"recovered":1)?}})',
+    r'(?:,"esc":1)?(?:,"nolf":1)?(?:,"recovered":1)?(?:,"gap":1)?}})',
     "prune": r'{"segment":<n>,"epoch":<n>,"tree_size":<n>,"root":"<h>","entries":<n>,"bytes":<n>,"policy":<s>}',
     "end": r'{"reason":"(?:interval|entries|bytes|segment|close)","entries":<n>,"bytes":<n>}',
     "tagged": "(epoch|block|prune|end) (<n>) (.*) (<h>)",
@@ -101,18 +101,18 @@ def sha(*data: bytes) -> bytes:
     return hashlib.sha256(b"".join(data)).digest()
 
 
-def parse_line(raw: bytes) -> Line | bytes:
-    """[5]: a tagged line, or the bytes of a note."""
+def parse_line(raw: bytes) -> Line:
+    """[5]: a tagged line, or a note."""
     need(len(raw) <= 1_048_576)
     if raw.startswith(b"note "):
-        return b64(raw[5:].decode())
+        return {"kind": "note", "raw": b64(raw[5:].decode())}
     kind, index, body, tag = match("tagged", raw.decode())
     match(kind, body)
     line: Line = {"kind": kind, "index": number(index), "payload": raw[:-45], "mac": b64(tag)}
     if kind == "block":
         *numbers, digest, body = body.split(" ", 6)
         line |= dict(zip(("first", "count", "offset", "bytes", "time"), map(number, numbers), strict=True))
-        need(line["count"] <= line["bytes"] and bool(line["count"]) == bool(line["bytes"]) == (body != "{}"))
+        need(line["bytes"] >= line["count"] > 0 and body != "{}" or line["bytes"] == line["count"] == 0)
         line["digest"] = b64(digest)
     line |= json.loads(body, parse_int=number)
     if kind == "epoch":
@@ -139,10 +139,7 @@ def recover(private: PrivateKey, wrapped: bytes, context: bytes) -> bytes:
 
 def root_of(frontier: list[bytes]) -> bytes:
     """[7.4]."""
-    root = frontier[-1] if frontier else sha()
-    for left in reversed(frontier[:-1]):
-        root = sha(b"\x01", left, root)
-    return root
+    return reduce(lambda root, left: sha(b"\x01", left, root), frontier[-2::-1], *frontier[-1:] or [sha()])
 
 
 def is_ours(public: PublicKey, name: str, signature: bytes, text: bytes) -> bool:
@@ -207,7 +204,7 @@ class Verifier:
         """A problem that is not of class tampered."""
         self.kinds |= {kind} if holds else set()
 
-    def read(self, logdir: Path, max_age: int | None, *, strict: bool) -> None:
+    def read(self, logdir: Path, age: int, *, strict: bool) -> None:
         """[13]."""
         checkpoint = (logdir / "checkpoint").read_bytes() if (logdir / "checkpoint").exists() else None
         stems: dict[Place, set[str]] = {}
@@ -219,10 +216,8 @@ class Verifier:
         for place in whole:
             self.segment(logdir / "segments", place, stems[place], last=place == whole[-1])
         self.checkpoints(checkpoint)
-        expired = self.starts() if self.epochs else -1
+        expired = self.judge(age) if self.epochs else -1
         need(all(place[0] <= expired for place in set(stems) - set(whole)))
-        if self.epochs:
-            self.end(max_age)
         self.note_if(strict and any(head["link"] == "reopen" for head in self.epochs[1:]), "reopen_strict")
 
     def segment(self, folder: Path, place: Place, ends: set[str], *, last: bool) -> None:
@@ -231,23 +226,23 @@ class Verifier:
         *lines, torn = (folder / f"{place[1]}.seal").read_bytes().split(b"\n")
         self.note_if(torn, "torn_line")
         items = [parse_line(raw) for raw in lines]
-        blocks = [item for item in items if isinstance(item, dict) and item["kind"] == "block"]
+        blocks = [item for item in items if item["kind"] == "block"]
         sealed = blocks[-1]["offset"] + blocks[-1]["bytes"] if blocks else 0
         data, more = content(folder / f"{place[1]}.{ending}", sealed)
         need(not other and (last or (lines and not torn)) and (not lines or lines[0].startswith(b"epoch ")))
         self.offset = 0
         for item in items:
-            if isinstance(item, bytes):
-                self.notes.append((self.size, item))
-            else:
-                self.line(item, place, data)
+            self.line(item, place, data)
         closed = lines and self.epochs[-1]["ended"] == "close"
         need(not more or (lines and last and ending == "log" and not closed))
-        need(not (closed and "unsealed" in ends))
+        need("unsealed" not in ends or not closed)
         self.note_if("unsealed" in ends, "unsealed_bytes")
 
     def line(self, line: Line, place: Place, data: bytes) -> None:
-        """[13.4] for a tagged line."""
+        """[13.4]."""
+        if line["kind"] == "note":
+            self.notes.append((self.size, line["raw"]))
+            return
         if line["kind"] == "epoch":
             self.begin(line, *place)
         head, leaf, odd = self.epochs[-1], sha(b"\x00", line["payload"]), self.size
@@ -260,22 +255,18 @@ class Verifier:
             leaf, odd = sha(b"\x01", self.frontier.pop(), leaf), odd >> 1
         self.frontier, self.size = [*self.frontier, leaf], self.size + 1
         if line["kind"] == "block":
-            self.block(line, data)
+            stored = data[self.offset : self.offset + line["bytes"]]
+            need((line["first"], line["offset"], line["bytes"]) == (self.entries, self.offset, len(stored)))
+            need(sha(stored) == line["digest"] and stored[-1:] in {b"", b"\n"})
+            self.entries, self.offset = self.entries + line["count"], self.offset + line["bytes"]
+            self.time, head["blocks"] = line["time"], True
+            head["sums"] = [head["sums"][0] + line["count"], head["sums"][1] + line["bytes"]]
         self.prunes += [line] if line["kind"] == "prune" else []
         self.signable |= {self.size: root_of(self.frontier)} if line["kind"] in {"epoch", "end"} else {}
         if line["kind"] == "end":
             need([line["entries"], line["bytes"]] == head["sums"])
             head["ended"] = line["reason"]
             self.carry = mac(self.key, b"epochseal/v1/carry\x01") if self.key else b""
-
-    def block(self, line: Line, data: bytes) -> None:
-        """[13.4] for a block."""
-        stored, head = data[self.offset : self.offset + line["bytes"]], self.epochs[-1]
-        need((line["first"], line["offset"], line["bytes"]) == (self.entries, self.offset, len(stored)))
-        need(sha(stored) == line["digest"] and stored[-1:] in {b"", b"\n"})
-        self.entries, self.offset = self.entries + line["count"], self.offset + line["bytes"]
-        self.time, head["blocks"] = line["time"], True
-        head["sums"] = [head["sums"][0] + line["count"], head["sums"][1] + line["bytes"]]
 
     def begin(self, head: Line, segment: int, stem: str) -> None:
         """[13.5] and the keys of [13.4]; from here on the chain goes on from what this epoch line says."""
@@ -300,8 +291,8 @@ class Verifier:
             sealing = mac(mac(bytes(32), secret), b"epochseal/v1/carry-seal", sha(context), b"\x01")
             carry = AESGCM(sealing).decrypt(bytes(12), b64(head["carry"]), context)
             need(before in {b"", carry})
-        self.key = mac(mac(b"epochseal/v1/epoch", secret, carry), sha(head["payload"]), b"\x01")
         need(len(secret) == 32)
+        self.key = mac(mac(b"epochseal/v1/epoch", secret, carry), sha(head["payload"]), b"\x01")
 
     def join(self, before: Line, head: Line) -> None:
         """[13.5]."""
@@ -328,11 +319,10 @@ class Verifier:
             self.note_if(self.public and name and not known, "unknown_key")
             if known or not (self.public and name):
                 need(self.signable.get(size) == root and (place == MAX or highest <= size <= place))
-                highest = max(highest, size)
-                self.valid |= {size} if known else set()
+                highest, self.valid = max(highest, size), self.valid | ({size} if known else set())
 
-    def starts(self) -> int:
-        """[13.6], who began the chains, and [13.7]: the number of the last segment that has expired."""
+    def judge(self, max_age: int) -> int:
+        """[13.6] who began the chains, [13.7] and [13.8]; the number of the last segment that has expired."""
         first, signed = self.epochs[0], max(self.valid)
         for head in self.epochs:
             size, begins = head["index"], head["link"] != "carry"
@@ -343,48 +333,38 @@ class Verifier:
         self.note_if(self.expected not in {"", first["origin"]}, "wrong_origin")
         counted = [line for line in self.prunes if self.private or line["index"] < signed]
         prune: Line = max(counted, key=lambda line: int(line["segment"]), default={"segment": -1})
-        if first["epoch"]:
-            early = prune["segment"] < first["segment"] - 1 or first["time"] + first["retention"] > self.now
-            self.note_if(early, "prefix_missing")
+        early = prune["segment"] < first["segment"] - 1 or first["time"] + first["retention"] > self.now
+        self.note_if(first["epoch"] and early, "prefix_missing")
         if first["epoch"] and prune["segment"] == first["segment"] - 1:
             need((prune["tree_size"], b64(prune["root"])) == (first["index"], root_of(first["frontier"])))
             need((prune["entries"], prune["epoch"]) == (first["first_entry"], first["epoch"] - 1))
-        return int(prune["segment"])
-
-    def end(self, max_age: int | None) -> None:
-        """[13.8]."""
-        last, signed, age = self.epochs[-1], max(self.valid), self.now - self.time
-        limit = 3 * last["heartbeat"] if max_age is None else max_age
-        self.note_if(not last["ended"] and age > limit, "open_end")
+        last, age = self.epochs[-1], self.now - self.time
+        late = age > (3 * last["heartbeat"] if max_age < 0 else max_age)
+        self.note_if(not last["ended"] and late, "open_end")
         self.note_if(last["ended"] not in {"", "close"}, "next_epoch_missing")
         self.note_if(age < -120_000, "future_time")
         for head in [head for head in self.epochs if head["index"] < signed < self.size][-1:]:
             self.note_if(self.now - head["time"] > head["interval"] + head["max_overdue"], "unsigned_tail")
+        return int(prune["segment"])
 
 
 def verify(
-    logdir: Path,
-    epoch_key: Maybe,
-    checkpoint_key: Maybe,
-    now: int,
-    *,
-    origin: str = "",
-    max_age: int = -1,
-    strict: bool = False,
+    log: Path, keys: Maybe, public: Maybe, now: int, *, origin: str = "", age: int = -1, strict: bool = False
 ) -> tuple[str, int, set[str]]:
-    """Verdict, exit status and kinds of problems, of class tampered none.
+    """Verdict, exit status and kinds of problems (of class tampered none) of the log in a folder.
 
-    `epoch_key_dir` holds `epoch.key` (None: public mode), `checkpoint_pub` is a file in PEM; times are in ms.
+    `keys` is a folder with `epoch.key` (None: public mode), `public` a checkpoint key in PEM, `now` in ms.
+    The rest is optional: the origin expected, the limit for the age of an open end (ms; -1: none), and strict.
     """
-    private = epoch_key_dir and pem.load_pem_private_key((epoch_key_dir / "epoch.key").read_bytes(), None)
-    public = checkpoint_pub and pem.load_pem_public_key(checkpoint_pub.read_bytes())
-    if not isinstance(private, PrivateKey | None) or not isinstance(public, PublicKey | None):
-        raise TypeError("keys of another kind")
-    run = Verifier(private, public, origin, now_ms)
+    private = keys and pem.load_pem_private_key((keys / "epoch.key").read_bytes(), None)
+    signer = public and pem.load_pem_public_key(public.read_bytes())
+    assert isinstance(private, PrivateKey | None)
+    assert isinstance(signer, PublicKey | None)
+    run = Verifier(private, signer, origin, now)
     try:
-        run.read(logdir, max_age, strict=strict)
-        verdict = "untrusted" if run.kinds & UNTRUSTED else "incomplete" if run.kinds else "verified"
-        verdict = verdict if run.kinds or run.epochs else "empty"
+        run.read(log, age, strict=strict)
+        passed = "incomplete" if run.kinds else "verified" if run.epochs else "empty"
+        verdict = "untrusted" if run.kinds & UNTRUSTED else passed
     except (ValueError, InvalidTag, InvalidSignature, zlib.error):
         verdict = "tampered"
     except OSError:
@@ -393,9 +373,11 @@ def verify(
 
 
 if __name__ == "__main__":
-    options = dict(zip(sys.argv[2::2], sys.argv[3::2], strict=True))
-    folders = [Path(options[key]) if key in options else None for key in ("--epoch-key", "--checkpoint-key")]
-    clock = int(options.get("--now", time.time_ns() // 1_000_000))
-    found = verify(Path(sys.argv[1]), folders[0], folders[1] and folders[1] / "checkpoint.pub", clock)
+    given = {"--now": str(time.time_ns() // 1_000_000)} | dict(
+        zip(sys.argv[2::2], sys.argv[3::2], strict=True)
+    )
+    folders = [Path(given[key]) if key in given else None for key in ("--epoch-key", "--checkpoint-key")]
+    pem_file = folders[1] and folders[1] / "checkpoint.pub"
+    found = verify(Path(sys.argv[1]), folders[0], pem_file, int(given["--now"]))
     sys.stdout.write(" ".join([found[0], *sorted(found[2])]) + "\n")
     sys.exit(found[1])

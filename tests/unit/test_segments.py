@@ -174,3 +174,12 @@ def test_unsealed_bytes_are_set_aside(tmp_path: Path) -> None:
     folder = tmp_path / FOLDER
     assert (folder / f"{STEM}.log").read_bytes() == b"sealed\n"
     assert (folder / f"{STEM}.unsealed").read_bytes() == b"foreign\nmore"
+
+
+def test_a_pipe_under_a_segments_name_is_foreign(tmp_path: Path) -> None:
+    """Nobody who lists a log can be made to hang on opening it."""
+    folder = tmp_path / "segments"
+    folder.mkdir()
+    os.mkfifo(folder / "000001-20261123T100000Z.log")
+    listing = list_segments(tmp_path)
+    assert (listing.segments, listing.foreign) == ((), ("000001-20261123T100000Z.log",))

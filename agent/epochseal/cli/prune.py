@@ -34,7 +34,8 @@ def prune(
     """Remove segments that ended longer ago than --keep, after sealing a line that says so.
 
     The log says what expired in a line of its own, under a signed checkpoint; only then are files removed,
-    oldest first. A log whose beginning is missing without such a line is incomplete. The agent must not be running.
+    oldest first. A log whose beginning is missing without such a line is incomplete. The agent must not
+    be running.
 
     \b
     Example:

@@ -35,7 +35,9 @@ def kill_without_page(scene: Scene) -> None:
     scene.show("verify", "killed", *BOTH_KEYS, status=3)
     verdict, _ = scene.checker.check(scene.dir / "killed")
     cold = next((problem for problem in verdict.problems if problem.kind == "cold_start"), None)
-    if cold is None or cold.first_entry < promised or len(verdict.problems) != 1:
+    kinds = {problem.kind for problem in verdict.problems}
+    # A kill in mid-commit leaves bytes that were never acknowledged; they are set aside, not sealed.
+    if cold is None or cold.first_entry < promised or not kinds <= {"cold_start", "unsealed_bytes"}:
         raise DemoError(f"{promised} entries were acknowledged; the verdict is {verdict.problems}")
     stage.say(
         f"""Acknowledged before the kill: {promised:,} entries. Sealed before the cold start, and verified:

@@ -131,7 +131,7 @@ class Follower:
         self.offset, (_, self._trail) = position.offset, old.ends(position.offset)
         old.go_to(position.offset)
         if wanted is not None and old.key != content.key and wanted.inode == content.key[1]:
-            self._lost(f"{self.path} was truncated; lines between the copy and that may be lost")
+            self._lost(f"{self.path} was truncated, or its inode given to a new file: lines may be lost")
         self._files.append(old)
         self._hungry = True
         if old.key == content.key:
@@ -221,7 +221,7 @@ class Follower:
 
     def _follow_truncation(self, content: LogFile) -> None:
         """The content is gone: a copy of it may have the rest, but not what came after the copy."""
-        self._lost(f"{self.path} was truncated; lines that were written just before may be lost")
+        self._lost(f"{self.path} was truncated: lines that were written just before may be lost")
         copy = self._find_copy(content)
         self._files.insert(1, content.again())
         self._hungry = True

@@ -58,7 +58,7 @@ class _JournalBuffer(LineBuffer):
 
 
 class JournaldSource:
-    """The journal from the chain's position on, or from now on where the chain has none.
+    """The journal from the chain's position on, or from its beginning where the chain has none.
 
     Args:
         units: only these, by name; all where there are none.
@@ -97,8 +97,8 @@ class JournaldSource:
 
     def _start(self) -> None:
         cursor = unquote(self._buffer.position.file)
-        place = [f"--after-cursor={cursor}"] if cursor else ["--no-tail"]
-        words = [_PROGRAM, "--output=json", "--all", "--follow", "--quiet", *place, *self._select]
+        place = [f"--after-cursor={cursor}"] if cursor else []
+        words = [_PROGRAM, "--output=json", "--all", "--follow", "--no-tail", "--quiet", *place, *self._select]
         try:
             self._child = subprocess.Popen(  # noqa: S603  # our own words; a unit's name is an argument of its own
                 words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, pipesize=1 << 20

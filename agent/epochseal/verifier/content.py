@@ -115,6 +115,9 @@ class Content:
         return digest.digest() == block.digest and last == _LINE_FEED
 
     def _found_elsewhere(self, block: Block) -> bool:
+        if self.size == self._sealed and not self.shift:
+            # Nothing was moved as a whole: an equal block elsewhere is a repetition, not this one.
+            return False
         for shift in dict.fromkeys((0, self.size - self._sealed)):
             # Never back into what an earlier block was found in: exchanged blocks are not moved ones.
             if shift != self.shift and block.offset + shift >= self._matched and self._holds(block, shift):
@@ -135,12 +138,19 @@ class Content:
             place = 0
             while 0 <= place <= min(have - block.size, 2 * _WINDOW) and self._budget > 0:
                 self._budget -= block.size
-                if hashlib.sha256(view[place : place + block.size]).digest() == block.digest:
-                    self.shift = start + place - block.offset
+                shift = start + place - block.offset
+                digest = hashlib.sha256(view[place : place + block.size]).digest()
+                if self._plausible(shift) and digest == block.digest:
+                    self.shift = shift
                     self._skip_to(start + place + block.size)
                     return True
                 place = window.find(b"\n", place, have) + 1 or -1
         return False
+
+    def _plausible(self, shift: int) -> bool:
+        """Logs repeat themselves: content is only moved as far as the whole file grew or shrank."""
+        moved = self.size - self._sealed
+        return min(moved, 0) <= shift <= max(moved, 0)
 
     def _skip_to(self, position: int) -> bool:
         if self._plain:

@@ -10,7 +10,6 @@ import os
 import select
 import threading
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,8 +71,8 @@ class Daemon:
             for thread in threads:
                 thread.start()
             self._notifier.ready(f"sealing {', '.join(log.config.name for log in self._logs)}")
-            self._watch(threads, signals, ended)
-            left = [log for log, thread in zip(self._logs, threads, strict=True) if thread.is_alive()]
+            self._watch(signals, ended)
+            left = [log for log in self._logs if not log.ended]
             for log in left:
                 log.journal.warning("not_closed", seconds=STOP_SECONDS, reason="left as after a crash")
             if left:
@@ -99,12 +98,13 @@ class Daemon:
             except EpochsealError as exc:
                 raise type(exc)(f"log {log.name}: {exc}", exc.hint) from exc
 
-    def _watch(self, threads: Sequence[threading.Thread], signals: Signals, ended: int) -> None:
+    def _watch(self, signals: Signals, ended: int) -> None:
         poll = select.poll()
         poll.register(signals.fileno(), select.POLLIN)
         poll.register(ended, select.POLLIN)
         deadline: float | None = None
-        while any(thread.is_alive() for thread in threads):
+        # Not by is_alive: a thread says that it has ended while it is still there.
+        while not all(log.ended for log in self._logs):
             left = _LONGEST_WAIT if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 return
@@ -168,6 +168,7 @@ class Daemon:
 
 
 def _run_and_wake(log: RunningLog, wake: int) -> None:
-    log.run()
-    with suppress(OSError):
+    try:
+        log.run()
+    finally:
         os.write(wake, b"e")

@@ -47,7 +47,7 @@ class _Entry:
 
 
 class SealedHandler(logging.Handler):
-    """Sends records to the agent; what is not acknowledged raises `NotSealed`, also without `raiseExceptions`.
+    """Has the agent seal records; what is not acknowledged raises `NotSealed`, `raiseExceptions` or not.
 
     Threads share one connection and wait side by side, so that their records are committed together. When
     the connection breaks, what was not acknowledged is sent again: a record may be sealed twice. After a fork

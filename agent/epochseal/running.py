@@ -150,8 +150,10 @@ class RunningLog:
         else:
             self.journal.info("closed", entries=self.sealer.entries)
         finally:
-            self.close()
-            self.ended = True
+            try:
+                self.close()
+            finally:
+                self.ended = True
 
     def close(self) -> None:
         """Give up sources, files and keys; without `run` before, the log is left as after a crash."""

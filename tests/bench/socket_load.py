@@ -1,10 +1,10 @@
 """A steady load on a unix-stream source with acknowledgements: latency, memory and CPU of the agent.
 
-    python tests/bench/socket_load.py                       # 50,000 entries/s of 200 bytes from 10 clients, 60 s
+    python tests/bench/socket_load.py          # 50,000 entries/s of 200 bytes from 10 clients, 60 s
     python tests/bench/socket_load.py --commit-interval 5 --seconds 10
 
-Latency runs from the moment when a client wrote an entry to the moment when it read the acknowledgement, so it
-holds the wait of `commit_interval` for company. CPU is that of the agent's process.
+Latency runs from the moment when a client wrote an entry to that when it read the acknowledgement, so
+it holds the wait of `commit_interval` for company. CPU is that of the agent's process.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class LoadClient:
 
 def main() -> None:
     """Run the load and print what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rate", type=int, default=50_000, help="entries a second, all clients together")
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--clients", type=int, default=10)
@@ -73,7 +75,11 @@ def main() -> None:
 
 
 def _bench(folder: Path, arguments: argparse.Namespace) -> None:
-    subprocess.run([Path(sys.executable).parent / "epochseal", "keygen", folder / "keys"], check=True, capture_output=True)
+    subprocess.run(
+        [Path(sys.executable).parent / "epochseal", "keygen", folder / "keys"],
+        check=True,
+        capture_output=True,
+    )
     settings = {
         "kind": "unix-stream",
         "log": str(folder / "log"),
@@ -86,7 +92,10 @@ def _bench(folder: Path, arguments: argparse.Namespace) -> None:
     assert agent.stdout is not None
     agent.stdout.readline()
     try:
-        clients = [LoadClient(settings["path"], b"x" * (arguments.entry - 1) + b"\n") for _ in range(arguments.clients)]
+        clients = [
+            LoadClient(settings["path"], b"x" * (arguments.entry - 1) + b"\n")
+            for _ in range(arguments.clients)
+        ]
         _load(agent.pid, clients, arguments)
     finally:
         agent.send_signal(signal.SIGTERM)
@@ -115,11 +124,16 @@ def _load(pid: int, clients: list[LoadClient], arguments: argparse.Namespace) ->
             next_sample += 5.0
             samples.append(_resident(pid))
     wall, used = time.monotonic() - start, _cpu(pid) - cpu
-    sent, acknowledged = sum(client.sent for client in clients), sum(client.acknowledged for client in clients)
-    print(f"{sent / wall:,.0f} entries/s of {arguments.entry} bytes from {len(clients)} clients for {wall:.0f} s")
+    sent, acknowledged = (
+        sum(client.sent for client in clients),
+        sum(client.acknowledged for client in clients),
+    )
+    print(f"{sent / wall:,.0f} entries/s of {arguments.entry} bytes, {len(clients)} clients, {wall:.0f} s")
     print(f"acknowledged {acknowledged:,} of {sent:,} by then")
-    print(f"latency p50 {_quantile(latencies, 0.5):.1f} ms, p99 {_quantile(latencies, 0.99):.1f} ms, "
-          f"max {max(latencies)[0] * 1000:.1f} ms")
+    print(
+        f"latency p50 {_quantile(latencies, 0.5):.1f} ms, p99 {_quantile(latencies, 0.99):.1f} ms, "
+        f"max {max(latencies)[0] * 1000:.1f} ms"
+    )
     print(f"agent: CPU {used / wall:.1%} of one core, {used / sent * 1e6:.2f} us an entry")
     print("agent: resident MiB every 5 s:", *(f"{sample / 1024:.1f}" for sample in samples))
 

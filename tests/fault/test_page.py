@@ -30,6 +30,7 @@ from tests.fault.restarts import (
 )
 from tests.integration.agents import Place, kinds, tmpfs, warnings
 
+FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
 WORK, SLOT = 4096, 14336
 """Bytes of a page's work area and of each of its two slots."""
 
@@ -83,7 +84,7 @@ def test_a_stopped_agent_is_linked_by_its_carry_and_the_carry_is_used_up(place: 
     check_gapless(place, ONE, TWO)
 
 
-@pytest.mark.parametrize("cut", [1, 40, 10_000])
+@pytest.mark.parametrize("cut", [1, 10_000])
 def test_a_torn_seal_line_is_written_again(place: Place, cut: int) -> None:
     """A kill left a part of the last line, or none of it: the page has the whole line."""
     crash(place, ONE, TWO)
@@ -119,7 +120,7 @@ def test_a_torn_write_may_have_left_any_part_of_the_commit(place: Place) -> None
     with tmpfs() as kept:
         runtime = shutil.copytree(place.runtime, kept / "runtime")
         log = shutil.copytree(place.log, kept / "log")
-        for left in (0, 1, len(ONE) - 1, len(ONE), len(data) - 1, len(data)):
+        for left in range(len(data) + 1) if FULL else (0, len(ONE), len(data) - 1):
             for source, target in ((runtime, place.runtime), (log, place.log)):
                 shutil.rmtree(target)
                 shutil.copytree(source, target)
@@ -217,6 +218,8 @@ def test_a_log_file_that_lost_sealed_entries(place: Place) -> None:
 
 
 REGIONS = {"generation": 0, "length": 8, "checksum": 12, "key": 44, "record": 90}
+if not FULL:
+    REGIONS = {"key": 44, "record": 90}
 
 
 def test_a_torn_page_is_no_page(place: Place) -> None:
@@ -292,17 +295,22 @@ SPOILERS = {
 }
 
 
-@pytest.mark.parametrize("message", SPOILERS)
-def test_a_page_file_that_is_not_ours_alone_is_an_error(place: Place, message: str) -> None:
+def test_a_page_file_that_is_not_ours_alone_is_an_error(place: Place) -> None:
     """Somebody prepared the page's file: the agent names it and ends with 6, and the log is not touched."""
     crash(place, ONE, TWO)
-    before = place.file("seal").read_bytes()
-    SPOILERS[message](place.page)
-    done = place.run(*place.sealing("seal", *place.resuming)[1:])
-    assert done.returncode == 6
-    assert message in done.stderr.decode()
-    assert str(place.runtime) in done.stderr.decode()
-    assert place.file("seal").read_bytes() == before
+    before, copy = place.file("seal").read_bytes(), Copy("killed", place.runtime)
+    for message, spoil in SPOILERS.items():
+        copy.put_back()
+        spoil(place.page)
+        done = place.run(*place.sealing("seal", *place.resuming)[1:])
+        assert done.returncode == 6
+        assert message in done.stderr.decode()
+        assert str(place.runtime) in done.stderr.decode()
+        assert place.file("seal").read_bytes() == before
+    copy.put_back()
+    copy.drop()
+    assert go_on(place) == ""
+    check_gapless(place, ONE, TWO)
 
 
 def test_a_runtime_directory_on_a_disk_is_refused(place: Place, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """An agent with one socket source, as a process of its own: `python socket_agent.py JSON`.
 
-It prints where it listens once it does, and closes the log at SIGTERM. `bounds` of the JSON replaces constants of
-the sources.
+It prints where it listens once it does, and closes the log at SIGTERM. `bounds` of the JSON replaces
+constants of the sources.
 """
 
 from __future__ import annotations

@@ -27,7 +27,9 @@ class Journal:
         folder.mkdir()
         self.folder = folder
         self._process = subprocess.Popen(
-            [_REMOTE, f"--output={folder}/remote.journal", "-"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [_REMOTE, f"--output={folder}/remote.journal", "-"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         self._count = time
 
@@ -67,7 +69,7 @@ def _entries(first: int, stop: int) -> list[bytes]:
 
 
 def test_the_journal_is_sealed_once_across_kills_and_stops(journal: Journal, tmp_path: Path) -> None:
-    """Each entry is one line, in order, nothing twice or missed; the cursor in the chain is where it goes on."""
+    """Each entry is one line, in order, nothing twice or missed: it goes on at the cursor in the chain."""
     with tmpfs() as runtime:
         place = Place(tmp_path, runtime)
         journal.write(*_entries(0, 300))

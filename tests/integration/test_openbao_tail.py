@@ -23,7 +23,7 @@ _PATIENCE = 30.0
 
 
 class Bao:
-    """An OpenBao server that writes its audit trail twice: to `audit.log`, which is rotated, and to `copy.log`."""
+    """An OpenBao server that writes its trail twice: to `audit.log`, which is rotated, and to `copy.log`."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -32,7 +32,9 @@ class Bao:
             self._port = probe.getsockname()[1]
         address = f"127.0.0.1:{self._port}"
         config = folder / "bao.hcl"
-        devices = [f'audit "file" "{path.stem}" {{ options {{ file_path = "{path}" }} }}\n' for path in self._files]
+        devices = [
+            f'audit "file" "{path.stem}" {{ options {{ file_path = "{path}" }} }}\n' for path in self._files
+        ]
         config.write_text(
             f'storage "inmem" {{}}\nlistener "tcp" {{ address = "{address}"\n tls_disable = true }}\n'
             f'disable_mlock = true\napi_addr = "http://{address}"\n' + "".join(devices),
@@ -123,7 +125,9 @@ def rotate(bao: Bao, *directives: str) -> None:
     config.chmod(0o600)
     program = shutil.which("logrotate", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     assert program is not None
-    subprocess.run([program, "--force", "--state", str(folder / "state"), str(config)], check=True, timeout=60)
+    subprocess.run(
+        [program, "--force", "--state", str(folder / "state"), str(config)], check=True, timeout=60
+    )
 
 
 def renaming(bao: Bao) -> list[str]:

@@ -240,7 +240,7 @@ def _kill_and_go_on(place: Place, sealed: tuple[Place, Kept], steps: Steps, *, r
 @pytest.mark.parametrize("resuming", [True, False], ids=["with a page", "without"])
 def test_kill_at_every_step(place: Place, sealed: tuple[Place, Kept], *, resuming: bool) -> None:
     """Between any two durable steps: never tampering, and the next prune goes on."""
-    stride = 1 if FULL else 4
+    stride = 1 if FULL else 6
     kills = 0
     while _kill_and_go_on(place, sealed, Steps(kills * stride, half=True), resuming=resuming):
         kills += 1

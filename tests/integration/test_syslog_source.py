@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import socket
 import ssl
@@ -10,9 +10,18 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    generate_private_key,
+)
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 from cryptography.x509.oid import NameOID
 
 from epochseal.errors import ConfigError
@@ -65,15 +74,15 @@ class Certificates:
         key = generate_private_key(SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, who)])
         issuer, signer = by or (name, key)
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         certificate = (
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(issuer)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(hours=1))
             .add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -128,8 +137,12 @@ def _job(agent: SocketAgent, context: ssl.SSLContext | None, number: int) -> Non
 
 
 @pytest.mark.parametrize("tls", [False, True])
-def test_every_frame_is_one_entry(place: Place, certificates: Certificates, tls: bool) -> None:  # noqa: FBT001  # a parameter of the test
-    """Ten senders at once, half of them counting: each frame is one entry, none is lost, each in its order."""
+def test_every_frame_is_one_entry(
+    place: Place,
+    certificates: Certificates,
+    tls: bool,  # noqa: FBT001  # a parameter of the test
+) -> None:
+    """Ten senders at once, half of them counting: each frame is one entry, none is lost, all in order."""
     files = certificates.files(clients=True) if tls else None
     context = certificates.context("sender") if tls else None
     with socket_agent(place, "syslog", tls=files) as agent:
@@ -137,7 +150,11 @@ def test_every_frame_is_one_entry(place: Place, certificates: Certificates, tls:
         agent.stop()
     stored = lines_of(place)
     for client in range(CLIENTS):
-        mine = [line for line in stored if line.startswith((b"<13>client %d " % client, b"<13>client %d\\x0a" % client))]
+        mine = [
+            line
+            for line in stored
+            if line.startswith((b"<13>client %d " % client, b"<13>client %d\\x0a" % client))
+        ]
         between = b" " if client % 2 else b"\\x0a"
         assert mine == [b"<13>client %d%bentry %d" % (client, between, each) for each in range(EACH)]
     assert checked(place).entries == CLIENTS * EACH == len(stored)
@@ -188,7 +205,11 @@ def test_a_sender_that_leaves_within_a_frame(place: Place) -> None:
             end(sock)
         agent.stop()
     assert lines_of(place) == [b"<1>whole", b"<1>ha\\x0alf", b"<2>whole", b"<2>half"]
-    found = [(block.first_entry, block.entries) for block in blocks(place) if block.src is not None and block.src.nolf]
+    found = [
+        (block.first_entry, block.entries)
+        for block in blocks(place)
+        if block.src is not None and block.src.nolf
+    ]
     assert found == [(1, 1), (3, 1)]
     assert agent.said.count("ended within an entry") == 4
     assert as_sent(place) == b"<1>whole\n<1>ha\nlf<2>whole\n<2>half"
@@ -201,9 +222,7 @@ def test_a_slow_sender_is_refused(place: Place, certificates: Certificates) -> N
         silent, slow = agent.connect_tcp(), agent.connect_tcp()
         silent.sendall(b"<1>whole\n")
         with pytest.raises(ConnectionError):
-            for _ in range(100):
-                slow.sendall(b"<")
-                time.sleep(0.1)
+            _trickle(slow)
         assert "no whole frame within 1 s" in agent.said
         silent.sendall(b"<1>still here\n")
         end(silent)
@@ -215,6 +234,12 @@ def test_a_slow_sender_is_refused(place: Place, certificates: Certificates) -> N
             assert sock.recv(10) == b""
         assert "no TLS handshake within 1 s" in agent.said
         agent.stop()
+
+
+def _trickle(sock: socket.socket) -> None:
+    for _ in range(100):
+        sock.sendall(b"<")
+        time.sleep(0.1)
 
 
 def test_a_silent_sender_gives_up_its_place(place: Place) -> None:
@@ -235,7 +260,7 @@ def test_a_silent_sender_gives_up_its_place(place: Place) -> None:
 
 
 def test_who_may_send(place: Place, certificates: Certificates) -> None:
-    """With `client_ca` a sender needs a certificate of it; TLS before 1.2 and plain text are refused, with messages."""
+    """With `client_ca` a sender needs a certificate of it; old TLS and plain text are refused too."""
     with socket_agent(place, "syslog", tls=certificates.files(clients=True)) as agent:
         for who in (None, "stranger", "sender"):
             sock = agent.connect_tcp()
@@ -289,7 +314,17 @@ def test_addresses() -> None:
     """Host and port in their two forms; anything else is refused, and so is an address in use."""
     assert parse_address("127.0.0.1:6514") == ("127.0.0.1", 6514)
     assert parse_address("[::1]:65535") == ("::1", 65535)
-    for text in ("6514", ":6514", "host", "host:", "host:65536", "host:-1", "::1:6514", "[host]:x", "host:1 "):
+    for text in (
+        "6514",
+        ":6514",
+        "host",
+        "host:",
+        "host:65536",
+        "host:-1",
+        "::1:6514",
+        "[host]:x",
+        "host:1 ",
+    ):
         with pytest.raises(ConfigError, match="no address to listen on"):
             parse_address(text)
     source = SyslogSource("127.0.0.1:0", tls=None, block_bytes=64, max_entry_bytes=64)

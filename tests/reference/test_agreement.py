@@ -5,7 +5,6 @@ Of class tampered the reference stops at its first problem; otherwise the kinds 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from epochseal.verifier import Request
 from epochseal.verifier import verify as verify_really
 from tests.integration.logs import Log, LogKeys
 from tests.reference import verifier as reference
+from tests.reference.forge import forge
 from tests.reference.made import seal_random_log, write_random_log
 from tests.reference.mutations import damage
 
@@ -133,6 +133,24 @@ def test_random_logs(batch: int, keys: LogKeys, strangers: LogKeys, pool: list[L
         done = damage(rng, path)
         givens = [replace(_given(rng, log, strangers), epoch=epoch) for epoch in (keys, None)]
         for given in [*givens, Given(log.now, keys, keys), Given(log.now, None, keys), _given(rng, log, strangers)]:
+            try:
+                _agree(path, given)
+            except AssertionError as error:
+                differ.append(f"{seed} {done}: {error}")
+        shutil.rmtree(path)
+    assert not differ, "\n".join(differ)
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_forged_logs(batch: int, keys: LogKeys, strangers: LogKeys, tmp_path: Path) -> None:
+    """Logs in which one line was changed and everything made anew around it, by somebody who has all keys."""
+    differ = []
+    for sample in range(SAMPLES):
+        seed = f"forged {batch}-{sample}"
+        rng, path = Random(seed), tmp_path / seed
+        log = write_random_log(rng, path, keys)
+        done = forge(rng, path, keys)
+        for given in (Given(log.now, keys, keys), Given(log.now, None, keys), _given(rng, log, strangers)):
             try:
                 _agree(path, given)
             except AssertionError as error:

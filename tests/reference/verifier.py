@@ -44,14 +44,15 @@ PARTS = {  # [3], each with one spelling; <,> stands behind each item of a list
     "<f>": r"(?:[\w.~/-]|%(?!2[DEF]|3\d|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])[0-9A-F]{2})+",
 }
 FORMS = {  # [5.4] to [5.7], what they have in common [5.2], and a signed checkpoint [8]
-    "epoch": r'{"epoch":<n>,"origin":<s>,"log":"<h>","segment":[1-9]\d*,"link":"(?:genesis|carry|reopen|cold)",'
-    r'"key":"[!#-\[\]-~]{1,255}","wrapped":"[^"]+","carry":"(?:[A-Za-z0-9+/]{64})?",'
+    "epoch": r'{"epoch":<n>,"origin":<s>,"log":"<h>","segment":[1-9]\d*,"link":"(?:genesis|carry|reopen|cold)'
+    r'","key":"[!#-\[\]-~]{1,255}","wrapped":"[^"]+","carry":"(?:[A-Za-z0-9+/]{64})?",'
     r'"asked":{"line":<n>,"tag":"<h>"},"prev":"<h>","tree":{"size":<n>,"frontier":\[(?:"<h>"<,>)*\]},'
     r'"first_entry":<n>,"heartbeat":<n>,"interval":<n>,"max_overdue":<n>,"retention":<n>,'
     r'"abandoned":\[(?:{"line":<n>,"tag":"<h>","calls":<n>}<,>)*\],"time":<n>}',
     "block": r'<n> <n> <n> <n> <n> <h> (?:{}|{"src":{"name":<s>,"offset":<n>(?:,"file":"<f>")?'
     r'(?:,"esc":1)?(?:,"nolf":1)?(?:,"recovered":1)?(?:,"gap":1)?}})',
-    "prune": r'{"segment":<n>,"epoch":<n>,"tree_size":<n>,"root":"<h>","entries":<n>,"bytes":<n>,"policy":<s>}',
+    "prune": '{"segment":<n>,"epoch":<n>,"tree_size":<n>,"root":"<h>","entries":<n>,"bytes":<n>,'
+    '"policy":<s>}',
     "end": r'{"reason":"(?:interval|entries|bytes|segment|close)","entries":<n>,"bytes":<n>}',
     "tagged": "(epoch|block|prune|end) (<n>) (.*) (<h>)",
     "note": r"([^\n]+)\n(<n>)\n(<h>)\n\n((?:— [^ \n]+ [^ \n]+\n){1,100})",
@@ -112,7 +113,7 @@ def parse_line(raw: bytes) -> Line:
     if kind == "block":
         *numbers, digest, body = body.split(" ", 6)
         line |= dict(zip(("first", "count", "offset", "bytes", "time"), map(number, numbers), strict=True))
-        need(line["bytes"] >= line["count"] > 0 and body != "{}" or line["bytes"] == line["count"] == 0)
+        need((line["bytes"] >= line["count"] > 0 and body != "{}") or line["bytes"] == line["count"] == 0)
         line["digest"] = b64(digest)
     line |= json.loads(body, parse_int=number)
     if kind == "epoch":
@@ -274,9 +275,19 @@ class Verifier:
         opens = not self.epochs or self.epochs[-1]["segment"] != segment
         need(head["segment"] == segment and (not opens or stem == f"{segment:06}-{when}"))
         if self.epochs:
-            self.join(self.epochs[-1], head)
+            before = self.epochs[-1]
+            link, ended, line = head["link"], before["ended"], head["asked"]["line"]
+            goes_on = (before["origin"], before["log"], before["epoch"] + 1, self.entries, self.size)
+            need(goes_on == tuple(head[key] for key in ("origin", "log", "epoch", "first_entry", "index")))
+            need((head["frontier"], b64(head["prev"])) == (self.frontier, self.tag))
+            need(link == "cold" or (ended and link == "carry") or (ended == "close" and link == "reopen"))
+            need(
+                self.tags.get(line) == b64(head["asked"]["tag"])
+                and (link == "carry" or line == self.size - 1)
+            )
+            self.note_if(link == "cold", "cold_start")
         self.size, self.frontier, self.entries = head["index"], [*head["frontier"]], head["first_entry"]
-        before, self.carry, self.key, self.tags = self.carry, b"", b"", {}
+        carried, self.carry, self.key, self.tags = self.carry, b"", b"", {}
         self.tag, self.time = b64(head["prev"]), head["time"]
         self.epochs.append(head | {"blocks": False, "sums": [0, 0], "ended": ""})
         own = f"file:{sha(self.private.public_key().public_bytes_raw()).hex()}" if self.private else ""
@@ -290,24 +301,9 @@ class Verifier:
         if head["link"] == "carry":
             sealing = mac(mac(bytes(32), secret), b"epochseal/v1/carry-seal", sha(context), b"\x01")
             carry = AESGCM(sealing).decrypt(bytes(12), b64(head["carry"]), context)
-            need(before in {b"", carry})
+            need(carried in {b"", carry})
         need(len(secret) == 32)
         self.key = mac(mac(b"epochseal/v1/epoch", secret, carry), sha(head["payload"]), b"\x01")
-
-    def join(self, before: Line, head: Line) -> None:
-        """[13.5]."""
-        link, ended, line, tag = (
-            head["link"],
-            before["ended"],
-            head["asked"]["line"],
-            b64(head["asked"]["tag"]),
-        )
-        goes_on = (before["origin"], before["log"], before["epoch"] + 1, self.entries, self.size)
-        need(goes_on == tuple(head[key] for key in ("origin", "log", "epoch", "first_entry", "index")))
-        need((head["frontier"], b64(head["prev"])) == (self.frontier, self.tag))
-        need(link == "cold" or (ended and link == "carry") or (ended == "close" and link == "reopen"))
-        need(self.tags.get(line) == tag and (link == "carry" or line == self.size - 1))
-        self.note_if(link == "cold", "cold_start")
 
     def checkpoints(self, checkpoint: bytes | None) -> None:
         """[13.6]: the notes and the file."""
@@ -335,7 +331,7 @@ class Verifier:
         prune: Line = max(counted, key=lambda line: int(line["segment"]), default={"segment": -1})
         early = prune["segment"] < first["segment"] - 1 or first["time"] + first["retention"] > self.now
         self.note_if(first["epoch"] and early, "prefix_missing")
-        if first["epoch"] and prune["segment"] == first["segment"] - 1:
+        if first["epoch"] and not early and prune["segment"] == first["segment"] - 1:
             need((prune["tree_size"], b64(prune["root"])) == (first["index"], root_of(first["frontier"])))
             need((prune["entries"], prune["epoch"]) == (first["first_entry"], first["epoch"] - 1))
         last, age = self.epochs[-1], self.now - self.time
@@ -353,7 +349,7 @@ def verify(
 ) -> tuple[str, int, set[str]]:
     """Verdict, exit status and kinds of problems (of class tampered none) of the log in a folder.
 
-    `keys` is a folder with `epoch.key` (None: public mode), `public` a checkpoint key in PEM, `now` in ms.
+    `keys` is a folder with `epoch.key` (None: public mode), `public` a checkpoint key, `now` in ms.
     The rest is optional: the origin expected, the limit for the age of an open end (ms; -1: none), and strict.
     """
     private = keys and pem.load_pem_private_key((keys / "epoch.key").read_bytes(), None)
@@ -373,11 +369,9 @@ def verify(
 
 
 if __name__ == "__main__":
-    given = {"--now": str(time.time_ns() // 1_000_000)} | dict(
-        zip(sys.argv[2::2], sys.argv[3::2], strict=True)
-    )
+    given = dict(zip(sys.argv[2::2], sys.argv[3::2], strict=True))
     folders = [Path(given[key]) if key in given else None for key in ("--epoch-key", "--checkpoint-key")]
-    pem_file = folders[1] and folders[1] / "checkpoint.pub"
-    found = verify(Path(sys.argv[1]), folders[0], pem_file, int(given["--now"]))
+    signer = folders[1] and folders[1] / "checkpoint.pub"
+    found = verify(Path(sys.argv[1]), folders[0], signer, int(given.get("--now", time.time_ns() // 10**6)))
     sys.stdout.write(" ".join([found[0], *sorted(found[2])]) + "\n")
     sys.exit(found[1])

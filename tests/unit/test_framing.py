@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epochseal.escaping import escape, unescape
+from epochseal.limits import Piece
 from epochseal.sources.framing import Framing, FramingError, LineFraming, SyslogFraming
 from epochseal.sources.shared import SharedBuffer
 
@@ -24,7 +25,11 @@ def feed(framing: Framing, data: bytes, cuts: list[int]) -> bytes:
 cuts = st.lists(st.integers(0, 20), max_size=30)
 
 
-@given(st.lists(st.binary(max_size=30).map(lambda raw: raw.replace(b"\n", b"")), max_size=10), st.binary(max_size=9), cuts)
+@given(
+    st.lists(st.binary(max_size=30).map(lambda raw: raw.replace(b"\n", b"")), max_size=10),
+    st.binary(max_size=9),
+    cuts,
+)
 def test_lines_come_back(lines: list[bytes], rest: bytes, sizes: list[int]) -> None:
     """However they arrive, whole lines come out byte for byte, and what is unfinished stays."""
     rest = rest.replace(b"\n", b"")
@@ -78,18 +83,22 @@ def test_a_frame_cannot_make_a_second_entry() -> None:
 )
 def test_a_malformed_frame_ends_it(data: bytes, message: str) -> None:
     """What is no frame is refused, also byte by byte; frames before it are whole."""
-    for sizes in ([], [1] * len(data)):
-        framing, whole = SyslogFraming(20), b""
+    for step in (1, len(data)):
+        framing, whole = SyslogFraming(20), bytearray()
         with pytest.raises(FramingError, match=message) as caught:
-            for start in range(0, len(data), 1 if sizes else len(data)):
-                whole += framing.feed(memoryview(data[start : start + (1 if sizes else len(data))]))
-        assert whole + caught.value.whole == (b"<1>\n" if data.startswith(b"3") else b"")
+            _feed_steps(framing, data, step, whole)
+        assert bytes(whole) + caught.value.whole == (b"<1>\n" if data.startswith(b"3") else b"")
         assert framing.pending == 0
+
+
+def _feed_steps(framing: Framing, data: bytes, step: int, whole: bytearray) -> None:
+    for start in range(0, len(data), step):
+        whole += framing.feed(memoryview(data[start : start + step]))
 
 
 @pytest.mark.parametrize("framing", [LineFraming, SyslogFraming])
 def test_the_longest_line(framing: type[LineFraming | SyslogFraming]) -> None:
-    """An entry of exactly the limit is taken; a longer one is refused, finished or not, and what came before is kept."""
+    """An entry of the limit is taken; a longer one is refused, finished or not, what came before is kept."""
     longest = b"<" + b"x" * 19 + b"\n"
     assert framing(20).feed(memoryview(longest * 3)) == longest * 3
     for late in (b"<" + b"y" * 20, b"<" + b"y" * 20 + b"\n<z\n"):
@@ -127,7 +136,8 @@ def test_every_run_gets_its_numbers(data: st.DataObject) -> None:
     buffer = SharedBuffer("s", block_bytes=data.draw(st.integers(1, 60)), max_entry_bytes=BIG)
     sent: dict[int, list[bytes]] = {}
     told: dict[int, list[int]] = {}
-    log, total, unfinished = b"", 0, set()
+    log, total = b"", 0
+    unfinished: set[bytes] = set()
     for _ in range(data.draw(st.integers(1, 15))):
         for _ in range(data.draw(st.integers(0, 4))):
             owner, count = data.draw(st.integers(1, 3)), data.draw(st.integers(0, 5))
@@ -139,7 +149,7 @@ def test_every_run_gets_its_numbers(data: st.DataObject) -> None:
                 buffer.put_unfinished(entries[-1], owner)
             sent.setdefault(owner, []).extend(entries)
         room, most = data.draw(st.integers(1, 20)), data.draw(st.integers(1, 4))
-        pieces = []
+        pieces: list[Piece] = []
         while len(pieces) < most and room and (piece := buffer.take(room, 1 << 30, 1 << 30)) is not None:
             pieces.append(piece)
             room -= piece.entries

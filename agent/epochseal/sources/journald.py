@@ -98,7 +98,16 @@ class JournaldSource:
     def _start(self) -> None:
         cursor = unquote(self._buffer.position.file)
         place = [f"--after-cursor={cursor}"] if cursor else []
-        words = [_PROGRAM, "--output=json", "--all", "--follow", "--no-tail", "--quiet", *place, *self._select]
+        words = [
+            _PROGRAM,
+            "--output=json",
+            "--all",
+            "--follow",
+            "--no-tail",
+            "--quiet",
+            *place,
+            *self._select,
+        ]
         try:
             self._child = subprocess.Popen(  # noqa: S603  # our own words; a unit's name is an argument of its own
                 words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, pipesize=1 << 20

@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import traceback
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -173,6 +174,9 @@ class Courier:
             raise Unavailable(f"the courier is gone: {exc.strerror}") from exc
 
 
+_controls: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+
 class Zygote:
     """The agent's end of the process that couriers are forked from.
 
@@ -182,6 +186,7 @@ class Zygote:
 
     def __init__(self, control: socket.socket, pid: int) -> None:
         self._control = control
+        _controls.add(control)
         self.pid = pid
 
     @classmethod
@@ -197,11 +202,15 @@ class Zygote:
         parent = os.getpid()
         if (pid := os.fork()) == 0:
             ours.close()
+            for control in _controls:
+                control.close()
             _Child(epoch_key, checkpoint_key, settings, mailbox).run(theirs, parent)
         theirs.close()
         zygote = cls(ours, pid)
         try:
             zygote._await_ready()
+            # Of several logs in one process, each has helpers of its own that see nothing of the others.
+            mailbox.keep_from_children()
         except BaseException:
             zygote.close()
             raise

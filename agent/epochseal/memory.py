@@ -132,13 +132,17 @@ class SecretPage:
         self, region: mmap.mmap, kind: Literal["memfd_secret", "locked", "file"], *, private: bool
     ) -> None:
         region.madvise(mmap.MADV_DONTDUMP)
-        if private:
-            region.madvise(mmap.MADV_DONTFORK)
-            _not_inherited.add(region)
         self.view = memoryview(region)
         self.kind = kind
         self._region = region
+        if private:
+            self.keep_from_children()
         self._owner = os.getpid()
+
+    def keep_from_children(self) -> None:
+        """From now on no child that is forked inherits the page; those that have it keep it."""
+        self._region.madvise(mmap.MADV_DONTFORK)
+        _not_inherited.add(self._region)
 
     def wipe(self) -> None:
         """Set the whole page to zero, for every process that shares it."""

@@ -4,8 +4,8 @@
     python tests/bench/bench.py --mb 500 --dir /dev/shm
 
 Whole processes are measured, children included, and the start-up of each program (a run on one entry) is
-subtracted. `copy` writes the same bytes in the pieces in which the agent commits them, each made durable: what
-the kernel asks of anybody who stores this log.
+subtracted. `copy` writes the same bytes in the pieces in which the agent commits them, each made durable:
+what the kernel asks of anybody who stores this log.
 """
 
 from __future__ import annotations
@@ -69,9 +69,8 @@ def _bench(folder: Path, entries: int, rounds: int) -> None:
         for name, cost in _round(big, one).items():
             best[name] = min(best.get(name, cost), cost, key=lambda item: item.cpu)
     yard = best["openssl dgst -sha256"]
-    print(
-        f"{'':28}{'user s':>8}{'sys s':>8}{'CPU s':>8}{'wall s':>8}{'ratio':>8}{'user':>7}{'entries / CPU s':>18}"
-    )
+    titles = f"{'user s':>8}{'sys s':>8}{'CPU s':>8}{'wall s':>8}{'ratio':>8}{'user':>7}"
+    print(f"{'':28}{titles}{'entries / CPU s':>18}")
     for name, cost in best.items():
         print(
             f"{name:28}{cost.user:8.2f}{cost.system:8.2f}{cost.cpu:8.2f}{cost.wall:8.2f}"

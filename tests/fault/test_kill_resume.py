@@ -1,4 +1,4 @@
-"""`kill -9` at random moments: with a runtime directory the chain goes on; without, the next start is cold."""
+"""`kill -9` at random moments: with a runtime directory the chain goes on; without, a start is cold."""
 
 from __future__ import annotations
 

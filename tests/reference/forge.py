@@ -24,7 +24,12 @@ TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[0-9]+|[{}\[\],:]')
 NUMBERS = ("0", "1", "2", "9223372036854775807", "9223372036854775808", "01", "1.0", "-1", "1e3", "true", "null")
 TEXTS = ("", "a b", "a;b", "a+b", "é", "a\\u0041", "\\/", "\x7f", "\u202e", "\ufeff", "\\u001f", "\\u001F", "%41")
 TEXTS += ("%2e", "%20", "/a//%FF", "%ff", "genesis", "carry", "cold", "reopen", "close", "segment", "x" * 256, "\\n")
-WHOLE = ("", "{}", '{"src":{"name":"x","offset":0}}', '{"src":{"name":"x","offset":0,"file":"a"}}', "[]", "[{}]")
+WHOLE = ("", "{}", '{"src":{"name":"x","offset":0}}', "[]", "[{}]")
+FREE = re.compile(  # values that no other line depends on
+    r'(?<=[{,]")(?:name|file|policy|offset|retention|interval|max_overdue|heartbeat|time|abandoned|src)":'
+    r'("(?:[^"\\]|\\.)*"|[0-9]+|\[.*?\]|{.*?})|(?<= )([0-9]{13})(?= )|({})$'
+)
+CALLS = '{"line":0,"tag":"%s","calls":%s}'
 
 
 def forge(rng: Random, log: Path, keys: LogKeys) -> str:
@@ -104,16 +109,34 @@ class _Forger:
 
     def _edited(self, kind: str, index: str, body: str) -> str:
         rng = self.rng
-        token = rng.choice(list(TOKEN.finditer(body)))
-        old = token[0]
-        if old.isdigit():
+        free = list(FREE.finditer(body)) if rng.random() < 0.6 else []
+        token = rng.choice(free or list(TOKEN.finditer(body)))
+        group = token.lastindex or 0
+        old = token[group]
+        if free and old[0] in "[{":
+            new = self._calls() if old[0] == "[" else self._source(old)
+        elif old.isdigit():
             new = rng.choice((*NUMBERS, *[str(int(old) + 1), str(max(int(old) - 1, 0))] * 5))
         elif old[0] == '"':
             new = rng.choice((*[f'"{text}"' for text in TEXTS], _dump(_text(bytes(32))), "1", old[:-2] + '"', old))
         else:
             new = rng.choice((*WHOLE, old + " ", old + old, ',"esc":0', ',"gap":1', ',"x":1', '"esc":1,'))
-        self.done = f"{kind} {index}: {old[:60]!r} at {token.start()} is {new[:60]!r}"
-        return body[: token.start()] + new + body[token.end() :]
+        self.done = f"{kind} {index}: {old[:60]!r} at {token.start(group)} is {new[:60]!r}"
+        return body[: token.start(group)] + new + body[token.end(group) :]
+
+    def _calls(self) -> str:
+        calls = [CALLS % (_text(bytes(32)), self.rng.choice(NUMBERS[:5])) for _ in range(self.rng.randrange(3))]
+        return "[" + ",".join(calls) + self.rng.choice(("", "", "", ",")) + "]"
+
+    def _source(self, old: str) -> str:
+        rng = self.rng
+        text = f'"name":"{rng.choice(TEXTS)}","offset":{rng.choice(NUMBERS[:5])}'
+        text += rng.choice(("", f',"file":"{rng.choice(TEXTS)}"'))
+        flags = [flag for flag in ("esc", "nolf", "recovered", "gap") if rng.random() < 0.3]
+        if rng.random() < 0.1:
+            rng.shuffle(flags)
+        text = "{" + text + "".join(f',"{flag}":{rng.choice("11111102")}' for flag in flags) + "}"
+        return '{"src":%s}' % text if old == "{}" else text
 
     def _seal(self, kind: str, body: str, secret: bytes, old: int) -> bytes:
         if kind == "epoch" and self.rng.random() < 0.8:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import signal
@@ -367,3 +368,23 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
+
+
+def test_the_helpers_of_two_logs_see_nothing_of_each_other() -> None:
+    """A later zygote has neither the mailbox nor the control socket of an earlier one."""
+    with SecretPage() as first, SecretPage() as second, zygote(first), zygote(second) as later:
+        maps = Path(f"/proc/{later.pid}/maps").read_text()
+        assert _permissions(maps, second) == "rw-s"
+        assert _permissions(maps, first) == "---p"
+        sockets = [str(item.readlink()) for item in Path(f"/proc/{later.pid}/fd").iterdir()]
+        assert len([name for name in sockets if name.startswith("socket:")]) == 1
+
+
+def _permissions(maps: str, page: SecretPage) -> str:
+    """How a process maps the address at which this one has the page."""
+    address = ctypes.addressof(ctypes.c_char.from_buffer(page.view))
+    for line in maps.splitlines():
+        start, stop = (int(text, 16) for text in line.split()[0].split("-"))
+        if start <= address < stop:
+            return line.split()[1]
+    return "none"

@@ -31,7 +31,14 @@ class LineBuffer:
     """
 
     def __init__(
-        self, name: str, *, block_bytes: int, max_entry_bytes: int, file: str = "", offset: int = 0, esc: int = 0
+        self,
+        name: str,
+        *,
+        block_bytes: int,
+        max_entry_bytes: int,
+        file: str = "",
+        offset: int = 0,
+        esc: int = 0,
     ) -> None:
         self.name = name
         self._file = file

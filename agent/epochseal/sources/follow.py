@@ -111,8 +111,7 @@ class Follower:
 
     def _start_again(self, position: Source, content: LogFile, found: os.stat_result) -> None:
         """Find the file that was being read, and queue it with all that came after it."""
-        here = Rotated(self.path, found, (3, 0, 0))
-        files = [*list_rotated(self.path), here]
+        files = [*list_rotated(self.path), Rotated(self.path, found, (3, 0, 0))]
         try:
             wanted = Identity.parse(position.file)
         except FormatError:
@@ -129,7 +128,7 @@ class Follower:
             )
             return
         self.offset, (_, self._trail) = position.offset, old.ends(position.offset)
-        old.go_to(position.offset)
+        old.go_to(self.offset)
         if wanted is not None and old.key != content.key and wanted.inode == content.key[1]:
             self._lost(f"{self.path} was truncated, or its inode given to a new file: lines may be lost")
         self._files.append(old)

@@ -38,7 +38,7 @@ class Source(Protocol):
         ...
 
     def descriptors(self) -> Sequence[int]:
-        """What to wait for; nothing while the buffer is full, so that the writer waits instead of us losing."""
+        """What to wait for; nothing while the buffer is full, so the writer waits and nothing is lost."""
         ...
 
     def ready(self, descriptor: int) -> None:

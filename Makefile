@@ -22,7 +22,7 @@ demo: .venv/.installed ## install into .venv and tell the whole story on this ma
 
 test: .venv/.dev ## run the tests against the installed wheel
 	@$(call apt_install,$(TEST_PACKAGES))
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2 --dist loadfile
 
 test-full: export EPOCHSEAL_FULL = 1
 test-full: test ## the same with the large samples
@@ -52,7 +52,7 @@ clean: ## remove what was made here
 	$(PIP) install --quiet $(WHEEL)
 	@touch $@
 
-$(WHEEL): .venv/.made pyproject.toml LICENSE $(SOURCES)
+$(WHEEL): .venv/.made pyproject.toml LICENSE README.md $(SOURCES)
 	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
 
 # A name on the PATH says little: a shim may run nothing, and Debian keeps ensurepip in a package of its own.

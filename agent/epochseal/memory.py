@@ -141,8 +141,9 @@ class SecretPage:
 
     def keep_from_children(self) -> None:
         """From now on no child that is forked inherits the page; those that have it keep it."""
-        self._region.madvise(mmap.MADV_DONTFORK)
-        _not_inherited.add(self._region)
+        if self._region is not None:
+            self._region.madvise(mmap.MADV_DONTFORK)
+            _not_inherited.add(self._region)
 
     def wipe(self) -> None:
         """Set the whole page to zero, for every process that shares it."""

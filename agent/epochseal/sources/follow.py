@@ -20,15 +20,7 @@ from msgspec.structs import replace
 from epochseal.errors import FormatError
 from epochseal.limits import Piece
 from epochseal.lines import Source
-from epochseal.sources.content import (
-    HEAD,
-    Content,
-    FileBuffer,
-    Identity,
-    LogFile,
-    open_content,
-    source_name,
-)
+from epochseal.sources.content import HEAD, Content, FileBuffer, Identity, LogFile, open_content, source_name
 from epochseal.sources.rotated import Rotated, find_file, list_rotated
 
 GRACE = 2.0

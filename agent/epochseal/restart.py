@@ -131,8 +131,9 @@ def find_state(logdir: Path, origin: str, runtime: Runtime) -> Finding:
         return _resume(logdir, origin, saved, runtime)
     except (PageRefusedError, FormatError, msgspec.DecodeError) as exc:
         refused = str(exc)
-    runtime.page.wipe()
     finding = replace(_without_page(logdir, origin), page_refused=refused)
+    # Not before the disk is mended: a start that fails there must find the page, and refuse it, again.
+    runtime.page.wipe()
     if finding.link == "reopen" and (saved is None or saved.last_tag != finding.chain.last_tag):
         # The page knew of another end than the clean close on disk, so this is not a routine start.
         return replace(finding, link="cold")

@@ -159,6 +159,7 @@ def test_sign_text_takes_what_backends_return() -> None:
         (P256_KEY, ED25519.sign(TEXT.encode())),
         (P256_KEY, b""),
     ],
+    ids=["another-text", "p256-by-ed25519", "ed25519-by-p256", "empty"],
 )
 def test_sign_text_refuses_what_no_reader_would_accept(key: VerifierKey, signature: bytes) -> None:
     """A backend that signed another text, or with another key, is found out before its note is stored."""

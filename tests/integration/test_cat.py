@@ -138,7 +138,9 @@ def test_a_damaged_seal_line_is_left_out_with_its_entries(sealed: Place) -> None
     seal = sealed.file("seal", 0)
     content = bytearray(seal.read_bytes())
     block = content.index(b"\nblock ") + 1
-    content[content.index(b"\n", block) - 5] ^= 0x01
+    place = content.index(b"\n", block) - 5
+    # Another letter of base64: the line can still be read, so only its own block is in doubt.
+    content[place] = ord("B" if content[place] == ord("A") else "A")
     seal.write_bytes(content)
     done = cat(sealed)
     assert (done.returncode, done.stdout) == (1, b"".join(ENTRIES[5:]))

@@ -41,7 +41,6 @@ PARTS = {  # [3], each with one spelling; <,> stands behind each item of a list
     "<n>": "(?:0|[1-9][0-9]{0,18})",
     "<h>": "[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=",
     "<s>": r'"(?:[^"\\\x00-\x1f]|\\["\\bfnrt]|\\u00(?:0[0-7bef]|1[0-9a-f]))*"',
-    "<f>": r"(?:[\w.~/-]|%(?!2[DEF]|3\d|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])[0-9A-F]{2})+",
 }
 FORMS = {  # [5.4] to [5.7], what they have in common [5.2], and a signed checkpoint [8]
     "epoch": r'{"epoch":<n>,"origin":<s>,"log":"<h>","segment":[1-9]\d*,"link":"(?:genesis|carry|reopen|cold)'
@@ -49,7 +48,7 @@ FORMS = {  # [5.4] to [5.7], what they have in common [5.2], and a signed checkp
     r'"asked":{"line":<n>,"tag":"<h>"},"prev":"<h>","tree":{"size":<n>,"frontier":\[(?:"<h>"<,>)*\]},'
     r'"first_entry":<n>,"heartbeat":<n>,"interval":<n>,"max_overdue":<n>,"retention":<n>,'
     r'"abandoned":\[(?:{"line":<n>,"tag":"<h>","calls":<n>}<,>)*\],"time":<n>}',
-    "block": r'<n> <n> <n> <n> <n> <h> (?:{}|{"src":{"name":<s>,"offset":<n>(?:,"file":"<f>")?'
+    "block": r'<n> <n> <n> <n> <n> <h> (?:{}|{"src":{"name":<s>,"offset":<n>(?:,"file":(?!"")<s>)?'
     r'(?:,"esc":1)?(?:,"nolf":1)?(?:,"recovered":1)?(?:,"gap":1)?}})',
     "prune": '{"segment":<n>,"epoch":<n>,"tree_size":<n>,"root":"<h>","entries":<n>,"bytes":<n>,'
     '"policy":<s>}',
@@ -121,7 +120,8 @@ def parse_line(raw: bytes) -> Line:
         need(line["index"] == line["tree"]["size"] and len(line["frontier"]) == line["index"].bit_count())
         need(len(b64(line["wrapped"])) <= 4096 and (line["link"] == "carry") == (line["carry"] != ""))
         need(is_name(line["origin"]) and (line["link"] == "genesis") == (line["epoch"] == 0))
-        need(line["epoch"] or (line["index"], line["first_entry"], b64(line["prev"])) == (0, 0, bytes(32)))
+        begins = [0, 0, "A" * 43 + "=", {"line": 0, "tag": "A" * 43 + "="}]
+        need(line["epoch"] or begins == [line[key] for key in ("index", "first_entry", "prev", "asked")])
     return line
 
 
@@ -145,13 +145,11 @@ def root_of(frontier: list[bytes]) -> bytes:
 
 def is_ours(public: PublicKey, name: str, signature: bytes, text: bytes) -> bool:
     """[8.3], [8.4]: whether the signature has the id of this key; then it must hold."""
-    if isinstance(public, ed25519.Ed25519PublicKey):
-        known = sha(name.encode(), b"\n\x01", public.public_bytes_raw())
-    else:
-        known = sha(public.public_bytes(pem.Encoding.DER, pem.PublicFormat.SubjectPublicKeyInfo))
+    spki = public.public_bytes(pem.Encoding.DER, pem.PublicFormat.SubjectPublicKeyInfo)
+    ecdsa = isinstance(public, ec.EllipticCurvePublicKey)
+    known = sha(spki) if ecdsa else sha(name.encode(), b"\n\x01", spki[-32:])
     if signature[:4] == known[:4]:
-        more = (ec.ECDSA(SHA256()),) if isinstance(public, ec.EllipticCurvePublicKey) else ()
-        public.verify(signature[4:], text, *more)
+        public.verify(signature[4:], text, *([ec.ECDSA(SHA256())] if ecdsa else []))
     return signature[:4] == known[:4]
 
 
@@ -160,7 +158,8 @@ def read_note(raw: bytes, name: str, public: PublicKey | None) -> tuple[str, int
     need(len(raw) <= 1_000_000 and not re.search(rb"[\x00-\x09\x0b-\x1f]", raw))
     origin, size, root, lines = match("note", raw.decode())
     signatures = [(owner, b64(text)) for _, owner, text in map(str.split, lines.split("\n")[:-1])]
-    need(all(is_name(owner) and len(signature) > 4 for owner, signature in signatures) and is_name(origin))
+    names = [origin, *(owner.replace(";", "_") for owner, _ in signatures)]
+    need(all(map(is_name, names)) and all(len(signature) > 4 for _, signature in signatures))
     text = raw[: raw.index(b"\n\n") + 1]
     ours = [public and is_ours(public, name, item, text) for owner, item in signatures if owner == name]
     need(ours.count(True) < 2)
@@ -210,9 +209,10 @@ class Verifier:
         checkpoint = (logdir / "checkpoint").read_bytes() if (logdir / "checkpoint").exists() else None
         stems: dict[Place, set[str]] = {}
         for path in (logdir / "segments").glob("*"):
-            if found := FILE.fullmatch(path.name):
+            if path.is_file() and (found := FILE.fullmatch(path.name)):
                 stems.setdefault((int(found[1]), f"{found[1]}-{found[2]}"), set()).add(found[3])
         whole = sorted(place for place, ends in stems.items() if "seal" in ends and len(ends - NOT_LOG) > 0)
+        need(len({segment for segment, _ in stems}) == len(stems))
         need(all(before + 1 == after for (before, _), (after, _) in pairwise(whole)))
         for place in whole:
             self.segment(logdir / "segments", place, stems[place], last=place == whole[-1])
@@ -234,7 +234,7 @@ class Verifier:
         self.offset = 0
         for item in items:
             self.line(item, place, data)
-        closed = lines and self.epochs[-1]["ended"] == "close"
+        closed = self.epochs and self.epochs[-1]["ended"] == "close"
         need(not more or (lines and last and ending == "log" and not closed))
         need("unsealed" not in ends or not closed)
         self.note_if("unsealed" in ends, "unsealed_bytes")
@@ -260,12 +260,12 @@ class Verifier:
             need((line["first"], line["offset"], line["bytes"]) == (self.entries, self.offset, len(stored)))
             need(sha(stored) == line["digest"] and stored[-1:] in {b"", b"\n"})
             self.entries, self.offset = self.entries + line["count"], self.offset + line["bytes"]
-            self.time, head["blocks"] = line["time"], True
-            head["sums"] = [head["sums"][0] + line["count"], head["sums"][1] + line["bytes"]]
+            sums = zip(head["sums"], (line["count"], line["bytes"], 1), strict=True)
+            self.time, head["sums"] = line["time"], [sum(pair) for pair in sums]
         self.prunes += [line] if line["kind"] == "prune" else []
         self.signable |= {self.size: root_of(self.frontier)} if line["kind"] in {"epoch", "end"} else {}
         if line["kind"] == "end":
-            need([line["entries"], line["bytes"]] == head["sums"])
+            need([line["entries"], line["bytes"]] == head["sums"][:2])
             head["ended"] = line["reason"]
             self.carry = mac(self.key, b"epochseal/v1/carry\x01") if self.key else b""
 
@@ -281,15 +281,13 @@ class Verifier:
             need(goes_on == tuple(head[key] for key in ("origin", "log", "epoch", "first_entry", "index")))
             need((head["frontier"], b64(head["prev"])) == (self.frontier, self.tag))
             need(link == "cold" or (ended and link == "carry") or (ended == "close" and link == "reopen"))
-            need(
-                self.tags.get(line) == b64(head["asked"]["tag"])
-                and (link == "carry" or line == self.size - 1)
-            )
+            asked = self.tags.get(line) == b64(head["asked"]["tag"])
+            need(asked and (link == "carry" or line == self.size - 1))
             self.note_if(link == "cold", "cold_start")
         self.size, self.frontier, self.entries = head["index"], [*head["frontier"]], head["first_entry"]
         carried, self.carry, self.key, self.tags = self.carry, b"", b"", {}
         self.tag, self.time = b64(head["prev"]), head["time"]
-        self.epochs.append(head | {"blocks": False, "sums": [0, 0], "ended": ""})
+        self.epochs.append(head | {"sums": [0, 0, 0], "ended": ""})
         own = f"file:{sha(self.private.public_key().public_bytes_raw()).hex()}" if self.private else ""
         self.note_if(own and own != head["key"], "unknown_key")
         if not self.private or own != head["key"]:
@@ -301,29 +299,30 @@ class Verifier:
         if head["link"] == "carry":
             sealing = mac(mac(bytes(32), secret), b"epochseal/v1/carry-seal", sha(context), b"\x01")
             carry = AESGCM(sealing).decrypt(bytes(12), b64(head["carry"]), context)
-            need(carried in {b"", carry})
-        need(len(secret) == 32)
+        need(len(secret) == 32 and (head["link"] != "carry" or carried in {b"", carry}))
         self.key = mac(mac(b"epochseal/v1/epoch", secret, carry), sha(head["payload"]), b"\x01")
 
     def checkpoints(self, checkpoint: bytes | None) -> None:
         """[13.6]: the notes and the file."""
-        origin, highest = self.epochs[0]["origin"] if self.epochs else "", 0
-        name = self.expected or origin
+        first: Line = self.epochs[0] if self.epochs else {"origin": "", "index": 0, "frontier": []}
+        origin, oldest, highest, name = first["origin"], first["index"], 0, self.expected or first["origin"]
+        self.signable |= {oldest: root_of(first["frontier"])} if oldest else {}
         for place, raw in [*self.notes, *([(MAX, checkpoint)] if checkpoint is not None else [])]:
             theirs, size, root, known = read_note(raw, name, self.public if name else None)
             need(origin in {"", theirs})
             self.note_if(self.public and name and not known, "unknown_key")
             if known or not (self.public and name):
-                need(self.signable.get(size) == root and (place == MAX or highest <= size <= place))
+                need(size < oldest or self.signable.get(size) == root)
+                need(place == MAX or highest <= size <= place)
                 highest, self.valid = max(highest, size), self.valid | ({size} if known else set())
 
     def judge(self, max_age: int) -> int:
         """[13.6] who began the chains, [13.7] and [13.8]; the number of the last segment that has expired."""
-        first, signed = self.epochs[0], max(self.valid)
+        first, last, signed, age = self.epochs[0], self.epochs[-1], max(self.valid), self.now - self.time
         for head in self.epochs:
             size, begins = head["index"], head["link"] != "carry"
             self.note_if((begins or head is first) and signed <= size, "start_unsigned")
-            self.note_if(begins and head["blocks"] and size + 1 not in self.valid, "start_unsigned")
+            self.note_if(begins and head["sums"][2] and size + 1 not in self.valid, "start_unsigned")
             closing = head["link"] == "reopen" and head is not first and size not in self.valid
             self.note_if(closing and not self.private, "close_unsigned")
         self.note_if(self.expected not in {"", first["origin"]}, "wrong_origin")
@@ -334,7 +333,6 @@ class Verifier:
         if first["epoch"] and not early and prune["segment"] == first["segment"] - 1:
             need((prune["tree_size"], b64(prune["root"])) == (first["index"], root_of(first["frontier"])))
             need((prune["entries"], prune["epoch"]) == (first["first_entry"], first["epoch"] - 1))
-        last, age = self.epochs[-1], self.now - self.time
         late = age > (3 * last["heartbeat"] if max_age < 0 else max_age)
         self.note_if(not last["ended"] and late, "open_end")
         self.note_if(last["ended"] not in {"", "close"}, "next_epoch_missing")
@@ -350,7 +348,7 @@ def verify(
     """Verdict, exit status and kinds of problems (of class tampered none) of the log in a folder.
 
     `keys` is a folder with `epoch.key` (None: public mode), `public` a checkpoint key, `now` in ms.
-    The rest is optional: the origin expected, the limit for the age of an open end (ms; -1: none), and strict.
+    The rest is optional: the origin expected, the greatest age of an open end (ms; -1: 13.8), and strict.
     """
     private = keys and pem.load_pem_private_key((keys / "epoch.key").read_bytes(), None)
     signer = public and pem.load_pem_public_key(public.read_bytes())

@@ -1,4 +1,4 @@
-"""Whoever has all keys: changes one line of a log and makes every key, tag, tree and signature anew around it.
+"""Whoever has all keys: changes one line of a log, and makes every key, tag, tree and signature anew.
 
 A verifier has to judge what such a log says, for nothing in it is damaged. Only then does it show whether two
 verifiers read fields, limits and order alike.
@@ -21,9 +21,23 @@ from tests.integration.logs import LogKeys
 from tests.reference.verifier import b64, mac, match, parse_line, read_note, recover, root_of, sha
 
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[0-9]+|[{}\[\],:]')
-NUMBERS = ("0", "1", "2", "9223372036854775807", "9223372036854775808", "01", "1.0", "-1", "1e3", "true", "null")
-TEXTS = ("", "a b", "a;b", "a+b", "é", "a\\u0041", "\\/", "\x7f", "\u202e", "\ufeff", "\\u001f", "\\u001F", "%41")
-TEXTS += ("%2e", "%20", "/a//%FF", "%ff", "genesis", "carry", "cold", "reopen", "close", "segment", "x" * 256, "\\n")
+NUMBERS = ["0", "1", "2", str(2**63 - 1), str(2**63), "01", "1.0", "-1", "1e3", "true", "null"]
+TEXTS = [
+    "",
+    "a b",
+    "a;b",
+    "a+b",
+    "é",
+    "a\\u0041",
+    "\\/",
+    "\x7f",
+    "\u202e",
+    "\ufeff",
+    "\\u001f",
+    "\\u001F",
+    "\\n",
+]
+TEXTS += ["x" * 256, "%41", "%2e", "%20", "/a//%FF", "%ff", "genesis", "carry", "cold", "reopen", "close"]
 WHOLE = ("", "{}", '{"src":{"name":"x","offset":0}}', "[]", "[{}]")
 FREE = re.compile(  # values that no other line depends on
     r'(?<=[{,]")(?:name|file|policy|offset|retention|interval|max_overdue|heartbeat|time|abandoned|src)":'
@@ -51,10 +65,14 @@ class _Forger:
         seals = sorted((self.log / "segments").glob("*.seal"))
         if not seals:
             return self.done
-        texts = [line for path in seals for line in path.read_text().split("\n") if not line.startswith("note")]
+        texts = [
+            line for path in seals for line in path.read_text().split("\n") if not line.startswith("note")
+        ]
         target = self.rng.choice([text for text in texts if text] or [""])
         for path in seals:
-            out = b"".join(self._line(line, line == target.encode()) for line in path.read_bytes().split(b"\n")[:-1])
+            out = b"".join(
+                self._line(line, line == target.encode()) for line in path.read_bytes().split(b"\n")[:-1]
+            )
             path.write_bytes(out)
         checkpoint = self.log / "checkpoint"
         if checkpoint.exists():
@@ -71,7 +89,7 @@ class _Forger:
             return b""
         secret = b""
         if kind == "epoch":
-            body, secret = self._header(json.loads(body), raw)
+            body, secret = self._header(json.loads(body))
         if way == "edit":
             body = self._edited(kind, index, body)
         lines = self._seal(kind, body, secret, int(index))
@@ -80,12 +98,14 @@ class _Forger:
             lines += self._seal(kind, body, secret, int(index))
         return lines
 
-    def _header(self, head: dict[str, Any], raw: bytes) -> tuple[str, bytes]:
+    def _header(self, head: dict[str, Any]) -> tuple[str, bytes]:
         """The epoch line's JSON for the chain as it now is, and the secret with the carry."""
         context = Context(head["origin"], b64(head["log"]), head["epoch"], b64(head["asked"]["tag"])).encode()
         secret, carry = recover(self.keys.epoch, b64(head["wrapped"]), context), bytes(32)
         if head["link"] == "carry":
-            carry = self.carry or AESGCM(_sealing(secret, context)).decrypt(bytes(12), b64(head["carry"]), context)
+            carry = self.carry or AESGCM(_sealing(secret, context)).decrypt(
+                bytes(12), b64(head["carry"]), context
+            )
         old = head["tree"]["size"]
         if not self.tags:  # the first epoch present: its tree and what it continues stay
             self.size, self.frontier = old, [b64(item) for item in head["tree"]["frontier"]]
@@ -118,14 +138,18 @@ class _Forger:
         elif old.isdigit():
             new = rng.choice((*NUMBERS, *[str(int(old) + 1), str(max(int(old) - 1, 0))] * 5))
         elif old[0] == '"':
-            new = rng.choice((*[f'"{text}"' for text in TEXTS], _dump(_text(bytes(32))), "1", old[:-2] + '"', old))
+            new = rng.choice(
+                (*[f'"{text}"' for text in TEXTS], _dump(_text(bytes(32))), "1", old[:-2] + '"', old)
+            )
         else:
             new = rng.choice((*WHOLE, old + " ", old + old, ',"esc":0', ',"gap":1', ',"x":1', '"esc":1,'))
         self.done = f"{kind} {index}: {old[:60]!r} at {token.start(group)} is {new[:60]!r}"
         return body[: token.start(group)] + new + body[token.end(group) :]
 
     def _calls(self) -> str:
-        calls = [CALLS % (_text(bytes(32)), self.rng.choice(NUMBERS[:5])) for _ in range(self.rng.randrange(3))]
+        calls = [
+            CALLS % (_text(bytes(32)), self.rng.choice(NUMBERS[:5])) for _ in range(self.rng.randrange(3))
+        ]
         return "[" + ",".join(calls) + self.rng.choice(("", "", "", ",")) + "]"
 
     def _source(self, old: str) -> str:
@@ -136,7 +160,7 @@ class _Forger:
         if rng.random() < 0.1:
             rng.shuffle(flags)
         text = "{" + text + "".join(f',"{flag}":{rng.choice("11111102")}' for flag in flags) + "}"
-        return '{"src":%s}' % text if old == "{}" else text
+        return f'{{"src":{text}}}' if old == "{}" else text
 
     def _seal(self, kind: str, body: str, secret: bytes, old: int) -> bytes:
         if kind == "epoch" and self.rng.random() < 0.8:

@@ -13,7 +13,8 @@ from random import Random
 from typing import Any
 
 from epochseal.chain import Pace
-from epochseal.lines import EndReason, Prune, Source
+from epochseal.lines import EndReason, Prune, Source, encode_note_line
+from epochseal.note import Checkpoint
 from tests.integration.logs import MINUTE, Log, LogKeys, LogWriter, seal, seal_command
 from tests.reference.verifier import root_of
 
@@ -29,6 +30,17 @@ class _Writer(LogWriter):
     def prune(self, body: Prune) -> LogWriter:
         """Seal a prune line."""
         return self._line(self.chain.prune(body, self._key, self._next))
+
+    def turn_late(self) -> bytes:
+        """Go on in a new segment before the end of this one is signed; the line of the late note."""
+        context, asked = self.chain.next_context(), self.chain.asked()
+        self.end("segment", signed=False)
+        tree = self.chain.tree
+        line = encode_note_line(self.keys.sign(Checkpoint(self.chain.origin, tree.size, tree.root())))
+        self._start("carry", context, asked, segment=True, signed=False)
+        self._append("seal", line)
+        self.sign()
+        return line
 
 
 def write_random_log(rng: Random, path: Path, keys: LogKeys) -> Log:
@@ -62,7 +74,9 @@ class _Maker:
 
     def _block(self) -> None:
         rng = self.rng
-        entries = [bytes(rng.choices(b"abc \r\x00\xff", k=rng.randrange(9))) + b"\n" for _ in range(rng.randrange(4))]
+        entries = [
+            bytes(rng.choices(b"abc \r\x00\xff", k=rng.randrange(9))) + b"\n" for _ in range(rng.randrange(4))
+        ]
         self.writer.block(*entries, src=rng.choice(SOURCES) if entries and rng.random() < 0.3 else None)
 
     def _turn(self) -> None:
@@ -98,7 +112,9 @@ class _Maker:
         head = _first_header(self.path, segment + 1)
         tree = head["tree"]
         root = base64.b64encode(root_of([base64.b64decode(item) for item in tree["frontier"]])).decode()
-        self.writer.prune(Prune(segment, max(head["epoch"] - 1, 0), tree["size"], root, head["first_entry"], 1, "90d"))
+        self.writer.prune(
+            Prune(segment, max(head["epoch"] - 1, 0), tree["size"], root, head["first_entry"], 1, "90d")
+        )
         self._close()
         kept = segment - rng.choice((0, 0, 0, 0, 1))
         for path in sorted((self.path / "segments").iterdir()):
@@ -111,12 +127,28 @@ def _first_header(path: Path, segment: int) -> dict[str, Any]:
     return dict(json.loads(seal_file.read_bytes().split(b"\n")[0].split(b" ", 2)[2].rsplit(b" ", 1)[0]))
 
 
+def late_note(path: Path, keys: LogKeys) -> Log:
+    """A pruned log whose first segment holds the signature of the end of the one that has expired."""
+    writer = _Writer(path, keys)
+    writer.start("genesis").block(b"expired\n")
+    note = writer.turn_late()
+    tree = _first_header(path, 2)["tree"]
+    root = root_of([base64.b64decode(item) for item in tree["frontier"]])
+    writer.prune(Prune(1, 0, tree["size"], base64.b64encode(root).decode(), 1, 8, "90d")).end()
+    assert note in writer.path("seal").read_bytes()
+    for file in (path / "segments").glob("000001-*"):
+        file.unlink()
+    return Log(path, keys, writer.time + 1000)
+
+
 def seal_random_log(rng: Random, path: Path, keys: LogKeys) -> Log:
     """One to three runs of `epochseal seal` with random sizes, each closed or killed."""
     for _ in range(rng.randint(1, 3)):
         options = [f"--epoch-max-entries={rng.randint(1, 30)}", f"--block-bytes={rng.randint(20, 400)}B"]
         options.append(f"--segment-bytes={rng.randint(100, 3000)}B")
-        data = b"".join(rng.randbytes(rng.randrange(30)).replace(b"\n", b"") + b"\n" for _ in range(rng.randint(0, 60)))
+        data = b"".join(
+            rng.randbytes(rng.randrange(30)).replace(b"\n", b"") + b"\n" for _ in range(rng.randint(0, 60))
+        )
         if rng.random() < 0.6:
             seal(path, keys, data + rng.choice((b"", b"no newline")), *options)
             continue

@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives import serialization as pem
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
 
 Line = dict[str, Any]
 Place = tuple[int, str]
@@ -145,11 +144,11 @@ def root_of(frontier: list[bytes]) -> bytes:
 
 def is_ours(public: PublicKey, name: str, signature: bytes, text: bytes) -> bool:
     """[8.3], [8.4]: whether the signature has the id of this key; then it must hold."""
-    spki = public.public_bytes(pem.Encoding.DER, pem.PublicFormat.SubjectPublicKeyInfo)
+    spki = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     ecdsa = isinstance(public, ec.EllipticCurvePublicKey)
     known = sha(spki) if ecdsa else sha(name.encode(), b"\n\x01", spki[-32:])
     if signature[:4] == known[:4]:
-        public.verify(signature[4:], text, *([ec.ECDSA(SHA256())] if ecdsa else []))
+        public.verify(signature[4:], text, *([ec.ECDSA(hashes.SHA256())] if ecdsa else []))
     return signature[:4] == known[:4]
 
 
@@ -217,8 +216,8 @@ class Verifier:
         for place in whole:
             self.segment(logdir / "segments", place, stems[place], last=place == whole[-1])
         self.checkpoints(checkpoint)
-        expired = self.judge(age) if self.epochs else -1
-        need(all(place[0] <= expired for place in set(stems) - set(whole)))
+        half = max(set(stems) - set(whole), default=(-1, ""))
+        need(half[0] <= (self.judge(age) if self.epochs else -1))
         self.note_if(strict and any(head["link"] == "reopen" for head in self.epochs[1:]), "reopen_strict")
 
     def segment(self, folder: Path, place: Place, ends: set[str], *, last: bool) -> None:
@@ -316,7 +315,7 @@ class Verifier:
                 need(place == MAX or highest <= size <= place)
                 highest, self.valid = max(highest, size), self.valid | ({size} if known else set())
 
-    def judge(self, max_age: int) -> int:
+    def judge(self, limit: int) -> int:
         """[13.6] who began the chains, [13.7] and [13.8]; the number of the last segment that has expired."""
         first, last, signed, age = self.epochs[0], self.epochs[-1], max(self.valid), self.now - self.time
         for head in self.epochs:
@@ -333,8 +332,7 @@ class Verifier:
         if first["epoch"] and not early and prune["segment"] == first["segment"] - 1:
             need((prune["tree_size"], b64(prune["root"])) == (first["index"], root_of(first["frontier"])))
             need((prune["entries"], prune["epoch"]) == (first["first_entry"], first["epoch"] - 1))
-        late = age > (3 * last["heartbeat"] if max_age < 0 else max_age)
-        self.note_if(not last["ended"] and late, "open_end")
+        self.note_if(not last["ended"] and age > (3 * last["heartbeat"] if limit < 0 else limit), "open_end")
         self.note_if(last["ended"] not in {"", "close"}, "next_epoch_missing")
         self.note_if(age < -120_000, "future_time")
         for head in [head for head in self.epochs if head["index"] < signed < self.size][-1:]:
@@ -350,8 +348,8 @@ def verify(
     `keys` is a folder with `epoch.key` (None: public mode), `public` a checkpoint key, `now` in ms.
     The rest is optional: the origin expected, the greatest age of an open end (ms; -1: 13.8), and strict.
     """
-    private = keys and pem.load_pem_private_key((keys / "epoch.key").read_bytes(), None)
-    signer = public and pem.load_pem_public_key(public.read_bytes())
+    private = keys and serialization.load_pem_private_key((keys / "epoch.key").read_bytes(), None)
+    signer = public and serialization.load_pem_public_key(public.read_bytes())
     assert isinstance(private, PrivateKey | None)
     assert isinstance(signer, PublicKey | None)
     run = Verifier(private, signer, origin, now)

@@ -113,6 +113,23 @@ def test_clean_reopen(keys: LogKeys, tmp_path: Path, mode: Mode) -> None:
     assert now(tmp_path / "log", keys, mode, strict=True).exit_status == 3
 
 
+@pytest.mark.parametrize("there", ["log", "seal", "both"])
+@pytest.mark.parametrize("mode", MODES)
+def test_kill_between_the_files_of_a_new_segment(
+    keys: LogKeys, tmp_path: Path, mode: Mode, there: str
+) -> None:
+    """Empty files of a segment that was never begun are no trace of tampering, and the next start goes on."""
+    seal(tmp_path / "log", keys, entry(0))
+    folder = tmp_path / "log" / "segments"
+    for ending in ("log", "seal"):
+        if there in {ending, "both"}:
+            (folder / f"000002-20990101T000000Z.{ending}").touch()
+    assert now(tmp_path / "log", keys, mode).verdict == "verified"
+    seal(tmp_path / "log", keys, entry(1))
+    verdict = now(tmp_path / "log", keys, mode)
+    assert (verdict.verdict, verdict.entries, verdict.segments) == ("verified", 2, 2)
+
+
 def test_kill_and_restart_is_a_cold_start_and_nothing_else(keys: LogKeys, tmp_path: Path) -> None:
     """A kill -9 and a new start, three times: exactly 3 with `cold_start` at each place, never 1."""
     path = tmp_path / "log"

@@ -234,6 +234,8 @@ def test_late_signature_of_an_expired_segment(keys: LogKeys, tmp_path: Path) -> 
     log = late_note(tmp_path / "log", keys)
     assert by_the_page(log.path, Given(log.now, keys, keys)) == ("verified", set())
     assert by_the_page(log.path, Given(log.now, None, keys)) == ("verified", set())
+    for recovers in (keys, None):
+        assert not differ(log.path, Given(log.now, recovers, keys))
 
 
 def _signed(raw: bytes, vkey: str) -> str:

@@ -214,9 +214,11 @@ class Verifier:
         need(len({segment for segment, _ in stems}) == len(stems))
         need(all(before + 1 == after for (before, _), (after, _) in pairwise(whole)))
         for place in whole:
-            self.segment(logdir / "segments", place, stems[place], last=place == whole[-1])
+            self.segment(logdir / "segments", place, stems[place], last=place == max(stems))
         self.checkpoints(checkpoint)
-        half = max(set(stems) - set(whole), default=(-1, ""))
+        newest = max(stems, default=(0, "/"))
+        begun = {newest} - {newest for path in logdir.glob(f"*/{newest[1]}.*") if path.stat().st_size}
+        half = max({*stems} - {*whole} - begun, default=(-1, ""))
         need(half[0] <= (self.judge(age) if self.epochs else -1))
         self.note_if(strict and any(head["link"] == "reopen" for head in self.epochs[1:]), "reopen_strict")
 
@@ -350,8 +352,7 @@ def verify(
     """
     private = keys and serialization.load_pem_private_key((keys / "epoch.key").read_bytes(), None)
     signer = public and serialization.load_pem_public_key(public.read_bytes())
-    assert isinstance(private, PrivateKey | None)
-    assert isinstance(signer, PublicKey | None)
+    assert isinstance(private, PrivateKey | None) and isinstance(signer, PublicKey | None)  # noqa: PT018  # types
     run = Verifier(private, signer, origin, now)
     try:
         run.read(log, age, strict=strict)

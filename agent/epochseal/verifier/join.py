@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from epochseal.encoding import b64decode, b64encode
 from epochseal.errors import FormatError, VerificationError
 from epochseal.lines import Header, Prune
+from epochseal.merkle import Frontier
 from epochseal.note import (
     Checkpoint,
     Note,
@@ -84,7 +85,12 @@ class Joiner:
             self._check_place(part, header, first_in_segment=first_in_segment)
             if self.last is not None and self.last_header is not None:
                 self._check_link(self.last, self.last_header, result, header)
-            self.first = self.first or header
+            if self.first is None:
+                self.first = header
+                known = Frontier(
+                    header.tree.size, [b64decode(item, "frontier") for item in header.tree.frontier]
+                )
+                self.roots[header.tree.size] = (known.root(), header.first_entry)
             if header.link != "carry":
                 self.unlinked.append((result, part.first_entry))
             self.sign_by.append((header.tree.size, header.time + header.interval + header.max_overdue))
@@ -232,6 +238,9 @@ class Joiner:
         except (FormatError, VerificationError) as exc:
             found.problem("checkpoint_bad", at, at, str(exc))
             return None
+        if self.first is not None and checkpoint.size < self.first.tree.size:
+            # Signed late, for lines that have expired since: there is nothing left to compare it with.
+            return checkpoint
         root, entries = self.roots.get(checkpoint.size, (b"", 0))
         if checkpoint.size > tree_size:
             detail = (

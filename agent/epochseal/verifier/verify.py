@@ -109,6 +109,9 @@ def _check_listing(plan: Plan, joiner: Joiner, findings: Findings) -> None:
         if part is None and segment.number <= expired:
             # Removing the pair was interrupted; whether its entries may be missing is for `_check_prefix`.
             continue
+        if part is None and segment == plan.listing.segments[-1] and segment.is_empty():
+            # A start of the segment that was interrupted between its two files.
+            continue
         if part is None:
             missing = ".seal" if segment.seal is None else ".log"
             findings.problem("segment_incomplete", entry, entry, f"{segment.stem}{missing} is missing")
@@ -200,7 +203,7 @@ def _check_end(joiner: Joiner, findings: Findings, request: Request) -> None:
     if age < -FUTURE_MS:
         findings.problem("future_time", at, at, f"its last line is of {format_time(last.last_time)}")
     # The last header under the checkpoint says what to expect: the unsigned ones could say anything.
-    sign_by = max((by for size, by in joiner.sign_by if size < joiner.signed_size), default=0)
+    sign_by = next((by for size, by in reversed(joiner.sign_by) if size < joiner.signed_size), 0)
     if 0 < joiner.signed_size < last.index and now > sign_by:
         detail = f"lines {joiner.signed_size} to {last.index - 1} of the tree"
         findings.problem("unsigned_tail", joiner.signed_entries, max(at - 1, 0), detail)

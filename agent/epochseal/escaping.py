@@ -11,7 +11,7 @@ import re
 
 from epochseal.errors import FormatError
 
-_UNSAFE = re.compile(rb"\\|[\x00-\x08\x0a-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+_UNSAFE = re.compile(rb"\\|[\x00-\x08\x0a-\x1f\x7f]+|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 _ESCAPE = re.compile(rb"\\(?:(\\)|x([0-9a-f]{2})|)")
 
 

@@ -24,6 +24,10 @@ from epochseal.sources.stream import StreamSource
 # ruff: noqa: PLC0415  # imports inside of functions are what this module is for
 
 
+_LONGEST_FRAME = 1 << 20
+"""Frames and datagrams are escaped, which is work for each byte: no sender may ask for much at once."""
+
+
 def open_source(table: SourceTable, log: LogConfig, signals: Signals) -> Source:
     """The source, listening or open; its log is started already, so that positions can be read.
 
@@ -50,7 +54,9 @@ def open_source(table: SourceTable, log: LogConfig, signals: Signals) -> Source:
             from epochseal.sources.unix import UnixDatagramSource
 
             mode = int(table.mode, 8)
-            return UnixDatagramSource(Path(table.path), mode=mode, block_bytes=block, max_entry_bytes=longest)
+            return UnixDatagramSource(
+                Path(table.path), mode=mode, block_bytes=block, max_entry_bytes=min(longest, _LONGEST_FRAME)
+            )
         case SyslogTable():
             from epochseal.sources.syslog import SyslogSource, TlsFiles
 
@@ -58,7 +64,9 @@ def open_source(table: SourceTable, log: LogConfig, signals: Signals) -> Source:
             if table.tls is not None:
                 client_ca = Path(table.tls.client_ca) if table.tls.client_ca is not None else None
                 tls = TlsFiles(Path(table.tls.cert), Path(table.tls.key), client_ca)
-            return SyslogSource(table.listen, tls=tls, block_bytes=block, max_entry_bytes=longest)
+            return SyslogSource(
+                table.listen, tls=tls, block_bytes=block, max_entry_bytes=min(longest, _LONGEST_FRAME)
+            )
         case JournaldTable():
             from epochseal.sources.journald import JournaldSource
 

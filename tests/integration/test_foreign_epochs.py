@@ -177,10 +177,10 @@ def test_rewritten_entry_without_checkpoint_key(log: Log, tmp_path: Path) -> Non
 
 
 def test_rewritten_log_with_its_first_checkpoint_only(log: Log, tmp_path: Path) -> None:
-    """With the later checkpoints removed, a rewritten log is an unsigned tail: counted, and soon incomplete.
+    """With the later checkpoints removed, a closed log is incomplete at once: its close was signed, once.
 
-    This is the limit that the design names: the thief of the verifier's keys can change what lies beyond the
-    last checkpoint that is left.
+    While a log is open its end may be unsigned for a while: there the thief of the verifier's keys can change
+    what lies beyond the last checkpoint that is left (docs/threat-model.md).
     """
     new = rewrite(log, lambda at, text: text.upper() if at == 7 else text, tmp_path / "new")
     for number, path in enumerate(new.files("seal")):
@@ -189,9 +189,11 @@ def test_rewritten_log_with_its_first_checkpoint_only(log: Log, tmp_path: Path) 
         path.write_bytes(b"".join(x for n, x in enumerate(items) if n == first or not x.startswith(b"note ")))
     without_checkpoint(new)
     fresh, late = new.verify("keys"), new.verify("keys", later=2 * 3_600_000)
-    assert (fresh.verdict, fresh.signed_entries) == ("verified", 0)
+    assert (fresh.verdict, fresh.signed_entries) == ("incomplete", 0)
+    assert [item.kind for item in fresh.problems] == ["close_unsigned"]
     assert [(item.kind, item.first_entry, item.last_entry) for item in late.problems] == [
-        ("unsigned_tail", 0, 34)
+        ("unsigned_tail", 0, 34),
+        ("close_unsigned", 0, 34),
     ]
 
 

@@ -336,6 +336,7 @@ class Verifier:
             need((prune["entries"], prune["epoch"]) == (first["first_entry"], first["epoch"] - 1))
         self.note_if(not last["ended"] and age > (3 * last["heartbeat"] if limit < 0 else limit), "open_end")
         self.note_if(last["ended"] not in {"", "close"}, "next_epoch_missing")
+        self.note_if(last["ended"] == "close" and self.public and signed < self.size, "close_unsigned")
         self.note_if(age < -120_000, "future_time")
         for head in [head for head in self.epochs if head["index"] < signed < self.size][-1:]:
             self.note_if(self.now - head["time"] > head["interval"] + head["max_overdue"], "unsigned_tail")
@@ -370,5 +371,4 @@ if __name__ == "__main__":
     folders = [Path(given[key]) if key in given else None for key in ("--epoch-key", "--checkpoint-key")]
     signer = folders[1] and folders[1] / "checkpoint.pub"
     found = verify(Path(sys.argv[1]), folders[0], signer, int(given.get("--now", time.time_ns() // 10**6)))
-    sys.stdout.write(" ".join([found[0], *sorted(found[2])]) + "\n")
-    sys.exit(found[1])
+    sys.exit(sys.stdout.write(" ".join([found[0], *sorted(found[2])]) + "\n") and found[1])

@@ -15,6 +15,7 @@ from pathlib import Path
 from epochseal.errors import ConfigError
 from epochseal.escaping import escape
 from epochseal.lines import Source
+from epochseal.sources.buffer import READ_SIZE
 from epochseal.sources.connections import Client, ListeningSource
 from epochseal.sources.framing import LineFraming
 from epochseal.sources.shared import SharedBuffer
@@ -200,7 +201,7 @@ class UnixDatagramSource(SharedBuffer):
 
     def _receive(self) -> bool:
         """Read what is there; whether that was anything."""
-        entries, refused = [], self.refused
+        entries, refused, size = [], self.refused, 0
         try:
             for _ in range(_AT_ONCE):
                 count = self._socket.recv_into(self._datagram, 0, socket.MSG_TRUNC)
@@ -208,6 +209,9 @@ class UnixDatagramSource(SharedBuffer):
                     self.refused += 1
                 else:
                     entries.append(escape(bytes(self._datagram[:count])))
+                    size += len(entries[-1])
+                if size > READ_SIZE:
+                    break
         except BlockingIOError:
             pass
         if entries:

@@ -187,4 +187,4 @@ def _is_unfinished(lines: list[bytes]) -> bool:
         return False
     if isinstance(last.body, Header):
         return last.body.link != "carry" and lines[-1] == tagged[-1]
-    return isinstance(last.body, End) and last.body.reason != "close"
+    return isinstance(last.body, End) and (last.body.reason != "close" or lines[-1] == tagged[-1])

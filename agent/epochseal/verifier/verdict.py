@@ -52,7 +52,7 @@ KINDS: dict[str, tuple[Name, str]] = {
     "unsealed_bytes": ("incomplete", "bytes that nobody sealed were set aside"),
     "future_time": ("incomplete", "the log ends in the future"),
     "unsigned_tail": ("incomplete", "the end of the log has waited too long for its signed checkpoint"),
-    "close_unsigned": ("incomplete", "a clean close before a new start was not signed"),
+    "close_unsigned": ("incomplete", "a clean close has no signed checkpoint"),
     "reopen_strict": ("incomplete", "the log was closed and opened again"),
 }  # fmt: skip  # one table
 

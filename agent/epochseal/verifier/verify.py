@@ -207,8 +207,16 @@ def _check_end(joiner: Joiner, findings: Findings, request: Request) -> None:
     if 0 < joiner.signed_size < last.index and now > sign_by:
         detail = f"lines {joiner.signed_size} to {last.index - 1} of the tree"
         findings.problem("unsigned_tail", joiner.signed_entries, max(at - 1, 0), detail)
+    closed = last.end is not None and last.end.reason == "close"
+    if closed and joiner.key is not None and joiner.signed_size < last.index and not joiner.mismatched:
+        # Otherwise whoever can write files could strip the last checkpoints and write the end anew.
+        detail = f"lines {joiner.signed_size} to {last.index - 1} of the tree"
+        findings.problem("close_unsigned", joiner.signed_entries, max(at - 1, 0), detail)
     if joiner.public:
-        findings.warn("public_only", at, "verified with a public key alone")
+        beyond = at - joiner.signed_entries
+        findings.warn(
+            "public_only", at, f"{beyond} entries follow the last checkpoint: nothing shows who made them"
+        )
     if request.strict:
         for warning in [item for item in findings.warnings if item.kind == "reopen"]:
             findings.problem("reopen_strict", warning.first_entry, warning.last_entry, warning.detail)

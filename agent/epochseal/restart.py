@@ -18,7 +18,7 @@ from epochseal.errors import ConfigError, FormatError, StorageError
 from epochseal.lines import Link, NoteLine, Source, parse_line
 from epochseal.memory import fill_random
 from epochseal.merkle import Frontier
-from epochseal.note import Checkpoint
+from epochseal.note import Checkpoint, parse_checkpoint, parse_note
 from epochseal.runtime import Runtime
 from epochseal.segments import FOLDER, Segment, SegmentWriter, list_segments, set_aside
 from epochseal.tail import Tail, read_tail
@@ -289,7 +289,21 @@ def _without_page(logdir: Path, origin: str) -> Finding:
     moved = _mend(logdir, tail)
     numbers = [segment.number for segment in list_segments(logdir).segments]
     chain = Chain(origin, tail.log, tail.header.epoch, max(numbers), tail.last_tag, tail.tree, tail.entries)
-    return Finding(chain, None, "reopen" if tail.closed else "cold", set_aside=moved)
+    return Finding(
+        chain, None, "reopen" if tail.closed and not _is_ahead(logdir, tail) else "cold", set_aside=moved
+    )
+
+
+def _is_ahead(logdir: Path, tail: Tail) -> bool:
+    """Whether the file `checkpoint` knows of more lines than there are, or cannot be read: lines are gone.
+
+    It is about to be replaced, so the new epoch has to say that this was no routine start.
+    """
+    path = logdir / "checkpoint"
+    try:
+        return path.exists() and parse_checkpoint(parse_note(path.read_bytes()).text).size > tail.tree.size
+    except (FormatError, OSError):
+        return True
 
 
 def _require_untouched(logdir: Path, segments: tuple[Segment, ...]) -> None:

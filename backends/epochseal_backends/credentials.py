@@ -1,0 +1,82 @@
+"""Secrets that a backend logs in with: named by the settings, never written in them.
+
+A secret NAME (`pin`, `secret_id`, …) is found by the first of these settings that is there; two are an error:
+
+| setting           | the secret is                                                                        |
+|-------------------|--------------------------------------------------------------------------------------|
+| `NAME_file`       | the content of that file, without one newline at its end                              |
+| `NAME_credential` | that systemd credential: a file of that name in `$CREDENTIALS_DIRECTORY`             |
+| `NAME_env`        | the value of that environment variable                                               |
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from epochseal.errors import ConfigError, Denied
+
+_MAX_SIZE = 64 << 10
+
+
+def read_secret(settings: Mapping[str, str], name: str) -> str | None:
+    """The secret that the settings name, as it is now; None if they name none.
+
+    Raises:
+        ConfigError: more than one setting names it; or the file or variable is missing, empty, or no
+            UTF-8 text of at most 64 KiB.
+        Denied: this user may not read the file.
+    """
+    named = [key for way in ("file", "credential", "env") if (key := f"{name}_{way}") in settings]
+    if len(named) > 1:
+        raise ConfigError(f"{' and '.join(named)} both name one secret", "keep one of them")
+    if not named:
+        return None
+    (key,) = named
+    if key.endswith("_env"):
+        secret = os.environ.get(settings[key], "")
+        where = f"environment variable {settings[key]} ({key})"
+    else:
+        path = _path(settings[key], key)
+        secret = _read(path, key)
+        where = f"{path} ({key})"
+    if not secret:
+        raise ConfigError(f"no secret in {where}: it is empty or not there", "write the secret there")
+    return secret
+
+
+def _path(value: str, key: str) -> Path:
+    if key.endswith("_file"):
+        return Path(value)
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        raise ConfigError(
+            f"{key} names the systemd credential {value!r}, and there is no CREDENTIALS_DIRECTORY",
+            "start epochseal as a unit with LoadCredential=, or name a file",
+        )
+    if "/" in value or value in {"", ".", ".."}:
+        raise ConfigError(
+            f"{key} is not the name of a credential: {value!r}", "write the name in LoadCredential="
+        )
+    return Path(folder) / value
+
+
+def _read(path: Path, key: str) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MAX_SIZE + 1)
+    except PermissionError as exc:
+        raise Denied(f"this user may not read {path} ({key})", "check owner and mode") from exc
+    except OSError as exc:
+        raise ConfigError(
+            f"cannot read {path} ({key}): {exc.strerror}", "name the file that holds it"
+        ) from exc
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        # The error quotes the bytes: it must not be chained to ours.
+        raise ConfigError(f"{path} ({key}) is not UTF-8 text", "write the secret as text") from None
+    if len(raw) > _MAX_SIZE:
+        raise ConfigError(f"{path} ({key}) is larger than {_MAX_SIZE} bytes", "name the file that holds it")
+    return text.removesuffix("\n")

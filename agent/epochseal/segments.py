@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from epochseal.durable import AppendFile, DiskFullError, make_directory, sync_di
 from epochseal.errors import StorageError
 
 FOLDER = "segments"
+_EXCHANGES = 100
 COMPRESSIONS = ("", ".gz", ".zst")
 _NAME = re.compile(r"([0-9]{6,18})-([0-9]{8}T[0-9]{6}Z)\.(log|seal|unsealed)(\.gz|\.zst)?")
 
@@ -81,27 +83,45 @@ def list_segments(logdir: Path) -> Listing:
     """Read the folder of segments; a directory without one is an empty listing.
 
     Raises:
-        StorageError: the folder cannot be read.
+        StorageError: the folder cannot be read, or is exchanged again and again.
     """
-    try:
-        names = sorted(path.name for path in (logdir / FOLDER).iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        names = []
-    except OSError as exc:
-        raise StorageError(f"cannot list {logdir / FOLDER}: {exc.strerror}") from exc
     stems: dict[tuple[int, str], list[Path]] = {}
     foreign = []
-    for name in names:
+    for name, regular in _names(logdir / FOLDER):
         match = _NAME.fullmatch(name)
         number = int(match[1]) if match else 0
         misnamed = match is None or f"{number:06d}" != match[1] or (match[4] and match[3] != "log")
         # A pipe or a device under a segment's name would hang whoever opens it.
-        if match is None or misnamed or not (logdir / FOLDER / name).is_file():
+        if match is None or misnamed or not regular:
             foreign.append(name)
             continue
         stems.setdefault((number, f"{match[1]}-{match[2]}"), []).append(logdir / FOLDER / name)
     segments = [_group(number, stem, paths) for (number, stem), paths in sorted(stems.items())]
     return Listing(tuple(segments), tuple(foreign))
+
+
+def _names(folder: Path) -> list[tuple[str, bool]]:
+    """What stands in the folder, by name, each with whether it is a regular file or leads to one.
+
+    Compression exchanges the whole folder and then empties the old one (compression.py): a list that was read
+    from a folder which is not there any more may have holes, and is read again from the new one.
+    """
+    try:
+        for _ in range(_EXCHANGES):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                with os.scandir(descriptor) as found:
+                    names = sorted((entry.name, entry.is_file()) for entry in found)
+                # While it is open, its number is not given to another folder.
+                if os.path.samestat(os.fstat(descriptor), folder.stat()):
+                    return names
+            finally:
+                os.close(descriptor)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as exc:
+        raise StorageError(f"cannot list {folder}: {exc.strerror}") from exc
+    raise StorageError(f"cannot list {folder}: it is exchanged by another one all the time", "try again")
 
 
 def _group(number: int, stem: str, paths: Iterable[Path]) -> Segment:

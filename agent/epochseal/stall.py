@@ -50,20 +50,22 @@ class Stall:
         """Take `step` until there is room for it.
 
         Raises:
-            StorageError: a stop was asked for first; what stands on the disk is as after a crash. Any other
-                error of `step` too.
+            StorageError: a stop was asked for, and there was no room even then; what stands on the disk is as
+                after a crash. Any other error of `step` too.
         """
-        delay = FIRST_DELAY
+        delay, stopping = FIRST_DELAY, False
         while True:
             try:
                 result = step()
             except DiskFullError as exc:
                 self._begin(exc)
-                if not self.pause(delay):
+                if stopping:
                     raise StorageError(
                         f"stopped while the disk was full: {exc}",
                         "nothing that was acknowledged is lost: make room, then start again",
                     ) from exc
+                # There may be room since the last try: a stop is no reason to leave the log as after a crash.
+                stopping = not self.pause(delay)
                 delay = min(2 * delay, LONGEST_DELAY)
             else:
                 self._end()

@@ -338,3 +338,19 @@ def test_without_the_library_zstd_is_named(place: Place, monkeypatch: pytest.Mon
     with pytest.raises(ConfigError, match=r"\.zst is compressed with zstd") as caught:
         verify(place.log, Request(make_recoverer=place.keys.recoverer, checkpoint_key=place.keys.public))
     assert caught.value.hint == "pip install 'epochseal[zstd]'"
+
+
+def test_a_segment_that_is_compressed_after_it_was_listed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A verifier that listed the plain file reads the compressed one in its place."""
+    real = content.Content.__init__
+
+    def opening(self: content.Content, path: Path, *args: int, **options: bool) -> None:
+        if path.suffix == ".log" and path.exists():
+            replace(path, ".gz", gzip.compress(path.read_bytes(), 1))
+        real(self, path, *args, **options)
+
+    monkeypatch.setattr(content.Content, "__init__", opening)
+    verdict = place.verify()
+    assert (verdict.verdict, kinds(verdict)) == ("verified", [])

@@ -183,3 +183,31 @@ def test_a_pipe_under_a_segments_name_is_foreign(tmp_path: Path) -> None:
     os.mkfifo(folder / "000001-20261123T100000Z.log")
     listing = list_segments(tmp_path)
     assert (listing.segments, listing.foreign) == ((), ("000001-20261123T100000Z.log",))
+
+
+def test_a_folder_that_is_exchanged_while_it_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list that was read from a folder which was exchanged and emptied meanwhile is read again."""
+    put(tmp_path, f"{STEM}.seal", f"{STEM}.log")
+    real = os.scandir
+    exchanges = 2
+
+    def scandir(place: int) -> object:
+        nonlocal exchanges
+        if exchanges:
+            exchanges -= 1
+            folder, old = tmp_path / FOLDER, tmp_path / f"old-{exchanges}"
+            folder.rename(old)
+            put(tmp_path, f"{STEM}.seal", f"{STEM}.log.gz")
+            for path in old.iterdir():
+                path.unlink()
+        return real(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    (segment,) = list_segments(tmp_path).segments
+    assert segment.seal is not None
+    assert [path.name for path in segment.logs] == [f"{STEM}.log.gz"]
+    exchanges = 10_000
+    with pytest.raises(StorageError, match="exchanged"):
+        list_segments(tmp_path)

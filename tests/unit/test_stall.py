@@ -77,9 +77,16 @@ def test_a_stop_gives_the_step_up() -> None:
     """The error says that a stop came while there was no room, and the stall is still on for who looks."""
     stall = Stall(Clock(), Stats())
     with pytest.raises(StorageError, match="stopped while the disk was full: cannot write a file") as caught:
-        stall.retry(failing(1))
+        stall.retry(failing(2))
     assert caught.value.hint is not None
     assert stall.cause is not None
+
+
+def test_room_that_came_before_a_stop_is_used() -> None:
+    """A step is tried once more when a stop ends the wait: there may be room since the last try."""
+    stall = Stall(Clock(), Stats())
+    assert stall.retry(failing(1)) == "done"
+    assert stall.cause is None
 
 
 def test_other_errors_are_not_waited_out() -> None:

@@ -7,8 +7,11 @@ count.
 from __future__ import annotations
 
 import hashlib
+import os
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -46,12 +49,13 @@ class Content:
         self._matched = 0
         self.shift = 0
         try:
-            self._file: BinaryIO = path.open("rb", buffering=0)
-            self.size = path.stat().st_size
+            self._file = _open(path)
+            self.size = os.fstat(self._file.fileno()).st_size
         except OSError as exc:
             raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
-        self._plain = path.suffix == ".log"
-        self._stream: _Stream = self._file if self._plain else _decompressor(path, self._file)
+        opened = Path(self._file.name)
+        self._plain = opened.suffix == ".log"
+        self._stream: _Stream = self._file if self._plain else _decompressor(opened, self._file)
 
     def matches(self, block: Block) -> bool:
         """Whether the block's bytes are in the file, whole and at their place (moved by `shift`).
@@ -219,6 +223,17 @@ class _Zstandard:
             return self._reader.readinto(into)
         except self._error as exc:
             raise EOFError(str(exc)) from exc
+
+
+def _open(path: Path) -> FileIO:
+    """The file, or the compressed one that a living agent put in its place since it was listed."""
+    try:
+        return path.open("rb", buffering=0)
+    except FileNotFoundError:
+        for ending in (".gz", ".zst"):
+            with suppress(FileNotFoundError):
+                return path.with_name(path.name + ending).open("rb", buffering=0)
+        raise
 
 
 def _decompressor(path: Path, file: BinaryIO) -> _Stream:

@@ -52,13 +52,14 @@ def extract(
     """
     bad = damaged_ranges(verdict)
     keyring = Keyring(recoverer)
+    output = _Output(write)
     for part in take_snapshot(logdir).parts:
         if part.first_entry > wanted[1] or (part.epochs and 0 <= part.epochs[-1].next_entry <= wanted[0]):
             continue
         content = Content(part.log, part.sealed, keep=True)
         try:
             for epoch in part.epochs:
-                check_epoch(part, epoch, content, keyring, _sink(content, bad, wanted, write))
+                check_epoch(part, epoch, content, keyring, _sink(content, bad, wanted, output))
         finally:
             content.close()
 
@@ -89,8 +90,22 @@ def extract_unverified(
     return bool(parts)
 
 
+class _Output:
+    """What is handed on. An LF that no source sent is left out at the end, never between entries."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._open = False
+
+    def add(self, entries: bytes, *, unfinished: bool) -> None:
+        if self._open:
+            self._write(b"\n")
+        self._open = unfinished
+        self._write(entries)
+
+
 def _sink(
-    content: Content, bad: list[tuple[int, int]], wanted: tuple[int, int], write: Callable[[bytes], object]
+    content: Content, bad: list[tuple[int, int]], wanted: tuple[int, int], output: _Output
 ) -> Callable[[Block], None]:
     def take(block: Block) -> None:
         last = block.first_entry + block.entries - 1
@@ -98,18 +113,20 @@ def _sink(
             return
         if block.first_entry > wanted[1] or last < wanted[0]:
             return
-        write(_as_sent(bytes(content.kept), block, wanted))
+        src = block.src
+        unfinished = src is not None and bool(src.nolf) and last <= wanted[1]
+        output.add(_as_sent(bytes(content.kept), block, wanted, unfinished=unfinished), unfinished=unfinished)
 
     return take
 
 
-def _as_sent(data: bytes, block: Block, wanted: tuple[int, int]) -> bytes:
+def _as_sent(data: bytes, block: Block, wanted: tuple[int, int], *, unfinished: bool) -> bytes:
     last = block.first_entry + block.entries - 1
     if block.first_entry < wanted[0] or last > wanted[1]:
         lines = data.split(b"\n")[:-1]
         first, stop = max(wanted[0] - block.first_entry, 0), wanted[1] - block.first_entry + 1
         data = b"".join(line + b"\n" for line in lines[first:stop])
     src = block.src
-    if src is not None and src.nolf and last <= wanted[1]:
+    if unfinished:
         data = data[:-1]
     return unescape(data) if src is not None and src.esc else data

@@ -50,7 +50,9 @@ class SealOptions:
     def __post_init__(self) -> None:
         for name in ("epoch_interval", "block_bytes", "segment_bytes", "segment_age", "max_entry_bytes"):
             if getattr(self, name) == 0:
-                raise ConfigError(f"--{name.replace('_', '-')} must be more than 0")
+                raise ConfigError(
+                    f"--{name.replace('_', '-')} must be more than 0", "leave it out for the default"
+                )
 
 
 def seal_stream(

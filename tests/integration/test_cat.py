@@ -74,11 +74,11 @@ def test_exactly_what_was_sent(place: Place, name: str) -> None:
 
 
 def test_two_inputs_without_final_newline(place: Place) -> None:
-    """Each end of an input is given back as it was: two inputs run together, as they would in `cat a b`."""
+    """Two entries never run together; the end of the last input is given back as it was."""
     place.seal(b"one\ntwo")
     place.seal(b"three\nfour")
-    assert cat(place).stdout == b"one\ntwothree\nfour"
-    assert cat(place, "--entries", "1..2").stdout == b"twothree\n"
+    assert cat(place).stdout == b"one\ntwo\nthree\nfour"
+    assert cat(place, "--entries", "1..2").stdout == b"two\nthree\n"
 
 
 RANGES = {

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from epochseal import __version__
-from epochseal.cli.exits import BACKEND, USAGE, exit_status
+from epochseal.cli.exits import BACKEND, INTERRUPTED, USAGE, exit_status
 from epochseal.errors import EpochsealError
 
 _COMMANDS = {
@@ -83,7 +83,10 @@ def main() -> NoReturn:
     try:
         status = cli(standalone_mode=False)
     except click.exceptions.Abort:
-        _fail("interrupted", None, BACKEND)
+        _fail("interrupted", None, INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as exc:
+        click.echo(exc.format_message(), err=True)
+        sys.exit(USAGE)
     except click.exceptions.Exit as exc:
         sys.exit(exc.exit_code)
     except click.ClickException as exc:

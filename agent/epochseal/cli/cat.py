@@ -63,6 +63,8 @@ def cat(
 
         found = extract_unverified(logdir, sys.stdout.buffer.write, entries)
         sys.stdout.buffer.flush()
+        if not found:
+            click.echo(f"epochseal: no sealed log is in {logdir}", err=True)
         return 0 if found else 5
     if epoch_key is None or checkpoint_key is None:
         raise click.UsageError(
@@ -70,7 +72,7 @@ def cat(
         )
     from epochseal.cli.verify import read_checkpoint_key, recoverer_maker
     from epochseal.extract import extract
-    from epochseal.verifier import Request, verify
+    from epochseal.verifier import KINDS, Request, verify
 
     named_origin, public_key = read_checkpoint_key(checkpoint_key)
     maker = recoverer_maker(epoch_key)
@@ -78,7 +80,11 @@ def cat(
     verdict = verify(logdir, request)
     extract(logdir, maker(), verdict, sys.stdout.buffer.write, entries)
     sys.stdout.buffer.flush()
+    if verdict.verdict == "empty":
+        click.echo(f"epochseal: nothing to verify: no sealed log is in {logdir}", err=True)
     for problem in verdict.problems:
         where = f"entries {problem.first_entry} to {problem.last_entry}"
-        click.echo(f"epochseal: {verdict.verdict}: {problem.kind}: {where}: {problem.detail}", err=True)
+        click.echo(
+            f"epochseal: {KINDS[problem.kind][0]}: {problem.kind}: {where}: {problem.detail}", err=True
+        )
     return verdict.exit_status

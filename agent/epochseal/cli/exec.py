@@ -43,6 +43,8 @@ def exec(ctx: click.Context, options: SealOptions, acks: bool, command: tuple[st
     """
     program = shutil.which(command[0])
     if program is None:
+        if Path(command[0]).exists():
+            raise ConfigError(f"{command[0]} is not an executable file", f"chmod +x {command[0]}")
         raise ConfigError(
             f"there is no command {command[0]!r}", "write the command after --, as in: -- myservice --verbose"
         )

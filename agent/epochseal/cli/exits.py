@@ -6,6 +6,9 @@ from epochseal.errors import ConfigError, EpochsealError, VerificationError
 
 VERIFIED, TAMPERED, USAGE, INCOMPLETE, UNTRUSTED, EMPTY, BACKEND = 0, 1, 2, 3, 4, 5, 6
 
+INTERRUPTED = 130
+"""As a shell says it of a command that SIGINT ended (128 + 2)."""
+
 
 def exit_status(exc: EpochsealError) -> int:
     """The status that an error ends a command with."""

@@ -9,6 +9,7 @@ import click
 
 from epochseal.cli.options import KEY_URI, LOGDIR
 from epochseal.cli.seal import tell_finding
+from epochseal.errors import ConfigError
 from epochseal.keys import KeyURI
 from epochseal.units import parse_duration
 
@@ -45,8 +46,11 @@ def prune(
     """
     from epochseal.launch import SealOptions, seal_prune
     from epochseal.retention import find_expired, remove
+    from epochseal.segments import list_segments
 
     age = parse_duration(keep)
+    if not list_segments(logdir).segments:
+        raise ConfigError(f"no sealed log is in {logdir}", "name the directory that an agent seals into")
     expired = find_expired(logdir, age, keep, time.time_ns() // 1_000_000)
     if expired is None:
         click.echo(f"epochseal: no segment of {logdir} ended more than {keep} ago", err=True)

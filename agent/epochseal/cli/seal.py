@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 
 import click
 
 from epochseal.cli.options import sealing_options
+from epochseal.errors import ConfigError, EpochsealError
 from epochseal.launch import SealOptions, seal_stream, stdin_stream
 from epochseal.restart import Finding
 
@@ -29,6 +31,10 @@ def seal(options: SealOptions, acks: bool) -> None:
 
     Exit status: 0 sealed and closed, 2 bad arguments or input, 6 backend, disk, or the directory is in use.
     """
+    if sys.stdin is None:
+        raise ConfigError(
+            "standard input is closed", "pipe the log in, or name a file: epochseal seal … < FILE"
+        )
     seal_stream(options, stdin_stream, "stdin", acknowledge=acknowledger(acks), started=tell_finding)
 
 
@@ -38,7 +44,13 @@ def acknowledger(acks: bool) -> Callable[[int], None]:
 
 
 def _print_count(entries: int) -> None:
-    os.write(1, b"%d\n" % entries)
+    try:
+        os.write(1, b"%d\n" % entries)
+    except BrokenPipeError as exc:
+        raise EpochsealError(
+            "nobody reads the acknowledgements any more: sealing ends here, and the log is closed",
+            "leave --acks out where nothing reads them",
+        ) from exc
 
 
 def tell_finding(finding: Finding) -> None:

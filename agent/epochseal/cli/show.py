@@ -44,12 +44,17 @@ def show_verdict(logdir: Path, verdict: Verdict, *, as_json: bool) -> None:
 def _show_facts(verdict: Verdict) -> None:
     click.echo(f"  origin       {verdict.origin}  (log {verdict.log})")
     click.echo(
-        f"  entries      {verdict.entries:,} in {verdict.epochs:,} epochs, {verdict.segments:,} segments"
+        f"  entries      {verdict.entries:,} in {_count(verdict.epochs, 'epoch')}, "
+        f"{_count(verdict.segments, 'segment')}"
     )
     click.echo(f"  signed       {verdict.signed_entries:,} entries are under a signed checkpoint")
     state = "closed" if verdict.closed else "open"
     click.echo(f"  last sealed  {verdict.last_sealed} ({state})")
     click.echo(f"  tree         {verdict.tree_size:,} lines, root {verdict.root}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _show_list(items: list[Problem], text_of: type[str] | object) -> None:

@@ -114,6 +114,10 @@ def read_checkpoint_key(text: str | None) -> tuple[str | None, PublicKey | None]
     if path.is_file():
         key = parse_vkey(path.read_text(encoding="utf-8").strip())
         return key.name, key.key
+    if ":" not in text:
+        raise ConfigError(
+            f"there is no file {text}", "name a vkey file, or a key URI such as file:keys/auditor"
+        )
     uri = parse_key_uri(text)
     return None, load_backend(uri).public_key(uri, {})
 

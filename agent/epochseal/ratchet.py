@@ -12,25 +12,26 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 from epochseal.errors import VerificationError
+from epochseal.inplace import hmac_into
 
 KEY_SIZE = 32
 SEALED_CARRY_SIZE = KEY_SIZE + 16
 
-# The one place for labels: what is derived for one purpose can never be mistaken for another.
-_EPOCH = b"epochseal/v1/epoch"
+# The one place for labels: what is derived for one purpose can never be mistaken for another. The last byte
+# of `next` and `carry` is the block number of HKDF-Expand (RFC 5869, 2.3): 32 bytes are its first block.
+_EPOCH = memoryview(bytearray(b"epochseal/v1/epoch"))
 _TAG = b"epochseal/v1/tag"
-_NEXT = b"epochseal/v1/next"
-_CARRY = b"epochseal/v1/carry"
+_NEXT = memoryview(bytearray(b"epochseal/v1/next\x01"))
+_CARRY = memoryview(bytearray(b"epochseal/v1/carry\x01"))
 _CARRY_SEAL = b"epochseal/v1/carry-seal"
+_NO_SALT = memoryview(bytearray(32))
 
 
 def derive_epoch_key(secret_and_carry: memoryview, header_payload: bytes, into: memoryview) -> None:
     """K0 from the 64 bytes D + C (C is zero where there is no carry), bound to the whole epoch line."""
-    info = hashlib.sha256(header_payload).digest()
-    HKDF(SHA256(), KEY_SIZE, salt=_EPOCH, info=info).derive_into(secret_and_carry, into)
+    _hkdf(_EPOCH, secret_and_carry, hashlib.sha256(header_payload).digest(), into)
 
 
 def compute_tag(key: memoryview, previous_tag: bytes, leaf: bytes) -> bytes:
@@ -42,12 +43,12 @@ def compute_tag(key: memoryview, previous_tag: bytes, leaf: bytes) -> bytes:
 
 def advance(key: memoryview, into: memoryview) -> None:
     """The key of the next line; the caller wipes `key` (they must be different places)."""
-    HKDFExpand(SHA256(), KEY_SIZE, _NEXT).derive_into(key, into)
+    hmac_into(key, _NEXT, into)
 
 
 def derive_carry(key: memoryview, into: memoryview) -> None:
     """What an epoch hands to the next, from the key after the ratchet of its `end` line."""
-    HKDFExpand(SHA256(), KEY_SIZE, _CARRY).derive_into(key, into)
+    hmac_into(key, _CARRY, into)
 
 
 def seal_carry(secret: memoryview, carry: memoryview, context: bytes, scratch: memoryview) -> bytes:
@@ -82,5 +83,10 @@ def open_carry(
 
 
 def _derive_carry_seal(secret: memoryview, context: bytes, into: memoryview) -> None:
-    info = _CARRY_SEAL + hashlib.sha256(context).digest()
-    HKDF(SHA256(), KEY_SIZE, salt=None, info=info).derive_into(secret, into)
+    _hkdf(_NO_SALT, secret, _CARRY_SEAL + hashlib.sha256(context).digest(), into)
+
+
+def _hkdf(salt: memoryview, secret: memoryview, info: bytes, into: memoryview) -> None:
+    """RFC 5869 for 32 bytes, which is one block: T(1) = HMAC(HMAC(salt, secret), info || 0x01)."""
+    hmac_into(salt, secret, into)
+    hmac_into(into, memoryview(bytearray(info + b"\x01")), into)

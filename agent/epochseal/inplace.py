@@ -1,0 +1,73 @@
+"""HMAC-SHA-256 whose result is written where the caller says, and nowhere else.
+
+The libraries' functions return a `bytes` object, or fill a buffer from one: a copy that is only dropped, and
+lies in the heap until something else is put there (a scan of the agent's memory found the live key in it).
+This calls OpenSSL's one-shot `HMAC`, which wipes what it used on its own, in the OpenSSL that Python's
+`hashlib` loaded.
+
+A Python that has OpenSSL linked into itself may not show that function. There the library's way is taken, and
+the block that it dropped is taken back and wiped at once (`WRITES_IN_PLACE` is False; docs/limitations.md).
+"""
+
+from __future__ import annotations
+
+import _hashlib
+import ctypes
+from collections.abc import Callable
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+
+HASH_SIZE = 32
+
+_address, _buffer = ctypes.addressof, ctypes.c_char.from_buffer
+
+
+def _find() -> tuple[Callable[..., object], int] | None:
+    try:
+        # A symbol is looked up in the module and in all that it was linked with.
+        library = ctypes.PyDLL(_hashlib.__file__)
+        one_shot, sha256 = library.HMAC, library.EVP_sha256
+    except (AttributeError, OSError):
+        return None
+    sha256.restype = ctypes.c_void_p
+    one_shot.restype = ctypes.c_void_p
+    pointer = ctypes.c_void_p
+    # (const EVP_MD *, const void *key, int, const unsigned char *data, size_t, unsigned char *md, unsigned *)
+    one_shot.argtypes = [pointer, pointer, ctypes.c_int, pointer, ctypes.c_size_t, pointer, pointer]
+    return one_shot, sha256()
+
+
+_found = _find()
+WRITES_IN_PLACE = _found is not None
+"""Whether OpenSSL's own function is used."""
+
+
+def hmac_into(key: memoryview, message: memoryview, into: memoryview) -> None:
+    """HMAC-SHA-256 (RFC 2104) into 32 writable bytes, which may be those of the key or of the message.
+
+    Args:
+        key: writable memory of any size.
+        message: writable memory of any size.
+        into: 32 bytes.
+
+    Raises:
+        ValueError: `into` has another size, or OpenSSL refuses.
+    """
+    if into.nbytes != HASH_SIZE:
+        raise ValueError(f"a result of {HASH_SIZE} bytes does not go into {into.nbytes}")
+    if _found is None:
+        _drop_and_wipe(key, message, into)
+        return
+    one_shot, sha256 = _found
+    places = _address(_buffer(key)), key.nbytes, _address(_buffer(message)), message.nbytes
+    if not one_shot(sha256, *places, _address(_buffer(into)), None):
+        raise ValueError("OpenSSL computes no HMAC-SHA-256")
+
+
+def _drop_and_wipe(key: memoryview, message: memoryview, into: memoryview) -> None:
+    mac = HMAC(key, SHA256())
+    mac.update(message)
+    into[:] = mac.finalize()
+    # The allocator hands out the block of this size that it got back last: it is set to zero here.
+    bytes(bytearray(HASH_SIZE))

@@ -1,0 +1,113 @@
+"""`epochseal` with a leak planted, or without memfd_secret: `python -m tests.memory.program LEAK WORDS…`.
+
+Each leak is a mistake that somebody could make in good faith; the scans must see every one of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from epochseal import chain, courier, memory, ratchet
+from epochseal.__main__ import main
+from epochseal.calls import BackendCalls
+from epochseal.keys import SECRET_SIZE, Context, Issued, load_backend
+
+_kept: list[object] = []
+
+
+def _keep_a_copy() -> None:
+    """`bytes(K)`: the key becomes an object that nothing wipes."""
+    real = ratchet.advance
+
+    def advance(key: memoryview, into: memoryview) -> None:
+        _kept.append(bytes(key))
+        real(key, into)
+
+    _replace("advance", advance)
+
+
+def _return_the_key() -> None:
+    """`derive()` in the place of `derive_into`: the library returns key bytes, which are only dropped."""
+
+    def advance(key: memoryview, into: memoryview) -> None:
+        into[:] = HKDFExpand(SHA256(), ratchet.KEY_SIZE, b"epochseal/v1/next").derive(key)
+
+    _replace("advance", advance)
+
+
+def _keep_the_hmac() -> None:
+    """A HMAC object that is kept: the key is gone, and its midstates are as good."""
+
+    def compute_tag(key: memoryview, previous_tag: bytes, leaf: bytes) -> bytes:
+        _kept.append(HMAC(key, SHA256()))
+        mac = HMAC(key, SHA256())
+        mac.update(b"epochseal/v1/tag" + previous_tag + leaf)
+        return mac.finalize()
+
+    _replace("compute_tag", compute_tag)
+
+
+def _call_the_backend_here() -> None:
+    """The backend's library in the agent's own process: it leaves copies there."""
+    real = courier.Zygote.start.__func__  # type: ignore[attr-defined]  # a class method's function
+    named: dict[str, Any] = {}
+
+    def start(cls: type, epoch_key: Any, checkpoint_key: Any, settings: Any, mailbox: Any) -> Any:  # noqa: ANN401  # as the real one
+        named.update(key=epoch_key, settings=settings, mailbox=mailbox)
+        return real(cls, epoch_key, checkpoint_key, settings, mailbox)
+
+    def take_issued(calls: BackendCalls) -> Issued | None:
+        answer = real_take(calls)
+        context = calls.context
+        if answer is None or not isinstance(context, Context):
+            return answer
+        key = named["key"]
+        issuer = load_backend(key).issuer(key, named["settings"])
+        return issuer.issue(context, named["mailbox"].view[:SECRET_SIZE])
+
+    real_take = BackendCalls.take_issued
+    courier.Zygote.start = classmethod(start)  # type: ignore[assignment, method-assign]  # planted
+    BackendCalls.take_issued = take_issued  # type: ignore[method-assign, assignment]  # planted
+
+
+def _log_the_key() -> None:
+    """A log line for debugging."""
+    real = ratchet.derive_epoch_key
+
+    def derive_epoch_key(secret_and_carry: memoryview, header_payload: bytes, into: memoryview) -> None:
+        real(secret_and_carry, header_payload, into)
+        sys.stderr.write(f"epochseal: debug: key {into.hex()}\n")
+
+    _replace("derive_epoch_key", derive_epoch_key)
+
+
+def _refuse_memfd_secret() -> None:
+    """No leak: a kernel or a container without memfd_secret (ENOSYS)."""
+    memory._MEMFD_SECRET = 100_000  # noqa: SLF001  # the one thing that says so
+
+
+def _replace(name: str, function: Callable[..., Any]) -> None:
+    for module in (ratchet, chain):
+        if hasattr(module, name):
+            setattr(module, name, function)
+
+
+LEAKS = {
+    "a copy": _keep_a_copy,
+    "a derived key that is returned": _return_the_key,
+    "a kept HMAC": _keep_the_hmac,
+    "the backend in the agent": _call_the_backend_here,
+    "a log line": _log_the_key,
+}
+CHANGES = {**LEAKS, "no memfd_secret": _refuse_memfd_secret}
+
+
+if __name__ == "__main__":
+    CHANGES[sys.argv.pop(1)]()
+    main()

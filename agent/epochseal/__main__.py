@@ -8,10 +8,14 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the command line; Ctrl-C while it is still being loaded ends it without a traceback."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Whoever started us in the background had us ignore Ctrl-C, which is for the foreground.
+    heard = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    if heard:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from epochseal.cli import main as run  # noqa: PLC0415  # slow: this is what Ctrl-C may come in the middle of
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if heard:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     run()
 
 

@@ -96,7 +96,7 @@ def test_a_client_that_leaves_within_a_line(place: Place) -> None:
     flags = {block.first_entry: block.src.nolf for block in blocks(place) if block.src is not None}
     assert flags[client.numbers[1]] == 1
     assert sum(flags.values()) == 1
-    assert as_sent(place) == b"whole\nhalfother line\n"
+    assert as_sent(place) == b"whole\nhalf\nother line\n"
 
 
 def test_a_client_that_leaves_without_reading(place: Place) -> None:

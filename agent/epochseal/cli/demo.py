@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from epochseal.cli.console import open_console
 from epochseal.cli.options import LOGDIR
 from epochseal.errors import ConfigError
+
+if TYPE_CHECKING:
+    from epochseal.demo import Stage
 
 _MIN_WIDTH = 80
 
@@ -45,7 +48,7 @@ def demo(keep: Path | None) -> None:
     console = open_console()
     console.width = max(console.width, _MIN_WIDTH)
     stage = Stage(console, STEPS)
-    with _stop_like_interrupt(), _workplace(keep) as directory:
+    with _stopping(stage), _workplace(keep) as directory:
         tell(stage, directory)
         took = f"Told in {time.monotonic() - began:.0f} seconds."
         if keep is not None:
@@ -70,13 +73,15 @@ def _workplace(keep: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _stop_like_interrupt() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind the demo like Ctrl-C, so that its programs and files go with it."""
+def _stopping(stage: Stage) -> Iterator[None]:
+    """SIGTERM, SIGHUP and Ctrl-C unwind the demo, so that its programs and files go with it."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        sys.exit(128 + number)
+        stage.stop_asked = number
+        stage.go_on()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:

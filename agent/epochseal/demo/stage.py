@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import signal
+import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,15 +35,32 @@ class Stage:
     Args:
         console: where to.
         steps: how many steps there will be.
+
+    Attributes:
+        stop_asked: the number of the signal that asked for a stop, or 0.
     """
 
     def __init__(self, console: Console, steps: int) -> None:
         self._console = console
         self._steps = steps
         self._step = 0
+        self.stop_asked = 0
+
+    def go_on(self) -> None:
+        """Go on, unless a stop was asked for; asked often, since Python drops what a finalizer raises.
+
+        Raises:
+            KeyboardInterrupt: by Ctrl-C.
+            SystemExit: by another signal, with the shell's status for it.
+        """
+        if self.stop_asked == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.stop_asked:
+            sys.exit(128 + self.stop_asked)
 
     def step(self, title: str) -> None:
         """Begin the next numbered step."""
+        self.go_on()
         self._step += 1
         self.heading(f"{self._step}/{self._steps}  {title}")
 
@@ -58,6 +77,7 @@ class Stage:
 
     def command(self, *words: str, piped_from: Sequence[str] = ()) -> None:
         """A command as the visitor would type it, folded so that no option is parted from its value."""
+        self.go_on()
         lines = _fold("$ ", words)
         if piped_from:
             # Redirections are for the visitor's shell to read, so they are not quoted.
@@ -95,10 +115,15 @@ class Stage:
         """Show what is going on; the callable changes the text. A terminal gets one line that moves."""
         if not self._console.is_terminal or self._console.is_dumb_terminal:
             self._write(f"  ({text})")
-            yield lambda _: None
+            yield lambda _: self.go_on()
             return
         with self._console.status(Text(text)) as status:
-            yield lambda now: status.update(Text(now))
+
+            def tell(now: str) -> None:
+                self.go_on()
+                status.update(Text(now))
+
+            yield tell
 
     def _write(self, text: str, style: str = "") -> None:
         self._console.print(Text(text, style), soft_wrap=True)

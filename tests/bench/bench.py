@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 ENTRY = 250
 _COMMIT = 16 * 65536
+_PROGRAM = str(Path(sys.executable).parent / "epochseal")
 
 
 class Cost(NamedTuple):
@@ -58,7 +59,7 @@ def main() -> None:
 
 def _bench(folder: Path, entries: int, rounds: int) -> None:
     os.chdir(folder)
-    _run(["epochseal", "keygen", "keys"])
+    _run([_PROGRAM, "keygen", "keys"])
     big, one = folder / "big.log", folder / "one.log"
     _write_entries(big, entries)
     _write_entries(one, 1)
@@ -80,14 +81,14 @@ def _bench(folder: Path, entries: int, rounds: int) -> None:
 
 def _round(big: Path, one: Path) -> dict[str, Cost]:
     verify = [
-        "epochseal",
+        _PROGRAM,
         "verify",
         "--epoch-key",
         "file:keys/verifier",
         "--checkpoint-key",
         "file:keys/auditor",
     ]
-    public = ["epochseal", "verify", "--checkpoint-key", "file:keys/auditor"]
+    public = [_PROGRAM, "verify", "--checkpoint-key", "file:keys/auditor"]
     found = {}
     found["openssl dgst -sha256"] = _cost(["openssl", "dgst", "-sha256", str(big)]).less(
         _cost(["openssl", "dgst", "-sha256", str(one)])
@@ -119,7 +120,7 @@ def _write_entries(path: Path, count: int) -> None:
 def _seal(source: Path, logdir: str) -> Cost:
     shutil.rmtree(logdir, ignore_errors=True)
     keys = ["--epoch-key", "file:keys/agent", "--checkpoint-key", "file:keys/agent"]
-    return _cost(["epochseal", "seal", logdir, "--origin", "example.com/bench", *keys], source)
+    return _cost([_PROGRAM, "seal", logdir, "--origin", "example.com/bench", *keys], source)
 
 
 def _copy_cost(source: Path) -> Cost:

@@ -1,0 +1,62 @@
+"""What a verifier holds of a log's keys while it works: those of the epoch that it is at, and no other."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.integration.agents import PROGRAM
+from tests.memory.log_keys import keys_of_log
+from tests.memory.patterns import make_patterns
+from tests.memory.running import ROOT, Backend
+from tests.memory.scanner import Hit, Index, scan, stopped
+
+ENTRIES, EPOCH, LOOKS = 15_000, 150, 6
+_LINE = re.compile(r"key of line (\d+)")
+
+
+def test_no_key_of_a_finished_epoch(tmp_path: Path, file_backend: Backend) -> None:
+    """Held still at several moments: keys of one epoch at most, and those are seen where its page can be."""
+    log = tmp_path / "log"
+    entries = b"".join(b"%099d\n" % number for number in range(ENTRIES))
+    sealing = [PROGRAM, "seal", str(log), "--origin", "log.example/memory", *file_backend.agent]
+    options = ["--epoch-max-entries", str(EPOCH), "--block-bytes", "100"]
+    subprocess.run([*sealing, *options], input=entries, check=True)
+    keys = keys_of_log(log, file_backend.recoverer)
+    index = Index(make_patterns([(key.name, key.value) for key in keys]))
+    program = [sys.executable, "-m", "tests.memory.program", "no memfd_secret"]
+    verifying = [
+        *program, "verify", str(log), "--jobs", "1", "--epoch-key", f"file:{tmp_path / 'keys/verifier'}",
+        "--checkpoint-key", f"file:{tmp_path / 'keys/auditor'}",
+    ]  # fmt: skip  # a command line
+    seen: list[set[int]] = []
+    with subprocess.Popen(verifying, stdout=subprocess.DEVNULL, cwd=ROOT) as process:
+        while not _reads_entries(process.pid):
+            assert process.poll() is None
+        while process.poll() is None and len(seen) < LOOKS:
+            with stopped(process.pid) as pids:
+                found = scan(pids, index)
+            seen.append({_epoch_of(hit) for hit in found.hits})
+            time.sleep(0.02)
+    assert process.returncode == 0
+    assert all(len(epochs) <= 1 for epochs in seen), seen
+    assert any(seen), seen
+
+
+def _reads_entries(pid: int) -> bool:
+    """Whether the process has a log file open: it is among the epochs."""
+    try:
+        return any(path.readlink().suffix == ".log" for path in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+
+
+def _epoch_of(hit: Hit) -> int:
+    line = _LINE.fullmatch(hit.key)
+    if line is None:
+        return int(hit.key.rpartition(" ")[2])
+    # An epoch has its header, its blocks of one entry and its end.
+    return int(line[1]) // (EPOCH + 2)

@@ -16,7 +16,6 @@ import signal
 import socket
 import traceback
 import weakref
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,6 +33,7 @@ from epochseal.errors import (
 from epochseal.keys import (
     SECRET_SIZE,
     Backend,
+    BackendSettings,
     Context,
     Issued,
     Issuer,
@@ -41,6 +41,7 @@ from epochseal.keys import (
     PublicKey,
     Signer,
     load_backend,
+    settings_of,
 )
 from epochseal.memory import SecretPage, die_with_parent
 
@@ -191,9 +192,15 @@ class Zygote:
 
     @classmethod
     def start(
-        cls, epoch_key: KeyURI, checkpoint_key: KeyURI, settings: Mapping[str, str], mailbox: SecretPage
+        cls, epoch_key: KeyURI, checkpoint_key: KeyURI, settings: BackendSettings, mailbox: SecretPage
     ) -> Zygote:
         """Fork the zygote; to be called before any thread, lock or other secret exists in this process.
+
+        Args:
+            epoch_key: issues secrets.
+            checkpoint_key: signs; it may be of another family.
+            settings: by family; each backend is handed those of its own.
+            mailbox: where secrets arrive.
 
         Raises:
             ConfigError: a backend cannot be loaded.
@@ -250,11 +257,12 @@ class _Child:
     """The zygote's side, and after a second fork the courier's."""
 
     def __init__(
-        self, epoch_key: KeyURI, checkpoint_key: KeyURI, settings: Mapping[str, str], mailbox: SecretPage
+        self, epoch_key: KeyURI, checkpoint_key: KeyURI, settings: BackendSettings, mailbox: SecretPage
     ) -> None:
         self._epoch_key = epoch_key
         self._checkpoint_key = checkpoint_key
-        self._settings = settings
+        self._epoch_settings = settings_of(epoch_key, settings)
+        self._checkpoint_settings = settings_of(checkpoint_key, settings)
         self._mailbox = mailbox
         self._epoch_backend: Backend
         self._checkpoint_backend: Backend
@@ -321,12 +329,14 @@ class _Child:
 
     def _answer(self, call: _Call) -> _Reply:
         if isinstance(call, IssueCall):
-            issuer = self._issuer or self._epoch_backend.issuer(self._epoch_key, self._settings)
+            issuer = self._issuer or self._epoch_backend.issuer(self._epoch_key, self._epoch_settings)
             self._issuer = issuer
             context = Context(call.origin, call.log, call.epoch, call.prev)
             issued = issuer.issue(context, self._mailbox.view[:SECRET_SIZE])
             return IssueReply(issued.key_id, issued.wrapped)
-        signer = self._signer or self._checkpoint_backend.signer(self._checkpoint_key, self._settings)
+        signer = self._signer or self._checkpoint_backend.signer(
+            self._checkpoint_key, self._checkpoint_settings
+        )
         self._signer = signer
         if isinstance(call, SignCall):
             return SignReply(signer.sign(call.message))

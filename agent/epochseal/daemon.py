@@ -85,7 +85,7 @@ class Daemon:
         for log in config.logs:
             mailbox = stack.enter_context(SecretPage())
             # The end of its socket ends a zygote, and later ones hold it too: the last one is closed first.
-            zygote = Zygote.start(log.epoch_key, log.checkpoint_key, {}, mailbox)
+            zygote = Zygote.start(log.epoch_key, log.checkpoint_key, log.backend_settings, mailbox)
             stack.callback(zygote.close)
             helpers.append((log, zygote, mailbox))
         for log, zygote, mailbox in helpers:

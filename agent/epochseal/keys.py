@@ -36,7 +36,7 @@ _USERINFO = re.compile(r"[^:/?#]*://[^/?#]*(?:@|%40)")
 _P256_PREFIX = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
 _P256_SIZE = len(_P256_PREFIX) + 64
 _ED25519_SIZE = 32
-_EXTRAS = {"hashivault": "vault", "openbao": "vault", "awskms": "aws", "pkcs11": "pkcs11"}
+_FAMILIES = {"hashivault": "vault", "openbao": "vault", "awskms": "aws", "pkcs11": "pkcs11"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +200,22 @@ class KeyURI:
     scheme: str
     rest: str
 
+    @property
+    def family(self) -> str | None:
+        """The name of its settings, and of the extra that installs it; None for `file:` and foreign ones."""
+        return _FAMILIES.get(self.scheme)
+
     def __str__(self) -> str:
         return f"{self.scheme}:{self.rest}"
+
+
+BackendSettings = Mapping[str, Mapping[str, str]]
+"""The settings of each family that the keys of a log need, by its name."""
+
+
+def settings_of(uri: KeyURI, settings: BackendSettings) -> Mapping[str, str]:
+    """Those of this key's family alone: a backend is not told how another one is logged in to."""
+    return settings.get(uri.family or "", {})
 
 
 class Backend(Protocol):
@@ -286,7 +300,7 @@ def load_backend(uri: KeyURI) -> Backend:
     try:
         return cast("Backend", offer.load())
     except ImportError as exc:
-        extra = _EXTRAS.get(uri.scheme)
+        extra = uri.family
         raise ConfigError(
             f"the backend of key scheme {uri.scheme!r} cannot be loaded: {exc}",
             hint=f"pip install 'epochseal[{extra}]'" if extra else "install the library that it needs",

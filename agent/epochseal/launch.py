@@ -17,6 +17,7 @@ from pathlib import Path
 from epochseal.agent import Agent, Closing, Signals, SystemClock
 from epochseal.calls import BackendCalls
 from epochseal.chain import Pace
+from epochseal.config.environment import settings_from_environment
 from epochseal.courier import Zygote
 from epochseal.durable import DiskFullError
 from epochseal.errors import BackendError, ConfigError
@@ -129,13 +130,15 @@ def sealing(options: SealOptions) -> Iterator[Sealer]:
     """A sealer with all that it needs, to be started by the caller; given up at the end of the block.
 
     Raises:
-        ConfigError: a backend cannot be loaded, or the runtime directory is not on tmpfs.
+        ConfigError: a backend cannot be loaded, a setting of it in the environment cannot be meant, or the
+            runtime directory is not on tmpfs.
         StorageError: memory cannot be locked, or the runtime directory cannot be used.
     """
+    settings = settings_from_environment(options.epoch_key, options.checkpoint_key)
     harden_process()
     with ExitStack() as stack:
         mailbox = stack.enter_context(SecretPage())
-        zygote = Zygote.start(options.epoch_key, options.checkpoint_key, {}, mailbox)
+        zygote = Zygote.start(options.epoch_key, options.checkpoint_key, settings, mailbox)
         stack.callback(zygote.close)
         sealer = _make_sealer(options, zygote, mailbox)
         stack.callback(sealer.close)

@@ -166,9 +166,12 @@ class RunningLog:
 
     def adjust(self, config: LogConfig) -> list[str]:
         """Put the settings in force that can be; the names of those that wait for a restart."""
+        before, after = self.config.values, config.values
+        # A backend's setting is only there if it is set.
         changed = [
-            name for name, value in config.values.items() if value.value != self.config.values[name].value
-        ]
+            name for name in {**before, **after}
+            if name not in before or name not in after or before[name].value != after[name].value
+        ]  # fmt: skip  # one condition a line hides that they are one
         kept_by_chores = self._chores is not None and config.number_or_none("keep") is not None
         waiting = [
             name for name in changed if name not in RELOADED or (name == "keep" and not kept_by_chores)

@@ -137,13 +137,15 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
 
 def test_check_of_a_backend_that_is_not_installed(host: Host) -> None:
     """--check validates an environment whose backend cannot even be loaded here, and says so."""
-    host.configure("a", more='[env.staging]\nepoch_key = "openbao://transit/e"\ncompress = "zstd"\n')
+    staging = '[env.staging]\nepoch_key = "openbao://transit/e"\ncompress = "zstd"\n'
+    host.configure("a", more=f'{staging}[env.staging.vault]\naddress = "https://bao.example:8200"\n')
     done = host.run("--check", "--env", "staging")
     assert done.returncode == 0
     assert "backends were not contacted" in done.stdout
     rows = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
     assert ["epoch_key", "openbao://transit/e", "env.staging, line 13"] in rows
     assert ["epoch_interval", "5m", "default"] in rows
+    assert ["vault.address", "https://bao.example:8200", "env.staging.vault, line 16"] in rows
     assert not (host.folder / "logs").exists()
 
 

@@ -119,6 +119,32 @@ def test_the_file_backend_through_a_courier(keys: Path, mailbox: SecretPage) -> 
         Ed25519PublicKey.from_public_bytes(key.data).verify(messenger.take_signature(), b"message")
 
 
+def test_each_backend_is_handed_its_own_settings(
+    mailbox: SecretPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With keys in two families neither backend sees what the other one logs in with."""
+
+    def refuse(uri: KeyURI, settings: Mapping[str, str]) -> NoReturn:
+        raise Denied(f"{uri.scheme} {dict(settings)}")
+
+    module = SimpleNamespace(issuer=refuse, signer=refuse)
+    settings = {"vault": {"address": "v"}, "aws": {"region": "a"}, "pkcs11": {"module": "p"}}
+    keys = parse_key_uri("openbao://transit/epoch"), parse_key_uri("awskms:///alias/checkpoint")
+    with monkeypatch.context() as patch:
+        patch.setattr(courier, "load_backend", lambda _uri: module)
+        made = Zygote.start(*keys, settings, mailbox)
+    try:
+        with fork_courier(made) as messenger:
+            messenger.ask_issue(CONTEXT)
+            with pytest.raises(Denied, match=r"^openbao {'address': 'v'}$"):
+                messenger.take_issued()
+            messenger.ask_signature(b"message")
+            with pytest.raises(Denied, match=r"^awskms {'region': 'a'}$"):
+                messenger.take_signature()
+    finally:
+        made.close()
+
+
 def test_a_secret_is_in_no_message(keys: Path, mailbox: SecretPage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bytes that come over the socket hold the secret in no form; the mailbox alone has it."""
     seen: list[bytes] = []

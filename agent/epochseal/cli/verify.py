@@ -95,19 +95,24 @@ class _RecovererMaker:
     """Makes a recoverer in each process that needs one."""
 
     def __init__(self, uri: KeyURI) -> None:
+        from epochseal.config.environment import settings_from_environment
+        from epochseal.keys import settings_of
+
         self._uri = uri
+        self._settings = settings_of(uri, settings_from_environment(uri))
 
     def __call__(self) -> Recoverer:
         from epochseal.keys import load_backend
 
-        return load_backend(self._uri).recoverer(self._uri, {})
+        return load_backend(self._uri).recoverer(self._uri, self._settings)
 
 
 def read_checkpoint_key(text: str | None) -> tuple[str | None, PublicKey | None]:
     """The public key, and the origin that a vkey file names with it."""
     if text is None:
         return None, None
-    from epochseal.keys import load_backend, parse_key_uri
+    from epochseal.config.environment import settings_from_environment
+    from epochseal.keys import load_backend, parse_key_uri, settings_of
     from epochseal.note import parse_vkey
 
     path = Path(text)
@@ -119,7 +124,8 @@ def read_checkpoint_key(text: str | None) -> tuple[str | None, PublicKey | None]
             f"there is no file {text}", "name a vkey file, or a key URI such as file:keys/auditor"
         )
     uri = parse_key_uri(text)
-    return None, load_backend(uri).public_key(uri, {})
+    settings = settings_of(uri, settings_from_environment(uri))
+    return None, load_backend(uri).public_key(uri, settings)
 
 
 def _default_jobs(logdir: Path) -> int:

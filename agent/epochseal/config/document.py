@@ -10,13 +10,14 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_args
 from urllib.parse import unquote
 
 import msgspec
 
+from epochseal.config.backends import CHOICES, FAMILIES, SECRETS, any_of, ways_to
 from epochseal.config.lines import KeyLines, KeyPath
-from epochseal.config.schema import SOURCES, LogTable, Metrics, TlsTable, TopLevel
+from epochseal.config.schema import SOURCES, Compression, LogTable, Metrics, TlsTable, TopLevel
 from epochseal.errors import ConfigError
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -33,7 +34,7 @@ _UNITS = frozenset({
     "epoch_interval", "commit_interval", "segment_age", "heartbeat", "max_overdue", "retention", "keep",
 })  # fmt: skip  # one list
 _SECRET_KEYS = re.compile(
-    r"token|pin|passw(or)?d|passphrase|secret(_?(id|key))?|access_?key(_?id)?|secret_?access_?key|api_?key|private_?key"
+    r"token|pin|jwt|passw(or)?d|passphrase|secret(_?(id|key))?|access_?key(_?id)?|secret_?access_?key|api_?key|private_?key"
     r"|credentials?|(\w+_)(token|pin|passw(or)?d|secret)"
 )
 # `token=` is the label of a token in a pkcs11 URI (RFC 7512), and no secret there.
@@ -119,7 +120,8 @@ class Document:
         for at, value in _walk((), self.data):
             name = str(at[-1]) if at else ""
             if _SECRET_KEYS.fullmatch(name.lower().replace("-", "_")) and not isinstance(value, dict | list):
-                self.fail(at, f"{name} is a secret, and secrets are not read from this file", _HIDE_HINT)
+                what = f"{name} is a secret, and secrets are not read from this file"
+                self.fail(at, what, _hint_for_secret(str(at[-2]) if len(at) > 1 else "", name))
             if not isinstance(value, str):
                 continue
             if "-----BEGIN" in value and "PRIVATE KEY" in value:
@@ -141,6 +143,7 @@ class Document:
 
     def _check_log(self, at: KeyPath, log: dict[str, Any]) -> None:
         self._check_keys(at, log, LogTable.__struct_fields__)
+        self._check_families(at, log)
         for place, source in enumerate(_tables(log.get("source"))):
             self._check_source((*at, "source", place), source)
 
@@ -159,8 +162,14 @@ class Document:
         self, at: KeyPath, table: dict[str, Any], kind: type[msgspec.Struct], more: tuple[str, ...]
     ) -> None:
         self._check_keys(at, table, (*kind.__struct_fields__, *more))
+        self._check_families(at, table)
         if isinstance(metrics := table.get("metrics"), dict):
             self._check_keys((*at, "metrics"), metrics, Metrics.__struct_fields__)
+
+    def _check_families(self, at: KeyPath, table: dict[str, Any]) -> None:
+        for family, kind in FAMILIES.items():
+            if isinstance(settings := table.get(family), dict):
+                self._check_keys((*at, family), settings, kind.__struct_fields__)
 
     def _check_keys(self, at: KeyPath, table: dict[str, Any], known: tuple[str, ...]) -> None:
         for key in table:
@@ -182,10 +191,17 @@ class Document:
             what = f"{name} must be {' or '.join(wanted)}, not {_TYPES.get(expected[2], expected[2])}"
             hint = 'write a number and a unit in quotes, such as "5m" or "90d"' if name in _UNITS else None
         elif what.startswith("Invalid enum value"):
-            what, hint = f"{name} cannot be {what.rpartition('value ')[2]}", "write none, gzip or zstd"
+            words = CHOICES.get(name, get_args(Compression))
+            what, hint = f"{name} cannot be {what.rpartition('value ')[2]}", f"write {any_of(words)}"
         elif missing := re.fullmatch(r"Object missing required field `(\w+)`", what):
             what, hint = f"{missing[1]} is missing in {_name(at)}", f"add {missing[1]} = …"
         self.fail(at, what, hint or "docs/configuration.md has an example of each key")
+
+
+def _hint_for_secret(table: str, name: str) -> str:
+    if name not in SECRETS.get(table, ()):
+        return _HIDE_HINT
+    return f"say where it is with {any_of(ways_to(name))}, and change it if others have read this file"
 
 
 def _secret_in_uri(uri: str) -> str | None:

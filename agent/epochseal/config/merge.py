@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
+
+from epochseal.config.backends import FAMILIES, SECRETS, as_setting, ways_to
 from epochseal.config.checks import check_address, check_retention, check_scheme, check_shared, check_source
 from epochseal.config.document import Document
 from epochseal.config.lines import KeyPath
@@ -119,6 +123,8 @@ class _Merger:
         )
         for key in SHARED:
             values[key] = self._setting(at, key, layers)
+        for key in ("epoch_key", "checkpoint_key"):
+            values.update(self._backend_settings(values[key].value, layers))
         return LogConfig(
             name=name,
             dir=values["dir"].value,
@@ -175,6 +181,31 @@ class _Merger:
         if setting.default is None:
             return NOT_SET
         return Value(setting.default, setting.parse(setting.default), NOT_SET.origin)
+
+    def _backend_settings(self, key: KeyURI, layers: list[_Layer]) -> dict[str, Value]:
+        """The settings of the key's family, each from the last table that sets it."""
+        if (family := key.family) is None:
+            return {}
+        found: dict[str, tuple[KeyPath, Any]] = {}
+        for where, layer in layers:
+            table = getattr(layer, family)
+            written = {} if table is None else msgspec.structs.asdict(table)
+            here = {
+                name: ((*where, family, name), value) for name, value in written.items() if value is not None
+            }
+            for secret in SECRETS[family]:
+                if named := [name for name in ways_to(secret) if name in here]:
+                    if len(named) > 1:
+                        what = f"{' and '.join(named)} both name one secret"
+                        self._document.fail(here[named[1]][0], what, "keep one of them")
+                    # Where an outer table had it is no second place: this one counts alone.
+                    found = {name: place for name, place in found.items() if name not in ways_to(secret)}
+            found.update(here)
+        return {
+            f"{family}.{name}": self._value(found[name][0], partial(as_setting, family, name), found[name][1])
+            for name in FAMILIES[family].__struct_fields__
+            if name in found
+        }
 
     def _value(self, at: KeyPath, parse: Callable[[Any], Any], written: object) -> Value:
         try:

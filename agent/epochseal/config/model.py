@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from epochseal.config.schema import Compression, SourceTable
-from epochseal.keys import KeyURI
+from epochseal.keys import BackendSettings, KeyURI
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,10 @@ NOT_SET = Value("none", None, Origin("default", 0))
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
-    """One log. `values` has every setting by its name in the file, `name`, `dir` and `origin` among them."""
+    """One log. `values` has every setting by its name in the file, `name`, `dir` and `origin` among them.
+
+    Those of the backends that its keys need are there as `vault.address` …, each if it is set anywhere.
+    """
 
     name: str
     dir: Path
@@ -50,6 +53,16 @@ class LogConfig:
     def number_or_none(self, name: str) -> int | None:
         """A setting that may be absent, in ms, in bytes, or a count."""
         return cast("int | None", self.values[name].value)
+
+    @property
+    def backend_settings(self) -> BackendSettings:
+        """What the backends of both keys are handed, by family."""
+        settings: dict[str, dict[str, str]] = {}
+        for key, value in self.values.items():
+            family, dot, name = key.partition(".")
+            if dot:
+                settings.setdefault(family, {})[name] = value.value
+        return settings
 
     @property
     def runtime_dir(self) -> Path | None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from epochseal.config.backends import AwsTable, Pkcs11Table, VaultTable
 from epochseal.errors import ConfigError
 from epochseal.keys import parse_key_uri
 from epochseal.units import parse_duration, parse_size
@@ -38,6 +39,14 @@ class Settings(_Table, frozen=True):
     retention: str | None = None
     keep: str | None = None
     compress: Compression | None = None
+
+
+class Level(Settings, frozen=True):
+    """A level of the file: settings, and the tables of the backend families."""
+
+    vault: VaultTable | None = None
+    aws: AwsTable | None = None
+    pkcs11: Pkcs11Table | None = None
 
 
 class Metrics(_Table, frozen=True):
@@ -104,7 +113,7 @@ SOURCES: dict[str, type[_Table]] = {
 }
 
 
-class LogTable(Settings, frozen=True):
+class LogTable(Level, frozen=True):
     """One `[[log]]`; in an overlay every key may be absent."""
 
     name: str | None = None
@@ -113,7 +122,7 @@ class LogTable(Settings, frozen=True):
     source: list[SourceTable] | None = None
 
 
-class TopLevel(Settings, frozen=True):
+class TopLevel(Level, frozen=True):
     """A whole file without its `[env.*]` tables, which are read by the same classes."""
 
     metrics: Metrics | None = None

@@ -35,7 +35,7 @@ class Service(threading.Thread):
         """Write them all."""
         for number in range(LINES):
             if number % 1500 == 1499:
-                for age in (3, 2, 1):
+                for age in range(LINES // 1500, 0, -1):
                     older = self._path.with_name(f"{self._path.name}.{age}")
                     if older.exists():
                         older.rename(self._path.with_name(f"{self._path.name}.{age + 1}"))

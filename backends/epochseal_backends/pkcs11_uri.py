@@ -114,7 +114,9 @@ def parse_pkcs11_uri(rest: str) -> Pkcs11URI:
     return uri
 
 
-def _attributes(text: str, separator: str, known: tuple[str, ...], value: re.Pattern[str]) -> dict[str, bytes]:
+def _attributes(
+    text: str, separator: str, known: tuple[str, ...], value: re.Pattern[str]
+) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for part in text.split(separator):
         name, equals, escaped = part.partition("=")

@@ -1,7 +1,7 @@
 """HPKE (RFC 9180) where the private key never leaves an HSM: base mode, single shot.
 
-Sealing needs a public key alone and is `cryptography`'s. Opening needs one Diffie–Hellman with the private key;
-that one step is handed in as a function and everything after it, which needs no private key, is done here:
+Sealing needs a public key alone and is `cryptography`'s. Opening needs one Diffie-Hellman with the private
+key; that step is handed in as a function, and everything after it, which needs no private key, is done here:
 
     shared secret   DHKEM: LabeledExtract and LabeledExpand over the exchanged point (RFC 9180, section 4.1)
     key schedule    base mode, no pre-shared key (section 5.1)
@@ -86,8 +86,8 @@ def unseal(
         sealed: `enc || ciphertext || tag`.
         public: the serialized public half of the own key.
         info: what the sealed bytes are bound to.
-        exchange: the Diffie–Hellman of the own private key with the serialized public key that it is given: the
-            32 bytes of the x coordinate (P-256), or of X25519's output. It is only given keys that `kem.check` passes.
+        exchange: the Diffie-Hellman of the own private key with the serialized public key that it is given: the
+            32 bytes of the x coordinate (P-256), or of X25519's output. It gets only keys that pass `kem.check`.
         aead: the cipher.
         associated: the associated data.
 
@@ -134,7 +134,7 @@ def key_schedule(kem: Kem, aead: Aead, shared: bytes, info: bytes) -> tuple[byte
 
 
 def _extract(suite: bytes, salt: bytes, label: bytes, material: bytes) -> bytes:
-    # HKDF-Extract is one HMAC keyed with the salt, and HMAC pads an empty key with zeros by itself (RFC 5869, 2.2).
+    # HKDF-Extract is one HMAC keyed with the salt, and HMAC pads an empty key with zeros (RFC 5869, 2.2).
     return hmac.digest(salt, b"HPKE-v1" + suite + label + material, sha256)
 
 
@@ -155,7 +155,7 @@ def _check_p256(data: bytes) -> None:
 
 
 def _check_x25519(data: bytes) -> None:
-    # The library refuses an exchange whose result is zero, whichever private key takes part (RFC 7748, section 6.1).
+    # The library refuses an exchange that gives zeros, whichever private key takes part (RFC 7748, 6.1).
     X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(data))
 
 

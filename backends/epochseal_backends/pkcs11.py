@@ -9,30 +9,30 @@
 Tokens are separate because a PIN opens all that is in one. The wrapping key is a P-256 or an X25519 pair, the
 signing key Ed25519 or P-256. Each private key stands beside its public half, with the same CKA_ID.
 
-A secret is 32 bytes of HKDF-SHA256 over the kernel's random bytes, salted with the token's (C_GenerateRandom). It is wrapped with HPKE
-(RFC 9180) in base mode, single shot: DHKEM(P-256, HKDF-SHA256) 0x0010 or DHKEM(X25519, HKDF-SHA256) 0x0020,
-HKDF-SHA256 0x0001, AES-256-GCM 0x0002:
+A secret is 32 bytes of HKDF-SHA256 over the kernel's random bytes, salted with the token's
+(C_GenerateRandom). It is wrapped with HPKE (RFC 9180) in base mode, single shot: DHKEM(P-256, HKDF-SHA256)
+0x0010 or DHKEM(X25519, HKDF-SHA256) 0x0020, HKDF-SHA256 0x0001, AES-256-GCM 0x0002:
 
     wrapped = enc (65 or 32 bytes) || ciphertext (32 bytes) || tag (16 bytes)
     info    = "epochseal/v1/wrap-pkcs11" || context          associated data: empty
 
-The context is `Context.encode`. The key id is `pkcs11:` and, in hex, the SHA-256 of the serialized public wrapping
-key (65 bytes of the uncompressed point, or 32): a CKA_ID can be given to any key, a fingerprint cannot. Recovering has the token do the
-Diffie–Hellman (CKM_ECDH1_DERIVE); the private key never leaves it.
+The context is `Context.encode`. The key id is `pkcs11:` and, in hex, the SHA-256 of the serialized public
+wrapping key (65 bytes of the uncompressed point, or 32): a CKA_ID can be given to any key, a fingerprint
+cannot. Recovering has the token do the Diffie-Hellman (CKM_ECDH1_DERIVE); the private key never leaves it.
 
-Several pairs under one label are generations (see `pkcs11_objects`). Issuing takes the newest, or the one that
-`id=` names; recovering opens what any of them wrapped; a checkpoint key is the oldest, so that a new pair
-beside it does not change who signs a log: `epochseal rotate` does, with `id=` in the new URI.
+Several pairs under one label are generations (see `pkcs11_objects`). Issuing takes the newest, or the one
+that `id=` names; recovering opens what any of them wrapped; a checkpoint key is the oldest, so that a new
+pair beside it does not change who signs a log: `epochseal rotate` does, with `id=` in the new URI.
 
-Settings: `module`, and the PIN by `pin_file`, `pin_credential` or `pin_env`. Secrets pass through the heap of this
-process: an agent calls this in a courier, which exits.
+Settings: `module`, and the PIN by `pin_file`, `pin_credential` or `pin_env`. Secrets pass through the heap
+of this process: an agent calls this in a courier, which exits.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -45,6 +45,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11 import KDF, Attribute, KeyType, Mechanism, ObjectClass
 
+from epochseal.checkup import Finding
 from epochseal.errors import BackendError, ConfigError, Denied, WrongKey
 from epochseal.keys import SECRET_SIZE, Context, Issued, KeyURI, PublicKey, check_secret_buffer
 from epochseal_backends import hpke
@@ -102,7 +103,7 @@ def recoverer(uri: KeyURI, settings: Mapping[str, str]) -> Pkcs11Recoverer:
         _for_wrapping(half.public, connection)
         if not hasattr(half.handle, "derive_key"):
             raise Denied(
-                f"the private key {_named(half.public)} of {connection.name} may not derive (CKA_DERIVE is false)",
+                f"the key {_named(half.public)} of {connection.name} may not derive: CKA_DERIVE is false",
                 "make the wrapping key with that use and no other",
             )
     return Pkcs11Recoverer(connection, found)
@@ -124,7 +125,7 @@ def signer(uri: KeyURI, settings: Mapping[str, str]) -> Pkcs11Signer:
     half = oldest(found, name, connection)
     if not hasattr(half.handle, "sign"):
         raise Denied(
-            f"the private key {_named(half.public)} of {connection.name} may not sign (CKA_SIGN is false)",
+            f"the key {_named(half.public)} of {connection.name} may not sign: CKA_SIGN is false",
             "make the checkpoint key with that use and no other",
         )
     return Pkcs11Signer(connection, half, _as_public_key(half.public, connection))
@@ -151,35 +152,49 @@ def public_key(uri: KeyURI, settings: Mapping[str, str]) -> PublicKey:
     return _as_public_key(oldest(halves, name, connection).public, connection)
 
 
+def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
+    """What `epochseal doctor` asks: see `pkcs11_examine`."""
+    from epochseal_backends import pkcs11_examine  # noqa: PLC0415  # only the doctor needs it, and it needs this module
+
+    return pkcs11_examine.examine_epoch_key(uri, settings)
+
+
+def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
+    """What `epochseal doctor` asks: see `pkcs11_examine`."""
+    from epochseal_backends import pkcs11_examine  # noqa: PLC0415  # as above
+
+    return pkcs11_examine.examine_checkpoint_key(uri, settings)
+
+
 class Pkcs11Issuer:
     """Wraps fresh secrets for the public wrapping key: nothing in this token opens an old one."""
 
     def __init__(self, connection: Connection, key: PublicHalf) -> None:
-        self._connection = connection
-        self._key = key
+        self.connection = connection
+        self.key = key
 
     def issue(self, context: Context, into: memoryview) -> Issued:
         """Write a fresh secret into `into` and wrap it (see `epochseal.keys.Issuer`)."""
         check_secret_buffer(into)
-        with translated(f"have {self._connection.name} generate random bytes"):
-            salt = self._connection.session.generate_random(8 * SECRET_SIZE)
+        with translated(f"have {self.connection.name} generate random bytes"):
+            salt = self.connection.session.generate_random(8 * SECRET_SIZE)
         # Neither of the two generators alone has to be good.
         HKDF(SHA256(), SECRET_SIZE, salt, _RANDOM).derive_into(os.urandom(SECRET_SIZE), into)
         try:
-            wrapped = _KEMS[self._key.curve].seal(into, self._key.point, _INFO + context.encode())
+            wrapped = _KEMS[self.key.curve].seal(into, self.key.point, _INFO + context.encode())
         except ValueError as exc:
             into[:] = bytes(SECRET_SIZE)
             raise BackendError(
-                f"no epoch secret can be issued with the public key {_named(self._key)}: {exc}"
+                f"no epoch secret can be issued with the public key {_named(self.key)}: {exc}"
             ) from exc
-        return Issued(_key_id(self._key), wrapped)
+        return Issued(_key_id(self.key), wrapped)
 
 
 class Pkcs11Recoverer:
-    """Opens wrapped secrets; the Diffie–Hellman runs in the token."""
+    """Opens wrapped secrets; the Diffie-Hellman runs in the token."""
 
     def __init__(self, connection: Connection, keys: Sequence[PrivateHalf]) -> None:
-        self._connection = connection
+        self.connection = connection
         self._keys = list(keys)
 
     def recover(self, wrapped: bytes, context: Context, into: memoryview) -> None:
@@ -211,11 +226,11 @@ class Pkcs11Recoverer:
             self._keys.insert(0, self._keys.pop(place))
             return secret
         raise WrongKey(
-            "the wrapped secret was not made for a key of this token, this log, epoch and previous tag, or was changed"
+            "the wrapped secret was not made for this key, log, epoch and previous tag, or was changed"
         )
 
     def _exchange(self, half: PrivateHalf, enc: bytes) -> bytes:
-        with translated(f"derive with the private key {_named(half.public)} of {self._connection.name}"):
+        with translated(f"derive with the private key {_named(half.public)} of {self.connection.name}"):
             derived = _derive(half.handle, enc)
             try:
                 return bytes(derived[Attribute.VALUE])
@@ -224,27 +239,27 @@ class Pkcs11Recoverer:
 
 
 class Pkcs11Signer:
-    """Signs in the token, and checks each signature: it holds under the public half that the log will name."""
+    """Signs in the token, and checks each signature under the public half that the log will name."""
 
     def __init__(self, connection: Connection, key: PrivateHalf, public: PublicKey) -> None:
-        self._connection = connection
-        self._key = key
+        self.connection = connection
+        self.key = key
         self._public = public
 
     def sign(self, message: bytes) -> bytes:
         """The 64 bytes of an Ed25519 signature over `message`, or ECDSA with SHA-256 in DER."""
-        with translated(f"sign with the private key {_named(self._key.public)} of {self._connection.name}"):
+        with translated(f"sign with the private key {_named(self.key.public)} of {self.connection.name}"):
             if self._public.algorithm == "ed25519":
-                signature = self._key.handle.sign(message, mechanism=Mechanism.EDDSA)
+                signature = self.key.handle.sign(message, mechanism=Mechanism.EDDSA)
             else:
                 # Not every token hashes by itself, and every one signs a digest.
                 digest = hashlib.sha256(message).digest()
-                signature = _ecdsa_der(self._key.handle.sign(digest, mechanism=Mechanism.ECDSA))
+                signature = _ecdsa_der(self.key.handle.sign(digest, mechanism=Mechanism.ECDSA))
         try:
-            _verify(self._key.public, signature, message)
+            _verify(self.key.public, signature, message)
         except InvalidSignature as exc:
             raise BackendError(
-                f"{self._connection.name} signed, but not for the public key {_named(self._key.public)} beside it",
+                f"{self.connection.name} signed, but not for the public key {_named(self.key.public)}",
                 "store the public half of the private key under its CKA_ID",
             ) from exc
         return bytes(signature)

@@ -1,7 +1,8 @@
 """The key objects of a token: found by label and id, their curves, and which of several is meant.
 
 The two halves of a pair have one CKA_ID, as every tool makes them. Several pairs under one label are the
-generations of a key: their ids, all of one length of at most 8 bytes, are counters (01, 02, …). The highest is the newest.
+generations of a key: their ids, all of one length of at most 8 bytes, are counters (01, 02, …), and the
+highest is the newest.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from epochseal_backends.pkcs11_session import Connection, translated
 from epochseal_backends.pkcs11_uri import Pkcs11URI
 
 P256, X25519, ED25519 = "P-256", "X25519", "Ed25519"
-# CKA_EC_PARAMS: object identifiers (RFC 5480, RFC 8410, and the older ones of GnuPG), or names (PKCS#11 v3.0, section 2.3).
+# CKA_EC_PARAMS: object identifiers (RFC 5480, RFC 8410, older ones of GnuPG), or names (PKCS#11 v3.0, 2.3).
 _CURVES = {
     bytes.fromhex("06082a8648ce3d030107"): P256,
     b"\x13\x09secp256r1": P256,
@@ -87,11 +88,9 @@ def private_halves(connection: Connection, uri: Pkcs11URI) -> list[PrivateHalf]:
         ConfigError: a public half is missing, ambiguous or of no known curve.
         Unavailable, BackendError: the token does not answer.
     """
-    halves = []
     with translated(f"look for keys in {connection.name}"):
-        for handle in _find(connection, uri, ObjectClass.PRIVATE_KEY):
-            halves.append(PrivateHalf(handle, _public_half_of(connection, handle)))
-    return halves
+        found = _find(connection, uri, ObjectClass.PRIVATE_KEY)
+        return [PrivateHalf(handle, _public_half_of(connection, handle)) for handle in found]
 
 
 def private_handles(connection: Connection, uri: Pkcs11URI) -> list[Any]:

@@ -1,7 +1,8 @@
 """Tokens of PKCS#11 modules: found, opened and logged in to once a process, and their errors in our words.
 
-A login belongs to the whole process and a session does not outlive a fork (PKCS#11 v3.0, sections 5.4 and 5.6), so what is open is kept here,
-by process. Sessions are read-only. The library behind this initializes modules without locking: one thread only.
+A login belongs to the whole process, and no session outlives a fork (PKCS#11 v3.0, section 5), so what is
+open is kept here, by process. Sessions are read-only. The library behind this initializes modules without
+locking: one thread only.
 
 A wrong PIN is given to a token once. A token that says it would lock at the next wrong one is given none.
 """
@@ -23,17 +24,17 @@ from epochseal.errors import BackendError, ConfigError, Denied, Unavailable
 from epochseal_backends.credentials import read_secret
 from epochseal_backends.pkcs11_uri import Pkcs11URI
 
-MECHANISMS_HINT = "the token needs CKM_ECDH1_DERIVE to recover, CKM_ECDSA or CKM_EDDSA to sign, and a generator of random numbers"
+_MECHANISMS_HINT = "to recover it needs CKM_ECDH1_DERIVE, to sign CKM_ECDSA or CKM_EDDSA, to issue random numbers"
 _PIN_WAYS = ("pin_file", "pin_credential", "pin_env")
 _FOLDERS = (
     "/usr/lib/softhsm", "/usr/lib64/softhsm", "/usr/lib/pkcs11", "/usr/lib64/pkcs11", "/usr/local/lib",
     "/usr/local/lib/pkcs11", "/usr/lib/x86_64-linux-gnu/pkcs11", "/usr/lib/aarch64-linux-gnu/pkcs11",
 )  # fmt: skip  # one list
 _GONE = (
-    errors.DeviceError, errors.DeviceMemory, errors.DeviceRemoved, errors.FunctionCancelled, errors.FunctionFailed,
-    errors.GeneralError, errors.HostMemory, errors.KeyHandleInvalid, errors.ObjectHandleInvalid, errors.SessionClosed,
-    errors.SessionCount, errors.SessionHandleInvalid, errors.SlotIDInvalid, errors.TokenNotPresent,
-    errors.TokenNotRecognised,
+    errors.DeviceError, errors.DeviceMemory, errors.DeviceRemoved, errors.FunctionCancelled,
+    errors.FunctionFailed, errors.GeneralError, errors.HostMemory, errors.KeyHandleInvalid,
+    errors.ObjectHandleInvalid, errors.SessionClosed, errors.SessionCount, errors.SessionHandleInvalid,
+    errors.SlotIDInvalid, errors.TokenNotPresent, errors.TokenNotRecognised,
 )  # fmt: skip  # one list
 _REFUSED = (
     errors.AttributeSensitive,
@@ -85,7 +86,7 @@ def connect(uri: Pkcs11URI, settings: Mapping[str, str], *, login: bool) -> Conn
     """Open the token that `uri` names, with a login if that is asked for and the token wants one.
 
     Raises:
-        ConfigError: no module is named, it cannot be loaded, several tokens match, or no PIN is there to be read.
+        ConfigError: no module is named, it cannot be loaded, several tokens match, or no PIN can be read.
         Denied: the PIN is missing, wrong or locked, or this user may not read its file.
         Unavailable: the token is not there, or does not answer.
     """
@@ -186,7 +187,7 @@ def translated(doing: str) -> Iterator[None]:
             raise Denied(
                 message, "give the PIN of a role that may, or a key that is allowed this use"
             ) from exc
-        raise BackendError(message, MECHANISMS_HINT) from exc
+        raise BackendError(message, _MECHANISMS_HINT) from exc
 
 
 def _library(path: Path) -> Any:  # noqa: ANN401  # as in find_token
@@ -203,7 +204,7 @@ def _library(path: Path) -> Any:  # noqa: ANN401  # as in find_token
         if type(exc) is not errors.PKCS11Error:
             raise Unavailable(
                 f"PKCS#11 module {path} does not start: {type(exc).__name__}",
-                "look into the module's own configuration and log (SoftHSM: SOFTHSM2_CONF and its token folder)",
+                "look into the module's own configuration and log (SoftHSM: SOFTHSM2_CONF, token folder)",
             ) from exc
         reason = str(exc).rpartition(f"{path}: ")[2]
         raise ConfigError(

@@ -1,15 +1,16 @@
 """PKCS#11 URIs (RFC 7512), read strictly: `pkcs11:token=audit;object=epoch?pin-source=file:/run/pin`.
 
-| part of the URI                                     | names                                                  |
-|-----------------------------------------------------|--------------------------------------------------------|
-| `token` `serial` `manufacturer` `model`             | the token: all that are given must match               |
-| `object` `id`                                       | the key pair, by CKA_LABEL and CKA_ID; one or both     |
-| `type=private` or `type=public`                     | nothing here: both halves of a pair are meant          |
-| after `?`: `module-path` `module-name` `pin-source` | the library, and the file that holds the PIN           |
+| part of the URI                                     | names                                              |
+|-----------------------------------------------------|----------------------------------------------------|
+| `token` `serial` `manufacturer` `model`             | the token: all that are given must match           |
+| `object` `id`                                       | the key pair, by CKA_LABEL and CKA_ID; one or both |
+| `type=private` or `type=public`                     | nothing here: both halves of a pair are meant      |
+| after `?`: `module-path` `module-name` `pin-source` | the library, and the file that holds the PIN       |
 
-Bytes other than letters, digits, `-._~` and the RFC's few reserved ones are percent-encoded: `id=%01`, `my%20token`. Everything else is
-refused: an unknown or doubled attribute, an empty value, a PIN in the URI (`pin-value`), a command as
-`pin-source` (`|`), and slots and library versions (`slot-id`, `library-version`, …), which change by themselves.
+Bytes other than letters, digits, `-._~` and the RFC's few reserved ones are percent-encoded: `id=%01`,
+`my%20token`. Everything else is refused: an unknown or doubled attribute, an empty value, a PIN in the URI
+(`pin-value`), a command as `pin-source` (`|`), and slots and library versions (`slot-id`,
+`library-version`, …), which change by themselves.
 """
 
 from __future__ import annotations

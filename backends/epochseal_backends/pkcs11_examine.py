@@ -42,7 +42,9 @@ def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Find
     key, connection = issuer.key, issuer.connection
     yield _seen("public wrapping key", good=True, detail=f"{key.curve}, {_in(key, connection)}")
     issued = issuer.issue(probe_context("epochseal-doctor"), memoryview(bytearray(SECRET_SIZE)))
-    yield _seen("agent can issue", good=True, detail=f"with random bytes of the token, key id {issued.key_id}")
+    yield _seen(
+        "agent can issue", good=True, detail=f"with random bytes of the token, key id {issued.key_id}"
+    )
     yield _no_private_half(name, settings, key)
 
 
@@ -63,7 +65,9 @@ def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator
         yield _attribute(private, "is sensitive", Attribute.SENSITIVE, wanted=True)
         yield _attribute(private, "is not extractable", Attribute.EXTRACTABLE, wanted=False)
         # A copy may exist or not: whether it does cannot be seen, and a key that was imported on purpose is no fault.
-        yield _attribute(private, "was never extractable", Attribute.NEVER_EXTRACTABLE, wanted=True, else_="unknown")
+        yield _attribute(
+            private, "was never extractable", Attribute.NEVER_EXTRACTABLE, wanted=True, else_="unknown"
+        )
         others = [use for use, attribute in _OTHER_USES.items() if _read(private, attribute)]
     yield _seen(
         "checkpoint key has no other use",
@@ -91,7 +95,9 @@ def _no_private_half(name: Pkcs11URI, settings: Mapping[str, str], key: PublicHa
     topic = "agent cannot recover"
     connection = connect(name, settings, login=names_pin(name, settings))
     if not connection.logged_in:
-        return Finding(topic, "unknown", "private keys are not seen without a PIN", "configure the agent's PIN")
+        return Finding(
+            topic, "unknown", "private keys are not seen without a PIN", "configure the agent's PIN"
+        )
     suspects = private_handles(connection, name)
     # Under another label the private half still has the id of its public half, and may derive.
     for handle in private_handles(connection, Pkcs11URI(id=key.id)):

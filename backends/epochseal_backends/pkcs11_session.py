@@ -24,7 +24,9 @@ from epochseal.errors import BackendError, ConfigError, Denied, Unavailable
 from epochseal_backends.credentials import read_secret
 from epochseal_backends.pkcs11_uri import Pkcs11URI
 
-_MECHANISMS_HINT = "to recover it needs CKM_ECDH1_DERIVE, to sign CKM_ECDSA or CKM_EDDSA, to issue random numbers"
+_MECHANISMS_HINT = (
+    "to recover it needs CKM_ECDH1_DERIVE, to sign CKM_ECDSA or CKM_EDDSA, to issue random numbers"
+)
 _PIN_WAYS = ("pin_file", "pin_credential", "pin_env")
 _FOLDERS = (
     "/usr/lib/softhsm", "/usr/lib64/softhsm", "/usr/lib/pkcs11", "/usr/lib64/pkcs11", "/usr/local/lib",

@@ -46,12 +46,23 @@ class SoftToken:
         """Put the public half of a pair into another token."""
         with tempfile.TemporaryDirectory() as name:
             path = Path(name) / "public.der"
-            self.run("--read-object", "--type", "pubkey", "--label", label, "--id", identifier, "-o", str(path))
+            self.run(
+                "--read-object", "--type", "pubkey", "--label", label, "--id", identifier, "-o", str(path)
+            )
             to.run("--write-object", str(path), "--type", "pubkey", "--label", label, "--id", identifier)
 
     def run(self, *arguments: str) -> str:
         """One call of pkcs11-tool, logged in as the user; what it printed."""
-        command = ["pkcs11-tool", "--module", str(MODULE), "--token-label", self.label, "--login", "--pin", PIN]
+        command = [
+            "pkcs11-tool",
+            "--module",
+            str(MODULE),
+            "--token-label",
+            self.label,
+            "--login",
+            "--pin",
+            PIN,
+        ]
         return subprocess.run([*command, *arguments], check=True, capture_output=True, text=True).stdout
 
     def remove(self) -> None:
@@ -74,7 +85,9 @@ class SoftHSM:
         self.pin_file.write_text(f"{PIN}\n")
         self.pin_file.chmod(0o600)
         self.conf = folder / "softhsm2.conf"
-        self.conf.write_text(f"directories.tokendir = {self.tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
+        self.conf.write_text(
+            f"directories.tokendir = {self.tokens}\nobjectstore.backend = file\nlog.level = ERROR\n"
+        )
         os.environ["SOFTHSM2_CONF"] = str(self.conf)
 
     @classmethod

@@ -107,7 +107,9 @@ def test_missing_and_wrong_module(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             pkcs11.issuer(uri, {"module": str(path)})
-    foreign = next(Path("/lib/x86_64-linux-gnu").glob("libz.so.*"), None) or next(Path("/usr/lib").rglob("libz.so.*"))
+    foreign = next(Path("/lib/x86_64-linux-gnu").glob("libz.so.*"), None) or next(
+        Path("/usr/lib").rglob("libz.so.*")
+    )
     with pytest.raises(ConfigError, match="C_GetFunctionList"):
         pkcs11.issuer(uri, {"module": str(foreign)})
     with pytest.raises(ConfigError, match="no PKCS#11 module named 'nowhere'"):
@@ -117,7 +119,9 @@ def test_missing_and_wrong_module(tmp_path: Path) -> None:
 def test_missing_object_is_named(hsm: SoftHSM, roles: Roles) -> None:
     """What is missing is said with label, id and token, and what is there instead."""
     uri = parse_key_uri(roles.agent.uri("epoc", id="%02"))
-    with pytest.raises(Denied, match=rf"'{roles.agent.label}' holds no public key labelled 'epoc' with id 02") as one:
+    with pytest.raises(
+        Denied, match=rf"'{roles.agent.label}' holds no public key labelled 'epoc' with id 02"
+    ) as one:
         pkcs11.issuer(uri, hsm.settings)
     assert "public key 'epoch' (id 01)" in str(one.value.hint)
     with pytest.raises(ConfigError, match="no public key labelled 'epoc'"):
@@ -266,7 +270,8 @@ def test_wrong_pin_is_tried_once(hsm: SoftHSM, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "message"), [(TokenFlag.USER_PIN_FINAL_TRY, "none is tried"), (TokenFlag.USER_PIN_LOCKED, "is locked")]
+    ("flag", "message"),
+    [(TokenFlag.USER_PIN_FINAL_TRY, "none is tried"), (TokenFlag.USER_PIN_LOCKED, "is locked")],
 )
 def test_token_about_to_lock(flag: TokenFlag, message: str) -> None:
     """No PIN is given to a token that is locked, or would lock at the next mistake (SoftHSM never says so)."""
@@ -327,7 +332,9 @@ def test_failed_issue_leaves_no_secret(roles: Roles) -> None:
 
 def test_private_keys_do_not_leave_the_token(roles: Roles) -> None:
     """The tokens of the fixture are as they should be: private values cannot be read, whatever the PIN."""
-    half = pkcs11.recoverer(parse_key_uri(roles.verifier.uri("epoch")), _party(roles.verifier).settings)._keys[0]
+    half = pkcs11.recoverer(
+        parse_key_uri(roles.verifier.uri("epoch")), _party(roles.verifier).settings
+    )._keys[0]
     with pytest.raises(pkcs11_session.errors.AttributeSensitive):
         half.handle[Attribute.VALUE]
 

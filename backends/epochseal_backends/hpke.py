@@ -86,8 +86,8 @@ def unseal(
         sealed: `enc || ciphertext || tag`.
         public: the serialized public half of the own key.
         info: what the sealed bytes are bound to.
-        exchange: the Diffie-Hellman of the own private key with the serialized public key that it is given: the
-            32 bytes of the x coordinate (P-256), or of X25519's output. It gets only keys that pass `kem.check`.
+        exchange: the Diffie-Hellman of the own private key with the serialized public key that it is given:
+            the 32 bytes of the x coordinate (P-256), or of X25519. It gets only keys that pass `kem.check`.
         aead: the cipher.
         associated: the associated data.
 

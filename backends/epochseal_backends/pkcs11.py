@@ -195,7 +195,7 @@ class Pkcs11Recoverer:
 
     def __init__(self, connection: Connection, keys: Sequence[PrivateHalf]) -> None:
         self.connection = connection
-        self._keys = list(keys)
+        self.keys = list(keys)
 
     def recover(self, wrapped: bytes, context: Context, into: memoryview) -> None:
         """Write the secret behind `wrapped` into `into` (see `epochseal.keys.Recoverer`)."""
@@ -208,10 +208,10 @@ class Pkcs11Recoverer:
 
     def recognizes(self, key_id: str) -> bool:
         """Whether `key_id` is that of one of these keys."""
-        return any(key_id == _key_id(half.public) for half in self._keys)
+        return any(key_id == _key_id(half.public) for half in self.keys)
 
     def _open(self, wrapped: bytes, info: bytes) -> bytes:
-        for place, half in enumerate(self._keys):
+        for place, half in enumerate(self.keys):
             try:
                 secret = hpke.unseal(
                     _KEMS[half.public.curve],
@@ -223,7 +223,7 @@ class Pkcs11Recoverer:
             except hpke.OpeningError:
                 continue
             # Epochs of one generation follow each other: the one that opened is asked first next time.
-            self._keys.insert(0, self._keys.pop(place))
+            self.keys.insert(0, self.keys.pop(place))
             return secret
         raise WrongKey(
             "the wrapped secret was not made for this key, log, epoch and previous tag, or was changed"

@@ -64,7 +64,7 @@ def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator
     with translated(f"read the attributes of {_in(half, connection)}"):
         yield _attribute(private, "is sensitive", Attribute.SENSITIVE, wanted=True)
         yield _attribute(private, "is not extractable", Attribute.EXTRACTABLE, wanted=False)
-        # A copy may exist or not: whether it does cannot be seen, and a key that was imported on purpose is no fault.
+        # Whether there is a copy cannot be seen, and a key that was imported on purpose is no fault.
         yield _attribute(
             private, "was never extractable", Attribute.NEVER_EXTRACTABLE, wanted=True, else_="unknown"
         )
@@ -128,7 +128,7 @@ def _mechanism(half: PublicHalf, connection: Connection) -> Finding:
 
 def _attribute(
     private: Any, what: str, attribute: Attribute, *, wanted: bool, else_: Outcome = "wrong"
-) -> Finding:  # fmt: skip  # one call
+) -> Finding:  # fmt: skip  # one line a kind of argument
     value = _read(private, attribute)
     topic, detail = f"checkpoint key {what}", f"CKA_{attribute.name} is {str(value).lower()}"
     if value is None:

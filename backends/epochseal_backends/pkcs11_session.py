@@ -81,7 +81,7 @@ class _Process:
     refused: set[tuple[Path, str, str]] = field(default_factory=set)
 
 
-_process = _Process()
+process = _Process()
 
 
 def connect(uri: Pkcs11URI, settings: Mapping[str, str], *, login: bool) -> Connection:
@@ -96,7 +96,7 @@ def connect(uri: Pkcs11URI, settings: Mapping[str, str], *, login: bool) -> Conn
     token = find_token(module, uri)
     serial = _serial(token)
     for logged_in in (True,) if login else (True, False):
-        if (open_already := _process.connections.get((module, serial, logged_in))) is not None:
+        if (open_already := process.connections.get((module, serial, logged_in))) is not None:
             return open_already
     if login and token.flags & TokenFlag.LOGIN_REQUIRED:
         session = _log_in(module, token, uri, settings)
@@ -104,7 +104,7 @@ def connect(uri: Pkcs11URI, settings: Mapping[str, str], *, login: bool) -> Conn
         with translated(f"open {token_name(token)}"):
             session = token.open()
     made = Connection(module, token, session, logged_in=login)
-    _process.connections[module, serial, login] = made
+    process.connections[module, serial, login] = made
     return made
 
 
@@ -193,13 +193,13 @@ def translated(doing: str) -> Iterator[None]:
 
 
 def _library(path: Path) -> Any:  # noqa: ANN401  # as in find_token
-    global _process  # noqa: PLW0603  # what is open belongs to a process, and so does this name
-    if _process.pid != os.getpid():
-        for library in _process.libraries.values():
+    global process  # noqa: PLW0603  # what is open belongs to a process, and so does this name
+    if process.pid != os.getpid():
+        for library in process.libraries.values():
             # Some modules notice a fork by themselves and are not initialized here: that is no error.
             with suppress(errors.PKCS11Error):
                 library.finalize()
-        _process = _Process(refused=_process.refused)
+        process = _Process(refused=process.refused)
     try:
         library = pkcs11.lib(str(path))
     except errors.PKCS11Error as exc:
@@ -213,7 +213,7 @@ def _library(path: Path) -> Any:  # noqa: ANN401  # as in find_token
             f"{path} cannot be loaded as a PKCS#11 module: {reason}",
             "name the module of the token's vendor, for this machine's architecture",
         ) from exc
-    _process.libraries[path] = library
+    process.libraries[path] = library
     return library
 
 
@@ -225,8 +225,8 @@ def _log_in(module: Path, token: Any, uri: Pkcs11URI, settings: Mapping[str, str
             f"{name} wants a PIN, and none is configured",
             "name it by pin_file, pin_credential or pin_env, or by pin-source=file:PATH in the URI",
         )
-    _check_lock(token)
-    if (module, serial, pin) in _process.refused:
+    check_lock(token)
+    if (module, serial, pin) in process.refused:
         raise Denied(
             f"{name} refused this PIN before: it is not tried again", "correct the PIN, then start again"
         )
@@ -236,7 +236,7 @@ def _log_in(module: Path, token: Any, uri: Pkcs11URI, settings: Mapping[str, str
         with translated(f"open {name}"):
             return token.open()
     except _BAD_PIN as exc:
-        _process.refused.add((module, serial, pin))
+        process.refused.add((module, serial, pin))
         raise Denied(
             f"{name} refuses the PIN ({type(exc).__name__})",
             "it was tried once: correct it before the next start, or the token may lock",
@@ -250,7 +250,12 @@ def _log_in(module: Path, token: Any, uri: Pkcs11URI, settings: Mapping[str, str
             raise exc from None
 
 
-def _check_lock(token: Any) -> None:  # noqa: ANN401  # as in find_token
+def check_lock(token: Any) -> None:  # noqa: ANN401  # as in find_token
+    """Refuse a token whose PIN is locked, or would be by one more mistake.
+
+    Raises:
+        Denied: it is.
+    """
     if token.flags & TokenFlag.USER_PIN_LOCKED:
         raise Denied(f"the PIN of {token_name(token)} is locked", "its security officer sets a new PIN")
     if token.flags & TokenFlag.USER_PIN_FINAL_TRY:
@@ -296,7 +301,7 @@ def _wanted(uri: Pkcs11URI) -> str:
 
 
 def _forget() -> None:
-    for connection in _process.connections.values():
+    for connection in process.connections.values():
         with suppress(errors.PKCS11Error):
             connection.session.close()
-    _process.connections.clear()
+    process.connections.clear()

@@ -133,7 +133,9 @@ def main() -> int:
                 with closing(open_token(given.module, given.to, given.to_pin_file)) as target:
                     copy_public(session, target, given.label, given.id)
     except (EpochsealError, pkcs11.PKCS11Error, OSError) as exc:
-        sys.stderr.write(f"keys.py: error: {given.action} in token {given.token}: {exc or type(exc).__name__}\n")
+        sys.stderr.write(
+            f"keys.py: error: {given.action} in token {given.token}: {exc or type(exc).__name__}\n"
+        )
         return 1
     return 0
 

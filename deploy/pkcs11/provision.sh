@@ -31,7 +31,7 @@ make_token() { # ROLE LABEL
 	SO_PIN=$(cat "$pins/$1.so-pin") PIN=$(cat "$pins/$1.pin")
 	export SO_PIN PIN
 	slot=$(pkcs11-tool --module "$module" --list-slots 2>/dev/null |
-		awk '/^Slot /{slot=$4; gsub(/[():]/, "", slot)} /uninitialized/{print slot; exit}')
+		awk '/^Slot /{slot=$3; gsub(/[():]/, "", slot)} /uninitialized/{print slot; exit}')
 	[ -n "$slot" ] || fail 'the module has no free slot' 'see SOFTHSM2_CONF'
 	pkcs11-tool --module "$module" --slot "$slot" --init-token --label "$2" --so-pin env:SO_PIN >/dev/null
 	pkcs11-tool --module "$module" --token-label "$2" --init-pin --login --login-type so \

@@ -7,19 +7,27 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import multiprocessing
 import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pkcs11 import lib
+
+from deploy.pkcs11 import keys
 
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
 PIN = "314159"
 SO_PIN = "27182818"
-_CURVES = {"p256": "EC:prime256v1", "x25519": "EC:curve25519", "ed25519": "EC:edwards25519"}
 _shared: list[SoftHSM] = []
 _numbers = itertools.count()
+_initialized_in: list[int] = []
 
 
 @dataclass(frozen=True)
@@ -35,21 +43,15 @@ class SoftToken:
         rest = "".join(f";{name}={value}" for name, value in more.items())
         return f"pkcs11:token={self.label};object={label}{rest}"
 
-    def generate(self, label: str, curve: str, usage: str, identifier: str = "01", *more: str) -> None:
-        """Make a pair as `deploy/pkcs11/provision.sh` does; `usage` is `derive` or `sign`."""
-        self.run(
-            "--keypairgen", "--key-type", _CURVES[curve], "--label", label, "--id", identifier,
-            "--sensitive", f"--usage-{usage}", *more,
-        )  # fmt: skip  # one command
+    def generate(
+        self, label: str, curve: str, use: str, identifier: str = "01", *, extractable: bool = False
+    ) -> None:  # fmt: skip  # one line a kind of argument
+        """Make a pair as `deploy/pkcs11/keys.py` does; `use` is `derive` or `sign`."""
+        _elsewhere(_generate, self.label, label, bytes.fromhex(identifier), curve, use, extractable)
 
     def copy_public(self, label: str, to: SoftToken, identifier: str = "01") -> None:
         """Put the public half of a pair into another token."""
-        with tempfile.TemporaryDirectory() as name:
-            path = Path(name) / "public.der"
-            self.run(
-                "--read-object", "--type", "pubkey", "--label", label, "--id", identifier, "-o", str(path)
-            )
-            to.run("--write-object", str(path), "--type", "pubkey", "--label", label, "--id", identifier)
+        _elsewhere(_copy, self.label, to.label, label, bytes.fromhex(identifier))
 
     def run(self, *arguments: str) -> str:
         """One call of pkcs11-tool, logged in as the user; what it printed."""
@@ -134,3 +136,28 @@ def make_roles(hsm: SoftHSM, *, epoch: str = "p256", checkpoint: str = "ed25519"
     for other in (roles.verifier, roles.auditor):
         roles.agent.copy_public("checkpoint", other)
     return roles
+
+
+def _elsewhere(work: Callable[..., None], *arguments: object) -> None:
+    """Do it in a child: a login, or its end, holds for a whole process, which may be the one under test."""
+    child = multiprocessing.get_context("fork").Process(target=work, args=arguments)
+    child.start()
+    child.join()
+    assert child.exitcode == 0, f"{work.__name__}{arguments} failed"
+
+
+def _generate(token: str, label: str, identifier: bytes, curve: str, use: str, extractable: bool) -> None:  # noqa: FBT001  # passed on through a process
+    with closing(_open(token)) as session:
+        keys.generate(session, label, identifier, curve, use, extractable=extractable)
+
+
+def _copy(source: str, target: str, label: str, identifier: bytes) -> None:
+    with closing(_open(source)) as session, closing(_open(target)) as other:
+        keys.copy_public(session, other, label, identifier)
+
+
+def _open(token: str) -> Any:  # noqa: ANN401  # the library makes its classes as it loads
+    if _initialized_in != [os.getpid()]:
+        lib(str(MODULE)).reinitialize()
+        _initialized_in[:] = [os.getpid()]
+    return keys.open_token(str(MODULE), token, SoftHSM.shared().pin_file)

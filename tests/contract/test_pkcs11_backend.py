@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from pkcs11 import Attribute, TokenFlag
+from pkcs11.exceptions import AttributeSensitive
 
 from epochseal.checkup import Examiner, Finding
 from epochseal.errors import BackendError, ConfigError, Denied, Unavailable, WrongKey
-from epochseal.keys import Backend, load_backend, parse_key_uri
+from epochseal.keys import Backend, Issued, load_backend, parse_key_uri
 from epochseal_backends import pkcs11, pkcs11_session
+from epochseal_backends.pkcs11_uri import parse_pkcs11_uri
 from tests.backends_under_test.softhsm import MODULE, PIN, Roles, SoftHSM, SoftToken, make_roles
 from tests.contract.backend_contract import CONTEXT, MESSAGE, BackendContract, Harness, Party
 
 BACKEND: Backend = pkcs11
 EXAMINER: Examiner = pkcs11
 """Checked by mypy: the module has the functions of a backend and of an examiner."""
+
+
+@pytest.fixture(autouse=True)
+def fresh_process() -> None:
+    """As a courier starts: no module is initialized, nothing is open, nobody is logged in."""
+    _fresh_process()
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +50,19 @@ def roles(hsm: SoftHSM) -> Roles:
 class TestP256AndEd25519(BackendContract):
     """The contract with the curves that every HSM has for wrapping, and Ed25519 for signing."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def harness(self, hsm: SoftHSM) -> Harness:
         """Tokens of all roles, and a second verifier's."""
-        return _harness(hsm, epoch="p256", checkpoint="ed25519")
+        return _harness(hsm, "p256", "ed25519")
 
 
 class TestX25519AndP256(BackendContract):
     """The contract with X25519 for wrapping and ECDSA for signing."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def harness(self, hsm: SoftHSM) -> Harness:
         """Tokens of all roles, and a second verifier's."""
-        return _harness(hsm, epoch="x25519", checkpoint="p256")
+        return _harness(hsm, "x25519", "p256")
 
 
 def test_entry_point_names_the_module() -> None:
@@ -72,14 +83,14 @@ def test_key_id_is_the_fingerprint_of_the_public_key(hsm: SoftHSM, roles: Roles)
 
 def test_token_by_serial_and_key_by_id(hsm: SoftHSM, roles: Roles) -> None:
     """A URI as p11tool prints it, with everything about token and key, names the same key."""
-    token = pkcs11_session.find_token(MODULE, pkcs11.parse_pkcs11_uri(f"token={roles.agent.label};object=x"))
+    token = pkcs11_session.find_token(MODULE, parse_pkcs11_uri(f"token={roles.agent.label};object=x"))
     serial = token.serial.decode().strip()
     plain = pkcs11.public_key(parse_key_uri(roles.agent.uri("checkpoint")), hsm.settings)
+    everything = f"manufacturer=SoftHSM%20project;serial={serial};token={roles.agent.label};id=%01"
     for uri in (
         f"pkcs11:serial={serial};object=checkpoint",
         f"pkcs11:serial={serial};object=checkpoint;id=%01;type=private",
-        f"pkcs11:model=SoftHSM%20v2;manufacturer=SoftHSM%20project;serial={serial};"
-        f"token={roles.agent.label};id=%01;object=checkpoint;type=public?module-path={MODULE}",
+        f"pkcs11:model=SoftHSM%20v2;{everything};object=checkpoint;type=public?module-path={MODULE}",
         f"pkcs11:token={roles.agent.label};object=checkpoint?module-name=softhsm2",
     ):
         assert pkcs11.public_key(parse_key_uri(uri), hsm.settings) == plain
@@ -96,7 +107,7 @@ def test_module_from_the_environment(roles: Roles, monkeypatch: pytest.MonkeyPat
 
 
 def test_missing_and_wrong_module(tmp_path: Path) -> None:
-    """A module that is not there, is no library, is another library or a relative path is a ConfigError that names it."""
+    """A module that is absent, no library, another library or a relative path is a ConfigError that names it."""
     uri = parse_key_uri("pkcs11:token=t;object=o")
     text = tmp_path / "text.so"
     text.write_text("no library")
@@ -183,7 +194,7 @@ def test_private_key_without_its_public_half(hsm: SoftHSM) -> None:
 
 
 def test_another_public_half_beside_the_signing_key(hsm: SoftHSM) -> None:
-    """A public key of another pair under the signing key's id is noticed before a log is signed for nobody."""
+    """A public key of another pair under the signing key's id is noticed before a log is signed with it."""
     roles, other = make_roles(hsm), make_roles(hsm)
     roles.agent.run("--delete-object", "--type", "pubkey", "--label", "checkpoint", "--id", "01")
     other.agent.copy_public("checkpoint", roles.agent)
@@ -262,7 +273,7 @@ def test_wrong_pin_is_tried_once(hsm: SoftHSM, tmp_path: Path) -> None:
     assert _flags(roles.agent) & TokenFlag.USER_PIN_COUNT_LOW
     _party(roles.agent).signer()
     assert not _flags(roles.agent) & TokenFlag.USER_PIN_COUNT_LOW
-    pkcs11_session._forget()
+    _fresh_process()
     with pytest.raises(Denied, match="not tried again") as second:
         party.signer()
     assert not _flags(roles.agent) & TokenFlag.USER_PIN_COUNT_LOW
@@ -276,7 +287,7 @@ def test_wrong_pin_is_tried_once(hsm: SoftHSM, tmp_path: Path) -> None:
 def test_token_about_to_lock(flag: TokenFlag, message: str) -> None:
     """No PIN is given to a token that is locked, or would lock at the next mistake (SoftHSM never says so)."""
     with pytest.raises(Denied, match=message):
-        pkcs11_session._check_lock(SimpleNamespace(flags=flag, label="stub"))
+        pkcs11_session.check_lock(SimpleNamespace(flags=flag, label="stub"))
 
 
 # --- tokens that go away, forks ---------------------------------------------------------------------------
@@ -323,7 +334,7 @@ def test_recoverers_in_forked_processes(roles: Roles) -> None:
 def test_failed_issue_leaves_no_secret(roles: Roles) -> None:
     """With a public key that nothing can be wrapped for, the random bytes are wiped again."""
     issuer = pkcs11.issuer(parse_key_uri(roles.agent.uri("epoch")), _party(roles.agent).settings)
-    issuer._key = replace(issuer._key, point=bytes(65))
+    issuer.key = replace(issuer.key, point=bytes(65))
     into = bytearray(b"\xaa" * 32)
     with pytest.raises(BackendError, match="no epoch secret can be issued"):
         issuer.issue(CONTEXT, memoryview(into))
@@ -335,7 +346,7 @@ def test_private_keys_do_not_leave_the_token(roles: Roles) -> None:
     half = pkcs11.recoverer(
         parse_key_uri(roles.verifier.uri("epoch")), _party(roles.verifier).settings
     )._keys[0]
-    with pytest.raises(pkcs11_session.errors.AttributeSensitive):
+    with pytest.raises(AttributeSensitive):
         half.handle[Attribute.VALUE]
 
 
@@ -365,7 +376,7 @@ def test_examination_finds_an_extractable_key(hsm: SoftHSM) -> None:
     roles = make_roles(hsm)
     roles.agent.run("--delete-object", "--type", "privkey", "--label", "checkpoint", "--id", "01")
     roles.agent.run("--delete-object", "--type", "pubkey", "--label", "checkpoint", "--id", "01")
-    roles.agent.generate("checkpoint", "ed25519", "sign", "01", "--extractable")
+    roles.agent.generate("checkpoint", "ed25519", "sign", extractable=True)
     assert _wrong(roles.agent) == {"checkpoint key is not extractable"}
     topics = {finding.topic: finding.outcome for finding in _examine(roles.agent)}
     assert topics["checkpoint key was never extractable"] == "unknown"
@@ -377,7 +388,8 @@ def test_examination_finds_other_usages(hsm: SoftHSM) -> None:
     other = hsm.token("usages-verifier")
     other.generate("epoch", "p256", "derive", "09")
     other.copy_public("epoch", token, "09")
-    token.generate("checkpoint", "p256", "sign", "01", "--usage-derive")
+    command = ("--keypairgen", "--key-type", "EC:prime256v1", "--label", "checkpoint", "--id", "01")
+    token.run(*command, "--sensitive", "--usage-sign", "--usage-derive")
     assert "checkpoint key has no other use" in _wrong(token)
 
 
@@ -391,7 +403,41 @@ def test_examination_tells_the_count_of_wrong_pins(hsm: SoftHSM, tmp_path: Path)
     assert _wrong(roles.agent) == {"PIN of the token"}
 
 
-def _harness(hsm: SoftHSM, *, epoch: str, checkpoint: str) -> Harness:
+# --- provisioning -----------------------------------------------------------------------------------------
+
+
+def test_provisioning(tmp_path: Path) -> None:
+    """The script makes tokens and keys, and proves the roles; it makes a second generation; agents examine well."""
+    tokens = tmp_path / "tokens"
+    tokens.mkdir()
+    conf = tmp_path / "softhsm2.conf"
+    conf.write_text(f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
+    script = Path(__file__).parents[2] / "deploy" / "pkcs11" / "provision.sh"
+    environment = os.environ | {"SOFTHSM2_CONF": str(conf), "MODULE": str(MODULE), "PYTHON": sys.executable}
+    pins = tmp_path / "pins"
+    first = _run([str(script), "--softhsm", str(pins)], environment)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.count("ok ") == 9
+    assert first.stdout.count("refused: token 'epochseal-") == 6
+    again = _run([str(script), str(pins)], environment | {"KEYS": "epoch", "ID": "02"})
+    assert again.returncode == 0, again.stderr
+    assert {oct(path.stat().st_mode)[-3:] for path in pins.iterdir()} == {"600"}
+    twice = _run([str(script), "--softhsm", str(pins)], environment)
+    assert "no token is made twice" in twice.stderr
+    # A PIN of the wrong role: what the verifier may, an agent must not.
+    mixed = ["--token", "epochseal-verifier", "--pin-file", str(pins / "verifier.pin"), "--role", "agent"]
+    keys = [sys.executable, str(script.parent / "keys.py"), "prove", "--module", str(MODULE), *mixed]
+    proof = _run(keys, environment)
+    assert proof.returncode == 1
+    assert "WRONG agent recoverer: may" in proof.stdout
+
+
+def _run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@cache
+def _harness(hsm: SoftHSM, epoch: str, checkpoint: str) -> Harness:
     roles = make_roles(hsm, epoch=epoch, checkpoint=checkpoint)
     stranger = hsm.token("stranger")
     stranger.generate("epoch", epoch, "derive")
@@ -407,7 +453,7 @@ def _party(token: SoftToken) -> Party:
     return Party(token.uri("epoch"), token.uri("checkpoint"), token.hsm.settings)
 
 
-def _issue(party: Party) -> pkcs11.Issued:
+def _issue(party: Party) -> Issued:
     return party.issuer().issue(CONTEXT, memoryview(bytearray(32)))
 
 
@@ -418,14 +464,14 @@ def _recover_elsewhere(party: Party, wrapped: bytes) -> tuple[bytes, int]:
 
 
 def _flags(token: SoftToken) -> TokenFlag:
-    uri = pkcs11.parse_pkcs11_uri(f"token={token.label};object=x")
+    uri = parse_pkcs11_uri(f"token={token.label};object=x")
     flags: TokenFlag = pkcs11_session.find_token(MODULE, uri).flags
     return flags
 
 
 def _fresh_process() -> None:
     """As after a fork: nothing is open, nobody is logged in."""
-    pkcs11_session._process.pid = -1
+    pkcs11_session.process.pid = -1
 
 
 def _examine(token: SoftToken) -> list[Finding]:

@@ -127,8 +127,13 @@ def _mechanism(half: PublicHalf, connection: Connection) -> Finding:
 
 
 def _attribute(
-    private: Any, what: str, attribute: Attribute, *, wanted: bool, else_: Outcome = "wrong"
-) -> Finding:  # fmt: skip  # one line a kind of argument
+    private: Any,  # noqa: ANN401  # the library makes a class for each object
+    what: str,
+    attribute: Attribute,
+    *,
+    wanted: bool,
+    else_: Outcome = "wrong",
+) -> Finding:
     value = _read(private, attribute)
     topic, detail = f"checkpoint key {what}", f"CKA_{attribute.name} is {str(value).lower()}"
     if value is None:

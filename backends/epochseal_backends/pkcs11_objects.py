@@ -1,6 +1,6 @@
 """The key objects of a token: found by label and id, their curves, and which of several is meant.
 
-The two halves of a pair have one CKA_ID, as every tool makes them. Several pairs under one label are the
+The two halves of a pair have one CKA_ID and one CKA_LABEL, as every tool makes them. Several pairs under one label are the
 generations of a key: their ids, all of one length of at most 8 bytes, are counters (01, 02, …), and the
 highest is the newest.
 """
@@ -141,17 +141,16 @@ def _find(connection: Connection, uri: Pkcs11URI, kind: ObjectClass) -> list[Any
 
 
 def _public_half_of(connection: Connection, private: Any) -> PublicHalf:  # noqa: ANN401  # as in text_of
-    label, identifier = private[Attribute.LABEL], private[Attribute.ID]
-    template = {Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.ID: identifier}
-    found = list(connection.session.get_objects(template))
-    same_label = [handle for handle in found if handle[Attribute.LABEL] == label]
-    if len(candidates := same_label or found) != 1:
-        what = "no public key" if not candidates else f"{len(candidates)} public keys"
+    # By the label too: keys of two purposes often have one id.
+    same = {attribute: private[attribute] for attribute in (Attribute.LABEL, Attribute.ID)}
+    found = list(connection.session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY} | same))
+    if len(found) != 1:
+        what = "no public key" if not found else f"{len(found)} public keys"
         raise ConfigError(
             f"{connection.name} holds {what} for the private key {text_of(private)}",
             "store the public half as an object with the same CKA_ID and CKA_LABEL",
         )
-    return _read_public(connection, candidates[0])
+    return _read_public(connection, found[0])
 
 
 def _read_public(connection: Connection, handle: Any) -> PublicHalf:  # noqa: ANN401  # as in text_of

@@ -1,11 +1,12 @@
-"""Make the keys of epochseal in PKCS#11 tokens, with the attributes that their roles need, and prove the roles.
+# ruff: noqa: INP001, ANN401  # a program in no package; and the library makes its classes as it loads
+"""Make the keys of epochseal in PKCS#11 tokens, with the attributes of their roles, and prove the roles.
 
-    keys.py generate --module SO --token LABEL --pin-file FILE --label epoch --id 01 --curve p256 --use derive
-    keys.py copy     --module SO --token LABEL --pin-file FILE --label epoch --id 01 --to LABEL --to-pin-file FILE
-    keys.py prove    --module SO --token LABEL --pin-file FILE --role agent
+    keys.py generate --module SO --token T --pin-file FILE --label epoch --id 01 --curve p256 --use derive
+    keys.py copy     --module SO --token T --pin-file FILE --label epoch --id 01 --to T --to-pin-file FILE
+    keys.py prove    --module SO --token T --pin-file FILE --role agent
 
-pkcs11-tool cannot forbid a use, so it would make a wrapping key that also signs and decrypts. It needs what epochseal's extra
-`pkcs11` installs, and nothing else; run it with the Python of that installation.
+pkcs11-tool cannot forbid a use, so it would make a wrapping key that also signs and decrypts. This needs
+what epochseal's extra `pkcs11` installs, and nothing else: run it with the Python of that installation.
 """
 
 from __future__ import annotations
@@ -30,8 +31,13 @@ CURVES = {
     "ed25519": (KeyType.EC_EDWARDS, "1.3.101.112", Mechanism.EC_EDWARDS_KEY_PAIR_GEN),
 }
 USES = {"derive": MechanismFlag.DERIVE, "sign": MechanismFlag.SIGN | MechanismFlag.VERIFY}
-# What each role may do, as names of functions of a backend; everything else has to be refused.
-ROLES = {"agent": {"issuer", "signer"}, "verifier": {"recoverer"}, "auditor": set()}
+# What each role may do, as names of functions of a backend; everything else has to be refused. The verifier
+# holds the public half of its wrapping key, so it may issue; without a signature that changes no log.
+ROLES: dict[str, set[str]] = {
+    "agent": {"issuer", "signer"},
+    "verifier": {"issuer", "recoverer"},
+    "auditor": set(),
+}
 
 
 def generate(
@@ -77,7 +83,7 @@ def copy_public(source: Any, target: Any, label: str, identifier: bytes) -> None
     )
 
 
-def open_token(module: str, token: str, pin_file: Path) -> Any:  # noqa: ANN401  # the library makes its classes as it loads
+def open_token(module: str, token: str, pin_file: Path) -> Any:
     """A session for writing, logged in with the PIN in that file."""
     pin = pin_file.read_text(encoding="utf-8").removesuffix("\n")
     return pkcs11.lib(module).get_token(token_label=token).open(rw=True, user_pin=pin)
@@ -133,9 +139,7 @@ def main() -> int:
                 with closing(open_token(given.module, given.to, given.to_pin_file)) as target:
                     copy_public(session, target, given.label, given.id)
     except (EpochsealError, pkcs11.PKCS11Error, OSError) as exc:
-        sys.stderr.write(
-            f"keys.py: error: {given.action} in token {given.token}: {exc or type(exc).__name__}\n"
-        )
+        sys.stderr.write(f"keys.py: error: {given.action} in token {given.token}: {text}\n")
         return 1
     return 0
 

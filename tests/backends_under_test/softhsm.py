@@ -120,7 +120,7 @@ class SoftHSM:
 
 @dataclass(frozen=True)
 class Roles:
-    """Tokens of all roles around one wrapping key `epoch` and one signing key `checkpoint`, both with the id 01."""
+    """Tokens of all roles around one wrapping key `epoch` and one signing key `checkpoint`, ids 01."""
 
     agent: SoftToken
     verifier: SoftToken

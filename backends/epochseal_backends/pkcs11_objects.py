@@ -1,8 +1,8 @@
 """The key objects of a token: found by label and id, their curves, and which of several is meant.
 
-The two halves of a pair have one CKA_ID and one CKA_LABEL, as every tool makes them. Several pairs under one label are the
-generations of a key: their ids, all of one length of at most 8 bytes, are counters (01, 02, …), and the
-highest is the newest.
+The two halves of a pair have one CKA_ID and one CKA_LABEL, as every tool makes them. Several pairs under one
+label are the generations of a key: their ids, all of one length of at most 8 bytes, are counters (01, 02, …),
+and the highest is the newest.
 """
 
 from __future__ import annotations

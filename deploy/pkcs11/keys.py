@@ -139,6 +139,8 @@ def main() -> int:
                 with closing(open_token(given.module, given.to, given.to_pin_file)) as target:
                     copy_public(session, target, given.label, given.id)
     except (EpochsealError, pkcs11.PKCS11Error, OSError) as exc:
+        # Most errors of the library are told by their class alone.
+        text = f"{type(exc).__name__} {exc}".rstrip()
         sys.stderr.write(f"keys.py: error: {given.action} in token {given.token}: {text}\n")
         return 1
     return 0

@@ -47,11 +47,11 @@ class SoftToken:
         self, label: str, curve: str, use: str, identifier: str = "01", *, extractable: bool = False
     ) -> None:  # fmt: skip  # one line a kind of argument
         """Make a pair as `deploy/pkcs11/keys.py` does; `use` is `derive` or `sign`."""
-        _elsewhere(_generate, self.label, label, bytes.fromhex(identifier), curve, use, extractable)
+        _elsewhere(_generate, self, label, bytes.fromhex(identifier), curve, use, extractable)
 
     def copy_public(self, label: str, to: SoftToken, identifier: str = "01") -> None:
         """Put the public half of a pair into another token."""
-        _elsewhere(_copy, self.label, to.label, label, bytes.fromhex(identifier))
+        _elsewhere(_copy, self, to, label, bytes.fromhex(identifier))
 
     def run(self, *arguments: str) -> str:
         """One call of pkcs11-tool, logged in as the user; what it printed."""
@@ -146,18 +146,20 @@ def _elsewhere(work: Callable[..., None], *arguments: object) -> None:
     assert child.exitcode == 0, f"{work.__name__}{arguments} failed"
 
 
-def _generate(token: str, label: str, identifier: bytes, curve: str, use: str, extractable: bool) -> None:  # noqa: FBT001  # passed on through a process
+def _generate(
+    token: SoftToken, label: str, identifier: bytes, curve: str, use: str, extractable: bool
+) -> None:  # noqa: FBT001  # passed on through a process
     with closing(_open(token)) as session:
         keys.generate(session, label, identifier, curve, use, extractable=extractable)
 
 
-def _copy(source: str, target: str, label: str, identifier: bytes) -> None:
+def _copy(source: SoftToken, target: SoftToken, label: str, identifier: bytes) -> None:
     with closing(_open(source)) as session, closing(_open(target)) as other:
         keys.copy_public(session, other, label, identifier)
 
 
-def _open(token: str) -> Any:  # noqa: ANN401  # the library makes its classes as it loads
+def _open(token: SoftToken) -> Any:  # noqa: ANN401  # the library makes its classes as it loads
     if _initialized_in != [os.getpid()]:
         lib(str(MODULE)).reinitialize()
         _initialized_in[:] = [os.getpid()]
-    return keys.open_token(str(MODULE), token, SoftHSM.shared().pin_file)
+    return keys.open_token(str(MODULE), token.label, token.hsm.pin_file)

@@ -4,11 +4,15 @@ A login belongs to the whole process, and no session outlives a fork (PKCS#11 v3
 open is kept here, by process. Sessions are read-only. The library behind this initializes modules without
 locking: one thread only.
 
+Processes that were forked from one that had imported this take turns to connect: SoftHSM writes to a token's
+file at each login, and whoever reads it at that moment finds half a token.
+
 A wrong PIN is given to a token once. A token that says it would lock at the next wrong one is given none.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,6 +31,7 @@ from epochseal_backends.pkcs11_uri import Pkcs11URI
 _MECHANISMS_HINT = (
     "to recover it needs CKM_ECDH1_DERIVE, to sign CKM_ECDSA or CKM_EDDSA, to issue random numbers"
 )
+_TURNS = os.memfd_create("epochseal-pkcs11", os.MFD_CLOEXEC)
 _PIN_WAYS = ("pin_file", "pin_credential", "pin_env")
 _FOLDERS = (
     "/usr/lib/softhsm", "/usr/lib64/softhsm", "/usr/lib/pkcs11", "/usr/lib64/pkcs11", "/usr/local/lib",
@@ -93,6 +98,11 @@ def connect(uri: Pkcs11URI, settings: Mapping[str, str], *, login: bool) -> Conn
         Unavailable: the token is not there, or does not answer.
     """
     module = module_path(uri, settings)
+    with _turn():
+        return _connect(module, uri, settings, login=login)
+
+
+def _connect(module: Path, uri: Pkcs11URI, settings: Mapping[str, str], *, login: bool) -> Connection:
     token = find_token(module, uri)
     serial = _serial(token)
     for logged_in in (True,) if login else (True, False):
@@ -190,6 +200,16 @@ def translated(doing: str) -> Iterator[None]:
                 message, "give the PIN of a role that may, or a key that is allowed this use"
             ) from exc
         raise BackendError(message, _MECHANISMS_HINT) from exc
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    # A record lock is its process's own, though the descriptor is inherited, and ends with it however that ends.
+    fcntl.lockf(_TURNS, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.lockf(_TURNS, fcntl.LOCK_UN)
 
 
 def _library(path: Path) -> Any:  # noqa: ANN401  # as in find_token

@@ -147,10 +147,10 @@ def _elsewhere(work: Callable[..., None], *arguments: object) -> None:
 
 
 def _generate(
-    token: SoftToken, label: str, identifier: bytes, curve: str, use: str, extractable: bool
-) -> None:  # noqa: FBT001  # passed on through a process
+    token: SoftToken, label: str, identifier: bytes, curve: str, use: str, *extractable: bool
+) -> None:
     with closing(_open(token)) as session:
-        keys.generate(session, label, identifier, curve, use, extractable=extractable)
+        keys.generate(session, label, identifier, curve, use, extractable=any(extractable))
 
 
 def _copy(source: SoftToken, target: SoftToken, label: str, identifier: bytes) -> None:

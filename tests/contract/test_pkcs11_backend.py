@@ -325,8 +325,8 @@ def test_recoverers_in_forked_processes(roles: Roles) -> None:
     issued = _issue(_party(roles.agent))
     verifier = _party(roles.verifier)
     verifier.recoverer().recover(issued.wrapped, CONTEXT, memoryview(bytearray(32)))
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        opened = pool.starmap(_recover_elsewhere, [(verifier, issued.wrapped)] * 4)
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        opened = pool.starmap(_recover_elsewhere, [(verifier, issued.wrapped)] * 12)
     assert len({secret for secret, _ in opened}) == 1
     assert os.getpid() not in {pid for _, pid in opened}
     verifier.recoverer().recover(issued.wrapped, CONTEXT, memoryview(bytearray(32)))

@@ -204,7 +204,7 @@ def translated(doing: str) -> Iterator[None]:
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    # A record lock is its process's own, though the descriptor is inherited, and ends with it however that ends.
+    # A record lock is its process's own, though the descriptor is inherited, and ends however that ends.
     fcntl.lockf(_TURNS, fcntl.LOCK_EX)
     try:
         yield

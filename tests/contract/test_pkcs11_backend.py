@@ -303,7 +303,7 @@ def test_token_that_is_not_there(hsm: SoftHSM) -> None:
 
 
 def test_token_removed_and_put_back(hsm: SoftHSM) -> None:
-    """A token that is taken out in mid-work is Unavailable; put back, it works again in the same process."""
+    """A token that is taken out in mid-work is Unavailable; put back, it works for the next process."""
     roles = make_roles(hsm)
     agent, verifier = _party(roles.agent), _party(roles.verifier)
     issued, signer, recoverer = _issue(agent), agent.signer(), verifier.recoverer()

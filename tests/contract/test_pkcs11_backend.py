@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import subprocess
@@ -13,12 +14,19 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from pkcs11 import Attribute, TokenFlag
 from pkcs11.exceptions import AttributeSensitive
 
 from epochseal.checkup import Examiner, Finding
 from epochseal.errors import BackendError, ConfigError, Denied, Unavailable, WrongKey
-from epochseal.keys import Backend, Issued, load_backend, parse_key_uri
+from epochseal.keys import Backend, Context, Issued, load_backend, parse_key_uri
 from epochseal_backends import pkcs11, pkcs11_session
 from epochseal_backends.pkcs11_uri import parse_pkcs11_uri
 from tests.backends_under_test.softhsm import MODULE, PIN, Roles, SoftHSM, SoftToken, make_roles
@@ -235,6 +243,26 @@ def test_new_checkpoint_key_does_not_sign_by_itself(hsm: SoftHSM) -> None:
     assert agent.public_key() == agent.signer().public_key() == before
     second = replace(agent, checkpoint_uri=roles.agent.uri("checkpoint", id="%02"))
     assert second.public_key() == second.signer().public_key() != before
+
+
+def test_wrapped_secret_of_the_vector(hsm: SoftHSM, tmp_path: Path) -> None:
+    """The stored secret of docs/format.md, 6.2, opens in a token that was given the vector's key."""
+    vector = json.loads((Path(__file__).parents[1] / "vectors" / "wrapped" / "pkcs11-p256.json").read_text())
+    key = derive_private_key(int(vector["private"], 16), SECP256R1())
+    private, public = tmp_path / "private.der", tmp_path / "public.der"
+    private.write_bytes(key.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption()))
+    public.write_bytes(key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    token = hsm.token("vector")
+    for path, kind in ((private, "privkey"), (public, "pubkey")):
+        names = ("--type", kind, "--label", "epoch", "--id", "01", "--usage-derive")
+        token.run("--write-object", str(path), *names)
+    recoverer = _party(token).recoverer()
+    assert recoverer.recognizes(vector["key_id"])
+    log, prev = bytes.fromhex(vector["log"]), bytes.fromhex(vector["prev"])
+    into = bytearray(32)
+    context = Context(vector["origin"], log, vector["epoch"], prev)
+    recoverer.recover(bytes.fromhex(vector["wrapped"]), context, memoryview(into))
+    assert into.hex() == vector["secret"]
 
 
 # --- PINs -------------------------------------------------------------------------------------------------

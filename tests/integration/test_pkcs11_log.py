@@ -12,7 +12,7 @@ ENTRIES = 4000
 
 
 def test_log_over_a_rotation(tmp_path: Path) -> None:
-    """Sealed over a rotation of the wrapping key, it verifies with the verifier's PIN alone, with several jobs too."""
+    """Sealed over a rotation of the wrapping key, it verifies with the verifier's PIN, with many jobs too."""
     hsm = SoftHSM.shared()
     roles = make_roles(hsm)
     log = tmp_path / "log"

@@ -128,7 +128,6 @@ def test_missing_and_wrong_module(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=message):
             pkcs11.issuer(uri, {"module": str(path)})
     foreign = Path(_rust.__file__)
-    )
     with pytest.raises(ConfigError, match="C_GetFunctionList"):
         pkcs11.issuer(uri, {"module": str(foreign)})
     with pytest.raises(ConfigError, match="no PKCS#11 module named 'nowhere'"):

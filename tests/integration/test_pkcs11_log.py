@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
 from tests.backends_under_test.softhsm import MODULE, Roles, SoftHSM, SoftToken, make_roles
 
 ENTRIES = 4000
+SPY = next(Path("/usr/lib").glob("*/pkcs11/pkcs11-spy.so"))
+"""A module of OpenSC that writes down each call and passes it on."""
 
 
 def test_log_over_a_rotation(tmp_path: Path) -> None:
@@ -35,6 +38,37 @@ def test_log_over_a_rotation(tmp_path: Path) -> None:
     stranger.generate("epoch", "p256", "derive")
     roles.agent.copy_public("checkpoint", stranger)
     assert _verify(log, stranger).returncode == 4
+
+
+def test_wrong_pin_reaches_the_token_once(tmp_path: Path) -> None:
+    """Neither the agent nor a verifier with jobs gives a token a second wrong PIN: logins are counted."""
+    hsm = SoftHSM.shared()
+    roles = make_roles(hsm)
+    log, wrong = tmp_path / "log", tmp_path / "wrong"
+    wrong.write_text("141421")
+    _seal(roles, log, 0)
+    for command in (
+        ["seal", str(tmp_path / "new"), "--origin", "example.com/hsm"],
+        ["verify", str(log), "--jobs", "3"],
+    ):
+        party = roles.agent if command[0] == "seal" else roles.verifier
+        query = f"?module-path={SPY}&pin-source=file:{wrong}"
+        keys = [
+            "--epoch-key",
+            party.uri("epoch") + query,
+            "--checkpoint-key",
+            party.uri("checkpoint") + query,
+        ]
+        calls = tmp_path / f"calls-{command[0]}"
+        environment = os.environ | {"PKCS11SPY": str(MODULE), "PKCS11SPY_OUTPUT": str(calls)}
+        done = subprocess.run(
+            ["epochseal", *command, *keys], input="an entry\n", env=environment,
+            capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip  # one call
+        assert done.returncode == 6, done.stderr
+        assert "refuses the PIN (PinIncorrect)" in done.stderr
+        assert "141421" not in done.stderr
+        assert calls.read_text().count("C_Login\n") == 1
 
 
 def _seal(roles: Roles, log: Path, first: int) -> None:

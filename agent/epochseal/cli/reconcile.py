@@ -1,0 +1,185 @@
+"""`epochseal reconcile`: the log against the audit trail of its key backend."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from epochseal.cli.options import KEY_URI, LOGDIR
+from epochseal.errors import ConfigError
+from epochseal.keys import KeyURI
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from epochseal.trail import Finding, Result
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_COLORS = {"clean": "green", "contradiction": "red", "incomplete": "yellow", "empty": "yellow"}
+_SHOWN = 50
+
+
+@click.command()
+@click.argument("logdir", type=LOGDIR)
+@click.option(
+    "--trail",
+    type=_FILE,
+    metavar="FILE…",
+    multiple=True,
+    required=True,
+    help="Files of CloudTrail, or of a Vault or OpenBao audit device; gzipped or not.",
+)
+@click.argument("more", metavar="", type=_FILE, nargs=-1)
+@click.option(
+    "--signing-key", metavar="NAME", help="The checkpoint key as the trail names it. [default: any]"
+)
+@click.option(
+    "--recovered-by",
+    "recoverers",
+    metavar="WHO",
+    multiple=True,
+    help="A caller that may recover secrets, as the trail names it. [default: all but the agent]",
+)
+@click.option(
+    "--audit-hash", metavar="DEVICE", help="The audit device whose HMACs the trail has; needs --epoch-key."
+)
+@click.option(
+    "--epoch-key", type=KEY_URI, metavar="URI", help="Names the server that is asked for --audit-hash."
+)
+@click.option(
+    "--digest",
+    "digests",
+    type=_FILE,
+    metavar="FILE",
+    multiple=True,
+    help="A digest file of CloudTrail; may be repeated. Needs --digest-key.",
+)
+@click.option(
+    "--digest-key",
+    type=_FILE,
+    metavar="FILE",
+    help="The public key that CloudTrail's digests are signed with.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def reconcile(
+    ctx: click.Context, logdir: Path, trail: tuple[Path, ...], more: tuple[Path, ...],
+    signing_key: str | None, recoverers: tuple[str, ...], audit_hash: str | None,
+    epoch_key: KeyURI | None, digests: tuple[Path, ...], digest_key: Path | None, as_json: bool,
+) -> int:  # fmt: skip  # one argument a line would hide that these belong together
+    """Hold a log against the trail of its key backend, one to one.
+
+    Every secret that was issued must be in the log, and every epoch of the log must have been issued. This
+    shows a log that was rolled back, forked or forged with stolen credentials; it does not look at entries
+    and tags, which is what epochseal verify does.
+
+    \b
+    Example:
+      epochseal reconcile logs --trail /var/log/openbao/audit.log*
+      epochseal reconcile logs --trail trail/*.json.gz --digest digest.json.gz --digest-key region.pem
+
+    Exit status: 0 clean, 1 the trail contradicts the log, 2 usage, 3 the trail is incomplete, 5 nothing to
+    compare, 6 backend or disk.
+    """
+    from epochseal.cli.console import open_console
+    from epochseal.cli.progress import progress_bar
+    from epochseal.trail import check_digests, read_digest_key, read_sealed, read_trail
+    from epochseal.trail import reconcile as compare
+
+    if bool(digests) != (digest_key is not None):
+        raise click.UsageError("--digest and --digest-key are given together or not at all", ctx)
+    hash_of = None
+    if audit_hash is not None:
+        if epoch_key is None:
+            raise click.UsageError("--audit-hash needs --epoch-key\nname the key whose server is asked", ctx)
+        hash_of = _hasher(epoch_key, audit_hash)
+    files = (*trail, *more)
+    with progress_bar("trail") as progress:
+        read = read_trail(files, progress)
+    altered: Sequence[str] = ()
+    if digest_key is not None:
+        checked = check_digests(digests, files, read_digest_key(digest_key))
+        altered = checked.altered
+        read.gaps += checked.gaps
+    result = compare(
+        read_sealed(logdir),
+        read,
+        signing_key=signing_key,
+        recoverers=recoverers,
+        hash_of=hash_of,
+        altered=altered,
+    )
+    if as_json:
+        import msgspec
+
+        sys.stdout.buffer.write(msgspec.json.encode(result) + b"\n")
+        sys.stdout.buffer.flush()
+    else:
+        _show(open_console(), logdir, result)
+    return result.exit_status
+
+
+def _hasher(key: KeyURI, device: str) -> Callable[[str], str]:
+    from epochseal.config.environment import settings_from_environment
+    from epochseal.keys import load_backend, settings_of
+
+    backend = load_backend(key)
+    make = getattr(backend, "audit_hasher", None)
+    if make is None:
+        raise ConfigError(f"keys of {key.scheme}: have no audit device", "leave --audit-hash out")
+    hasher: Callable[[str], str] = make(key, settings_of(key, settings_from_environment(key)), device)
+    return hasher
+
+
+def _show(console: Console, logdir: Path, result: Result) -> None:
+    from epochseal.encoding import format_time
+    from epochseal.trail import KINDS, NOTES
+
+    click.secho(result.verdict.upper(), fg=_COLORS[result.verdict], bold=True, nl=False)
+    click.echo(f"  {logdir}")
+    if result.verdict == "empty":
+        click.echo("  nothing was compared: there is no epoch line, or no call that one of them quotes")
+    click.echo(f"  origin    {result.origin}  (log {result.log})")
+    click.echo(
+        f"  epochs    {result.epochs:,} in the log, {result.matched:,} of them with their call in the trail"
+    )
+    click.echo(f"  trail     {result.calls:,} issue calls of this log in {result.files:,} files")
+    if result.files and result.last:
+        click.echo(f"  covered   {format_time(result.first)} to {format_time(result.last)}")
+    _table(
+        console, "contradictions and gaps", result.problems, {kind: text for kind, (_, text) in KINDS.items()}
+    )
+    _table(console, "what else the trail says", result.notes, NOTES)
+    click.echo("  what the entries and their tags say is not looked at here: epochseal verify does that")
+
+
+def _table(console: Console, title: str, findings: list[Finding], texts: dict[str, str]) -> None:
+    from rich.box import SIMPLE
+    from rich.table import Table
+    from rich.text import Text
+
+    from epochseal.encoding import format_time
+
+    if not findings:
+        return
+    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+    table.add_column("what", no_wrap=True)
+    table.add_column("epoch", justify="right")
+    table.add_column("time", no_wrap=True)
+    for name in ("who", "detail"):
+        table.add_column(name, overflow="fold")
+    for item in findings[:_SHOWN]:
+        # Names in a trail are other people's text: no markup is read in them.
+        table.add_row(
+            item.kind, str(item.epoch) if item.epoch >= 0 else "",
+            format_time(item.time) if item.time else "", Text(item.who), Text(item.detail),
+        )  # fmt: skip  # one row
+    console.print(table)
+    if len(findings) > _SHOWN:
+        click.echo(f"  … and {len(findings) - _SHOWN:,} more (--json has all)")
+    for kind in dict.fromkeys(item.kind for item in findings):
+        click.echo(f"  {kind}: {texts[kind]}")

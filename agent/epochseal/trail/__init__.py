@@ -1,0 +1,12 @@
+"""The log held against the trail of its key backend: what was issued, and what was sealed with it."""
+
+from epochseal.trail.compare import reconcile
+from epochseal.trail.digests import check_digests, read_digest_key
+from epochseal.trail.findings import KINDS, NOTES, Finding, Result
+from epochseal.trail.read import read_trail
+from epochseal.trail.sealed import read_sealed
+
+__all__ = [
+    "KINDS", "NOTES", "Finding", "Result", "check_digests", "read_digest_key", "read_sealed", "read_trail",
+    "reconcile",
+]  # fmt: skip  # one list

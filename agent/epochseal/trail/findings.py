@@ -1,0 +1,97 @@
+"""What holding a log against a trail found, and the one verdict that follows from it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Name = Literal["clean", "contradiction", "incomplete", "empty"]
+
+EXIT_STATUS: dict[Name, int] = {"clean": 0, "contradiction": 1, "incomplete": 3, "empty": 5}
+
+KINDS: dict[str, tuple[Name, str]] = {
+    "issued_not_sealed": (
+        "contradiction",
+        "a secret was issued for this log, and the log has no such epoch: it was rolled back or forked",
+    ),
+    "sealed_not_issued": ("contradiction", "the backend never issued the secret of this epoch: it is forged"),
+    "other_prev": (
+        "contradiction",
+        "the secret of this epoch was issued at another tag than the epoch line says",
+    ),
+    "recovered_by_agent": ("contradiction", "a caller that has secrets issued has recovered some as well"),
+    "recovered_by_stranger": ("contradiction", "secrets were recovered by a caller that may not"),
+    "trail_altered": ("contradiction", "a file of the trail is not what its signed digest says"),
+    "order_unclear": (
+        "incomplete",
+        "whether something was signed between two calls is not shown by the trail's times",
+    ),
+    "not_covered": ("incomplete", "the trail does not reach over the time of this epoch"),
+    "trail_silent": (
+        "incomplete",
+        "the trail has no issue call of this log's key at all: events are excluded",
+    ),
+    "hidden_context": (
+        "incomplete",
+        "the trail shows only HMACs of contexts, and these could not be compared",
+    ),
+    "damaged_epoch": ("incomplete", "epoch lines of the log cannot be read"),
+    "trail_gap": ("incomplete", "the trail itself is not whole"),
+}
+
+NOTES: dict[str, str] = {
+    "abandoned": "issue calls that came to nothing, as the log says itself",
+    "orphan": "an issue call whose answer was lost with the agent that made it: nothing was signed then",
+    "not_adopted": "the latest issue call is not in the log yet",
+    "recovered": "secrets were recovered",
+    "denied": "calls were refused",
+    "expired": "calls of epochs that have expired from the log",
+    "doubled": "events that stand in more than one file were counted once",
+}
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One finding; `epoch` is -1 where it is about none, `time` 0 where it has none, else ms since 1970."""
+
+    kind: str
+    epoch: int
+    time: int
+    who: str
+    detail: str
+
+
+class Result(msgspec.Struct):
+    """What `epochseal reconcile --json` prints (docs/reconcile.md).
+
+    Attributes:
+        epochs: epoch lines of the log; `matched` of them have exactly their call in the trail.
+        calls: issue calls of this log in the trail that were served.
+        first, last: the time that the trail covers, in ms.
+    """
+
+    verdict: Name
+    origin: str
+    log: str
+    epochs: int
+    matched: int
+    calls: int
+    files: int
+    first: int
+    last: int
+    problems: list[Finding]
+    notes: list[Finding]
+
+    @property
+    def exit_status(self) -> int:
+        """0 clean, 1 contradiction, 3 incomplete, 5 nothing was compared."""
+        return EXIT_STATUS[self.verdict]
+
+
+def name_of(problems: list[Finding], matched: int) -> Name:
+    """The gravest; never clean if nothing was compared."""
+    found = {KINDS[item.kind][0] for item in problems}
+    for name in ("contradiction", "incomplete"):
+        if name in found:
+            return name
+    return "clean" if matched else "empty"

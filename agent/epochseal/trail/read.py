@@ -1,0 +1,86 @@
+"""Read the files of a trail: each is looked at, and read as what it is; the same call in two files is one."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from epochseal.errors import FormatError, StorageError
+from epochseal.trail import cloudtrail, vault_audit
+from epochseal.trail.events import Call, Trail
+
+_GZIP = b"\x1f\x8b"
+_MAX_FILE = 4 << 30
+
+
+def read_trail(
+    paths: Sequence[Path], progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> Trail:
+    """Read all files; `progress` is told how many of them are done.
+
+    Raises:
+        FormatError: a file is of no known form, or damaged; it is named.
+        StorageError: a file cannot be read.
+    """
+    trail = Trail()
+    calls: dict[tuple[str, str], Call] = {}
+
+    def take(call: Call) -> None:
+        if calls.setdefault((call.operation, call.id), call) != call:
+            raise FormatError(f"two different calls have the number {call.id}")
+        taken.append(call)
+
+    for number, path in enumerate(paths):
+        taken: list[Call] = []
+        before = len(calls)
+        try:
+            _read(load(path), trail, take)
+        except FormatError as exc:
+            raise FormatError(
+                f"{path}: {exc}", exc.hint or "name the files as the backend delivered them"
+            ) from exc
+        trail.doubled += len(taken) - (len(calls) - before)
+        trail.files += 1
+        progress(number + 1, len(paths))
+    trail.calls = sorted(calls.values(), key=lambda call: call.time)
+    return trail
+
+
+def load(path: Path) -> bytes:
+    """The content of a file, decompressed if it is gzipped; of several gzip members, all of them.
+
+    Raises:
+        FormatError: the compressed data is damaged, cut off, or larger than 4 GiB.
+        StorageError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.peek(2)[:2] != _GZIP:
+                return file.read()
+            with gzip.GzipFile(fileobj=file) as inner:
+                content = inner.read(_MAX_FILE)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+        raise FormatError(f"damaged gzip data: {exc}") from exc
+    except OSError as exc:
+        raise StorageError(f"cannot read {path}: {exc.strerror or exc}") from exc
+    if len(content) >= _MAX_FILE:
+        raise FormatError(f"more than {_MAX_FILE} bytes of decompressed data")
+    return content
+
+
+def _read(content: bytes, trail: Trail, take: Callable[[Call], None]) -> None:
+    if not content.strip():
+        # A rotated file that nothing was written to.
+        return
+    if content.lstrip()[:1] != b"{":
+        raise FormatError("neither a CloudTrail file nor that of a Vault or OpenBao audit device")
+    # Each line of an audit device is an object with these two; CloudTrail's one object begins with `Records`.
+    if content.lstrip()[1:].lstrip().startswith(b'"Records"'):
+        trail.kinds.add("cloudtrail")
+        trail.resolution = max(trail.resolution, cloudtrail.RESOLUTION)
+        cloudtrail.read_cloudtrail(content, take, trail.saw)
+    else:
+        trail.kinds.add("vault")
+        vault_audit.read_vault_audit(content, take, trail.saw)

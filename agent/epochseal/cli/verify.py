@@ -35,10 +35,15 @@ _PARALLEL_FROM = 64 << 20
     "--jobs", type=click.IntRange(1), metavar="N", help="Processes. [default: all cores for large logs]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each log.")
+@click.option(
+    "--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.html",
+    help="Write one page for people: verdict, timeline, damaged ranges.",
+)
 @click.pass_context
 def verify(
     ctx: click.Context, logdirs: tuple[Path, ...], epoch_key: KeyURI | None, checkpoint_key: str | None,
     origin: str | None, max_age: int | None, strict: bool, jobs: int | None, as_json: bool,
+    report: Path | None,
 ) -> int:  # fmt: skip  # one argument a line would hide that these belong together
     """Check sealed logs: every entry, every link, every signed checkpoint.
 
@@ -54,6 +59,7 @@ def verify(
     if epoch_key is None and checkpoint_key is None:
         raise click.UsageError("no key was given\nname --epoch-key, --checkpoint-key or both", ctx)
     from epochseal.cli.progress import progress_bar
+    from epochseal.cli.report import ReportFile
     from epochseal.cli.show import show_verdict
     from epochseal.verifier import Request
     from epochseal.verifier import verify as verify_log
@@ -61,6 +67,7 @@ def verify(
     named_origin, public_key = read_checkpoint_key(checkpoint_key)
     if named_origin is not None and origin is not None and named_origin != origin:
         raise ConfigError(f"the checkpoint key is for origin {named_origin!r}, --origin is {origin!r}")
+    page = ReportFile(report, logdirs) if report is not None else None
     verdicts: list[Verdict] = []
     for logdir in logdirs:
         with progress_bar(logdir.resolve().name) as progress:
@@ -76,6 +83,8 @@ def verify(
             verdict = verify_log(logdir, request)
         verdicts.append(verdict)
         show_verdict(logdir, verdict, as_json=as_json)
+    if page is not None:
+        page.write(verdicts, epoch_key, checkpoint_key, origin)
     return worst([verdict.exit_status for verdict in verdicts])
 
 

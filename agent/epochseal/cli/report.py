@@ -1,0 +1,59 @@
+"""`--report` of `epochseal verify`: where the page goes, and what is missing before hours of work are lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from epochseal.errors import ConfigError
+
+if TYPE_CHECKING:
+    from epochseal.keys import KeyURI
+    from epochseal.verifier import Verdict
+
+
+class ReportFile:
+    """The page of one run.
+
+    Raises:
+        ConfigError: it cannot be written there, or the library that fills the page is not installed; known
+            before anything is verified.
+    """
+
+    def __init__(self, path: Path, logdirs: Sequence[Path]) -> None:
+        try:
+            import jinja2  # noqa: F401  # only whether it is there
+        except ImportError as exc:
+            raise ConfigError("--report needs jinja2", "pip install 'epochseal[report]'") from exc
+        if not path.parent.is_dir():
+            raise ConfigError(f"there is no directory {path.parent}", "make it, or name another --report")
+        self._path = path
+        self._logdirs = logdirs
+
+    def write(
+        self,
+        verdicts: Sequence[Verdict],
+        epoch_key: KeyURI | None,
+        checkpoint_key: str | None,
+        origin: str | None,
+    ) -> None:
+        """Render and replace the file as a whole.
+
+        Raises:
+            StorageError: a log cannot be read, or the file not be written.
+        """
+        from epochseal.durable import replace_file
+        from epochseal.report import Subject, render_report
+
+        options: list[str] = []
+        # A place for the reader's own key: the URI of another role's key may be nobody else's business.
+        options += ["--epoch-key URI"] if epoch_key is not None else []
+        options += ["--checkpoint-key URI"] if checkpoint_key is not None else []
+        options += [f"--origin {origin}"] if origin is not None else []
+        subjects = [
+            Subject(logdir, verdict, (f"epochseal verify {logdir.resolve().name}", *options))
+            for logdir, verdict in zip(self._logdirs, verdicts, strict=True)
+        ]
+        replace_file(self._path, render_report(subjects, time.time_ns() // 1_000_000))

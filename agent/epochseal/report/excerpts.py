@@ -1,0 +1,266 @@
+"""The entries around a damaged range, as they stand in the files now.
+
+Where a range begins and ends in the file is found by the blocks that do hold: of what lies between them
+nothing is believed, not even where its lines end. Only a few entries of each range are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from epochseal.errors import FormatError, StorageError
+from epochseal.lines import Block, TaggedLine, parse_line
+from epochseal.verifier import Problem
+from epochseal.verifier.content import Content
+from epochseal.verifier.plan import SegmentPart, take_snapshot
+
+AROUND = 3
+"""Entries that are shown before a range, and after it."""
+
+_FIRST, _LAST = 8, 4
+_WINDOW = 16 << 10
+_LONGEST = 400
+_IN_ENTRIES = frozenset({
+    "entries_altered", "entries_inserted", "entries_missing", "foreign_bytes", "line_altered", "line_missing",
+    "line_misplaced", "counters",
+})  # fmt: skip  # one list
+_SET_ASIDE = frozenset({"bad_unsealed", "unsealed_bytes"})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One entry, or what is left out; `state`: `good`, `bad`, `cut` (left out) or `none` (nothing is there).
+
+    `pieces` are the text in turns: as it is, then what could steer a reader, escaped, and so on.
+    """
+
+    state: str
+    pieces: tuple[str, ...]
+    number: int | None = None
+
+
+@dataclass(slots=True)
+class Excerpt:
+    """Some entries of one file; `start` and `stop`: the damaged bytes of it, before any compression."""
+
+    file: str
+    start: int
+    stop: int
+    rows: list[Row] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Range:
+    """A problem's place in the file: behind the last good block before it, up to the first good one after."""
+
+    problem: Problem
+    start: int = 0
+    before: int = -1
+    stop: int | None = None
+    after: int = -1
+
+    def pass_block(self, block: Block, start: int) -> None:
+        """Take a block that stands in the file as it was sealed."""
+        problem, end = self.problem, block.first_entry + block.entries
+        beside = problem.kind == "entries_inserted"
+        if end <= problem.first_entry:
+            self.start, self.before = start + block.size, end
+        elif self.stop is None and block.first_entry >= problem.first_entry + (
+            0 if beside else problem.last_entry - problem.first_entry + 1
+        ):
+            self.stop, self.after = start, block.first_entry
+
+
+def read_excerpts(logdir: Path, problems: Sequence[Problem]) -> dict[Problem, Excerpt]:
+    """The excerpts of those problems that concern entries; hashes each segment that is concerned once more.
+
+    Raises:
+        StorageError: a file cannot be read.
+    """
+    found: dict[Problem, Excerpt] = {}
+    for part in take_snapshot(logdir).parts:
+        here = [item for item in problems if item.segment == part.segment.number]
+        ranges = [_Range(item) for item in here if item.kind in _IN_ENTRIES]
+        if ranges:
+            found.update(_in_entries(part, ranges))
+        unsealed = part.segment.unsealed
+        aside = [item for item in here if item.kind in _SET_ASIDE]
+        if unsealed is not None and aside:
+            found[aside[0]] = _set_aside(unsealed)
+    return found
+
+
+def _in_entries(part: SegmentPart, ranges: list[_Range]) -> Iterator[tuple[Problem, Excerpt]]:
+    content = Content(part.log, part.sealed)
+    try:
+        for block in _blocks(part.seal):
+            if content.matches(block):
+                for item in ranges:
+                    item.pass_block(block, block.offset + content.shift)
+    finally:
+        content.close()
+    size = _plain_size(part)
+    for item in ranges:
+        stop = size if item.stop is None else item.stop
+        windows = [
+            (max(item.start - _WINDOW, 0), item.start),
+            (item.start, min(stop, item.start + _WINDOW)),
+            (max(stop - _WINDOW, item.start + _WINDOW), stop),
+            (stop, min(stop + _WINDOW, size)),
+        ]
+        texts = _read(part, windows)
+        yield item.problem, Excerpt(part.log.name, item.start, stop, _rows(item, stop, texts))
+
+
+def _rows(item: _Range, stop: int, texts: list[bytes]) -> list[Row]:
+    before, first, last, after = texts
+    rows: list[Row] = []
+    if item.before >= 0:
+        lines = _split(before)[-AROUND:]
+        rows += [
+            Row("good", escape(line), item.before - len(lines) + place) for place, line in enumerate(lines)
+        ]
+    rows += _damaged(item, first, last, stop - item.start)
+    if item.after >= 0:
+        rows += [
+            Row("good", escape(line), item.after + place)
+            for place, line in enumerate(_split(after, whole=False)[:AROUND])
+        ]
+    return rows
+
+
+def _damaged(item: _Range, first: bytes, last: bytes, size: int) -> list[Row]:
+    if not size:
+        problem = item.problem
+        count = problem.last_entry - problem.first_entry + 1
+        text = "1 sealed entry is not here" if count == 1 else f"{count:,} sealed entries are not here"
+        return [Row("none", (text,))]
+    lines = _split(first, whole=False)
+    if len(first) == size and len(lines) <= _FIRST + _LAST:
+        return _bad_rows(item, lines)
+    # Of a large range the beginning and the end: what is left out is counted in bytes, which is exact.
+    lines, ends = lines[:_FIRST], _split(last if last else first)[-_LAST:]
+    shown = sum(map(len, lines)) + sum(map(len, ends))
+    return [
+        *_bad_rows(item, lines, whole=False),
+        Row("cut", (f"{max(size - shown, 0):,} bytes are left out here",)),
+        *(Row("bad", escape(line)) for line in ends),
+    ]
+
+
+def _bad_rows(item: _Range, lines: list[bytes], *, whole: bool = True) -> list[Row]:
+    problem = item.problem
+    count = problem.last_entry - problem.first_entry + 1
+    # An altered block that still has its number of entries: which is which is plain then.
+    numbered = problem.kind != "entries_inserted" and whole and len(lines) == count
+    return [
+        Row("bad", escape(line), problem.first_entry + place if numbered else None)
+        for place, line in enumerate(lines)
+    ]
+
+
+def _set_aside(path: Path) -> Excerpt:
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            text = file.read(_WINDOW)
+    except OSError as exc:
+        raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
+    lines = _split(text, whole=False)[:_FIRST]
+    rows = [Row("bad", escape(line)) for line in lines]
+    if (left := size - sum(map(len, lines))) > 0:
+        rows.append(Row("cut", (f"{left:,} bytes are left out here",)))
+    return Excerpt(path.name, 0, size, rows or [Row("none", ("the file is empty",))])
+
+
+def _blocks(seal: Path) -> Iterator[Block]:
+    """The blocks with entries of a seal file, as far as they can be read."""
+    try:
+        with seal.open("rb", buffering=1 << 18) as file:
+            for raw in file:
+                if not raw.startswith(b"block "):
+                    continue
+                try:
+                    line = parse_line(raw[:-1])
+                except FormatError:
+                    continue
+                if isinstance(line, TaggedLine) and isinstance(line.body, Block) and line.body.entries:
+                    yield line.body
+    except OSError as exc:
+        raise StorageError(f"cannot read {seal}: {exc.strerror}") from exc
+
+
+def _plain_size(part: SegmentPart) -> int:
+    content = Content(part.log, part.sealed)
+    try:
+        return content.size if part.log.suffix == ".log" else sum(map(len, content.pieces()))
+    finally:
+        content.close()
+
+
+def _read(part: SegmentPart, windows: list[tuple[int, int]]) -> list[bytes]:
+    """The bytes of some windows, which follow one another; a compressed file is read from its beginning."""
+    if part.log.suffix == ".log":
+        try:
+            with part.log.open("rb") as file:
+                texts = []
+                for start, stop in windows:
+                    file.seek(start)
+                    texts.append(file.read(max(stop - start, 0)))
+                return texts
+        except OSError as exc:
+            raise StorageError(f"cannot read {part.log}: {exc.strerror}") from exc
+    parts = [bytearray() for _ in windows]
+    content, at = Content(part.log, part.sealed), 0
+    try:
+        for piece in content.pieces():
+            for taken, (start, stop) in zip(parts, windows, strict=True):
+                taken += piece[max(start - at, 0) : max(stop - at, 0)]
+            at += len(piece)
+    finally:
+        content.close()
+    return [bytes(taken) for taken in parts]
+
+
+def _split(text: bytes, *, whole: bool = True) -> list[bytes]:
+    """Lines with their LF; `whole`: the text may begin within a line, which is left out then if it is long."""
+    lines = text.splitlines(keepends=True) if b"\r" not in text else _split_at_lf(text)
+    return lines[1:] if whole and len(text) == _WINDOW and len(lines) > 1 else lines
+
+
+def _split_at_lf(text: bytes) -> list[bytes]:
+    lines = [line + b"\n" for line in text.split(b"\n")]
+    rest = lines.pop()[:-1]
+    return [*lines, rest] if rest else lines
+
+
+def escape(line: bytes) -> tuple[str, ...]:
+    """An entry's text, cut to a length that a page can bear, in turns: plain, escaped, plain, …
+
+    Controls, invisible characters and those that turn the direction of writing are given as escapes: what a
+    reader sees is what is there.
+    """
+    body = line.removesuffix(b"\n")
+    cut = min(_LONGEST, len(body))
+    while 0 < cut < len(body) and body[cut] & 0xC0 == 0x80:  # noqa: PLR2004  # within a character of UTF-8
+        cut -= 1
+    pieces = [""]
+    for character in body[:cut].decode("utf-8", "surrogateescape"):
+        plain = character.isprintable()
+        # The even places hold plain text, the odd ones escapes.
+        if plain == bool(len(pieces) % 2 == 0):
+            pieces.append("")
+        pieces[-1] += character if plain else _escaped(character)
+    if cut < len(body):
+        pieces += [""] * (len(pieces) % 2)
+        pieces.append(f" … {len(body) - cut:,} more bytes")
+    return tuple(pieces)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # noqa: PLR2004  # how surrogateescape writes a byte that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"  # noqa: PLR2004  # what two digits hold

@@ -1,0 +1,195 @@
+"""From a verdict and its log to one HTML page that needs nothing but itself: no script, no font, no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from epochseal import __version__
+from epochseal.overview import CheckpointKeyView, EpochKeyView, read_overview
+from epochseal.report.advice import advice
+from epochseal.report.excerpts import Excerpt, escape, read_excerpts
+from epochseal.report.timeline import MAX_BARS, Timeline, draw, short_time
+from epochseal.verifier import KINDS, WARNINGS, Problem, Verdict
+
+MAX_PROBLEMS = 40
+"""Findings that a page shows for each log; the rest is counted."""
+MAX_EXCERPTS = 12
+"""Findings with entries of the log around them."""
+MAX_WARNINGS = 20
+
+_MAX_KEYS = 20
+_TOP = 4
+_HEADLINES = {
+    "verified": "Everything that is here is what was sealed, in order and without a gap.",
+    "tampered": "Somebody changed the files of this log.",
+    "incomplete": "What is here is genuine, but something is missing or may be missing.",
+    "untrusted": "It fits together, but nothing shows that the right keys made it.",
+    "empty": "Nothing was checked: no sealed log is here.",
+}
+_ORDER = ("tampered", "untrusted", "incomplete", "empty", "verified")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One log that was verified, and the words of the command that did it."""
+
+    logdir: Path
+    verdict: Verdict
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A problem or a warning in words."""
+
+    verdict: str
+    title: str
+    where: str
+    entries: str
+    detail: str
+    advice: str
+    excerpt: Excerpt | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """All that the page says of one log."""
+
+    name: str
+    verdict: Verdict
+    headline: str
+    summary: str
+    findings: tuple[Finding, ...]
+    top: tuple[Finding, ...]
+    hidden: int
+    warnings: tuple[Finding, ...]
+    hidden_warnings: int
+    timeline: Timeline
+    epoch_keys: tuple[EpochKeyView, ...]
+    signers: tuple[CheckpointKeyView, ...]
+    hidden_keys: int
+    tree_size: int
+    signed_size: int
+    command: tuple[str, ...]
+
+
+def render_report(subjects: Sequence[Subject], now: int) -> bytes:
+    """The page about these logs, in UTF-8; `now` in ms. Its size does not grow with the logs.
+
+    Raises:
+        StorageError: a file of a log cannot be read.
+    """
+    chapters = [_chapter(item) for item in subjects]
+    gravest = next(name for name in _ORDER if any(item.verdict.verdict == name for item in chapters))
+    style = _resource("style.css")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(count=_count, entry_text=_entry_text, short_time=short_time)
+    page = environment.from_string(_resource("page.html.jinja")).render(
+        chapters=chapters,
+        gravest=gravest,
+        style=style,
+        style_digest=digest,
+        made=datetime.fromtimestamp(now // 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        version=__version__,
+    )
+    return page.encode("utf-8")
+
+
+def _chapter(subject: Subject) -> Chapter:
+    verdict = subject.verdict
+    view = read_overview(subject.logdir, shown_epochs=MAX_BARS // 2)
+    shown = sorted(verdict.problems, key=lambda item: _ORDER.index(KINDS[item.kind][0]))[:MAX_PROBLEMS]
+    excerpts = read_excerpts(subject.logdir, shown[:MAX_EXCERPTS])
+    findings = tuple(_finding(item, excerpts.get(item)) for item in shown)
+    warnings = tuple(_warning(item) for item in verdict.warnings[:MAX_WARNINGS])
+    keys, signers = view.epoch_keys, view.checkpoint_keys
+    return Chapter(
+        name=_plain(subject.logdir.resolve().name),
+        verdict=verdict,
+        headline=_HEADLINES[verdict.verdict],
+        summary=_summary(verdict),
+        findings=findings,
+        top=findings[:_TOP],
+        hidden=len(verdict.problems) - len(findings),
+        warnings=warnings,
+        hidden_warnings=len(verdict.warnings) - len(warnings),
+        timeline=draw(view, verdict),
+        epoch_keys=tuple(keys[:_MAX_KEYS]),
+        signers=tuple(signers[:_MAX_KEYS]),
+        hidden_keys=max(len(keys) - _MAX_KEYS, 0) + max(len(signers) - _MAX_KEYS, 0),
+        tree_size=view.tree_size,
+        signed_size=view.signed_size,
+        command=tuple(map(_plain, subject.command)),
+    )
+
+
+def _summary(verdict: Verdict) -> str:
+    if verdict.verdict == "empty":
+        return "A verdict needs at least one epoch line that can be read."
+    by_class = [name for name in _ORDER if any(KINDS[item.kind][0] == name for item in verdict.problems)]
+    if not by_class:
+        return f"{_count(verdict.entries, 'entry')} checked, {verdict.signed_entries:,} of them signed for."
+    counts = [
+        f"{_count(sum(KINDS[item.kind][0] == name for item in verdict.problems), 'finding')} {name}"
+        for name in by_class
+    ]
+    return f"{', '.join(counts)}; {_count(verdict.entries, 'entry')} looked at."
+
+
+def _finding(item: Problem, excerpt: Excerpt | None) -> Finding:
+    name, meaning = KINDS[item.kind]
+    where = []
+    if item.segment:
+        lines = _range("line", item.first_line, item.last_line)
+        where = [f"segment {item.segment}, {lines}", f"epoch {item.epoch}"]
+    return Finding(
+        verdict=name,
+        title=f"{meaning[0].upper()}{meaning[1:]}",
+        where=" · ".join(where),
+        entries=_range("entry", item.first_entry, item.last_entry),
+        detail=_plain(item.detail),
+        advice=advice(item.kind),
+        excerpt=excerpt,
+    )
+
+
+def _warning(item: Problem) -> Finding:
+    meaning = WARNINGS[item.kind].replace("`", "")
+    where = f"segment {item.segment}, epoch {item.epoch}" if item.segment else ""
+    entries = _range("entry", item.first_entry, item.last_entry)
+    title = f"{meaning[0].upper()}{meaning[1:]}"
+    return Finding("warning", title, where, entries, _plain(item.detail), "", None)
+
+
+def _range(noun: str, first: int, last: int) -> str:
+    if first == last:
+        return f"{noun} {first:,}"
+    return f"{noun.removesuffix('y')}{'ies' if noun.endswith('y') else 's'} {first:,} to {last:,}"
+
+
+def _count(number: int, noun: str) -> str:
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {noun.removesuffix('y')}ies" if noun.endswith("y") else f"{number:,} {noun}s"
+
+
+def _entry_text(pieces: Sequence[str]) -> list[tuple[bool, str]]:
+    return [(place % 2 == 1, text) for place, text in enumerate(pieces) if text]
+
+
+def _plain(text: str) -> str:
+    """Text that came from a file or a command line, with escapes for what could deceive a reader."""
+    return "".join(escape(text.encode("utf-8", "surrogateescape")))
+
+
+def _resource(name: str) -> str:
+    return (files("epochseal.report") / name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`--report` of `epochseal verify`: where the page goes, and what is missing before hours of work are lost."""
+"""`--report` of `epochseal verify`: where the page goes, and what it needs, known before the work begins."""
 
 from __future__ import annotations
 

@@ -36,7 +36,9 @@ _PARALLEL_FROM = 64 << 20
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each log.")
 @click.option(
-    "--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.html",
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.html",
     help="Write one page for people: verdict, timeline, damaged ranges.",
 )
 @click.pass_context

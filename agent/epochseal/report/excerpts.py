@@ -64,12 +64,11 @@ class _Range:
     def pass_block(self, block: Block, start: int) -> None:
         """Take a block that stands in the file as it was sealed."""
         problem, end = self.problem, block.first_entry + block.entries
-        beside = problem.kind == "entries_inserted"
+        # What was inserted lies before the entry that is named; all else is the entries themselves.
+        next_entry = problem.first_entry if problem.kind == "entries_inserted" else problem.last_entry + 1
         if end <= problem.first_entry:
             self.start, self.before = start + block.size, end
-        elif self.stop is None and block.first_entry >= problem.first_entry + (
-            0 if beside else problem.last_entry - problem.first_entry + 1
-        ):
+        elif self.stop is None and block.first_entry >= next_entry:
             self.stop, self.after = start, block.first_entry
 
 
@@ -80,11 +79,16 @@ def read_excerpts(logdir: Path, problems: Sequence[Problem]) -> dict[Problem, Ex
         StorageError: a file cannot be read.
     """
     found: dict[Problem, Excerpt] = {}
+    seen: set[tuple[str, int, int]] = set()
     for part in take_snapshot(logdir).parts:
         here = [item for item in problems if item.segment == part.segment.number]
         ranges = [_Range(item) for item in here if item.kind in _IN_ENTRIES]
-        if ranges:
-            found.update(_in_entries(part, ranges))
+        for problem, excerpt in _in_entries(part, ranges) if ranges else ():
+            place = excerpt.file, excerpt.start, excerpt.stop
+            # One change is often two findings, where a file grew and at its end: its bytes are shown once.
+            if place not in seen and (excerpt.start < excerpt.stop or problem.kind == "entries_missing"):
+                seen.add(place)
+                found[problem] = excerpt
         unsealed = part.segment.unsealed
         aside = [item for item in here if item.kind in _SET_ASIDE]
         if unsealed is not None and aside:
@@ -141,7 +145,7 @@ def _damaged(item: _Range, first: bytes, last: bytes, size: int) -> list[Row]:
     if len(first) == size and len(lines) <= _FIRST + _LAST:
         return _bad_rows(item, lines)
     # Of a large range the beginning and the end: what is left out is counted in bytes, which is exact.
-    lines, ends = lines[:_FIRST], _split(last if last else first)[-_LAST:]
+    lines, ends = lines[:_FIRST], _split(last or first)[-_LAST:]
     shown = sum(map(len, lines)) + sum(map(len, ends))
     return [
         *_bad_rows(item, lines, whole=False),
@@ -216,8 +220,8 @@ def _read(part: SegmentPart, windows: list[tuple[int, int]]) -> list[bytes]:
     content, at = Content(part.log, part.sealed), 0
     try:
         for piece in content.pieces():
-            for taken, (start, stop) in zip(parts, windows, strict=True):
-                taken += piece[max(start - at, 0) : max(stop - at, 0)]
+            for place, (start, stop) in enumerate(windows):
+                parts[place] += piece[max(start - at, 0) : max(stop - at, 0)]
             at += len(piece)
     finally:
         content.close()
@@ -225,7 +229,7 @@ def _read(part: SegmentPart, windows: list[tuple[int, int]]) -> list[bytes]:
 
 
 def _split(text: bytes, *, whole: bool = True) -> list[bytes]:
-    """Lines with their LF; `whole`: the text may begin within a line, which is left out then if it is long."""
+    """Lines with their LF; `whole`: the text may begin within a line, which is left out if there are more."""
     lines = text.splitlines(keepends=True) if b"\r" not in text else _split_at_lf(text)
     return lines[1:] if whole and len(text) == _WINDOW and len(lines) > 1 else lines
 
@@ -237,7 +241,7 @@ def _split_at_lf(text: bytes) -> list[bytes]:
 
 
 def escape(line: bytes) -> tuple[str, ...]:
-    """An entry's text, cut to a length that a page can bear, in turns: plain, escaped, plain, …
+    """An entry's text, cut to a length that a page can bear, in turns plain and escaped.
 
     Controls, invisible characters and those that turn the direction of writing are given as escapes: what a
     reader sees is what is there.

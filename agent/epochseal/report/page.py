@@ -1,9 +1,10 @@
-"""From a verdict and its log to one HTML page that needs nothing but itself: no script, no font, no network."""
+"""From verdicts and their logs to one HTML page that needs nothing but itself: no script, no network."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from epochseal.report.advice import advice
 from epochseal.report.excerpts import Excerpt, escape, read_excerpts
 from epochseal.report.timeline import MAX_BARS, Timeline, draw, short_time
 from epochseal.verifier import KINDS, WARNINGS, Problem, Verdict
+from epochseal.verifier.verdict import Name
 
 MAX_PROBLEMS = 40
 """Findings that a page shows for each log; the rest is counted."""
@@ -34,7 +36,7 @@ _HEADLINES = {
     "untrusted": "It fits together, but nothing shows that the right keys made it.",
     "empty": "Nothing was checked: no sealed log is here.",
 }
-_ORDER = ("tampered", "untrusted", "incomplete", "empty", "verified")
+_ORDER: tuple[Name, ...] = ("tampered", "untrusted", "incomplete", "empty", "verified")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,9 @@ def render_report(subjects: Sequence[Subject], now: int) -> bytes:
     gravest = next(name for name in _ORDER if any(item.verdict.verdict == name for item in chapters))
     style = _resource("style.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters.update(count=_count, entry_text=_entry_text, short_time=short_time)
     page = environment.from_string(_resource("page.html.jinja")).render(
         chapters=chapters,
@@ -135,14 +139,12 @@ def _chapter(subject: Subject) -> Chapter:
 def _summary(verdict: Verdict) -> str:
     if verdict.verdict == "empty":
         return "A verdict needs at least one epoch line that can be read."
-    by_class = [name for name in _ORDER if any(KINDS[item.kind][0] == name for item in verdict.problems)]
-    if not by_class:
+    counts = Counter(KINDS[item.kind][0] for item in verdict.problems)
+    if not counts:
         return f"{_count(verdict.entries, 'entry')} checked, {verdict.signed_entries:,} of them signed for."
-    counts = [
-        f"{_count(sum(KINDS[item.kind][0] == name for item in verdict.problems), 'finding')} {name}"
-        for name in by_class
-    ]
-    return f"{', '.join(counts)}; {_count(verdict.entries, 'entry')} looked at."
+    total = _count(len(verdict.problems), "finding")
+    kinds = ", ".join(f"{counts[name]:,} {name}" for name in _ORDER if counts[name])
+    return f"{total}{f' ({kinds})' if len(counts) > 1 else ''} in {_count(verdict.entries, 'entry')}."
 
 
 def _finding(item: Problem, excerpt: Excerpt | None) -> Finding:

@@ -223,7 +223,9 @@ def _words(segment: SegmentView, states: dict[int, State]) -> str:
 
 def _cut(hidden: int, found: int) -> Line:
     noun = "segment" if hidden == 1 else "segments"
-    return Line("cut", f"{hidden:,} more {noun}, {found:,} with a finding" if found else f"{hidden:,} more {noun}")
+    return Line(
+        "cut", f"{hidden:,} more {noun}, {found:,} with a finding" if found else f"{hidden:,} more {noun}"
+    )
 
 
 def _groups(items: Sequence[SegmentView], size: int) -> Iterator[Sequence[SegmentView]]:

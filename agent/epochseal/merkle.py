@@ -7,8 +7,9 @@ sizes and roots have to come out of a verified checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
+from itertools import islice
 
 from epochseal.errors import FormatError, VerificationError
 
@@ -16,6 +17,7 @@ HASH_SIZE = 32
 EMPTY_ROOT = sha256().digest()
 _LEAF = b"\x00"
 _NODE = b"\x01"
+_AT_ONCE = 1 << 16
 
 
 def leaf_hash(data: bytes | memoryview) -> bytes:
@@ -158,6 +160,46 @@ def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
         row, node = _with_rest(row), node >> 1
     # When that subtree is the whole old tree, the reader has its hash already: the old root.
     return ([row[node]] if node else []) + _path(row, node)
+
+
+def growth_proof(old: Frontier, leaves: Iterable[bytes], new_size: int) -> list[bytes]:
+    """`consistency_proof` for who has the old tree's frontier and the leaves after it, and nothing before.
+
+    Each leaf is taken once, in order, so they may come from a file of any size.
+
+    Raises:
+        FormatError: the new size is below the old one, the leaves end early, or one is not 32 bytes.
+    """
+    _check_growth(old.size, new_size)
+    if old.size in (0, new_size):
+        return []
+    rest, lefts = iter(leaves), list(old.hashes)
+    node, last, level = old.size - 1, new_size - 1, 0
+    while node & 1:
+        node, last, level = node >> 1, last >> 1, level + 1
+    # The subtree that ends where the old tree ended is the smallest of its frontier; the others are what
+    # stands to the left on the way up. What stands to the right is made of new leaves only.
+    start, at = lefts.pop(), old.size
+    proof = [start] if node else []
+    while last:
+        if node & 1:
+            proof.append(lefts.pop())
+        elif node < last:
+            count = min(1 << level, new_size - at)
+            proof.append(_root_of(rest, count))
+            at += count
+        node, last, level = node >> 1, last >> 1, level + 1
+    return proof
+
+
+def _root_of(leaves: Iterator[bytes], count: int) -> bytes:
+    tree = Frontier()
+    while tree.size < count:
+        before = tree.size
+        tree.extend(islice(leaves, min(count - before, _AT_ONCE)))
+        if tree.size == before:
+            raise FormatError(f"{count - before} leaves are missing at the end")
+    return tree.root()
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:

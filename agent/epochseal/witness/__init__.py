@@ -1,0 +1,7 @@
+"""Witnesses (C2SP tlog-witness): submitting checkpoints to them, and a small one of our own."""
+
+from epochseal.witness.client import submit_checkpoint
+from epochseal.witness.server import serve
+from epochseal.witness.store import WitnessStore, make_key
+
+__all__ = ["WitnessStore", "make_key", "serve", "submit_checkpoint"]

@@ -92,9 +92,9 @@ def parse_policy(raw: bytes) -> Policy:
     if raw and not raw.endswith(b"\n"):
         raise ConfigError("the last line of the policy does not end in a newline")
     builder = _Builder()
-    for number, line in enumerate(raw.split(b"\n"), start=1):
+    for number, words in enumerate(raw.split(b"\n"), start=1):
         # Names are octets there: what is no UTF-8 is kept as it is.
-        text = line.decode("utf-8", "surrogateescape").strip(" \t")
+        text = words.decode("utf-8", "surrogateescape").strip(" \t")
         if not text or text.startswith("#"):
             continue
         try:

@@ -48,6 +48,10 @@ def _show_facts(verdict: Verdict) -> None:
         f"{_count(verdict.segments, 'segment')}"
     )
     click.echo(f"  signed       {verdict.signed_entries:,} entries are under a signed checkpoint")
+    if verdict.witnessed_by:
+        click.echo(
+            f"  witnessed    {verdict.witnessed_entries:,} entries, by {', '.join(verdict.witnessed_by)}"
+        )
     state = "closed" if verdict.closed else "open"
     click.echo(f"  last sealed  {verdict.last_sealed} ({state})")
     click.echo(f"  tree         {verdict.tree_size:,} lines, root {verdict.root}")

@@ -34,6 +34,12 @@ _PARALLEL_FROM = 64 << 20
 @click.option(
     "--jobs", type=click.IntRange(1), metavar="N", help="Processes. [default: all cores for large logs]"
 )
+@click.option(
+    "--policy",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Witnesses that must have cosigned (a C2SP tlog-policy file).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each log.")
 @click.option(
     "--report",
@@ -45,7 +51,7 @@ _PARALLEL_FROM = 64 << 20
 def verify(
     ctx: click.Context, logdirs: tuple[Path, ...], epoch_key: KeyURI | None, checkpoint_key: str | None,
     origin: str | None, max_age: int | None, strict: bool, jobs: int | None, as_json: bool,
-    report: Path | None,
+    policy: Path | None, report: Path | None,
 ) -> int:  # fmt: skip  # one argument a line would hide that these belong together
     """Check sealed logs: every entry, every link, every signed checkpoint.
 
@@ -63,6 +69,7 @@ def verify(
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.report import ReportFile
     from epochseal.cli.show import show_verdict
+    from epochseal.policy import parse_policy
     from epochseal.verifier import Request
     from epochseal.verifier import verify as verify_log
 
@@ -79,6 +86,7 @@ def verify(
                 origin=origin or named_origin,
                 max_age=max_age,
                 strict=strict,
+                policy=parse_policy(policy.read_bytes()) if policy is not None else None,
                 jobs=jobs or _default_jobs(logdir),
                 progress=progress,
             )

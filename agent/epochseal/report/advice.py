@@ -37,6 +37,7 @@ ADVICE: dict[str, str] = {
     "bad_unsealed": "read the `.unsealed` file: nobody who could seal wrote it",
     "prune_broken": "compare with a copy of the expired segments",
     "start_unsigned": "name the checkpoint key if you did not; otherwise believe nothing from that epoch on",
+    "not_witnessed": "run `epochseal witness submit`; if it refuses, believe the witnesses",
     "unknown_key": "find out whose key it is, and name it if it is yours",
     "wrong_origin": "check `--origin` and the directory",
     "cold_start": (
@@ -56,6 +57,9 @@ ADVICE: dict[str, str] = {
         "look for the newest `checkpoint` elsewhere; if the agent could not reach its signer, start it "
         "again: it signs the end"
     ),
+    "unwitnessed_tail": (
+        "run `epochseal witness submit`, and see whether its timer runs ([witness.md](witness.md))"
+    ),
     "reopen_strict": "`--strict` asked for this; the backend's trail shows whether an epoch stood between",
 }
 
@@ -65,4 +69,6 @@ def advice(kind: str) -> str:
     text = ADVICE[kind]
     if text.startswith("as `"):
         text = ADVICE[text[4:-1]]
-    return f"{text[0].upper()}{text[1:]}.".replace("`", "")
+    return f"{text[0].upper()}{text[1:]}.".replace("`", "").replace(
+        "([witness.md](witness.md))", "(docs/witness.md)"
+    )

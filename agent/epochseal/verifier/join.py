@@ -213,7 +213,7 @@ class Joiner:
         size = 0
         for raw, before, entry, segment, base, epoch in self.notes:
             self.findings.segment, self.findings.base, self.findings.epoch = segment, base, epoch
-            checkpoint = self._check_note(raw, tree_size, entry)
+            checkpoint = self.check_note(raw, tree_size, entry)
             if checkpoint is None or checkpoint.size > tree_size:
                 continue
             # Lines are durable before they are signed, and checkpoints are signed in order.
@@ -222,11 +222,12 @@ class Joiner:
                 self.findings.problem("line_misplaced", entry, entry, detail)
             size = max(size, checkpoint.size)
         if checkpoint_file is not None:
-            self._check_note(checkpoint_file, tree_size, self.entries)
+            self.check_note(checkpoint_file, tree_size, self.entries)
         elif self.notes:
             self.findings.warn("checkpoint_missing", self.entries, "checkpoint")
 
-    def _check_note(self, raw: bytes, tree_size: int, at: int) -> Checkpoint | None:
+    def check_note(self, raw: bytes, tree_size: int, at: int) -> Checkpoint | None:
+        """Hold one signed checkpoint against the lines; None if it is none by the key of this log."""
         found = self.findings
         try:
             note = parse_note(raw)

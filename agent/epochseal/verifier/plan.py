@@ -61,10 +61,11 @@ class SegmentPart:
 
 @dataclass(slots=True)
 class Plan:
-    """The snapshot: the file `checkpoint`, read first because lines are durable before they are signed."""
+    """The snapshot; the files `checkpoint` and `witnessed` first: lines are durable before they are signed."""
 
     listing: Listing
     checkpoint: bytes | None
+    witnessed: bytes | None = None
     parts: list[SegmentPart] = field(default_factory=list)
 
 
@@ -83,12 +84,8 @@ def take_snapshot(logdir: Path, *, sleep: Callable[[float], None] = time.sleep) 
 
 
 def _snapshot(logdir: Path) -> Plan:
-    path = logdir / "checkpoint"
-    try:
-        checkpoint = path.read_bytes() if path.exists() else None
-    except OSError as exc:
-        raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
-    plan = Plan(list_segments(logdir), checkpoint)
+    witnessed, checkpoint = _note(logdir / "witnessed"), _note(logdir / "checkpoint")
+    plan = Plan(list_segments(logdir), checkpoint, witnessed)
     for segment in plan.listing.segments:
         if segment.seal is not None and segment.logs:
             plan.parts.append(_read_part(segment, segment.seal, segment.logs[0]))
@@ -96,6 +93,13 @@ def _snapshot(logdir: Path) -> Plan:
         plan.parts[-1].last = plan.parts[-1].segment.stem == plan.listing.segments[-1].stem
     _look_ahead(plan.parts)
     return plan
+
+
+def _note(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes() if path.exists() else None
+    except OSError as exc:
+        raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
 
 
 def _read_part(segment: Segment, seal: Path, log: Path) -> SegmentPart:

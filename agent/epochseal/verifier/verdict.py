@@ -39,6 +39,7 @@ KINDS: dict[str, tuple[Name, str]] = {
     "bad_unsealed": ("tampered", "bytes were added after the log had been closed"),
     "prune_broken": ("tampered", "what a prune line says of expired segments does not fit what is left"),
     "start_unsigned": ("untrusted", "an epoch that nothing carries into has no signed start"),
+    "not_witnessed": ("untrusted", "no signed checkpoint bears the cosignatures that the policy asks for"),
     "unknown_key": ("untrusted", "a key that was not named made this"),
     "wrong_origin": ("untrusted", "the log is of another origin than the one asked for"),
     "cold_start": (
@@ -53,6 +54,7 @@ KINDS: dict[str, tuple[Name, str]] = {
     "future_time": ("incomplete", "the log ends in the future"),
     "unsigned_tail": ("incomplete", "the end of the log has waited too long for its signed checkpoint"),
     "close_unsigned": ("incomplete", "a clean close has no signed checkpoint"),
+    "unwitnessed_tail": ("incomplete", "the end of the log has waited too long for its witnesses"),
     "reopen_strict": ("incomplete", "the log was closed and opened again"),
 }  # fmt: skip  # one table
 
@@ -114,6 +116,8 @@ class Verdict(msgspec.Struct):
     problems: list[Problem]
     warnings: list[Problem]
     not_shown: list[str]
+    witnessed_entries: int = 0
+    witnessed_by: list[str] = []
 
     @property
     def exit_status(self) -> int:

@@ -12,10 +12,12 @@ from epochseal.keys import PublicKey, Recoverer
 from epochseal.lines import Header, Prune
 from epochseal.merkle import Frontier
 from epochseal.note import VerifierKey
+from epochseal.policy import Policy
 from epochseal.verifier.epoch import EpochResult
 from epochseal.verifier.join import Findings, Joiner
 from epochseal.verifier.plan import Plan, take_snapshot
 from epochseal.verifier.verdict import LIMIT_CLOSED, LIMIT_OPEN, Verdict, name_of
+from epochseal.verifier.witnesses import NOT_WITNESSED, Witnessed, check_witnesses
 from epochseal.verifier.work import TaskResult, cut_tasks, run_tasks
 
 FUTURE_MS = 120_000
@@ -31,6 +33,7 @@ class Request:
     origin: str | None = None
     max_age: int | None = None
     strict: bool = False
+    policy: Policy | None = None
     jobs: int = 1
     now: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     progress: Callable[[int, int], None] = lambda _done, _total: None
@@ -50,15 +53,23 @@ def verify(logdir: Path, request: Request) -> Verdict:
     if request.checkpoint_key is not None and (origin or request.origin):
         key = VerifierKey(request.origin or origin, request.checkpoint_key)
     joiner = Joiner(findings, key, public=request.make_recoverer is None)
+    witnessed = NOT_WITNESSED
     _run(plan, joiner, request)
     if plan.checkpoint is not None or joiner.epochs:
         joiner.check_notes(plan.checkpoint, joiner.last.tree.size if joiner.last is not None else 0)
+        witnessed = _check_witnesses(plan, joiner, request)
         joiner.check_starts()
     _check_listing(plan, joiner, findings)
     _check_prefix(joiner, findings, request.now())
     _check_origin(joiner, findings, request.origin)
     _check_end(joiner, findings, request)
-    return _verdict(plan, joiner, findings, request)
+    return _verdict(plan, joiner, findings, request, witnessed)
+
+
+def _check_witnesses(plan: Plan, joiner: Joiner, request: Request) -> Witnessed:
+    if request.policy is None:
+        return NOT_WITNESSED
+    return check_witnesses((plan.witnessed, plan.checkpoint), joiner, request.policy, request.now())
 
 
 def _run(plan: Plan, joiner: Joiner, request: Request) -> None:
@@ -222,7 +233,9 @@ def _check_end(joiner: Joiner, findings: Findings, request: Request) -> None:
             findings.problem("reopen_strict", warning.first_entry, warning.last_entry, warning.detail)
 
 
-def _verdict(plan: Plan, joiner: Joiner, findings: Findings, request: Request) -> Verdict:
+def _verdict(
+    plan: Plan, joiner: Joiner, findings: Findings, request: Request, witnessed: Witnessed
+) -> Verdict:
     last, first = joiner.last, joiner.first
     closed = last is not None and last.end is not None and last.end.reason == "close"
     return Verdict(
@@ -242,4 +255,6 @@ def _verdict(plan: Plan, joiner: Joiner, findings: Findings, request: Request) -
         problems=findings.problems,
         warnings=findings.warnings,
         not_shown=[] if last is None else [LIMIT_CLOSED if closed else LIMIT_OPEN],
+        witnessed_entries=witnessed.entries,
+        witnessed_by=list(witnessed.by),
     )

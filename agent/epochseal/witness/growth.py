@@ -46,7 +46,7 @@ def _from(logdir: Path, size: int) -> tuple[Frontier, Iterator[bytes]]:
     if place < 0:
         raise StorageError(
             f"the lines at tree size {size} are not in {logdir} any more",
-            "a witness that is so far behind cannot follow this log: is it down, or were segments pruned early?",
+            "a witness that is so far behind cannot follow this log: were segments pruned early?",
         )
     tree = Frontier()
     lines = (line for seal in seals[place:] for line in _lines(seal))

@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     server: WitnessServer
 
-    def do_POST(self) -> None:  # noqa: N802  # the name that the class looks for
+    def do_POST(self) -> None:  # the name that the class looks for
         """`add-checkpoint`."""
         length = self.headers.get("Content-Length") or ""
         if self.path != "/add-checkpoint":

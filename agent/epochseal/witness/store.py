@@ -6,7 +6,6 @@ witness that forgets could be asked to cosign a fork.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -166,7 +165,7 @@ class WitnessStore:
 def _load_key(directory: Path) -> tuple[Ed25519PrivateKey, WitnessKey]:
     path = directory / KEY_FILE
     try:
-        mode = os.stat(path).st_mode
+        mode = path.stat().st_mode
         private = load_pem_private_key(path.read_bytes(), None)
         key = parse_witness_vkey((directory / VKEY_FILE).read_text(encoding="utf-8").strip())
     except FileNotFoundError as exc:

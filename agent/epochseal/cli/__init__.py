@@ -21,6 +21,7 @@ _COMMANDS = {
     "verify": "check logs, with keys or with a public key alone",
     "cat": "print the entries as the source sent them, only what verifies",
     "inspect": "show epochs, segments and keys as a table",
+    "witness": "have checkpoints cosigned by witnesses, or be one",
     "prune": "let old segments expire so that the log still verifies",
     "reconcile": "hold a log against the audit trail of its key backend",
     "demo": "a whole story on this machine in under a minute",

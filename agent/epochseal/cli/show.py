@@ -49,9 +49,8 @@ def _show_facts(verdict: Verdict) -> None:
     )
     click.echo(f"  signed       {verdict.signed_entries:,} entries are under a signed checkpoint")
     if verdict.witnessed_by:
-        click.echo(
-            f"  witnessed    {verdict.witnessed_entries:,} entries, by {', '.join(verdict.witnessed_by)}"
-        )
+        names = ", ".join(verdict.witnessed_by)
+        click.echo(f"  witnessed    {verdict.witnessed_entries:,} entries, by {names}")
     state = "closed" if verdict.closed else "open"
     click.echo(f"  last sealed  {verdict.last_sealed} ({state})")
     click.echo(f"  tree         {verdict.tree_size:,} lines, root {verdict.root}")

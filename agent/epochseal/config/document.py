@@ -17,7 +17,15 @@ import msgspec
 
 from epochseal.config.backends import CHOICES, FAMILIES, SECRETS, any_of, ways_to
 from epochseal.config.lines import KeyLines, KeyPath
-from epochseal.config.schema import SOURCES, Compression, LogTable, Metrics, TlsTable, TopLevel
+from epochseal.config.schema import (
+    SOURCES,
+    Compression,
+    LogTable,
+    Metrics,
+    TlsTable,
+    TopLevel,
+    WitnessTable,
+)
 from epochseal.errors import ConfigError
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -165,6 +173,8 @@ class Document:
         self._check_families(at, table)
         if isinstance(metrics := table.get("metrics"), dict):
             self._check_keys((*at, "metrics"), metrics, Metrics.__struct_fields__)
+        for place, witness in enumerate(_tables(table.get("witness"))):
+            self._check_keys((*at, "witness", place), witness, WitnessTable.__struct_fields__)
 
     def _check_families(self, at: KeyPath, table: dict[str, Any]) -> None:
         for family, kind in FAMILIES.items():

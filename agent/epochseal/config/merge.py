@@ -16,9 +16,11 @@ from epochseal.config.document import Document
 from epochseal.config.lines import KeyPath
 from epochseal.config.model import NOT_SET, Configuration, LogConfig, Origin, Value
 from epochseal.config.schema import SETTINGS, SHARED, LogTable, SourceTable, TopLevel
+from epochseal.cosignature import parse_witness_vkey
 from epochseal.errors import ConfigError, EpochsealError
 from epochseal.keys import KeyURI
 from epochseal.note import check_origin
+from epochseal.policy import Policy, Witness, threshold_policy
 
 _Layer = tuple[KeyPath, TopLevel | LogTable]
 
@@ -62,7 +64,7 @@ class _Merger:
             check_retention(document, log)
             logs.append(log)
             check_shared(document, logs)
-        return Configuration(document.path, self._env, tuple(logs), self._metrics())
+        return Configuration(document.path, self._env, tuple(logs), self._metrics(), self._policy())
 
     # --- tables -------------------------------------------------------------------------------------------
 
@@ -217,6 +219,33 @@ class _Merger:
         else:
             place = "log" if at[0] == "log" else "top level"
         return Value(str(written), value, Origin(place, self._document.line(at)))
+
+    def _policy(self) -> Policy | None:
+        """The witnesses, all of which must cosign unless `quorum` says otherwise; an overlay has its own."""
+        at: KeyPath = ()
+        found = self._top
+        overlay = self._overlays[self._env][0] if self._env is not None else None
+        if overlay is not None and overlay.witness is not None:
+            at, found = ("env", cast("str", self._env)), overlay
+        tables = found.witness or []
+        if not tables:
+            if found.quorum is not None:
+                hint = "add a [[witness]] with name, url and vkey"
+                self._document.fail((*at, "quorum"), "quorum without a witness", hint)
+            return None
+        witnesses = []
+        for place, table in enumerate(tables):
+            where = (*at, "witness", place)
+            if not table.url.startswith(("https://", "http://")):
+                self._document.fail((*where, "url"), f"{table.url!r} is no URL", "write https://HOST/PREFIX")
+            key = self._value((*where, "vkey"), parse_witness_vkey, table.vkey).value
+            witnesses.append(Witness(table.name, key, table.url))
+        try:
+            return threshold_policy(witnesses, found.quorum if found.quorum is not None else len(witnesses))
+        except ConfigError as exc:
+            self._document.fail(
+                (*at, "quorum" if found.quorum is not None else "witness"), str(exc), exc.hint
+            )
 
     def _metrics(self) -> Value:
         at: KeyPath = ("metrics", "listen")

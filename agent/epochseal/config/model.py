@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from epochseal.config.schema import Compression, SourceTable
 from epochseal.keys import BackendSettings, KeyURI
+from epochseal.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,10 @@ class LogConfig:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """A whole file for one environment; `env` is None without one."""
+    """A whole file for one environment; `env` is None without one, `policy` where no witness is named."""
 
     path: Path
     env: str | None
     logs: tuple[LogConfig, ...]
     metrics_listen: Value
+    policy: Policy | None = None

@@ -55,6 +55,14 @@ class Metrics(_Table, frozen=True):
     listen: str | None = None
 
 
+class WitnessTable(_Table, frozen=True):
+    """`[[witness]]`: who has to cosign checkpoints; `url` is where they are submitted."""
+
+    name: str
+    url: str
+    vkey: str
+
+
 class TlsTable(_Table, frozen=True):
     """`tls` of a syslog source: names of PEM files."""
 
@@ -126,6 +134,8 @@ class TopLevel(Level, frozen=True):
     """A whole file without its `[env.*]` tables, which are read by the same classes."""
 
     metrics: Metrics | None = None
+    witness: list[WitnessTable] | None = None
+    quorum: int | None = None
 
 
 SHARED = tuple(Settings.__struct_fields__)

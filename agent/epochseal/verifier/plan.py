@@ -61,7 +61,7 @@ class SegmentPart:
 
 @dataclass(slots=True)
 class Plan:
-    """The snapshot; the files `checkpoint` and `witnessed` first: lines are durable before they are signed."""
+    """The snapshot; files with signed notes come first: lines are durable before they are signed."""
 
     listing: Listing
     checkpoint: bytes | None

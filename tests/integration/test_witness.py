@@ -146,7 +146,7 @@ def test_a_rolled_back_log_is_refused_with_409(writer: LogWriter, running: Runni
 
 
 def test_a_forked_log_is_refused_with_422(writer: LogWriter, running: Running, keys: LogKeys) -> None:
-    """A thief of the agent's credential signs another history: a public key takes it, the witness does not."""
+    """A thief of the agent's credential signs another history: a public key takes it, a witness does not."""
     submit_checkpoint(writer.logdir, policy_of(running))
     size = writer.chain.tree.size
     forged = LogWriter(writer.logdir.parent / "forged", keys, "log").start("genesis")

@@ -22,6 +22,7 @@ _COMMANDS = {
     "cat": "print the entries as the source sent them, only what verifies",
     "inspect": "show epochs, segments and keys as a table",
     "witness": "have checkpoints cosigned by witnesses, or be one",
+    "timestamp": "have checkpoints stamped by an RFC 3161 authority, and check the stamps",
     "prune": "let old segments expire so that the log still verifies",
     "reconcile": "hold a log against the audit trail of its key backend",
     "demo": "a whole story on this machine in under a minute",

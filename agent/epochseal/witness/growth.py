@@ -33,6 +33,15 @@ def read_growth(logdir: Path, old_size: int, checkpoint: Checkpoint) -> list[byt
     return proof
 
 
+def tree_at(logdir: Path, size: int) -> Frontier:
+    """The tree of the log's first `size` lines.
+
+    Raises:
+        FormatError, StorageError: as `read_growth`.
+    """
+    return _from(logdir, size)[0] if size else Frontier()
+
+
 def _from(logdir: Path, size: int) -> tuple[Frontier, Iterator[bytes]]:
     """The tree of `size` lines, and the leaves behind it."""
     seals = [item.seal for item in list_segments(logdir).segments if item.seal is not None]

@@ -1,0 +1,76 @@
+"""`epochseal timestamp`: checkpoints stamped by a time-stamping authority."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from epochseal.cli.exits import EMPTY, VERIFIED
+from epochseal.cli.options import LOGDIR
+from epochseal.errors import ConfigError
+
+
+@click.group()
+def timestamp() -> None:
+    """Have checkpoints stamped by an authority (RFC 3161), and check the stamps (docs/witness.md)."""
+
+
+@timestamp.command()
+@click.argument("logdir", type=LOGDIR)
+@click.option("--url", required=True, metavar="URL", help="Address of the authority.")
+def add(logdir: Path, url: str) -> None:
+    """Have the newest checkpoint stamped; needs no key.
+
+    \b
+    Example, once a day from a timer:
+      epochseal timestamp add logs --url http://tsa.example/tsr
+
+    Exit status: 0 stamped, 2 usage, 6 the authority did not answer, or a file cannot be read.
+    """
+    _need_library()
+    from epochseal.timestamp import request_stamp
+
+    stamp = request_stamp(logdir, url)
+    click.echo(f"{stamp.size} lines stamped at {stamp.time}")
+
+
+@timestamp.command()
+@click.argument("logdir", type=LOGDIR)
+@click.option("--checkpoint-key", required=True, metavar="URI|FILE", help="Public checkpoint key.")
+@click.option(
+    "--authority", type=click.Path(dir_okay=False, path_type=Path), required=True, metavar="FILE.pem",
+    help="Certificates of the authority, its root among them.",
+)  # fmt: skip  # one option
+def check(logdir: Path, checkpoint_key: str, authority: Path) -> int:
+    """Check all stamps of a log against its lines.
+
+    \b
+    Example:
+      epochseal timestamp check logs --checkpoint-key file:keys/auditor --authority tsa.pem
+
+    Exit status: 0 all hold, 1 one does not, 2 usage, 5 there is none, 6 a file cannot be read.
+    """
+    _need_library()
+    from epochseal.cli.verify import read_checkpoint_key
+    from epochseal.timestamp import check_stamps
+
+    _, key = read_checkpoint_key(checkpoint_key)
+    if key is None:
+        raise ConfigError("no checkpoint key was given")
+    try:
+        pem = authority.read_bytes()
+    except OSError as exc:
+        raise ConfigError(f"cannot read {authority}: {exc.strerror}") from exc
+    found = 0
+    for stamp in check_stamps(logdir, key, pem):
+        click.echo(f"{stamp.size} lines existed at {stamp.time}")
+        found += 1
+    return VERIFIED if found else EMPTY
+
+
+def _need_library() -> None:
+    try:
+        import rfc3161_client  # noqa: F401  # only whether it is there
+    except ImportError as exc:
+        raise ConfigError("time stamps need rfc3161-client", "pip install 'epochseal[timestamp]'") from exc

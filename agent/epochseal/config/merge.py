@@ -243,9 +243,8 @@ class _Merger:
         try:
             return threshold_policy(witnesses, found.quorum if found.quorum is not None else len(witnesses))
         except ConfigError as exc:
-            self._document.fail(
-                (*at, "quorum" if found.quorum is not None else "witness"), str(exc), exc.hint
-            )
+            key_name = "quorum" if found.quorum is not None else "witness"
+            self._document.fail((*at, key_name), str(exc), exc.hint)
 
     def _metrics(self) -> Value:
         at: KeyPath = ("metrics", "listen")

@@ -14,6 +14,7 @@ from epochseal.merkle import (
     EMPTY_ROOT,
     Frontier,
     consistency_proof,
+    growth_proof,
     inclusion_proof,
     leaf_hash,
     node_hash,
@@ -333,3 +334,28 @@ def test_vectors_are_what_the_generator_writes() -> None:
     """The stored vectors are the generator's, byte for byte, with none missing and none left over."""
     stored = {path.name: path.read_text(encoding="utf-8") for path in VECTORS.glob("*.json")}
     assert stored == FILES
+
+
+# --- growth, from a frontier ----------------------------------------
+
+
+def test_growth_is_proven_from_the_frontier_alone() -> None:
+    """For every pair of sizes: the same proof as from all leaves, of leaves that are read once and in order."""
+    for old_size in range(66):
+        old = Frontier()
+        old.extend(LEAVES[:old_size])
+        for new_size in range(old_size, 66):
+            rest = iter(LEAVES[old_size:])
+            assert growth_proof(old, rest, new_size) == consistency_proof(LEAVES[:new_size], old_size)
+            assert old_size in {0, new_size} or next(rest) == LEAVES[new_size]
+        assert old.size == old_size
+
+
+def test_growth_without_its_leaves_is_refused() -> None:
+    """A file that ends early gives no proof at all, and neither does a tree that shrank."""
+    old = Frontier()
+    old.extend(LEAVES[:5])
+    with pytest.raises(FormatError, match="missing"):
+        growth_proof(old, LEAVES[5:20], 21)
+    with pytest.raises(FormatError):
+        growth_proof(old, (), 4)

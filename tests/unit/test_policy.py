@@ -69,11 +69,14 @@ X2 = f"witness X2 {KEYS['X2'].vkey}\n"
         (X1 + "group X1 any X1\n", "name X1 is taken"), (X1.replace("X1 ", "none ", 1), "name none is taken"),
         (X1 + "group g 2 X1\n", "asks for 2 of 1"), (X1 + "group g 0 X1\n", "asks for 0"),
         (X1 + "group g 01 X1\n", "asks for 01"), ("group g any\n", "begins no line|asks for any of 0"),
-        (X1 + "group g all X1 X1\n", "only once"), (X1 + X2 + "group g any X1\ngroup h any X1 X2\n", "only once"),
+        (X1 + "group g all X1 X1\n", "only once"),
+        (X1 + X2 + "group g any X1\ngroup h any X1 X2\n", "only once"),
         (X1 + "group g any none\n", "none is not defined"), ("group g any g\n", "not defined above"),
         (f"log {LOG}\nlog {LOG}\n", "there already"), (f"log {KEYS['X1'].vkey}\n", "0x04"),
-        (f"witness w {LOG}\n", "0x01"), ("quorum\n", "begins no line"), ("quorum none extra\n", "begins no line"),
-        ("wittness X\n", "line 1 of the policy"), (X1 + "\x00\n", "line 2 of the policy"), (X1 + "quorum X1\r\n", "control"),
+        (f"witness w {LOG}\n", "0x01"),
+        ("quorum\n", "begins no line"), ("quorum none extra\n", "begins no line"),
+        ("wittness X\n", "line 1 of the policy"),
+        (X1 + "\x00\n", "line 2 of the policy"), (X1 + "quorum X1\r\n", "control"),
     ],
 )  # fmt: skip  # one list
 def test_what_is_no_policy_is_refused(text: str, match: str) -> None:

@@ -45,7 +45,8 @@ def signed(
 
 def note(*lines: str, text: str = TEXT) -> str:
     """The log's own signature, then these."""
-    log = line("log.example/worked", key_id("log.example/worked", b"\x01", raw(LOG)), LOG.sign(text.encode()))
+    name = "log.example/worked"
+    log = line(name, key_id(name, b"\x01", raw(LOG)), LOG.sign(text.encode()))
     return f"{text}\n{log}{''.join(lines)}"
 
 
@@ -55,48 +56,30 @@ def main() -> None:
     good = signed(TIME)
     other_text = TEXT.replace("\n6\n", "\n7\n")
     stranger = line("witness.example/w2", b"abcd", good)
-    cases = {
-        "good": ("as C2SP tlog-cosignature says", note(line(NAME, identity, good)), TIME),
-        "beside-a-stranger": ("one by an unknown witness is ignored", note(stranger, line(NAME, identity, good)), TIME),
-        "time-0": ("the first second", note(line(NAME, identity, signed(0))), 0),
+
+    def one(data: bytes, key: bytes = identity) -> str:
+        return note(line(NAME, key, data))
+
+    cosigned, bad = line(NAME, identity, good), "verification failure"
+    moment, log_id = TIME.to_bytes(8, "big"), key_id(NAME, b"\x01", raw(WITNESS))
+    cases: dict[str, tuple[str, str, int | str | None]] = {
+        "good": ("as C2SP tlog-cosignature says", note(cosigned), TIME),
+        "beside-a-stranger": ("one by an unknown witness is ignored", note(stranger, cosigned), TIME),
+        "time-0": ("the first second", one(signed(0)), 0),
         "absent": ("only the log has signed", note(), None),
         "stranger": ("only an unknown witness has cosigned", note(stranger), None),
-        "id-of-a-log-key": (
-            "the id of type 0x01 over the same key: another key",
-            note(line(NAME, key_id(NAME, b"\x01", raw(WITNESS)), good)), None,
-        ),
-        "time-changed": (
-            "the time is under the signature",
-            note(line(NAME, identity, (TIME + 1).to_bytes(8, "big") + good[8:])), "verification failure",
-        ),
-        "time-beyond-63-bits": (
-            "a time is at most 2^63-1", note(line(NAME, identity, signed(2**63))), "verification failure",
-        ),
-        "text-changed": (
-            "a cosignature over another size", note(line(NAME, identity, signed(TIME, other_text))),
-            "verification failure",
-        ),
-        "plain-signature": (
-            "a signature over the text alone, as a log signs",
-            note(line(NAME, identity, TIME.to_bytes(8, "big") + WITNESS.sign(TEXT.encode()))),
-            "verification failure",
-        ),
-        "other-header": (
-            "another first line of the message", note(line(NAME, identity, signed(TIME, head="cosignature/v2"))),
-            "verification failure",
-        ),
-        "other-key": (
-            "another witness under this name and id", note(line(NAME, identity, signed(TIME, key=LOG))),
-            "verification failure",
-        ),
-        "byte-short": ("63 bytes of signature", note(line(NAME, identity, good[:-1])), "verification failure"),
-        "byte-after": ("65 bytes of signature", note(line(NAME, identity, good + b"\x00")), "verification failure"),
-        "without-time": ("64 bytes, and no time", note(line(NAME, identity, good[8:])), "verification failure"),
-        "twice": (
-            "two by one witness", note(line(NAME, identity, good), line(NAME, identity, signed(TIME + 60))),
-            "verification failure",
-        ),
-    }  # fmt: skip  # a table
+        "id-of-a-log-key": ("the id of type 0x01 over the same key: another key", one(good, log_id), None),
+        "time-changed": ("the time is signed", one((TIME + 1).to_bytes(8, "big") + good[8:]), bad),
+        "time-beyond-63-bits": ("a time is at most 2^63-1", one(signed(2**63)), bad),
+        "text-changed": ("over another size", one(signed(TIME, other_text)), bad),
+        "plain-signature": ("over the text alone", one(moment + WITNESS.sign(TEXT.encode())), bad),
+        "other-header": ("another first line", one(signed(TIME, head="cosignature/v2")), bad),
+        "other-key": ("another witness under this name and id", one(signed(TIME, key=LOG)), bad),
+        "byte-short": ("63 bytes of signature", one(good[:-1]), bad),
+        "byte-after": ("65 bytes of signature", one(good + b"\x00"), bad),
+        "without-time": ("64 bytes, and no time", one(good[8:]), bad),
+        "twice": ("two by one witness", note(cosigned, line(NAME, identity, signed(TIME + 60))), bad),
+    }
     material = base64.b64encode(b"\x04" + raw(WITNESS)).decode()
     vkey = f"{NAME}+{identity.hex()}+{material}"
     for name, (desc, text, expect) in cases.items():

@@ -73,7 +73,9 @@ def threshold_policy(witnesses: Collection[Witness], count: int) -> Policy:
     for item in witnesses:
         builder.add_witness(item)
     if not 1 <= count <= len(witnesses):
-        raise ConfigError(f"a quorum of {count} cannot come of {len(witnesses)} witnesses")
+        raise ConfigError(
+            f"a quorum of {count} cannot come of {len(witnesses)} witnesses", f"ask for 1 to {len(witnesses)}"
+        )
     group = _Group(count, tuple(builder.witnesses))
     return Policy(builder.witnesses, {"": group}, "")
 
@@ -140,7 +142,10 @@ class _Builder:
         self._check_new(witness.name)
         # By the key itself: one witness under two names would count twice.
         if any(item.key.data == witness.key.data for item in self.witnesses.values()):
-            raise ConfigError(f"the key of witness {witness.name} is there already")
+            raise ConfigError(
+                f"the key of witness {witness.name} is there already",
+                "each witness counts once: name it once",
+            )
         self.witnesses[witness.name] = witness
 
     def _add_log(self, key: VerifierKey) -> None:

@@ -340,7 +340,7 @@ def test_vectors_are_what_the_generator_writes() -> None:
 
 
 def test_growth_is_proven_from_the_frontier_alone() -> None:
-    """For every pair of sizes: the same proof as from all leaves, of leaves that are read once and in order."""
+    """For each pair of sizes: the same proof as from all leaves, of new leaves that are read once."""
     for old_size in range(66):
         old = Frontier()
         old.extend(LEAVES[:old_size])

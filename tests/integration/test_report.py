@@ -97,12 +97,14 @@ def test_the_page_needs_nothing_from_elsewhere(log: Log) -> None:
 def test_inserted_and_removed_entries_are_shown_where_they_are(log: Log) -> None:
     """What was added is marked, what is gone is counted, and the entries around keep their numbers."""
     change(log.files("log")[0], entry(3), b"foreign\n" + entry(3))
+    change(log.files("log")[1], entry(13), b"x\n" + entry(13))
     last = log.files("log")[2]
     last.write_bytes(last.read_bytes()[: -2 * len(entry(0))])
     page = page_of(log)
     assert re.search(
         r'<tr class="bad"><td class="no"></td><td class="mark">✗</td><td class="text">foreign<', page
     )
+    assert "3 entries were sealed here, now 4 are here" in page
     assert "2 sealed entries are not here" in page
     assert re.search(r'<tr class="good"><td class="no">32</td>.*entry 0032, as sealed', page)
 

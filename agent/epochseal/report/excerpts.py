@@ -143,7 +143,7 @@ def _damaged(item: _Range, first: bytes, last: bytes, size: int) -> list[Row]:
         return [Row("none", (text,))]
     lines = _split(first, whole=False)
     if len(first) == size and len(lines) <= _FIRST + _LAST:
-        return _bad_rows(item, lines)
+        return _bad_rows(item, lines) + _count_row(item.problem, len(lines))
     # Of a large range the beginning and the end: what is left out is counted in bytes, which is exact.
     lines, ends = lines[:_FIRST], _split(last or first)[-_LAST:]
     shown = sum(map(len, lines)) + sum(map(len, ends))
@@ -152,6 +152,15 @@ def _damaged(item: _Range, first: bytes, last: bytes, size: int) -> list[Row]:
         Row("cut", (f"{max(size - shown, 0):,} bytes are left out here",)),
         *(Row("bad", escape(line)) for line in ends),
     ]
+
+
+def _count_row(problem: Problem, lines: int) -> list[Row]:
+    """What the lines of a block tell by their number, where it differs from that of the sealed entries."""
+    count = problem.last_entry - problem.first_entry + 1
+    if problem.kind not in {"entries_altered", "entries_missing"} or lines == count:
+        return []
+    sealed = "1 entry was" if count == 1 else f"{count:,} entries were"
+    return [Row("cut", (f"{sealed} sealed here, now {lines:,} {'is' if lines == 1 else 'are'} here",))]
 
 
 def _bad_rows(item: _Range, lines: list[bytes], *, whole: bool = True) -> list[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ from epochseal.cosignature import (
 )
 from epochseal.encoding import MAX_INT
 from epochseal.errors import FormatError, VerificationError
-from epochseal.note import parse_note
+from epochseal.note import parse_note, verify_note
+from epochseal.policy import parse_policy
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "cosignature"
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -87,3 +89,16 @@ def test_what_is_no_witness_key_is_refused(text: str) -> None:
 def test_the_key_of_a_witness_reads_back() -> None:
     """Text and key are one for one."""
     assert parse_witness_vkey(KEY.vkey) == KEY
+
+
+def test_public_witnesses_of_a_public_log_are_understood() -> None:
+    """A checkpoint that four witnesses of others cosigned: all hold, of the same second, and are a quorum."""
+    policy = parse_policy((VECTORS / "published.policy").read_bytes())
+    note = parse_note((VECTORS / "published.note").read_bytes())
+    assert verify_note(note, policy.logs) == policy.logs
+    found = find_cosignatures(note, policy.keys())
+    assert {time for _, time in found.values()} == {0x6A122120}
+    policy.check(list(found))
+    changed = replace(note, text=note.text.replace("1432088532", "1432088533"))
+    with pytest.raises(VerificationError):
+        find_cosignatures(changed, policy.keys())

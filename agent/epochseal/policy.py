@@ -146,6 +146,10 @@ class _Builder:
                 f"the key of witness {witness.name} is there already",
                 "each witness counts once: name it once",
             )
+        # Name and id tell signatures apart; of two keys with both the same one would hide the other.
+        key = witness.key.name, witness.key.key_id
+        if any((item.key.name, item.key.key_id) == key for item in self.witnesses.values()):
+            raise ConfigError(f"another witness has the name and key id {key[0]}+{key[1].hex()}")
         self.witnesses[witness.name] = witness
 
     def _add_log(self, key: VerifierKey) -> None:

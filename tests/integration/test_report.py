@@ -87,6 +87,13 @@ def test_a_whole_log_says_so(log: Log) -> None:
     assert "The log alone cannot show that nothing followed its clean close" in page
 
 
+def test_a_public_key_alone_claims_no_more_than_it_shows(log: Log) -> None:
+    """Without the epoch key the page speaks of what was signed, not of what was sealed."""
+    page = render_report([Subject(log.path, log.verify("public"), ("epochseal",))], log.now).decode("utf-8")
+    assert "Everything that is here is what the log&#39;s key signed" in page
+    assert "No epoch key was given: whoever held the signing credential could have rewritten" in page
+
+
 def test_the_page_needs_nothing_from_elsewhere(log: Log) -> None:
     """No script, no address, no style but the one whose digest stands in the policy."""
     page = page_of(log)

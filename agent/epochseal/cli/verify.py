@@ -77,6 +77,7 @@ def verify(
     if named_origin is not None and origin is not None and named_origin != origin:
         raise ConfigError(f"the checkpoint key is for origin {named_origin!r}, --origin is {origin!r}")
     page = ReportFile(report, logdirs) if report is not None else None
+    quorum = parse_policy(policy.read_bytes()) if policy is not None else None
     verdicts: list[Verdict] = []
     for logdir in logdirs:
         with progress_bar(logdir.resolve().name) as progress:
@@ -86,7 +87,7 @@ def verify(
                 origin=origin or named_origin,
                 max_age=max_age,
                 strict=strict,
-                policy=parse_policy(policy.read_bytes()) if policy is not None else None,
+                policy=quorum,
                 jobs=jobs or _default_jobs(logdir),
                 progress=progress,
             )

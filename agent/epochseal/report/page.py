@@ -119,7 +119,7 @@ def _chapter(subject: Subject) -> Chapter:
     return Chapter(
         name=_plain(subject.logdir.resolve().name),
         verdict=verdict,
-        headline=_HEADLINES[verdict.verdict],
+        headline=_headline(verdict),
         summary=_summary(verdict),
         findings=findings,
         top=findings[:_TOP],
@@ -134,6 +134,12 @@ def _chapter(subject: Subject) -> Chapter:
         signed_size=view.signed_size,
         command=tuple(map(_plain, subject.command)),
     )
+
+
+def _headline(verdict: Verdict) -> str:
+    if verdict.verdict == "verified" and verdict.mode == "public":
+        return "Everything that is here is what the log's key signed, in order and without a gap."
+    return _HEADLINES[verdict.verdict]
 
 
 def _summary(verdict: Verdict) -> str:

@@ -19,6 +19,7 @@ State = Literal["good", "bad", "gap", "doubt"]
 
 MAX_BARS = 240
 _MAX_MARKS = 60
+_NARROWEST = 0.004
 _TABLE_ENDS = 8
 _TABLE_DAMAGED = 24
 _GAPS = {
@@ -115,7 +116,9 @@ class _Scale:
             return None
         at = min(max((first - self._first) / self._span, 0.0), 1.0)
         stop = min(max((last - self._first) / self._span, at), 1.0)
-        return Bar(f"{at:.4%}", f"{stop - at:.4%}", state, title)
+        # What lasted a second in a year is still to be seen.
+        width = max(stop - at, _NARROWEST)
+        return Bar(f"{min(at, 1 - width):.4%}", f"{width:.4%}", state, title)
 
 
 def _states(verdict: Verdict) -> dict[int, State]:

@@ -21,6 +21,7 @@ from epochseal.note import (
 )
 from epochseal.segments import segment_stem
 from epochseal.verifier.epoch import EpochResult
+from epochseal.verifier.pins import Pins
 from epochseal.verifier.plan import SegmentPart
 from epochseal.verifier.verdict import Problem
 
@@ -52,10 +53,13 @@ class Findings:
 class Joiner:
     """Takes epoch results in order and keeps what the next one and the checkpoints are compared with."""
 
-    def __init__(self, findings: Findings, key: VerifierKey | None, *, public: bool) -> None:
+    def __init__(
+        self, findings: Findings, key: VerifierKey | None, *, public: bool, pins: Pins | None = None
+    ) -> None:
         self.findings = findings
         self.key = key
         self.public = public
+        self.pins = pins
         self.first: Header | None = None
         self.last: EpochResult | None = None
         self.last_header: Header | None = None
@@ -68,11 +72,13 @@ class Joiner:
         self.mismatched = False
         self.signed_size = 0
         self.signed_entries = 0
+        self.signed_note = b""
         self.signed_sizes: set[int] = set()
         self.unlinked: list[tuple[EpochResult, int]] = []
         self.closes: list[tuple[int, int]] = []
         self.prunes: list[tuple[int, Prune]] = []
         self.sign_by: list[tuple[int, int]] = []
+        self.epoch_keys: dict[str, int] = {}
 
     def take(self, part: SegmentPart, result: EpochResult, *, first_in_segment: bool) -> None:
         """Join one epoch to those before it; one that belongs elsewhere is reported and left out."""
@@ -93,6 +99,7 @@ class Joiner:
                 self.roots[header.tree.size] = (known.root(), header.first_entry)
             if header.link != "carry":
                 self.unlinked.append((result, part.first_entry))
+            self._check_key(result, header)
             self.sign_by.append((header.tree.size, header.time + header.interval + header.max_overdue))
             self.last_header = header
         found.problems.extend(merged(result.problems))
@@ -112,6 +119,15 @@ class Joiner:
         self.epochs += 1
         self.entries = result.entries
         self.bytes += result.size
+
+    def _check_key(self, result: EpochResult, header: Header) -> None:
+        if header.key not in self.epoch_keys:
+            self.epoch_keys[header.key] = header.tree.size
+        known = self.pins.epoch_keys if self.pins is not None else None
+        if known is not None and header.key not in known:
+            at = header.first_entry
+            detail = f"the trust file does not pin the epoch key {header.key}"
+            self.findings.problem("unknown_key", at, max(result.entries - 1, at), detail)
 
     def _is_foreign(self, result: EpochResult, header: Header) -> bool:
         """Whether this epoch cannot stand behind the one before it; reported if so."""
@@ -156,9 +172,13 @@ class Joiner:
         found, at = self.findings, header.first_entry
         reason = last.end.reason if last.end is not None else None
         if header.link == "cold":
-            found.problem(
-                "cold_start", at, at, f"epoch {header.epoch} began without the carry of the one before"
-            )
+            accepted = self.pins.cold.get(header.epoch) if self.pins is not None else None
+            if accepted is not None:
+                found.warn("cold_accepted", at, f"epoch {header.epoch}: {accepted}")
+            else:
+                found.problem(
+                    "cold_start", at, at, f"epoch {header.epoch} began without the carry of the one before"
+                )
         elif reason is None and last.header is not None and not last.damaged:
             found.problem("end_missing", last.entries, at - 1, f"epoch {last.header.epoch} has no end line")
         if header.link == "reopen":
@@ -252,8 +272,34 @@ class Joiner:
         elif signed:
             self.signed_sizes.add(checkpoint.size)
             if checkpoint.size > self.signed_size:
-                self.signed_size, self.signed_entries = checkpoint.size, entries
+                self.signed_size, self.signed_entries, self.signed_note = checkpoint.size, entries, raw
         return checkpoint
+
+    def check_pins(self, tree_size: int) -> None:
+        """Hold the lines against what a trust file has seen; what fits is as good as a note of the log."""
+        pins, found, first = self.pins, self.findings, self.first
+        if pins is None or (first is not None and pins.origin not in (None, first.origin)):
+            # Of another origin, it is another log: `wrong_origin` says so.
+            return
+        last = max(self.entries - 1, 0)
+        found.segment, found.epoch, found.base = 0, 0, 0
+        if first is not None and pins.log is not None and b64decode(first.log, "log") != pins.log:
+            found.problem("log_replaced", 0, last, f"log {first.log}; pinned is {b64encode(pins.log)}")
+        elif tree_size < pins.size:
+            detail = f"{pins.size} lines were seen, {tree_size} are here"
+            found.problem("rolled_back", self.entries, self.entries, detail)
+        elif first is not None and pins.size < first.tree.size:
+            if pins.size:
+                detail = f"{pins.size} lines were seen, the log begins at line {first.tree.size}"
+                found.problem("trust_expired", 0, max(first.first_entry - 1, 0), detail)
+        elif pins.size and not self._damaged_before(pins.size):
+            root, entries = self.roots.get(pins.size, (b"", self.entries))
+            if root != pins.root:
+                found.problem("forked", 0, max(entries - 1, 0), f"the first {pins.size} lines are others")
+                return
+            self.signed_sizes.add(pins.size)
+            if pins.size > self.signed_size:
+                self.signed_size, self.signed_entries, self.signed_note = pins.size, entries, pins.note
 
     def _report_mismatch(self, size: int) -> None:
         # Damaged lines that are reported already explain it, and so does a smaller checkpoint.

@@ -49,7 +49,9 @@ def test_case(name: str, key: VerifierKey) -> None:
 
 def test_vectors_are_those_of_the_generator() -> None:
     """The files are what generate.py writes now."""
-    stored = {path.name: path.read_bytes() for path in VECTORS.iterdir() if path.is_file() and path.suffix != ".py"}
+    stored = {
+        path.name: path.read_bytes() for path in VECTORS.iterdir() if path.is_file() and path.suffix != ".py"
+    }
     assert stored == generate.files()
 
 
@@ -95,7 +97,11 @@ def test_the_page_reaches_the_verdict() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [name for name, case in CASES.items() if name.startswith(("entry-r", "entry-a", "payload-a", "path-", "size"))]
+    [
+        name
+        for name, case in CASES.items()
+        if name.startswith(("entry-r", "entry-a", "payload-a", "path-", "size"))
+    ]
     + ["neighbour-left-out", "index-plus-1", "other-root", "signature-altered"],
 )
 def test_a_change_stops_it(name: str, tmp_path: Path) -> None:

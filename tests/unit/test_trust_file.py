@@ -30,7 +30,9 @@ def test_case(name: str) -> None:
 
 def test_vectors_are_those_of_the_generator() -> None:
     """The files are what generate.py writes now."""
-    stored = {path.name: path.read_bytes() for path in VECTORS.iterdir() if path.is_file() and path.suffix != ".py"}
+    stored = {
+        path.name: path.read_bytes() for path in VECTORS.iterdir() if path.is_file() and path.suffix != ".py"
+    }
     assert stored == generate.files()
 
 
@@ -58,7 +60,9 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
 def test_what_was_accepted_keeps_its_reason() -> None:
     """A second reason for the same cold start or key does not replace the first."""
     trust = read_trust(VECTORS / "accepted.trust")
-    more = accept(trust, cold={7: "another", 3: "earlier"}, epoch_keys={"vault:new": "another", "vault:3": "third"})
+    more = accept(
+        trust, cold={7: "another", 3: "earlier"}, epoch_keys={"vault:new": "another", "vault:3": "third"}
+    )
     assert list(more.cold.items()) == [(3, "earlier"), (7, trust.cold[7])]
     assert more.epoch_keys["vault:new"] == "rotated on 4 May"
     assert more.epoch_keys["vault:3"] == "third"
@@ -70,5 +74,3 @@ def test_a_checkpoint_of_a_stranger_is_no_trust() -> None:
     trust = read_trust(VECTORS / "honest.trust")
     with pytest.raises(VerificationError):
         replace(trust, note=trust.note.replace(b"\n6\n", b"\n7\n"))
-
-

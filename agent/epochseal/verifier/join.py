@@ -284,7 +284,9 @@ class Joiner:
         last = max(self.entries - 1, 0)
         found.segment, found.epoch, found.base = 0, 0, 0
         if first is not None and pins.log is not None and b64decode(first.log, "log") != pins.log:
-            found.problem("log_replaced", 0, last, f"log {first.log}; pinned is {b64encode(pins.log)}")
+            # What the pinned key has not signed is a stranger's: `start_unsigned` says so.
+            if self.signed_size:
+                found.problem("log_replaced", 0, last, f"log {first.log}; pinned is {b64encode(pins.log)}")
         elif tree_size < pins.size:
             detail = f"{pins.size} lines were seen, {tree_size} are here"
             found.problem("rolled_back", self.entries, self.entries, detail)

@@ -16,7 +16,7 @@ from epochseal.encoding import b64decode
 from epochseal.errors import ConfigError, EpochsealError, FormatError, StorageError, VerificationError
 from epochseal.keys import PublicKey
 from epochseal.lines import MAX_LINE, Block, Header, NoteLine, TaggedLine, parse_line
-from epochseal.merkle import Frontier, inclusion_proof, leaf_hash
+from epochseal.merkle import Frontier, inclusion_proof, leaf_hash, verify_inclusion
 from epochseal.note import (
     MAX_NOTE,
     Checkpoint,
@@ -62,9 +62,8 @@ def prove(logdir: Path, number: int, key: PublicKey | None = None, origin: str |
     place = _segment_of(segments, number)
     walk = _Walk(number, key, origin)
     note = walk.run(segments[place:], logdir / "checkpoint")
-    path = inclusion_proof(walk.leaves, walk.line.index, walk.before)
     before, entry, after = _read_block(walk.segment, walk.block, number)
-    proof = Proof(walk.line.payload, before, number, entry, after, tuple(path), note.encode())
+    proof = Proof(walk.line.payload, before, number, entry, after, tuple(walk.path), note.encode())
     check_block(proof)
     return proof
 
@@ -82,9 +81,10 @@ class _Walk:
         self._found: tuple[Segment, TaggedLine, Block] | None = None
         self.before = Frontier()
         self.leaves: list[bytes] = []
+        self.path: list[bytes] = []
 
     def run(self, segments: Sequence[Segment], checkpoint: Path) -> Note:
-        """The checkpoint; `leaves` are those up to it, `line` is the entry's."""
+        """The checkpoint; `path` leads to it from `line`, the entry's."""
         start = _epoch_of(segments[0], self._number)
         for segment in segments:
             for raw in _lines(segment, start):
@@ -180,24 +180,23 @@ class _Walk:
         try:
             note = parse_note(raw)
             checkpoint = parse_checkpoint(note.text)
-            count = checkpoint.size - self.before.size
-            if checkpoint.size <= self.line.index or count > len(self.leaves):
+            if not self.line.index < checkpoint.size <= self.before.size + len(self.leaves):
                 return None
             note = self._signed(note)
-            self._check_root(checkpoint)
+            self.path = self._path_to(checkpoint)
         except (FormatError, VerificationError) as exc:
             self._problems.append(exc)
             if len(self._problems) > _MOST_BAD_NOTES:
                 raise self._failure() from exc
             return None
-        del self.leaves[count:]
         return note
 
-    def _check_root(self, checkpoint: Checkpoint) -> None:
-        tree = self.before.copy()
-        tree.extend(self.leaves[: checkpoint.size - tree.size])
-        if tree.root() != checkpoint.root:
-            raise VerificationError(f"the checkpoint of {checkpoint.size} lines is over other lines")
+    def _path_to(self, checkpoint: Checkpoint) -> list[bytes]:
+        """The way from the entry's line to the root, if that is the one that was signed."""
+        leaves, index = self.leaves[: checkpoint.size - self.before.size], self.line.index
+        path = inclusion_proof(leaves, index, self.before)
+        verify_inclusion(leaf_hash(self.line.payload), index, checkpoint.size, path, checkpoint.root)
+        return path
 
     def _failure(self) -> VerificationError:
         """Why no checkpoint will do: a stranger's signature only where nothing worse was found."""

@@ -205,7 +205,7 @@ def test_a_large_log(large: Path, keys: LogKeys) -> None:
         assert proof.entry.endswith(b"n=%07d\n" % number)
         assert len(raw) < 100_000
         print(  # noqa: T201  # figures for whoever runs the large sample with -s
-            f"entry {number}: {len(raw)} bytes, {made - began:.3f} s to make, {checked - made:.3f} s to check, "
+            f"entry {number}: {len(raw)} B, {made - began:.3f} s to make, {checked - made:.4f} s to check, "
             f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB"
         )
 

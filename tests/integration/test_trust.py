@@ -45,7 +45,7 @@ class Site:
         self.folder, self.keys = folder, keys
         self.log, self.file = folder / "log", folder / "log.trust"
 
-    def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: object) -> subprocess.CompletedProcess[str]:
         """Any command."""
         return subprocess.run(
             [PROGRAM, *map(str, words)], check=False, capture_output=True, text=True, timeout=120
@@ -239,7 +239,7 @@ def test_a_cold_start_after_the_file_was_made(site: Site) -> None:
 
 
 def test_it_moves_forward_and_never_back(site: Site) -> None:
-    """Only a verified log moves it, to its largest signed size, with a message; a second run changes nothing."""
+    """Only a verified log moves it, to its largest signed size; a second run changes nothing."""
     site.seal(0, 10)
     assert site.trust().returncode == 0
     first = site.seen
@@ -272,7 +272,7 @@ def test_stripped_checkpoints_gain_nothing(site: Site) -> None:
 
 
 def test_what_was_seen_expires(site: Site) -> None:
-    """A log pruned beyond what was seen has nothing left to compare; a file that kept up is as good as ever."""
+    """A log pruned beyond what was seen has nothing left to compare; with a file that kept up it has."""
     agent = f"file:{site.keys.directory}/agent"
     sizes = ("--segment-bytes", "100B", "--block-bytes", "50B")
     site.seal(0, 20, *sizes)

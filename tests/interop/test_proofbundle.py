@@ -21,7 +21,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> LogKeys:
 
 
 def test_it_checks_our_proofs(tmp_path: Path, keys: LogKeys) -> None:
-    """The tlog-proof inside of a proof is one to it, over the payload of the block's line and nothing else."""
+    """The tlog-proof inside of a proof is one to it, over the payload of the line and nothing else."""
     log = write_log(tmp_path / "log", keys)
     key = VerifierKey(ORIGIN, keys.public).vkey
     for number in (0, 17, 34):

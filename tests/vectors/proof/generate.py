@@ -81,66 +81,101 @@ def _cases() -> dict[str, tuple[str, str, bytes]]:
     return {
         "entry-1": ("proven", "the second of two entries", good),
         "entry-0": ("proven", "the first of two entries", _joined(_parts(0))),
-        "entry-renumbered": ("tampered", "another number", _with("entry", lambda x: [x[0].replace(b"y 1", b"y 0")])),
+        "entry-renumbered": (
+            "tampered",
+            "another number",
+            _with("entry", lambda x: [x[0].replace(b"y 1", b"y 0")]),
+        ),
         "entry-renumbered-beyond": (
-            "tampered", "a number past the block", _with("entry", lambda x: [x[0].replace(b"y 1", b"y 2")]),
+            "tampered",
+            "a number past the block",
+            _with("entry", lambda x: [x[0].replace(b"y 1", b"y 2")]),
         ),
         "entry-altered": (
-            "tampered", "another id in the entry",
+            "tampered",
+            "another id in the entry",
             _with("entry", lambda _: [b"entry 1 " + b64encode(b"user=bob action=delete id=8\n")]),
         ),
         "entry-split": (
-            "tampered", "one entry passed off as the end of another",
+            "tampered",
+            "one entry passed off as the end of another",
             _with("entry", lambda _: [b"entry 1 " + b64encode(b"action=delete id=7\n")]),
         ),
         "neighbour-left-out": ("tampered", "the entries before it are missing", moved),
         "payload-altered": (
-            "tampered", "another time in the line",
+            "tampered",
+            "another time in the line",
             _with("payload", lambda x: [x[0].replace(b"1795428000050", b"1795428000051")]),
         ),
-        "payload-respelled": ("tampered", "two blanks", _with("payload", lambda x: [x[0].replace(b" 52 ", b"  52 ")])),
+        "payload-respelled": (
+            "tampered",
+            "two blanks",
+            _with("payload", lambda x: [x[0].replace(b" 52 ", b"  52 ")]),
+        ),
         "payload-of-an-end": (
-            "tampered", "the line of an end",
+            "tampered",
+            "the line of an end",
             _with("payload", lambda _: [b'end 1 {"reason":"close","entries":0,"bytes":0}']),
         ),
         "path-too-short": ("tampered", "one hash is missing", _with("path", lambda x: x[:1])),
         "path-too-long": ("tampered", "one hash too many", _with("path", lambda x: [*x, x[0]])),
         "path-swapped": ("tampered", "the hashes in another order", _with("path", lambda x: x[::-1])),
         "path-without-end": ("tampered", "more hashes than a tree is high", _with("path", lambda x: x * 33)),
-        "index-plus-1": ("tampered", "another index than the line has", _with("index", lambda _: [b"index 2"])),
+        "index-plus-1": (
+            "tampered",
+            "another index than the line has",
+            _with("index", lambda _: [b"index 2"]),
+        ),
         "extra-data": (
-            "tampered", "data that nothing authenticates",
+            "tampered",
+            "data that nothing authenticates",
             _with("tlog", lambda x: [*x, b"extra YWJj"]),
         ),
         "size-zero": (
-            "tampered", "a signed tree of no line", _with("note", lambda _: _note(ORIGIN, 0, root).splitlines()),
+            "tampered",
+            "a signed tree of no line",
+            _with("note", lambda _: _note(ORIGIN, 0, root).splitlines()),
         ),
         "other-root": (
-            "tampered", "a signed tree of other lines",
+            "tampered",
+            "a signed tree of other lines",
             _with("note", lambda _: _note(ORIGIN, 4, sha256(b"other").digest()).splitlines()),
         ),
         "extension": (
-            "tampered", "an extension line",
+            "tampered",
+            "an extension line",
             _with("note", lambda _: _note(ORIGIN, 4, root, "more").splitlines()),
         ),
         "other-origin": (
-            "untrusted", "the same key for another log",
+            "untrusted",
+            "the same key for another log",
             _with("note", lambda _: _note("example.com/other", 4, root).splitlines()),
         ),
         "signature-altered": (
-            "tampered", "a bit of the signature",
+            "tampered",
+            "a bit of the signature",
             _with("note", lambda x: [*x[:4], x[4].replace(b"6rUVkF5v", b"6rUVkF5u")]),
         ),
         "signature-of-stranger": (
-            "untrusted", "another key id", _with("note", lambda x: [*x[:4], x[4].replace(b" 6rUV", b" 7rUV")]),
+            "untrusted",
+            "another key id",
+            _with("note", lambda x: [*x[:4], x[4].replace(b" 6rUV", b" 7rUV")]),
         ),
-        "signature-unchecked": ("untrusted", "a signature that nobody checks", _with("note", _another_signature)),
+        "signature-unchecked": (
+            "untrusted",
+            "a signature that nobody checks",
+            _with("note", _another_signature),
+        ),
         "carriage-returns": ("tampered", "lines that end in CR LF", good.replace(b"\n", b"\r\n")),
         "cut": ("tampered", "the last byte is missing", good[:-1]),
         "byte-appended": ("tampered", "a byte follows", good + b"\n"),
-        "heading-of-another-version": ("tampered", "another version", good.replace(b"/v1/proof", b"/v2/proof")),
+        "heading-of-another-version": (
+            "tampered",
+            "another version",
+            good.replace(b"/v1/proof", b"/v2/proof"),
+        ),
         "empty": ("tampered", "no byte", b""),
-    }  # fmt: skip  # one case an item
+    }
 
 
 def files() -> dict[str, bytes]:

@@ -42,35 +42,60 @@ def _cases() -> dict[str, tuple[bool, str, bytes]]:
     return {
         "honest": (True, "the worked example, as it was first trusted", good),
         "accepted": (
-            True, "a cold start and a second epoch key with their reasons",
+            True,
+            "a cold start and a second epoch key with their reasons",
             _file(*head, EPOCH, "epoch-key vault:new rotated on 4 May", COLD),
         ),
-        "larger-checkpoint": (True, "well-formed; its log has been rolled back", _file(*head, EPOCH, note=_note())),
+        "larger-checkpoint": (
+            True,
+            "well-formed; its log has been rolled back",
+            _file(*head, EPOCH, note=_note()),
+        ),
         "empty": (False, "no byte", b""),
         "byte-appended": (False, "an empty line follows", good + b"\n"),
         "cut": (False, "the last byte is missing", good[:-1]),
         "carriage-returns": (False, "lines that end in CR LF", good.replace(b"\n", b"\r\n")),
         "heading-of-another-version": (False, "another version", good.replace(b"/v1/", b"/v2/")),
         "log-missing": (False, "no log id", _file(HEADING, VKEY, EPOCH)),
-        "log-too-short": (False, "a log id of 31 bytes", good.replace(LOG.encode(), b"log " + b64encode(bytes(31)))),
+        "log-too-short": (
+            False,
+            "a log id of 31 bytes",
+            good.replace(LOG.encode(), b"log " + b64encode(bytes(31))),
+        ),
         "log-unpadded": (False, "base64 without padding", good.replace(LOG.encode(), LOG[:-1].encode())),
-        "key-of-another-id": (False, "a vkey whose id is another's", good.replace(b"+eab51590+", b"+eab51591+")),
+        "key-of-another-id": (
+            False,
+            "a vkey whose id is another's",
+            good.replace(b"+eab51590+", b"+eab51591+"),
+        ),
         "no-epoch-key": (False, "no epoch key is pinned", _file(*head)),
         "epoch-key-twice": (False, "the same key on two lines", _file(*head, EPOCH, EPOCH)),
-        "epoch-key-with-quotation-mark": (False, "a character that no key id has", _file(*head, 'epoch-key a"b')),
+        "epoch-key-with-quotation-mark": (
+            False,
+            "a character that no key id has",
+            _file(*head, 'epoch-key a"b'),
+        ),
         "cold-without-reason": (False, "no reason", _file(*head, EPOCH, "cold 7")),
         "cold-with-leading-zero": (False, "another spelling", _file(*head, EPOCH, COLD.replace("7", "07"))),
         "cold-twice": (False, "the same epoch on two lines", _file(*head, EPOCH, COLD, COLD)),
         "cold-not-in-order": (False, "descending", _file(*head, EPOCH, COLD, "cold 6 another")),
         "cold-before-key": (False, "lines in another order", _file(*head, COLD, EPOCH)),
-        "reason-with-escape": (False, "a character that steers a terminal", _file(*head, EPOCH, COLD + "\x1b[2K")),
+        "reason-with-escape": (
+            False,
+            "a character that steers a terminal",
+            _file(*head, EPOCH, COLD + "\x1b[2K"),
+        ),
         "reason-that-runs-backwards": (False, "U+202E", _file(*head, EPOCH, COLD + "\u202egnihton")),
         "unknown-line": (False, "a line of no known kind", _file(*head, EPOCH, "allow everything")),
-        "checkpoint-of-other-origin": (False, "signed for another log", _file(*head, EPOCH, note=_note("other"))),
+        "checkpoint-of-other-origin": (
+            False,
+            "signed for another log",
+            _file(*head, EPOCH, note=_note("other")),
+        ),
         "checkpoint-altered": (False, "a larger size than was signed", good.replace(b"\n6\n", b"\n7\n")),
         "checkpoint-unsigned": (False, "no signature", good[: good.index("\u2014".encode())]),
         "checkpoint-missing": (False, "no checkpoint", _file(*head, EPOCH, note=b"")),
-    }  # fmt: skip  # one case an item
+    }
 
 
 def files() -> dict[str, bytes]:

@@ -225,15 +225,15 @@ def move_forward(path: Path, read: Trust, found: Examination) -> Trust:
 
     Raises:
         VerificationError: another verifier has seen another history of this log since `read` was read.
-        ConfigError: the file is none any more, or pins another log or key now.
+        ConfigError: the file is none any more, or pins another log now.
         StorageError: it cannot be read, locked or written.
     """
     if found.verdict.verdict != "verified":
         raise ValueError(f"a log that is {found.verdict.verdict} moves no trust file")
     with _locked(path):
         now = read_trust(path)
-        if (now.key, now.log) != (read.key, read.log):
-            raise ConfigError(f"{path} pins another log or key than it did a moment ago")
+        if (now.key.name, now.log) != (read.key.name, read.log):
+            raise ConfigError(f"{path} pins another log than it did a moment ago")
         seen = now.checkpoint
         if seen.size > found.verdict.tree_size:
             # Another verifier was faster, with a log that had grown by then.
@@ -244,8 +244,8 @@ def move_forward(path: Path, read: Trust, found: Examination) -> Trust:
                 "keep both copies of the log as evidence",
             )
         merged = accept(now, cold=read.cold, epoch_keys=read.epoch_keys)
-        if found.signed_size > seen.size:
-            merged = replace(merged, note=found.signed_note)
+        if found.signed_size > seen.size and found.signer is not None:
+            merged = replace(merged, key=found.signer, note=found.signed_note)
         if merged != now:
             write_trust(path, merged)
         return merged

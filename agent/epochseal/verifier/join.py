@@ -78,7 +78,7 @@ class Joiner:
         self.closes: list[tuple[int, int]] = []
         self.prunes: list[tuple[int, Prune]] = []
         self.sign_by: list[tuple[int, int]] = []
-        self.epoch_keys: dict[str, int] = {}
+        self.key_starts: dict[str, int] = {}
 
     def take(self, part: SegmentPart, result: EpochResult, *, first_in_segment: bool) -> None:
         """Join one epoch to those before it; one that belongs elsewhere is reported and left out."""
@@ -121,8 +121,8 @@ class Joiner:
         self.bytes += result.size
 
     def _check_key(self, result: EpochResult, header: Header) -> None:
-        if header.key not in self.epoch_keys:
-            self.epoch_keys[header.key] = header.tree.size
+        if header.key not in self.key_starts:
+            self.key_starts[header.key] = header.tree.size
         known = self.pins.epoch_keys if self.pins is not None else None
         if known is not None and header.key not in known:
             at = header.first_entry

@@ -45,12 +45,14 @@ class Request:
 class Examination:
     """A verdict, and what a trust file takes from it.
 
-    `signed_note` is the largest valid checkpoint, `signed_size` its size, 0 if there is none. `roots` has the
+    `signed_note` is the largest valid checkpoint, `signed_size` its size, 0 if there is none, `signer` the
+    key that it is signed by. `roots` has the
     root for each size at which this log may be signed, `epoch_keys` the tree size at which each epoch key's
     first epoch begins.
     """
 
     verdict: Verdict
+    signer: VerifierKey | None
     signed_size: int
     signed_note: bytes
     roots: Mapping[int, bytes]
@@ -84,10 +86,11 @@ def examine(logdir: Path, request: Request) -> Examination:
     _check_end(joiner, findings, request)
     return Examination(
         _verdict(plan, joiner, findings, request),
+        joiner.key,
         joiner.signed_size,
         joiner.signed_note,
         {size: root for size, (root, _) in joiner.roots.items()},
-        joiner.epoch_keys,
+        joiner.key_starts,
     )
 
 

@@ -73,3 +73,11 @@ def test_a_checkpoint_of_a_stranger_is_no_trust() -> None:
     trust = read_trust(VECTORS / "honest.trust")
     with pytest.raises(VerificationError):
         replace(trust, note=trust.note.replace(b"\n6\n", b"\n7\n"))
+
+
+def test_the_page_shows_a_trust_file() -> None:
+    """The example of docs/trust.md can be read."""
+    page = (VECTORS.parents[2] / "docs" / "trust.md").read_text(encoding="utf-8")
+    shown = page.partition("```\nepochseal/v1/trust")[2].partition("```")[0]
+    trust = parse_trust(f"epochseal/v1/trust{shown}".encode())
+    assert (trust.key.name, trust.checkpoint.size, list(trust.cold)) == ("example.com/worked", 6, [7])

@@ -251,7 +251,7 @@ def test_it_moves_forward_and_never_back(site: Site) -> None:
     content, written = site.file.read_bytes(), site.file.stat().st_ino
     assert site.verify().status == 0
     assert (site.file.read_bytes(), site.file.stat().st_ino) == (content, written)
-    log = sorted(site.log.glob("segments/*.log"))[0]
+    log = min(site.log.glob("segments/*.log"))
     log.write_bytes(log.read_bytes().replace(b"entry 0003", b"entry 9003"))
     site.seal(20, 30)
     assert site.verify().status == 1

@@ -21,7 +21,6 @@ from epochseal.note import (
 )
 from epochseal.segments import segment_stem
 from epochseal.verifier.epoch import EpochResult
-from epochseal.verifier.pins import Pins
 from epochseal.verifier.plan import SegmentPart
 from epochseal.verifier.verdict import Problem
 
@@ -50,16 +49,26 @@ class Findings:
         return Problem(kind, self.segment, self.epoch, first, last, *lines, detail)
 
 
+@dataclass(slots=True)
+class KeyRun:
+    """Epochs in a row with one epoch key: the tree before them, where they begin, and their entries."""
+
+    key: str
+    size: int
+    segment: int
+    base: int
+    epoch: int
+    first_entry: int
+    last_entry: int
+
+
 class Joiner:
     """Takes epoch results in order and keeps what the next one and the checkpoints are compared with."""
 
-    def __init__(
-        self, findings: Findings, key: VerifierKey | None, *, public: bool, pins: Pins | None = None
-    ) -> None:
+    def __init__(self, findings: Findings, key: VerifierKey | None, *, public: bool) -> None:
         self.findings = findings
         self.key = key
         self.public = public
-        self.pins = pins
         self.first: Header | None = None
         self.last: EpochResult | None = None
         self.last_header: Header | None = None
@@ -78,7 +87,7 @@ class Joiner:
         self.closes: list[tuple[int, int]] = []
         self.prunes: list[tuple[int, Prune]] = []
         self.sign_by: list[tuple[int, int]] = []
-        self.key_starts: dict[str, int] = {}
+        self.key_runs: list[KeyRun] = []
 
     def take(self, part: SegmentPart, result: EpochResult, *, first_in_segment: bool) -> None:
         """Join one epoch to those before it; one that belongs elsewhere is reported and left out."""
@@ -99,9 +108,9 @@ class Joiner:
                 self.roots[header.tree.size] = (known.root(), header.first_entry)
             if header.link != "carry":
                 self.unlinked.append((result, part.first_entry))
-            self._check_key(result, header)
             self.sign_by.append((header.tree.size, header.time + header.interval + header.max_overdue))
             self.last_header = header
+            self._take_key(part, result, header)
         found.problems.extend(merged(result.problems))
         if result.clock_back:
             found.warn(
@@ -120,14 +129,13 @@ class Joiner:
         self.entries = result.entries
         self.bytes += result.size
 
-    def _check_key(self, result: EpochResult, header: Header) -> None:
-        if header.key not in self.key_starts:
-            self.key_starts[header.key] = header.tree.size
-        known = self.pins.epoch_keys if self.pins is not None else None
-        if known is not None and header.key not in known:
-            at = header.first_entry
-            detail = f"the trust file does not pin the epoch key {header.key}"
-            self.findings.problem("unknown_key", at, max(result.entries - 1, at), detail)
+    def _take_key(self, part: SegmentPart, result: EpochResult, header: Header) -> None:
+        at, last = header.first_entry, max(result.entries - 1, header.first_entry)
+        if self.key_runs and self.key_runs[-1].key == header.key:
+            self.key_runs[-1].last_entry = last
+            return
+        place = part.segment.number, part.first_entry, header.epoch
+        self.key_runs.append(KeyRun(header.key, header.tree.size, *place, at, last))
 
     def _is_foreign(self, result: EpochResult, header: Header) -> bool:
         """Whether this epoch cannot stand behind the one before it; reported if so."""
@@ -172,13 +180,9 @@ class Joiner:
         found, at = self.findings, header.first_entry
         reason = last.end.reason if last.end is not None else None
         if header.link == "cold":
-            accepted = self.pins.cold.get(header.epoch) if self.pins is not None else None
-            if accepted is not None:
-                found.warn("cold_accepted", at, f"epoch {header.epoch}: {accepted}")
-            else:
-                found.problem(
-                    "cold_start", at, at, f"epoch {header.epoch} began without the carry of the one before"
-                )
+            found.problem(
+                "cold_start", at, at, f"epoch {header.epoch} began without the carry of the one before"
+            )
         elif reason is None and last.header is not None and not last.damaged:
             found.problem("end_missing", last.entries, at - 1, f"epoch {last.header.epoch} has no end line")
         if header.link == "reopen":
@@ -237,7 +241,7 @@ class Joiner:
             if checkpoint is None or checkpoint.size > tree_size:
                 continue
             # Lines are durable before they are signed, and checkpoints are signed in order.
-            if not self._damaged_before(before) and not size <= checkpoint.size <= before:
+            if not self.is_damaged_before(before) and not size <= checkpoint.size <= before:
                 detail = f"the checkpoint of {checkpoint.size} lines stands behind line {before - 1}"
                 self.findings.problem("line_misplaced", entry, entry, detail)
             size = max(size, checkpoint.size)
@@ -275,37 +279,9 @@ class Joiner:
                 self.signed_size, self.signed_entries, self.signed_note = checkpoint.size, entries, raw
         return checkpoint
 
-    def check_pins(self, tree_size: int) -> None:
-        """Hold the lines against what a trust file has seen; what fits is as good as a note of the log."""
-        pins, found, first = self.pins, self.findings, self.first
-        if pins is None or (first is not None and pins.origin not in (None, first.origin)):
-            # Of another origin, it is another log: `wrong_origin` says so.
-            return
-        last = max(self.entries - 1, 0)
-        found.segment, found.epoch, found.base = 0, 0, 0
-        if first is not None and pins.log is not None and b64decode(first.log, "log") != pins.log:
-            # What the pinned key has not signed is a stranger's: `start_unsigned` says so.
-            if self.signed_size:
-                found.problem("log_replaced", 0, last, f"log {first.log}; pinned is {b64encode(pins.log)}")
-        elif tree_size < pins.size:
-            detail = f"{pins.size} lines were seen, {tree_size} are here"
-            found.problem("rolled_back", self.entries, self.entries, detail)
-        elif first is not None and pins.size < first.tree.size:
-            if pins.size:
-                detail = f"{pins.size} lines were seen, the log begins at line {first.tree.size}"
-                found.problem("trust_expired", 0, max(first.first_entry - 1, 0), detail)
-        elif pins.size and not self._damaged_before(pins.size):
-            root, entries = self.roots.get(pins.size, (b"", self.entries))
-            if root != pins.root:
-                found.problem("forked", 0, max(entries - 1, 0), f"the first {pins.size} lines are others")
-                return
-            self.signed_sizes.add(pins.size)
-            if pins.size > self.signed_size:
-                self.signed_size, self.signed_entries, self.signed_note = pins.size, entries, pins.note
-
     def _report_mismatch(self, size: int) -> None:
         # Damaged lines that are reported already explain it, and so does a smaller checkpoint.
-        if self._damaged_before(size) or self.mismatched:
+        if self.is_damaged_before(size) or self.mismatched:
             return
         self.mismatched = True
         after = [entries for known, (_, entries) in self.roots.items() if known >= size]
@@ -325,7 +301,8 @@ class Joiner:
         verify_note(note, [self.key])
         return True
 
-    def _damaged_before(self, size: int) -> bool:
+    def is_damaged_before(self, size: int) -> bool:
+        """Whether a line before this tree size was changed, so that the root there shows nothing more."""
         return any(start < size for start, _ in self.damaged_sizes)
 
     def check_starts(self) -> None:

@@ -14,7 +14,7 @@ from epochseal.merkle import Frontier
 from epochseal.note import VerifierKey
 from epochseal.verifier.epoch import EpochResult
 from epochseal.verifier.join import Findings, Joiner
-from epochseal.verifier.pins import Pins
+from epochseal.verifier.pins import Pins, check_pins
 from epochseal.verifier.plan import Plan, take_snapshot
 from epochseal.verifier.verdict import LIMIT_CLOSED, LIMIT_OPEN, Verdict, name_of
 from epochseal.verifier.work import TaskResult, cut_tasks, run_tasks
@@ -73,16 +73,16 @@ def examine(logdir: Path, request: Request) -> Examination:
     """As `verify`, with what a trust file needs beside the verdict."""
     plan = take_snapshot(logdir)
     findings = Findings()
-    joiner = Joiner(findings, _key(plan, request), public=request.make_recoverer is None, pins=request.pins)
+    joiner = Joiner(findings, _key(plan, request), public=request.make_recoverer is None)
     _run(plan, joiner, request)
-    tree_size = joiner.last.tree.size if joiner.last is not None else 0
     if plan.checkpoint is not None or joiner.epochs:
-        joiner.check_notes(plan.checkpoint, tree_size)
-    joiner.check_pins(tree_size)
+        joiner.check_notes(plan.checkpoint, joiner.last.tree.size if joiner.last is not None else 0)
+    if request.pins is not None:
+        check_pins(joiner, request.pins, request.checkpoint_key)
     joiner.check_starts()
     _check_listing(plan, joiner, findings)
     _check_prefix(joiner, findings, request.now())
-    _check_pinned_names(joiner, findings, request)
+    _check_origin(joiner, findings, request)
     _check_end(joiner, findings, request)
     return Examination(
         _verdict(plan, joiner, findings, request),
@@ -90,7 +90,7 @@ def examine(logdir: Path, request: Request) -> Examination:
         joiner.signed_size,
         joiner.signed_note,
         {size: root for size, (root, _) in joiner.roots.items()},
-        joiner.key_starts,
+        {run.key: run.size for run in reversed(joiner.key_runs)},
     )
 
 
@@ -217,15 +217,12 @@ def _fits(prune: Prune, first: Header) -> bool:
     return stated == (first.epoch, tree.size, b64encode(tree.root()), first.first_entry)
 
 
-def _check_pinned_names(joiner: Joiner, findings: Findings, request: Request) -> None:
+def _check_origin(joiner: Joiner, findings: Findings, request: Request) -> None:
     last, pins = max(joiner.entries - 1, 0), request.pins
     for origin in dict.fromkeys(filter(None, (request.origin, pins.origin if pins is not None else None))):
         if joiner.first is not None and joiner.first.origin != origin:
             detail = f"the log says {joiner.first.origin!r}, {origin!r} was asked for"
             findings.problem("wrong_origin", 0, last, detail)
-    if pins is not None and request.checkpoint_key not in (None, pins.checkpoint_key):
-        detail = "the checkpoint key that was named is not the one that the trust file pins"
-        findings.problem("unknown_key", 0, last, detail)
 
 
 def _check_end(joiner: Joiner, findings: Findings, request: Request) -> None:

@@ -8,7 +8,8 @@ WHEEL   := dist/epochseal-$(VERSION)-py3-none-any.whl
 SOURCES := $(shell find agent backends -not -path '*/__pycache__*')
 PIP     := .venv/bin/python -m pip --disable-pip-version-check --no-input
 # Debian packages that the tests need besides Python; they are installed only where they are absent.
-TEST_PACKAGES := chromium chromium-driver gdb gnutls-bin logrotate opensc shellcheck softhsm2 strace systemd-journal-remote
+TEST_PACKAGES := chromium chromium-driver gdb gnutls-bin golang-go golang-golang-x-mod-dev logrotate opensc shellcheck \
+	softhsm2 strace systemd-journal-remote
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

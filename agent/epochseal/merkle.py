@@ -131,15 +131,22 @@ def root(leaves: Sequence[bytes]) -> bytes:
     return tree.root()
 
 
-def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
+def inclusion_proof(leaves: Sequence[bytes], index: int, before: Frontier | None = None) -> list[bytes]:
     """The hashes that lead from leaf `index` to the root, the lowest first (RFC 9162, section 2.1.3.1).
 
+    Args:
+        leaves: all leaves, or those that follow the tree `before`.
+        index: number of the leaf in the whole tree; one of `leaves`.
+        before: the tree that the leaves were added to: its subtrees stand for everything older.
+
     Raises:
-        FormatError: there is no leaf `index`, or a leaf is not 32 bytes.
+        FormatError: `leaves` has no leaf `index`, or a leaf is not 32 bytes.
     """
-    _check_index(index, len(leaves))
+    size, subtrees = (before.size, before.hashes) if before is not None else (0, ())
+    _check_index(index, size + len(leaves))
+    _check_index(index - size, len(leaves))
     _check_hashes(leaves, "leaf")
-    return _path(leaves, index)
+    return _path(leaves, index, size, subtrees)
 
 
 def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
@@ -278,12 +285,20 @@ def _climb(node: int, last: int, start: bytes, siblings: Sequence[bytes]) -> tup
     return old, new
 
 
-def _path(row: Sequence[bytes], node: int) -> list[bytes]:
-    path = []
-    while len(row) > 1:
-        if node ^ 1 < len(row):
-            path.append(row[node ^ 1])
-        row, node = _with_rest(row), node >> 1
+def _path(row: Sequence[bytes], node: int, first: int = 0, subtrees: Sequence[bytes] = ()) -> list[bytes]:
+    """The siblings of `node` up to the root; `first` is the number of the row's first node.
+
+    What stands before the row is the tree of that size: on a level where the row begins with a right node,
+    the left one is the smallest of its subtrees that is not used yet.
+    """
+    path, smallest_last = [], list(subtrees)
+    while first or len(row) > 1:
+        if first & 1:
+            row, first = [smallest_last.pop(), *row], first - 1
+        sibling = (node ^ 1) - first
+        if sibling < len(row):
+            path.append(row[sibling])
+        row, node, first = _with_rest(row), node >> 1, first >> 1
     return path
 
 

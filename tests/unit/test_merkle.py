@@ -359,3 +359,22 @@ def test_growth_without_its_leaves_is_refused() -> None:
         growth_proof(old, LEAVES[5:20], 21)
     with pytest.raises(FormatError):
         growth_proof(old, (), 4)
+
+
+@given(st.integers(0, 70), st.integers(1, 70), st.data())
+def test_a_proof_from_the_frontier_is_that_from_all_leaves(old: int, more: int, data: st.DataObject) -> None:
+    """What is older needs no leaf: its subtrees give the same path."""
+    leaves = [leaf_hash(b"%d" % number) for number in range(old + more)]
+    before = Frontier()
+    before.extend(leaves[:old])
+    index = data.draw(st.integers(old, old + more - 1))
+    assert inclusion_proof(leaves[old:], index, before) == inclusion_proof(leaves, index)
+
+
+@pytest.mark.parametrize("index", [0, 4, 8])
+def test_a_proof_from_the_frontier_is_of_a_leaf_that_follows_it(index: int) -> None:
+    """A leaf of the old tree, or one behind the last, has no proof there."""
+    before = Frontier()
+    before.extend(CT_LEAVES[:5])
+    with pytest.raises(FormatError, match="no leaf"):
+        inclusion_proof(CT_LEAVES[5:8], index, before)

@@ -19,6 +19,9 @@ _COMMANDS = {
     "exec": "seal the output of a command and pass its exit status on",
     "run": "the daemon: all sources of a configuration file",
     "verify": "check logs, with keys or with a public key alone",
+    "trust": "pin a log's keys, its id and the largest checkpoint seen",
+    "prove": "make a self-contained proof of one entry",
+    "check-proof": "check such a proof with the public key alone",
     "cat": "print the entries as the source sent them, only what verifies",
     "inspect": "show epochs, segments and keys as a table",
     "witness": "have checkpoints cosigned by witnesses, or be one",
@@ -47,7 +50,8 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002  # as above
         if name not in _COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"epochseal.cli.{name}"), name)
+        module = name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"epochseal.cli.{module}"), module)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as above

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import click
+
 from epochseal.errors import ConfigError, EpochsealError, VerificationError
 
 VERIFIED, TAMPERED, USAGE, INCOMPLETE, UNTRUSTED, EMPTY, BACKEND = 0, 1, 2, 3, 4, 5, 6
@@ -16,3 +18,11 @@ def exit_status(exc: EpochsealError) -> int:
         return USAGE
     # Backends, disks, locks, unreadable input: what the caller did was right, and may be tried again.
     return TAMPERED if isinstance(exc, VerificationError) else BACKEND
+
+
+def tell(exc: EpochsealError, status: int) -> int:
+    """Say what an error says, in the words of every command; the status to end with."""
+    click.echo(f"epochseal: error: {exc}", err=True)
+    if exc.hint:
+        click.echo(f"epochseal: hint: {exc.hint}", err=True)
+    return status

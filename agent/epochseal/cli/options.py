@@ -45,6 +45,7 @@ DURATION = Parsed("duration", parse_duration)
 KEY_URI = Parsed("uri", parse_key_uri)
 ORIGIN = Parsed("origin", check_origin)
 LOGDIR = click.Path(file_okay=False, path_type=Path)
+TRUST = click.Path(dir_okay=False, path_type=Path)
 
 
 def sealing_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from epochseal.cli.exits import UNTRUSTED
-from epochseal.cli.options import DURATION, KEY_URI, LOGDIR, ORIGIN
-from epochseal.errors import ConfigError
+from epochseal.cli.options import DURATION, KEY_URI, LOGDIR, ORIGIN, TRUST
+from epochseal.errors import ConfigError, EpochsealError, VerificationError
 from epochseal.keys import KeyURI
 
 if TYPE_CHECKING:
     from epochseal.keys import PublicKey, Recoverer
-    from epochseal.verifier import Verdict
+    from epochseal.trust import Trust
+    from epochseal.verifier import Examination, Verdict
 
 _PARALLEL_FROM = 64 << 20
 
@@ -26,6 +27,9 @@ _PARALLEL_FROM = 64 << 20
     "--epoch-key", type=KEY_URI, metavar="URI", help="Key that recovers epoch secrets (the verifier's role)."
 )
 @click.option("--checkpoint-key", metavar="URI|FILE", help="Public checkpoint key: a key URI or a vkey file.")
+@click.option(
+    "--trust", "trust_file", type=TRUST, metavar="FILE", help="What earlier verifications have seen."
+)
 @click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
 @click.option(
     "--max-age", type=DURATION, help="How old the end of an open log may be. [default: 3 heartbeats]"
@@ -50,32 +54,39 @@ _PARALLEL_FROM = 64 << 20
 @click.pass_context
 def verify(
     ctx: click.Context, logdirs: tuple[Path, ...], epoch_key: KeyURI | None, checkpoint_key: str | None,
-    origin: str | None, max_age: int | None, strict: bool, jobs: int | None, as_json: bool,
-    policy: Path | None, report: Path | None,
+    trust_file: Path | None, origin: str | None, max_age: int | None, strict: bool, jobs: int | None,
+    as_json: bool, policy: Path | None, report: Path | None,
 ) -> int:  # fmt: skip  # one argument a line would hide that these belong together
     """Check sealed logs: every entry, every link, every signed checkpoint.
 
-    With --epoch-key everything is checked. With --checkpoint-key alone, what a public key can show.
+    With --epoch-key everything is checked. With --checkpoint-key alone, what a public key can show. With
+    --trust the log is also held against what `epochseal trust` and earlier verifications have seen; the file
+    brings the checkpoint key, and a log that is verified moves it forward.
 
     \b
     Example:
       epochseal verify logs --epoch-key file:keys/verifier --checkpoint-key file:keys/auditor
+      epochseal verify logs --epoch-key file:keys/verifier --trust payments.trust
 
     Exit status: 0 verified, 1 tampered, 2 usage, 3 incomplete, 4 untrusted or unknown key, 5 nothing to
     verify, 6 backend or disk.
     """
-    if epoch_key is None and checkpoint_key is None:
-        raise click.UsageError("no key was given\nname --epoch-key, --checkpoint-key or both", ctx)
+    if epoch_key is None and checkpoint_key is None and trust_file is None:
+        raise click.UsageError("no key was given\nname --epoch-key, --checkpoint-key or --trust", ctx)
+    if trust_file is not None and len(logdirs) > 1:
+        raise click.UsageError("a trust file is of one log\nverify each log by itself", ctx)
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.report import ReportFile
     from epochseal.cli.show import show_verdict
     from epochseal.policy import parse_policy
-    from epochseal.verifier import Request
-    from epochseal.verifier import verify as verify_log
+    from epochseal.trust import read_trust
+    from epochseal.verifier import Request, examine
 
+    trust = read_trust(trust_file) if trust_file is not None else None
     named_origin, public_key = read_checkpoint_key(checkpoint_key)
-    if named_origin is not None and origin is not None and named_origin != origin:
-        raise ConfigError(f"the checkpoint key is for origin {named_origin!r}, --origin is {origin!r}")
+    origin = one_origin(
+        origin, {"checkpoint key": named_origin, "trust file": trust.key.name if trust else None}
+    )
     page = ReportFile(report, logdirs) if report is not None else None
     quorum = parse_policy(policy.read_bytes()) if policy is not None else None
     verdicts: list[Verdict] = []
@@ -84,19 +95,54 @@ def verify(
             request = Request(
                 make_recoverer=recoverer_maker(epoch_key) if epoch_key is not None else None,
                 checkpoint_key=public_key,
-                origin=origin or named_origin,
+                origin=origin,
+                pins=trust.pins() if trust is not None else None,
                 max_age=max_age,
                 strict=strict,
                 policy=quorum,
-                jobs=jobs or _default_jobs(logdir),
+                jobs=jobs or default_jobs(logdir),
                 progress=progress,
             )
-            verdict = verify_log(logdir, request)
-        verdicts.append(verdict)
-        show_verdict(logdir, verdict, as_json=as_json)
+            found = examine(logdir, request)
+        verdicts.append(found.verdict)
+        failed = _move(trust_file, trust, found) if trust_file is not None and trust is not None else None
+        show_verdict(logdir, found.verdict, as_json=as_json)
+        if failed is not None:
+            raise failed
     if page is not None:
         page.write(verdicts, epoch_key, checkpoint_key, origin)
     return worst([verdict.exit_status for verdict in verdicts])
+
+
+def _move(path: Path, trust: Trust, found: Examination) -> EpochsealError | None:
+    """Move a trust file forward; what kept it from it is raised once the verdict has been shown."""
+    if found.verdict.verdict != "verified":
+        return None
+    from epochseal.trust import move_forward
+    from epochseal.verifier.verdict import withdraw
+
+    try:
+        now = move_forward(path, trust, found)
+    except VerificationError as exc:
+        withdraw(found.verdict, "forked", str(exc))
+    except EpochsealError as exc:
+        return exc
+    else:
+        click.echo(f"epochseal: {path}: {now.checkpoint.size:,} lines of {now.key.name} seen", err=True)
+    return None
+
+
+def one_origin(origin: str | None, named: dict[str, str | None]) -> str | None:
+    """The origin that was asked for, by option, key file or trust file.
+
+    Raises:
+        ConfigError: two of them differ.
+    """
+    for what, other in named.items():
+        if other is not None and origin not in (None, other):
+            raise ConfigError(f"the {what} is for origin {other!r}, {origin!r} is asked for")
+        origin = origin or other
+    return origin
 
 
 def worst(statuses: list[int]) -> int:
@@ -148,6 +194,7 @@ def read_checkpoint_key(text: str | None) -> tuple[str | None, PublicKey | None]
     return None, load_backend(uri).public_key(uri, settings)
 
 
-def _default_jobs(logdir: Path) -> int:
+def default_jobs(logdir: Path) -> int:
+    """How many processes a log is worth: all cores for a large one."""
     size = sum(path.stat().st_size for path in (logdir / "segments").glob("*.log*"))
     return len(os.sched_getaffinity(0)) if size > _PARALLEL_FROM else 1

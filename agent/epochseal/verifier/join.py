@@ -49,6 +49,19 @@ class Findings:
         return Problem(kind, self.segment, self.epoch, first, last, *lines, detail)
 
 
+@dataclass(slots=True)
+class KeyRun:
+    """Epochs in a row with one epoch key: the tree before them, where they begin, and their entries."""
+
+    key: str
+    size: int
+    segment: int
+    base: int
+    epoch: int
+    first_entry: int
+    last_entry: int
+
+
 class Joiner:
     """Takes epoch results in order and keeps what the next one and the checkpoints are compared with."""
 
@@ -68,11 +81,13 @@ class Joiner:
         self.mismatched = False
         self.signed_size = 0
         self.signed_entries = 0
+        self.signed_note = b""
         self.signed_sizes: set[int] = set()
         self.unlinked: list[tuple[EpochResult, int]] = []
         self.closes: list[tuple[int, int]] = []
         self.prunes: list[tuple[int, Prune]] = []
         self.sign_by: list[tuple[int, int]] = []
+        self.key_runs: list[KeyRun] = []
 
     def take(self, part: SegmentPart, result: EpochResult, *, first_in_segment: bool) -> None:
         """Join one epoch to those before it; one that belongs elsewhere is reported and left out."""
@@ -95,6 +110,7 @@ class Joiner:
                 self.unlinked.append((result, part.first_entry))
             self.sign_by.append((header.tree.size, header.time + header.interval + header.max_overdue))
             self.last_header = header
+            self._take_key(part, result, header)
         found.problems.extend(merged(result.problems))
         if result.clock_back:
             found.warn(
@@ -112,6 +128,14 @@ class Joiner:
         self.epochs += 1
         self.entries = result.entries
         self.bytes += result.size
+
+    def _take_key(self, part: SegmentPart, result: EpochResult, header: Header) -> None:
+        at, last = header.first_entry, max(result.entries - 1, header.first_entry)
+        if self.key_runs and self.key_runs[-1].key == header.key:
+            self.key_runs[-1].last_entry = last
+            return
+        place = part.segment.number, part.first_entry, header.epoch
+        self.key_runs.append(KeyRun(header.key, header.tree.size, *place, at, last))
 
     def _is_foreign(self, result: EpochResult, header: Header) -> bool:
         """Whether this epoch cannot stand behind the one before it; reported if so."""
@@ -217,7 +241,7 @@ class Joiner:
             if checkpoint is None or checkpoint.size > tree_size:
                 continue
             # Lines are durable before they are signed, and checkpoints are signed in order.
-            if not self._damaged_before(before) and not size <= checkpoint.size <= before:
+            if not self.is_damaged_before(before) and not size <= checkpoint.size <= before:
                 detail = f"the checkpoint of {checkpoint.size} lines stands behind line {before - 1}"
                 self.findings.problem("line_misplaced", entry, entry, detail)
             size = max(size, checkpoint.size)
@@ -253,12 +277,12 @@ class Joiner:
         elif signed:
             self.signed_sizes.add(checkpoint.size)
             if checkpoint.size > self.signed_size:
-                self.signed_size, self.signed_entries = checkpoint.size, entries
+                self.signed_size, self.signed_entries, self.signed_note = checkpoint.size, entries, raw
         return checkpoint
 
     def _report_mismatch(self, size: int) -> None:
         # Damaged lines that are reported already explain it, and so does a smaller checkpoint.
-        if self._damaged_before(size) or self.mismatched:
+        if self.is_damaged_before(size) or self.mismatched:
             return
         self.mismatched = True
         after = [entries for known, (_, entries) in self.roots.items() if known >= size]
@@ -278,7 +302,8 @@ class Joiner:
         verify_note(note, [self.key])
         return True
 
-    def _damaged_before(self, size: int) -> bool:
+    def is_damaged_before(self, size: int) -> bool:
+        """Whether a line before this tree size was changed, so that the root there shows nothing more."""
         return any(start < size for start, _ in self.damaged_sizes)
 
     def check_starts(self) -> None:

@@ -38,6 +38,9 @@ KINDS: dict[str, tuple[Name, str]] = {
     "checkpoint_ahead": ("tampered", "a signed checkpoint covers more lines than are present"),
     "bad_unsealed": ("tampered", "bytes were added after the log had been closed"),
     "prune_broken": ("tampered", "what a prune line says of expired segments does not fit what is left"),
+    "rolled_back": ("tampered", "the log is behind what the trust file has seen"),
+    "forked": ("tampered", "the log is not the one that the trust file has seen: its history was rewritten"),
+    "log_replaced": ("tampered", "another log of the same origin stands in the place of the pinned one"),
     "start_unsigned": ("untrusted", "an epoch that nothing carries into has no signed start"),
     "not_witnessed": ("untrusted", "no signed checkpoint bears the cosignatures that the policy asks for"),
     "unknown_key": ("untrusted", "a key that was not named made this"),
@@ -55,6 +58,9 @@ KINDS: dict[str, tuple[Name, str]] = {
     "unsigned_tail": ("incomplete", "the end of the log has waited too long for its signed checkpoint"),
     "close_unsigned": ("incomplete", "a clean close has no signed checkpoint"),
     "unwitnessed_tail": ("incomplete", "the end of the log has waited too long for its witnesses"),
+    "trust_expired": (
+        "incomplete", "what the trust file has seen has expired: nothing is left to hold it against",
+    ),
     "reopen_strict": ("incomplete", "the log was closed and opened again"),
 }  # fmt: skip  # one table
 
@@ -70,6 +76,7 @@ WARNINGS: dict[str, str] = {
     ),
     "checkpoint_missing": "the file `checkpoint` is missing; the checkpoints in the seal files were used",
     "foreign_file": "a file that belongs to no segment",
+    "cold_accepted": "a cold start that the trust file accepts",
     "pruned": "earlier segments have expired by the log's own retention",
 }
 
@@ -132,3 +139,10 @@ def name_of(problems: list[Problem], *, checked: bool) -> Name:
         if name in found:
             return name
     return "verified" if checked else "empty"
+
+
+def withdraw(verdict: Verdict, kind: str, detail: str) -> None:
+    """Add a problem with the whole log to a verdict that was given already."""
+    last = max(verdict.entries - 1, 0)
+    verdict.problems.append(Problem(kind, 0, 0, 0, last, 1, last + 1, detail))
+    verdict.verdict = name_of(verdict.problems, checked=verdict.verdict != "empty")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from epochseal.note import VerifierKey
 from epochseal.policy import Policy
 from epochseal.verifier.epoch import EpochResult
 from epochseal.verifier.join import Findings, Joiner
+from epochseal.verifier.pins import Pins, check_pins
 from epochseal.verifier.plan import Plan, take_snapshot
 from epochseal.verifier.verdict import LIMIT_CLOSED, LIMIT_OPEN, Verdict, name_of
 from epochseal.verifier.witnesses import NOT_WITNESSED, Witnessed, check_witnesses
@@ -26,17 +27,39 @@ _STALE_HEARTBEATS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to verify with. Without `make_recoverer` only what a public key can show; durations in ms."""
+    """What to verify with. Without `make_recoverer` only what a public key can show; durations in ms.
+
+    `pins` bring their own checkpoint key and origin: another `checkpoint_key` beside them is untrusted.
+    """
 
     make_recoverer: Callable[[], Recoverer] | None = None
     checkpoint_key: PublicKey | None = None
     origin: str | None = None
+    pins: Pins | None = None
     max_age: int | None = None
     strict: bool = False
     policy: Policy | None = None
     jobs: int = 1
     now: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     progress: Callable[[int, int], None] = lambda _done, _total: None
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """A verdict, and what a trust file takes from it.
+
+    `signed_note` is the largest valid checkpoint, `signed_size` its size, 0 if there is none, `signer` the
+    key that it is signed by. `roots` has the
+    root for each size at which this log may be signed, `epoch_keys` the tree size at which each epoch key's
+    first epoch begins.
+    """
+
+    verdict: Verdict
+    signer: VerifierKey | None
+    signed_size: int
+    signed_note: bytes
+    roots: Mapping[int, bytes]
+    epoch_keys: Mapping[str, int]
 
 
 def verify(logdir: Path, request: Request) -> Verdict:
@@ -46,30 +69,48 @@ def verify(logdir: Path, request: Request) -> Verdict:
         StorageError: a file cannot be read.
         BackendError: the key backend failed; nothing can be said of the log then.
     """
+    return examine(logdir, request).verdict
+
+
+def examine(logdir: Path, request: Request) -> Examination:
+    """As `verify`, with what a trust file needs beside the verdict."""
     plan = take_snapshot(logdir)
     findings = Findings()
-    origin = next((e.header.origin for part in plan.parts for e in part.epochs if e.header is not None), "")
-    key = None
-    if request.checkpoint_key is not None and (origin or request.origin):
-        key = VerifierKey(request.origin or origin, request.checkpoint_key)
-    joiner = Joiner(findings, key, public=request.make_recoverer is None)
+    joiner = Joiner(findings, _key(plan, request), public=request.make_recoverer is None)
     witnessed = NOT_WITNESSED
     _run(plan, joiner, request)
     if plan.checkpoint is not None or joiner.epochs:
         joiner.check_notes(plan.checkpoint, joiner.last.tree.size if joiner.last is not None else 0)
         witnessed = _check_witnesses(plan, joiner, request)
-        joiner.check_starts()
+    if request.pins is not None:
+        check_pins(joiner, request.pins, request.checkpoint_key)
+    joiner.check_starts()
     _check_listing(plan, joiner, findings)
     _check_prefix(joiner, findings, request.now())
-    _check_origin(joiner, findings, request.origin)
+    _check_origin(joiner, findings, request)
     _check_end(joiner, findings, request)
-    return _verdict(plan, joiner, findings, request, witnessed)
+    return Examination(
+        _verdict(plan, joiner, findings, request, witnessed),
+        joiner.key,
+        joiner.signed_size,
+        joiner.signed_note,
+        {size: root for size, (root, _) in joiner.roots.items()},
+        {run.key: run.size for run in reversed(joiner.key_runs)},
+    )
 
 
 def _check_witnesses(plan: Plan, joiner: Joiner, request: Request) -> Witnessed:
     if request.policy is None:
         return NOT_WITNESSED
     return check_witnesses((plan.witnessed, plan.checkpoint), joiner, request.policy, request.now())
+
+
+def _key(plan: Plan, request: Request) -> VerifierKey | None:
+    pins = request.pins
+    found = next((e.header.origin for part in plan.parts for e in part.epochs if e.header is not None), "")
+    name = (pins.origin if pins is not None else None) or request.origin or found
+    key = pins.checkpoint_key if pins is not None else request.checkpoint_key
+    return VerifierKey(name, key) if key is not None and name else None
 
 
 def _run(plan: Plan, joiner: Joiner, request: Request) -> None:
@@ -187,12 +228,12 @@ def _fits(prune: Prune, first: Header) -> bool:
     return stated == (first.epoch, tree.size, b64encode(tree.root()), first.first_entry)
 
 
-def _check_origin(joiner: Joiner, findings: Findings, origin: str | None) -> None:
-    if origin is not None and joiner.first is not None and joiner.first.origin != origin:
-        last = max(joiner.entries - 1, 0)
-        findings.problem(
-            "wrong_origin", 0, last, f"the log says {joiner.first.origin!r}, {origin!r} was asked for"
-        )
+def _check_origin(joiner: Joiner, findings: Findings, request: Request) -> None:
+    last, pins = max(joiner.entries - 1, 0), request.pins
+    for origin in dict.fromkeys(filter(None, (request.origin, pins.origin if pins is not None else None))):
+        if joiner.first is not None and joiner.first.origin != origin:
+            detail = f"the log says {joiner.first.origin!r}, {origin!r} was asked for"
+            findings.problem("wrong_origin", 0, last, detail)
 
 
 def _check_end(joiner: Joiner, findings: Findings, request: Request) -> None:

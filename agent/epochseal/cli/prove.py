@@ -1,0 +1,66 @@
+"""`epochseal prove`: make a self-contained proof of one entry."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from epochseal.cli.exits import EMPTY, INCOMPLETE, UNTRUSTED, VERIFIED, tell
+from epochseal.cli.options import LOGDIR, ORIGIN
+from epochseal.cli.verify import one_origin, read_checkpoint_key
+
+
+@click.command()
+@click.argument("logdir", type=LOGDIR)
+@click.option(
+    "--entry", type=click.IntRange(0), required=True, metavar="N", help="The entry, counted from 0."
+)
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Where the proof goes. [default: standard output]",
+)  # fmt: skip  # one option an item
+@click.option(
+    "--checkpoint-key", metavar="URI|FILE", help="Public checkpoint key, to check the signature already here."
+)
+@click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
+def prove(
+    logdir: Path, entry: int, output: Path | None, checkpoint_key: str | None, origin: str | None
+) -> int:
+    """Prove that an entry is in the log: a file that `epochseal check-proof` checks with a public key alone.
+
+    The proof holds the entries that were committed together with this one, and the times and source of that
+    block. A log sealed with --block-bytes 1B has blocks of one entry. Only an entry that a signed checkpoint
+    covers can be proven; its block and the way to the checkpoint are checked before.
+
+    \b
+    Example:
+      epochseal prove logs --entry 20417 --checkpoint-key file:keys/auditor -o 20417.proof
+      epochseal check-proof 20417.proof --checkpoint-key file:keys/auditor
+
+    Exit status: 0 done, 1 the entry does not verify, 2 usage or no such entry, 3 no checkpoint covers it yet,
+    4 the checkpoint is by another key, 5 there is no log, 6 disk.
+    """
+    from epochseal.note import UnknownKey
+    from epochseal.prover import NothingSealed, NotProvable
+    from epochseal.prover import prove as make
+
+    named, public_key = read_checkpoint_key(checkpoint_key)
+    try:
+        proof = make(logdir, entry, public_key, one_origin(origin, {"checkpoint key": named}))
+    except NothingSealed as exc:
+        return tell(exc, EMPTY)
+    except NotProvable as exc:
+        return tell(exc, INCOMPLETE)
+    except UnknownKey as exc:
+        return tell(exc, UNTRUSTED)
+    data = proof.encode()
+    if output is None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        output.write_bytes(data)
+    if public_key is None:
+        click.echo("epochseal: the checkpoint's signature was not checked: name --checkpoint-key", err=True)
+    return VERIFIED

@@ -22,6 +22,7 @@ _COMMANDS = {
     "cat": "print the entries as the source sent them, only what verifies",
     "inspect": "show epochs, segments and keys as a table",
     "prune": "let old segments expire so that the log still verifies",
+    "doctor": "check what a configuration depends on: keys and roles, memory, clock, disk",
     "demo": "a whole story on this machine in under a minute",
 }
 

@@ -1,4 +1,4 @@
-"""What `epochseal doctor` finds out about key folders: whether the agent holds what it should, and no more."""
+"""What `epochseal doctor` finds out about key folders: that the agent holds what it should, and no more."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NoReturn, cast
 
 import msgspec
@@ -17,8 +17,8 @@ from epochseal.checkup import Examiner, Finding, probe_context
 from epochseal.config import LogConfig
 from epochseal.courier import foreign_error
 from epochseal.doctor.checked import Checked
-from epochseal.errors import BackendError, Denied, EpochsealError, Unavailable
-from epochseal.keys import SECRET_SIZE, Backend, KeyURI, load_backend, settings_of
+from epochseal.errors import Denied, EpochsealError, Unavailable
+from epochseal.keys import SECRET_SIZE, Backend, Context, KeyURI, load_backend, settings_of
 from epochseal.memory import SecretPage, die_with_parent
 
 EXAMINE_SECONDS = 120
@@ -58,20 +58,16 @@ def _run(part: str, log: LogConfig, write: int, parent: int) -> NoReturn:
 
 
 def _examine(part: str, log: LogConfig) -> Iterator[Checked]:
-    for name, uri, steps in (
-        ("epoch key", log.epoch_key, _epoch_key),
-        ("checkpoint key", log.checkpoint_key, _checkpoint_key),
-    ):
-        settings = settings_of(uri, log.backend_settings)
-        yield from _told(
-            part, name, lambda uri=uri, settings=settings, steps=steps: steps(uri, settings, log)
-        )  # type: ignore[misc]  # bound at once
+    settings = log.backend_settings
+    epoch, checkpoint = log.epoch_key, log.checkpoint_key
+    yield from _told(part, "epoch key", _epoch_key(epoch, settings_of(epoch, settings), log.origin))
+    yield from _told(part, "checkpoint key", _checkpoint_key(checkpoint, settings_of(checkpoint, settings)))
 
 
-def _told(part: str, name: str, steps: Callable[[], Iterator[Finding]]) -> Iterator[Checked]:
+def _told(part: str, name: str, findings: Iterator[Finding]) -> Iterator[Checked]:
     """The findings; and what ended them before their time, as one more."""
     try:
-        for finding in steps():
+        for finding in findings:
             yield Checked.of(part, finding)
     except Unavailable as exc:
         yield Checked(part, f"{name}: backend answers", "unknown", str(exc), exc.hint, unreachable=True)
@@ -82,36 +78,60 @@ def _told(part: str, name: str, steps: Callable[[], Iterator[Finding]]) -> Itera
         yield Checked(part, f"{name} can be used", "wrong", str(error), error.hint)
 
 
-def _epoch_key(uri: KeyURI, settings: Mapping[str, str], log: LogConfig) -> Iterator[Finding]:
+def _epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[Finding]:
     backend = load_backend(uri)
-    context = probe_context(log.origin)
     with SecretPage() as page:
-        into = page.view[:SECRET_SIZE]
-        issued = backend.issuer(uri, settings).issue(context, into)
-        yield Finding("epoch secrets are issued", "good", f"with {issued.key_id}")
-        page.wipe()
-        try:
-            backend.recoverer(uri, settings).recover(issued.wrapped, context, into)
-        except Denied as exc:
-            yield Finding("recovery is refused", "good", str(exc))
-        except BackendError as exc:
-            yield Finding("recovery is refused", "unknown", str(exc), exc.hint)
-        else:
-            yield Finding(
-                "recovery is refused",
-                "wrong",
-                "the agent's credential got a secret back: whoever steals it can rewrite what was sealed",
-                "take the right to decrypt from the agent's role; only a verifier has it",
-            )
-        into.release()
+        yield from _issue_and_recover(backend, uri, settings, probe_context(origin), page.view[:SECRET_SIZE])
     if (examiner := _examiner(backend)) is not None:
         yield from examiner.examine_epoch_key(uri, settings)
 
 
-def _checkpoint_key(uri: KeyURI, settings: Mapping[str, str], _log: LogConfig) -> Iterator[Finding]:
+def _issue_and_recover(
+    backend: Backend, uri: KeyURI, settings: Mapping[str, str], context: Context, into: memoryview
+) -> Iterator[Finding]:
+    topic = "epoch secrets are issued"
+    try:
+        issued = backend.issuer(uri, settings).issue(context, into)
+    except Unavailable:
+        raise
+    except EpochsealError as exc:
+        # A backend that can be examined says more about the reason.
+        yield Finding(topic, "wrong", str(exc), exc.hint)
+        return
+    finally:
+        into[:] = bytes(SECRET_SIZE)
+    yield Finding(topic, "good", f"with {issued.key_id}")
+    topic = "recovery is refused"
+    try:
+        backend.recoverer(uri, settings).recover(issued.wrapped, context, into)
+    except Denied as exc:
+        yield Finding(topic, "good", str(exc))
+    except Unavailable:
+        raise
+    except EpochsealError as exc:
+        yield Finding(topic, "unknown", str(exc), exc.hint)
+    else:
+        yield Finding(
+            topic,
+            "wrong",
+            "the agent's credential got a secret back: whoever steals it can rewrite what was sealed",
+            "take the right to decrypt from the agent's role; only a verifier has it",
+        )
+    finally:
+        into[:] = bytes(SECRET_SIZE)
+
+
+def _checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
     backend = load_backend(uri)
-    key = backend.signer(uri, settings).public_key()
-    yield Finding("checkpoint key is there", "good", f"an {key.algorithm} key")
+    topic = "checkpoint key is there"
+    try:
+        key = backend.signer(uri, settings).public_key()
+    except Unavailable:
+        raise
+    except EpochsealError as exc:
+        yield Finding(topic, "wrong", str(exc), exc.hint)
+    else:
+        yield Finding(topic, "good", f"an {key.algorithm} key")
     if (examiner := _examiner(backend)) is not None:
         yield from examiner.examine_checkpoint_key(uri, settings)
 

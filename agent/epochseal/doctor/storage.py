@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from epochseal.checkup import Outcome
 from epochseal.doctor.checked import Checked
 from epochseal.doctor.machine import plain_swaps
 from epochseal.durable import DirectoryLock
@@ -52,21 +53,23 @@ def check_directory(part: str, directory: Path) -> Checked:
     except OSError as exc:
         return Checked(part, topic, "wrong", f"{directory}: {exc.strerror}", "check owner and mode")
     mode = stat.S_IMODE(found.st_mode)
-    if not stat.S_ISDIR(found.st_mode):
-        return Checked(part, topic, "wrong", f"{directory} is not a directory", "name another dir")
-    if found.st_uid != os.geteuid():
-        return Checked(
-            part, topic, "wrong", f"{directory} belongs to user {found.st_uid}, not to {os.geteuid()}",
-            "run this as the user of the agent, or chown the directory",
-        )  # fmt: skip  # one result
-    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-        return Checked(part, topic, "wrong", f"{directory} cannot be written, mode {mode:04o}", "chmod u+rwx")
-    if mode & _WRITABLE:
-        return Checked(
-            part, topic, "wrong", f"{directory} has mode {mode:04o}: others may remove what is in it",
-            f"chmod go-w {directory}",
-        )  # fmt: skip  # one result
+    if (problem := _problem(directory, found, mode)) is not None:
+        return Checked(part, topic, "wrong", *problem)
     return Checked(part, topic, "good", f"{directory}, mode {mode:04o}, owned by this user")
+
+
+def _problem(directory: Path, found: os.stat_result, mode: int) -> tuple[str, str] | None:
+    """What is wrong with a directory that is there, and what to do."""
+    if not stat.S_ISDIR(found.st_mode):
+        return f"{directory} is not a directory", "name another dir"
+    if found.st_uid != os.geteuid():
+        what = f"{directory} belongs to user {found.st_uid}, not to {os.geteuid()}"
+        return what, "run this as the user of the agent, or chown the directory"
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        return f"{directory} cannot be written, mode {mode:04o}", f"chmod u+rwx {directory}"
+    if mode & _WRITABLE:
+        return f"{directory} has mode {mode:04o}: others may remove what is in it", f"chmod go-w {directory}"
+    return None
 
 
 def check_disk(part: str, directory: Path, segment_bytes: int) -> Iterator[Checked]:
@@ -85,7 +88,7 @@ def check_disk(part: str, directory: Path, segment_bytes: int) -> Iterator[Check
     if found.f_files == 0:
         yield Checked(part, "inodes", "good", "this file system does not count them")
     else:
-        outcome = "good" if found.f_favail >= _FEWEST_INODES else "wrong"
+        outcome: Outcome = "good" if found.f_favail >= _FEWEST_INODES else "wrong"
         yield Checked(
             part, "inodes", outcome, f"{found.f_favail:,} free", None if outcome == "good" else "remove files"
         )

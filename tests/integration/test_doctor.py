@@ -74,7 +74,7 @@ def _files(folder: Path) -> list[str]:
 
 
 def test_good_setup(host: Host) -> None:
-    """Where nothing is wrong the status is 0, what was looked at is told, and nothing on the disk was changed."""
+    """Where nothing is wrong the status is 0, all is told, and nothing on the disk was changed."""
     before = _files(host.folder)
     checks = host.checks(0)
     assert not [item for item in checks.values() if item["outcome"] == "wrong"]

@@ -110,7 +110,12 @@ def test_backend_that_is_down(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -
 
     found = _ask(monkeypatch, log, issue=issue)
     assert found[0] == Checked(
-        "log a", "epoch key: backend answers", "unknown", "connection refused", "see whether it is up", True
+        "log a",
+        "epoch key: backend answers",
+        "unknown",
+        "connection refused",
+        "see whether it is up",
+        unreachable=True,
     )
     assert _status(found) == 6
 

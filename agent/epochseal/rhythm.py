@@ -18,8 +18,8 @@ class Rhythm:
         clock: where time comes from.
         pace: heartbeat and length of an epoch.
         segment_age: how old a segment may become, in ms; None for any age.
-        jitter: gives a number from 0 to 1. Epochs end before their time by up to a tenth of it: logs that were
-            started together would otherwise all ask the backend for keys at the same second, again and again.
+        jitter: gives a number from 0 to 1. Epochs end before their time by up to a tenth of it: logs that
+            were started together would otherwise all ask the backend at the same second, again and again.
 
     Attributes:
         due: why the running epoch is to end, None while it is not.
@@ -72,8 +72,7 @@ class Rhythm:
     def end_epoch(self, reason: EndReason) -> None:
         """The epoch is due to end; a segment's end counts for more than any other reason but the first."""
         if self.due is None:
-            self._draw()
-        self._due_since = self._clock.monotonic()
+            self._due_since = self._clock.monotonic()
         if self.due is None or reason == "segment":
             self.due = reason
 

@@ -89,7 +89,7 @@ def _close(story: Story, host: Host) -> None:
 
 
 def test_calls_of_an_epoch(network: tuple[Network, Host], directory: Path) -> None:
-    """Over 20 epochs: one issue and one signature each, through one courier each; one public key at the start."""
+    """Over 20 epochs: one issue and one signature each, by one courier each; one public key at the start."""
     zygote, host = network
     story = Story(host, directory / "log", None)
     story.start()
@@ -121,7 +121,7 @@ def test_a_segment_costs_one_signature_more(network: tuple[Network, Host], direc
 
 
 def test_an_outage_delays_no_entry(network: tuple[Network, Host], directory: Path) -> None:
-    """For 30 seconds there is no backend: entries are sealed in the old epoch, which turns once it is back."""
+    """30 seconds without a backend: entries are sealed in the old epoch, which turns once it is back."""
     zygote, host = network
     story = Story(host, directory / "log", None)
     story.start()
@@ -150,7 +150,7 @@ def test_an_outage_delays_no_entry(network: tuple[Network, Host], directory: Pat
 
 
 def test_beyond_max_overdue_nothing_is_taken(network: tuple[Network, Host], directory: Path) -> None:
-    """An epoch that may run no longer takes no entry, says why, and goes on by itself once there is a key."""
+    """An epoch that may run no longer takes no entry, says why, and goes on once there is a key."""
     zygote, host = network
     story = Story(host, directory / "log", None)
     story.start()
@@ -174,7 +174,7 @@ def test_beyond_max_overdue_nothing_is_taken(network: tuple[Network, Host], dire
 
 
 def test_a_start_waits_for_the_backend(network: tuple[Network, Host], directory: Path) -> None:
-    """Without a backend nothing is accepted and nothing is written; it says so and begins when it is there."""
+    """Without a backend nothing is accepted or written; it says so, and begins when the backend is there."""
     zygote, host = network
     zygote.down = True
     story = Story(host, directory / "log", None)

@@ -161,7 +161,7 @@ WRONG: dict[str, tuple[Callable[[Host], object], str, str]] = {
     ),
     "checkpoint pair mixed up": (_mix_up_the_pair, "checkpoint key is there", "are not a pair"),
     "no public wrapping key": (
-        lambda host: (host.agent / "epoch.pub").unlink(), "epoch secrets are issued", "epoch.pub does not exist",
+        lambda host: (host.agent / "epoch.pub").unlink(), "epoch secrets are issued", "epoch.pub does not",
     ),
     "log directory writable by others": (_open_log_directory, "directory", "0777"),
     "log directory is a file": (lambda host: (host.folder / "logs").touch(), "directory", "not a directory"),

@@ -193,5 +193,5 @@ def _same_address(address: int, *_: object) -> int:
 
 def test_clock_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that was never set is wrong, whatever the kernel says of it."""
-    monkeypatch.setattr(machine.time, "time", lambda: 1000.0)
+    monkeypatch.setattr("epochseal.doctor.machine.time.time", lambda: 1000.0)
     assert machine.check_clock("a").outcome == "wrong"

@@ -38,7 +38,7 @@ def test_the_journal_of_a_daemon() -> None:
     read, write = os.pipe()
     log = cast("RunningLog", SimpleNamespace(journal=Journal(write)))
     for outlook, trouble in (("down", DOWN), ("late", DOWN), ("late", None), ("up", None)):
-        RunningLog._tell_outage(log, cast("Outlook", outlook), trouble)
+        RunningLog._tell_outage(log, cast("Outlook", outlook), trouble)  # noqa: SLF001  # what the daemon hands to `Outage`
     os.close(write)
     with os.fdopen(read) as lines:
         events = [json.loads(line) for line in lines]

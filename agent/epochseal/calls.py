@@ -36,11 +36,13 @@ class _Backoff:
     def __init__(self) -> None:
         self.failures = 0
         self.retry_at = 0.0
+        self.error: BackendError | None = None
 
     def succeeded(self) -> None:
-        self.failures, self.retry_at = 0, 0.0
+        self.failures, self.retry_at, self.error = 0, 0.0, None
 
-    def failed(self, now: float, jitter: float) -> None:
+    def failed(self, now: float, jitter: float, error: BackendError) -> None:
+        self.error = error
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self.failures, 16))
         self.failures += 1
         self.retry_at = now + delay * (0.5 + jitter / 2)
@@ -53,6 +55,7 @@ class BackendCalls:
     have been served all the same, so it is remembered for the next epoch line (`abandoned`).
 
     Attributes:
+        jitter: gives a number from 0 to 1, another one each time, so that many agents do not act as one.
         last_error: why the latest call failed, None once one succeeded.
         made: calls so far, by kind.
         refused: those of them that failed, by kind: found the backend unavailable, or were refused for good.
@@ -64,7 +67,7 @@ class BackendCalls:
     def __init__(self, zygote: Zygote, clock: Clock, jitter: Callable[[], float]) -> None:
         self._zygote = zygote
         self._clock = clock
-        self._jitter = jitter
+        self.jitter = jitter
         self._courier: Courier | None = None
         self._kind: Kind | None = None
         self._epoch_key = _Backoff()
@@ -90,6 +93,11 @@ class BackendCalls:
     def issue_failures(self) -> int:
         """Issue calls in a row that found the backend unavailable."""
         return self._epoch_key.failures
+
+    @property
+    def trouble(self) -> BackendError | None:
+        """Why a key's latest call found its backend unavailable; None if neither's did."""
+        return self._epoch_key.error or self._checkpoint_key.error
 
     def fileno(self) -> int | None:
         """Readable when the call under way has its answer; None where there is no call."""
@@ -186,7 +194,7 @@ class BackendCalls:
         self.rest()
         self.refused[kind] += 1
         self.last_error = exc
-        self._backoff(kind).failed(self._clock.monotonic(), self._jitter())
+        self._backoff(kind).failed(self._clock.monotonic(), self.jitter(), exc)
 
     def _backoff(self, kind: Kind) -> _Backoff:
         return self._epoch_key if kind == "issue" else self._checkpoint_key

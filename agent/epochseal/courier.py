@@ -280,7 +280,7 @@ class _Child:
                 _send_failure(control, exc)
                 os._exit(1)
             except Exception as exc:  # noqa: BLE001  # whatever an import throws must reach the agent as an error
-                _send_failure(control, _foreign(exc))
+                _send_failure(control, foreign_error(exc))
                 os._exit(1)
             gc.freeze()
             control.send(msgspec.msgpack.encode(Ready()))
@@ -321,7 +321,7 @@ class _Child:
             except EpochsealError as exc:
                 _send_failure(connection, exc)
             except Exception as exc:  # noqa: BLE001  # whatever a library throws must reach the agent as an error
-                _send_failure(connection, _foreign(exc))
+                _send_failure(connection, foreign_error(exc))
             else:
                 connection.send(msgspec.msgpack.encode(reply))
             signal.alarm(0)
@@ -355,7 +355,7 @@ def _detach() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
 
-def _foreign(exc: Exception) -> BackendError:
+def foreign_error(exc: Exception) -> BackendError:
     """An error that is none of ours: its type and place, never its text, which may quote a secret."""
     frames = traceback.extract_tb(exc.__traceback__)
     where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"

@@ -25,6 +25,7 @@ from epochseal.keys import KeyURI
 from epochseal.limits import Limits
 from epochseal.lines import Prune
 from epochseal.memory import SecretPage, harden_process
+from epochseal.outage import Outlook
 from epochseal.restart import Finding
 from epochseal.runtime import Runtime
 from epochseal.sealer import Sealer
@@ -77,6 +78,7 @@ def seal_stream(
         sealer = stack.enter_context(sealing(options))
         signals = stack.enter_context(Signals().installed())
         sealer.stall.pause, sealer.stall.tell = signals.pause, tell_stall
+        sealer.outage.tell = tell_outage
         started(sealer.start())
         acknowledge(sealer.entries)
         source = StreamSource(
@@ -110,6 +112,7 @@ def seal_prune(
         sealer = stack.enter_context(sealing(options))
         signals = stack.enter_context(Signals().installed())
         sealer.stall.pause, sealer.stall.tell = signals.pause, tell_stall
+        sealer.outage.tell = tell_outage
         started(sealer.start())
         closing = Closing(sealer)
         while not sealer.live and not signals.stop_asked and closing.step():
@@ -166,6 +169,18 @@ def _make_sealer(options: SealOptions, zygote: Zygote, mailbox: SecretPage) -> S
 def tell_stall(cause: DiskFullError | None) -> None:
     """Say on stderr that the disk is full, or no longer."""
     text = "there is room again: sealing goes on" if cause is None else f"{cause}: waiting for room"
+    sys.stderr.write(f"epochseal: {text}\n")
+    sys.stderr.flush()
+
+
+def tell_outage(outlook: Outlook, trouble: BackendError | None) -> None:
+    """Say on stderr that a backend is away, that nothing is acknowledged for that, or that it is back."""
+    reason = trouble or "the backend has not answered yet"
+    text = {
+        "up": "the backend is back",
+        "down": f"{reason}: trying again; a running epoch goes on",
+        "late": f"{reason}: the epoch is overdue for too long, nothing is sealed until the backend is back",
+    }[outlook]
     sys.stderr.write(f"epochseal: {text}\n")
     sys.stderr.flush()
 

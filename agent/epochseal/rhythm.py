@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from epochseal.calls import Clock
 from epochseal.chain import Pace
 from epochseal.lines import EndReason
+
+_SPREAD = 0.1
 
 
 class Rhythm:
@@ -14,16 +18,22 @@ class Rhythm:
         clock: where time comes from.
         pace: heartbeat and length of an epoch.
         segment_age: how old a segment may become, in ms; None for any age.
+        jitter: gives a number from 0 to 1. Epochs end before their time by up to a tenth of it: logs that
+            were started together would otherwise all ask the backend at the same second, again and again.
 
     Attributes:
         due: why the running epoch is to end, None while it is not.
     """
 
-    def __init__(self, clock: Clock, pace: Pace, segment_age: int | None) -> None:
+    def __init__(
+        self, clock: Clock, pace: Pace, segment_age: int | None, jitter: Callable[[], float]
+    ) -> None:
         self._clock = clock
+        self._jitter = jitter
         self._heartbeat = pace.heartbeat / 1000
         self._interval = pace.interval / 1000
         self._segment_age = None if segment_age is None else segment_age / 1000
+        self._draw()
         self._due_since = self._block = self._epoch = self._segment = 0.0
         self.due: EndReason | None = None
 
@@ -46,17 +56,17 @@ class Rhythm:
         """When something of this will be due."""
         moments = [self._block + self._heartbeat]
         if self.due is None:
-            moments.append(self._epoch + self._interval)
+            moments.append(self._epoch + self._interval - self._early)
             if self._segment_age is not None:
-                moments.append(self._segment + self._segment_age)
+                moments.append(self._segment + self._segment_age - self._segment_early)
         return moments
 
     def tick(self) -> None:
         """Notice that an epoch or a segment has had its time."""
         now = self._clock.monotonic()
-        if self._segment_age is not None and now - self._segment >= self._segment_age:
+        if self._segment_age is not None and now - self._segment >= self._segment_age - self._segment_early:
             self.end_epoch("segment")
-        if now - self._epoch >= self._interval:
+        if now - self._epoch >= self._interval - self._early:
             self.end_epoch("interval")
 
     def end_epoch(self, reason: EndReason) -> None:
@@ -78,6 +88,7 @@ class Rhythm:
         """An epoch begins."""
         self._epoch = self._block = self._clock.monotonic()
         self.due = None
+        self._draw()
 
     def resume(self, epoch_time: int, segment_time: int) -> None:
         """An epoch goes on that an earlier process began; both times are in ms since 1970."""
@@ -86,3 +97,8 @@ class Rhythm:
         self._epoch = now - min(max(wall - epoch_time, 0) / 1000, self._interval)
         self._segment = now - max(wall - segment_time, 0) / 1000
         self._block = now
+
+    def _draw(self) -> None:
+        self._early = self._interval * _SPREAD * self._jitter()
+        # A segment lasts for hours: it ends early by no more than an epoch does.
+        self._segment_early = min(self._early, _SPREAD * (self._segment_age or 0))

@@ -23,6 +23,7 @@ from epochseal.limits import Limits, Room
 from epochseal.lines import EndReason
 from epochseal.memory import SecretPage
 from epochseal.opening import open_source
+from epochseal.outage import Outlook
 from epochseal.restart import Finding
 from epochseal.runtime import Runtime
 from epochseal.sealer import Sealer
@@ -125,6 +126,7 @@ class RunningLog:
         self._tell_finding(self.sealer.start())
         self.sealer.stall.pause = self.signals.pause
         self.sealer.stall.tell = self._tell_stall
+        self.sealer.outage.tell = self._tell_outage
         kind = None if self.config.compress == "none" else self.config.compress
         if kind is not None or self.config.number_or_none("keep") is not None:
             self._chores = Chores(self.sealer, kind, _keeping(self.config), self.journal)
@@ -230,6 +232,14 @@ class RunningLog:
             self.journal.info("room_again")
         else:
             self.journal.warning("no_room", reason=str(cause), hint=cause.hint)
+
+    def _tell_outage(self, outlook: Outlook, trouble: BackendError | None) -> None:
+        if outlook == "up":
+            self.journal.info("backend_back")
+            return
+        event = "backend_down" if outlook == "down" else "overdue"
+        reason = str(trouble) if trouble is not None else "the backend has not answered yet"
+        self.journal.warning(event, reason=reason, hint=None if trouble is None else trouble.hint)
 
 
 def _where(exc: BaseException) -> str | None:

@@ -23,6 +23,7 @@ from epochseal.limits import NO_ROOM, UNBOUNDED_ROOM, Limits, Piece, Room
 from epochseal.lines import EndReason, Link, Prune
 from epochseal.memory import SecretPage
 from epochseal.note import Checkpoint
+from epochseal.outage import Outage
 from epochseal.restart import Finding, PendingBlock, Saved, find_state
 from epochseal.rhythm import Rhythm
 from epochseal.runtime import Runtime
@@ -49,6 +50,7 @@ class Sealer:
         self.calls = calls
         self.stats = Stats()
         self.stall = Stall(clock, self.stats)
+        self.outage = Outage()
         self._mailbox = mailbox
         self._clock = clock
         self._runtime = runtime
@@ -65,7 +67,7 @@ class Sealer:
         self._steps = Steps(logdir, clock)
         self._ended = True
         self._unsigned_start: Checkpoint | None = None
-        self._rhythm = Rhythm(clock, pace, limits.segment_age)
+        self._rhythm = Rhythm(clock, pace, limits.segment_age, calls.jitter)
         self._full = False
 
     # --- what the loop asks ---------------------------------------------------------------------------------
@@ -91,18 +93,22 @@ class Sealer:
         """For how long the epoch has been running past its end because the backend gives no key."""
         return self._rhythm.overdue_seconds if self._running else 0.0
 
+    @property
+    def _late(self) -> bool:
+        return self.overdue_seconds * 1000 > self._pace.max_overdue
+
     def status(self) -> Status:
         """Where it stands at this moment; to be asked from any thread."""
         age, overdue = self._rhythm.epoch_age if self._running else 0.0, self.overdue_seconds
         return Status(
             live=self.live, failed=self._steps.failed, closed=self._ended and not self._rhythm.due,
             stalled=self.stall.seconds, step=self._steps.seconds, epoch=self._chain.epoch, epoch_age=age,
-            unsigned=self.unsigned, overdue=overdue, late=overdue * 1000 > self._pace.max_overdue,
+            unsigned=self.unsigned, overdue=overdue, late=self._late,
         )  # fmt: skip  # a flat list of what is told
 
     def room(self) -> Room:
         """What may be committed at this moment; beyond the limits only while the backend is down."""
-        if not self.live or self.overdue_seconds * 1000 > self._pace.max_overdue:
+        if not self.live or self._late:
             return NO_ROOM
         if self._rhythm.due and self.calls.issue_failures:
             # Only an unavailable backend lets an epoch run past its limits.
@@ -193,6 +199,7 @@ class Sealer:
             if (reason := self._limits.reached(self._chain)) is not None:
                 self.end_epoch(reason)
         self._ask()
+        self.outage.look(self.calls.trouble, late=self._late)
 
     def end_epoch(self, reason: EndReason) -> None:
         """Say that the epoch is due to end: a key is asked for, and the epoch goes on until it is there."""
@@ -223,6 +230,7 @@ class Sealer:
             # Used, or left there by a call that failed after all.
             self._mailbox.wipe()
         self._ask()
+        self.outage.look(self.calls.trouble, late=self._late)
 
     def end(self) -> None:
         """Close the log cleanly: `end` with reason `close`, and its checkpoint asked for.

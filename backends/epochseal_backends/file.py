@@ -39,6 +39,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from epochseal.checkup import Finding
 from epochseal.errors import BackendError, ConfigError, Denied, WrongKey
 from epochseal.keys import SECRET_SIZE, Context, Issued, KeyURI, PublicKey, check_secret_buffer
 
@@ -71,7 +72,7 @@ def issuer(uri: KeyURI, settings: Mapping[str, str]) -> FileIssuer:  # noqa: ARG
         Denied: the folder has no `epoch.pub`, or this user may not read it.
         ConfigError: the folder is missing, or the key is not an X25519 key in PEM.
     """
-    return FileIssuer(_epoch_public(_folder(uri)))
+    return FileIssuer(_epoch_public(folder_of(uri)))
 
 
 def recoverer(uri: KeyURI, settings: Mapping[str, str]) -> FileRecoverer:  # noqa: ARG001  # as above
@@ -81,7 +82,7 @@ def recoverer(uri: KeyURI, settings: Mapping[str, str]) -> FileRecoverer:  # noq
         Denied: the folder has no `epoch.key`, as an agent's has none, or this user may not read it.
         ConfigError: the folder is missing, the key is open to other users, or not an X25519 key in PEM.
     """
-    path = _folder(uri) / EPOCH_PRIVATE
+    path = folder_of(uri) / EPOCH_PRIVATE
     key = _private_key(path)
     if not isinstance(key, X25519PrivateKey):
         raise ConfigError(f"{path} is not an X25519 private key")
@@ -96,7 +97,7 @@ def signer(uri: KeyURI, settings: Mapping[str, str]) -> FileSigner:
         ConfigError: the folder is missing, the key is open to other users or not an Ed25519 key in PEM, or
             `checkpoint.pub` is not its public half.
     """
-    path = _folder(uri) / CHECKPOINT_PRIVATE
+    path = folder_of(uri) / CHECKPOINT_PRIVATE
     key = _private_key(path)
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError(f"{path} is not an Ed25519 private key")
@@ -117,11 +118,25 @@ def public_key(uri: KeyURI, settings: Mapping[str, str]) -> PublicKey:  # noqa: 
         Denied: this user may not read `checkpoint.pub`.
         ConfigError: the folder or the file is missing, or it is not an Ed25519 key in PEM.
     """
-    path = _folder(uri) / CHECKPOINT_PUBLIC
+    path = folder_of(uri) / CHECKPOINT_PUBLIC
     key = _public_key(path)
     if not isinstance(key, Ed25519PublicKey):
         raise ConfigError(f"{path} is not an Ed25519 public key")
     return PublicKey("ed25519", key.public_bytes_raw())
+
+
+def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
+    """See `epochseal_backends.file_examine`."""
+    from epochseal_backends import file_examine  # noqa: PLC0415  # for the doctor alone; it imports this module
+
+    return file_examine.examine_epoch_key(uri, settings)
+
+
+def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
+    """See `epochseal_backends.file_examine`."""
+    from epochseal_backends import file_examine  # noqa: PLC0415  # as above
+
+    return file_examine.examine_checkpoint_key(uri, settings)
 
 
 class FileIssuer:
@@ -238,7 +253,12 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def _folder(uri: KeyURI) -> Path:
+def folder_of(uri: KeyURI) -> Path:
+    """The folder that the URI names.
+
+    Raises:
+        ConfigError: it names a host.
+    """
     if uri.rest.startswith("//") and not uri.rest.startswith("///"):
         raise ConfigError(
             f"{uri} names a host, and files are only read here",

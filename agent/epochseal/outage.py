@@ -1,0 +1,40 @@
+"""Says once when a backend goes away, when sealing stops for that, and when it is back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from epochseal.errors import BackendError
+
+Outlook = Literal["up", "down", "late"]
+"""`down`: sealing goes on in the running epoch, if there is one; `late`: beyond `max_overdue`, nothing is."""
+
+
+class Outage:
+    """What a sealer knows of its backends, as far as somebody is to be told.
+
+    Attributes:
+        tell: is told of every change, with the error while a backend is away.
+        outlook: what was told last.
+    """
+
+    def __init__(self) -> None:
+        self.tell: Callable[[Outlook, BackendError | None], None] = _say_nothing
+        self.outlook: Outlook = "up"
+
+    def look(self, trouble: BackendError | None, *, late: bool) -> None:
+        """Notice how it is now.
+
+        Args:
+            trouble: why a backend was last found unavailable; None if none is.
+            late: whether the epoch has run beyond what its line allows.
+        """
+        outlook: Outlook = "late" if late else "up" if trouble is None else "down"
+        if outlook != self.outlook:
+            self.outlook = outlook
+            self.tell(outlook, trouble)
+
+
+def _say_nothing(_outlook: Outlook, _trouble: BackendError | None) -> None:
+    pass

@@ -28,6 +28,8 @@ from epochseal.encoding import b64decode, b64encode
 from epochseal.errors import BackendError, ConfigError, Denied, FormatError, WrongKey
 from epochseal.keys import SECRET_SIZE, Context, Issued, KeyURI, PublicKey, check_secret_buffer
 from epochseal_backends.vault_access import read_access
+from epochseal_backends.vault_examine import examine_checkpoint_key, examine_epoch_key
+from epochseal_backends.vault_login import LoginDenied
 from epochseal_backends.vault_names import (
     KeyName,
     context_prefix,
@@ -38,6 +40,8 @@ from epochseal_backends.vault_names import (
 )
 from epochseal_backends.vault_refusals import explained, says_wrong_key
 from epochseal_backends.vault_session import Refusal, Session
+
+__all__ = ["examine_checkpoint_key", "examine_epoch_key", "issuer", "public_key", "recoverer", "signer"]
 
 _ISSUE = "have epoch secrets issued"
 _RECOVER = "recover epoch secrets"
@@ -144,6 +148,8 @@ class TransitIssuer:
         try:
             path = f"{self._name.mount}/keys/{self._name.key}"
             derived = self._session.read(path, _Derivation, "read the epoch key").derived
+        except LoginDenied:
+            raise
         except Denied:
             derived = self._asks_for_context(condition)
         except Refusal as exc:

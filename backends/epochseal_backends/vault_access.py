@@ -86,7 +86,9 @@ def read_access(settings: Mapping[str, str]) -> Access:
             raise ConfigError(f"auth = {auth!r} needs the setting {name}", hint=f"add {name} to [vault]")
     mount = settings.get("auth_mount", auth)
     if _MOUNT.fullmatch(mount) is None:
-        raise ConfigError(f"auth_mount is no path: {mount!r}", hint="write it as in auth/PATH, without slashes around")
+        raise ConfigError(
+            f"auth_mount is no path: {mount!r}", hint="write it as in auth/PATH, without slashes around"
+        )
     client_cert = _client_cert(settings)
     if auth == "cert" and client_cert is None:
         raise ConfigError(
@@ -124,7 +126,13 @@ def _address(settings: Mapping[str, str]) -> str:
     except ValueError:
         host = None
     # The text is not repeated: what does not parse may be a URL with a password.
-    if not host or parts.scheme not in {"http", "https"} or parts.query or parts.fragment or "@" in parts.netloc:
+    if (
+        not host
+        or parts.scheme not in {"http", "https"}
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+    ):
         raise ConfigError(
             "the address of the Vault server is not a URL such as https://vault.example:8200",
             hint="scheme, host and port only: credentials have settings of their own",

@@ -20,6 +20,10 @@ _NATIVE = ("BAO_TOKEN", "VAULT_TOKEN")
 Body = dict[str, str]
 
 
+class LoginDenied(Denied):
+    """The way in is closed, so that nothing is known about single permissions."""
+
+
 def stored_token(access: Access) -> tuple[str, str]:
     """The token that was given rather than logged in for, and where it came from.
 
@@ -52,12 +56,12 @@ def login_body(access: Access) -> Body:
     return _BODIES[access.auth](access)
 
 
-def refused_login(access: Access, said: str, body: Body) -> Denied:
+def refused_login(access: Access, said: str, body: Body) -> LoginDenied:
     """The error of a login that the server refused, in its words unless they hold the credential."""
     secrets = [value for name, value in body.items() if name in {"secret_id", "jwt"}]
     if any(secret in said for secret in secrets):
         said = "its answer is withheld, as it holds the credential"
-    return Denied(
+    return LoginDenied(
         f"vault at {access.address}: auth/{access.auth_mount}/login refused: {said}", hint=_HINTS[access.auth]
     )
 
@@ -92,7 +96,9 @@ def _cert(access: Access) -> Body:
 def _needed(access: Access, name: str) -> str:
     secret = read_secret(access.settings, name)
     if secret is None:
-        raise ConfigError(f"auth = {access.auth!r} needs {name}", hint=f"name the file that holds it: {name}_file")
+        raise ConfigError(
+            f"auth = {access.auth!r} needs {name}", hint=f"name the file that holds it: {name}_file"
+        )
     return secret.strip()
 
 

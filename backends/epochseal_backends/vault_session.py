@@ -25,7 +25,7 @@ import requests
 
 from epochseal.errors import BackendError, Denied, Unavailable
 from epochseal_backends.vault_access import Access
-from epochseal_backends.vault_login import login_body, refused_login, stored_token
+from epochseal_backends.vault_login import LoginDenied, login_body, refused_login, stored_token
 
 CONNECT_SECONDS = 2
 READ_SECONDS = 5
@@ -110,7 +110,12 @@ class Session:
         return self._retried(lambda: self._call("post", path, body, kind, may_not, None))
 
     def write_once(
-        self, path: str, body: Mapping[str, object], kind: type[_T], may_not: str, condition: str | None = None
+        self,
+        path: str,
+        body: Mapping[str, object],
+        kind: type[_T],
+        may_not: str,
+        condition: str | None = None,
     ) -> _T:
         """The `data` of a POST that is sent once, and a second time only if the first was refused with 403.
 
@@ -120,6 +125,23 @@ class Session:
             Denied, Unavailable, Refusal: see the module's table.
         """
         return self._call("post", path, body, kind, may_not, condition)
+
+    def refuses(self, path: str, body: Mapping[str, object]) -> bool:
+        """Whether a POST is refused with 403; with a token that has just been good for something.
+
+        Raises:
+            Denied: the login was refused.
+            Unavailable: there was no answer.
+        """
+        self._prepare()
+        try:
+            self._request("post", path, body)
+        except hvac.exceptions.Forbidden:
+            return True
+        except Refusal:
+            # It was let in as far as the engine.
+            return False
+        return False
 
     def _retried(self, call: Callable[[], _T]) -> _T:
         for number in range(1, TRIES):
@@ -202,7 +224,7 @@ class Session:
         where = f"vault at {self._access.address}"
         if self._access.auth == "token" and not self._token_is_good():
             _, source = stored_token(self._access)
-            return Denied(
+            return LoginDenied(
                 f"{where}: the token is expired, revoked or unknown there", hint=f"put a new one in {source}"
             )
         capability = "read" if method == "get" else "update"
@@ -233,7 +255,9 @@ class Session:
             said, status = _said(exc), _status(exc)
             if status in _ANSWERS_REFUSED or any(text in said for text in _LASTING):
                 raise Refusal(f"{where}: {path}: {said or f'refused with {status}'}", status, said) from exc
-            raise Unavailable(f"{where} cannot serve {path} now: {said or status}", hint=_hint(status)) from exc
+            raise Unavailable(
+                f"{where} cannot serve {path} now: {said or status}", hint=_hint(status)
+            ) from exc
         except requests.exceptions.SSLError as exc:
             raise Unavailable(
                 f"{where}: no trusted connection: {_tls_reason(exc)}",

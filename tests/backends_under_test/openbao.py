@@ -174,9 +174,7 @@ class OpenBao:
         }  # fmt: skip  # a table
         self.request("POST", f"sys/mounts/{mount}/tune", shown)
 
-    def make_policy(
-        self, name: str, role: str, mount: str, epoch: str, checkpoint: str, origin: str
-    ) -> None:
+    def make_policy(self, name: str, role: str, mount: str, epoch: str, checkpoint: str, origin: str) -> None:
         """The policy of a role as it is shipped, filled in."""
         policy = (POLICIES / f"{role}.hcl").read_text(encoding="utf-8")
         head = f"log={origin};".encode()
@@ -190,7 +188,9 @@ class OpenBao:
     def approle(self, name: str, **role: object) -> dict[str, str]:
         """Settings of a new AppRole of that name, with the policy of the same name."""
         self.enable_auth("approle")
-        self.request("POST", f"auth/approle/role/{name}", {"token_policies": [name], "token_ttl": "10m", **role})
+        self.request(
+            "POST", f"auth/approle/role/{name}", {"token_policies": [name], "token_ttl": "10m", **role}
+        )
         role_id = self.request("GET", f"auth/approle/role/{name}/role-id")["data"]["role_id"]
         secret_id = self.request("POST", f"auth/approle/role/{name}/secret-id", {})["data"]["secret_id"]
         file = self.secret_file(secret_id)

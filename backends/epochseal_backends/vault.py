@@ -21,7 +21,6 @@ from collections.abc import Mapping
 
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from epochseal.encoding import b64decode, b64encode
@@ -289,8 +288,6 @@ def _read_public(algorithm: str, text: str, where: str) -> PublicKey:
         if algorithm == "ed25519":
             return PublicKey("ed25519", b64decode(text, "public key"))
         key = load_pem_public_key(text.encode())
-        if not isinstance(key, EllipticCurvePublicKey):
-            raise FormatError("public key is not one of an elliptic curve")
         return PublicKey("ecdsa-p256", key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
     except (FormatError, ValueError, UnsupportedAlgorithm) as exc:
         raise BackendError(f"vault: {where}: {exc}") from exc

@@ -1,18 +1,18 @@
 """Where the server is and how to log in to it, as the settings or the environment say.
 
-| setting                                | without it                                                          |
-|----------------------------------------|---------------------------------------------------------------------|
-| `address`                              | `BAO_ADDR`, `VAULT_ADDR`                                            |
-| `namespace`                            | `BAO_NAMESPACE`, `VAULT_NAMESPACE`, none                            |
-| `ca_file`                              | `BAO_CACERT`, `VAULT_CACERT`, the system's authorities              |
-| `client_cert_file`, `client_key_file`  | `BAO_CLIENT_CERT`, `VAULT_CLIENT_CERT`, …`_KEY`, none               |
-| `auth`                                 | `token`                                                             |
-| `auth_mount`                           | the method's own name                                               |
-| `role` (kubernetes, jwt, cert)         | an error, but for cert                                              |
-| `role_id` (approle)                    | an error                                                            |
-| secret `token`                         | `BAO_TOKEN`, `VAULT_TOKEN`, the file `~/.vault-token`               |
-| secret `secret_id` (approle)           | an error                                                            |
-| secret `jwt` (kubernetes, jwt)         | the service account's token where `auth` is kubernetes, or an error |
+| setting                               | without it                                             |
+|---------------------------------------|--------------------------------------------------------|
+| `address`                             | `BAO_ADDR`, `VAULT_ADDR`                               |
+| `namespace`                           | `BAO_NAMESPACE`, `VAULT_NAMESPACE`, none               |
+| `ca_file`                             | `BAO_CACERT`, `VAULT_CACERT`, the system's authorities |
+| `client_cert_file`, `client_key_file` | `BAO_CLIENT_CERT`, `VAULT_CLIENT_CERT`, …`_KEY`, none  |
+| `auth`                                | `token`                                                |
+| `auth_mount`                          | the method's own name                                  |
+| `role` (kubernetes, jwt, cert)        | an error, but for cert                                 |
+| `role_id` (approle)                   | an error                                               |
+| secret `token`                        | `BAO_TOKEN`, `VAULT_TOKEN`, the file `~/.vault-token`  |
+| secret `secret_id` (approle)          | an error                                               |
+| secret `jwt` (kubernetes, jwt)        | the service account's own, or an error (jwt)           |
 
 Secrets are named as `epochseal_backends.credentials` says (`secret_id_file`, …) and read anew for each login.
 """
@@ -140,7 +140,7 @@ def _address(settings: Mapping[str, str]) -> str:
     if parts.scheme == "http" and not _is_loopback(host):
         raise ConfigError(
             f"{address} would send epoch secrets and tokens in the clear",
-            hint="use https; plain http is only for a loopback address, such as that of a proxy on this machine",
+            hint="use https; plain http is for a loopback address only, such as a proxy on this machine",
         )
     return address.rstrip("/")
 

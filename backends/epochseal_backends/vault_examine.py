@@ -22,7 +22,6 @@ from epochseal_backends.vault_names import KeyName, encode_context, parse_checkp
 from epochseal_backends.vault_refusals import explained
 from epochseal_backends.vault_session import Refusal, Session
 
-# The engine's types that encrypt and derive; all of them bind the context by the derived key.
 EPOCH_TYPES = ("aes256-gcm96", "aes128-gcm96", "chacha20-poly1305", "xchacha20-poly1305")
 CHECKPOINT_TYPES = ("ed25519", "ecdsa-p256")
 FOREIGN_ORIGIN = "epochseal.invalid/doctor"
@@ -30,7 +29,6 @@ FOREIGN_ORIGIN = "epochseal.invalid/doctor"
 _POLICIES = "use the policies of deploy/vault/ for the agent's role, and no other policy beside them"
 _CHANGES = frozenset({"create", "update", "patch", "delete", "sudo", "root"})
 _NOTHING = frozenset({"deny"})
-# As long as a wrapped secret is, and no key ever made it.
 _NO_CIPHERTEXT = f"vault:v1:{b64encode(bytes(60))}"
 
 Capabilities = dict[str, list[str]]
@@ -88,7 +86,8 @@ def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Find
         *_forbidden(name, "epoch key", ("encryption-key", "hmac-key")),
         _Forbidden(
             "agent may not change engine, policies or trail",
-            (f"sys/mounts/{name.mount}", f"sys/mounts/{name.mount}/tune", "sys/policies/acl/default", "sys/audit/file"),
+            (f"sys/mounts/{name.mount}", f"sys/mounts/{name.mount}/tune",
+             "sys/policies/acl/default", "sys/audit/file"),
             _CHANGES,
         ),
     ]  # fmt: skip  # a table
@@ -122,7 +121,8 @@ def _forbidden(name: KeyName, what: str, exports: tuple[str, ...]) -> list[_Forb
         ),
         _Forbidden(
             f"agent may not change the {what}",
-            (f"{mount}/keys/{key}", f"{mount}/restore/{key}", *(f"{mount}/keys/{key}/{end}" for end in changes)),
+            (f"{mount}/keys/{key}", f"{mount}/restore/{key}", 
+             *(f"{mount}/keys/{key}/{end}" for end in changes)),
             _CHANGES,
         ),
     ]  # fmt: skip  # a table
@@ -135,7 +135,7 @@ def _epoch_properties(session: Session, name: KeyName) -> Iterator[Finding]:
         return
     yield _type(name, found.type, EPOCH_TYPES)
     yield _judged(
-        "epoch key is derived", found.derived, "derived is false: the engine ignores what a secret is bound to",
+        "epoch key is derived", found.derived, "the engine ignores what a secret is bound to",
         "make another key with derived=true: this cannot be changed later",
     )  # fmt: skip  # one call
     yield from _common(found, "epoch key")
@@ -161,7 +161,7 @@ def _checkpoint_properties(session: Session, name: KeyName) -> Iterator[Finding]
     yield _judged(
         "checkpoint key has its version", lowest <= name.version <= found.latest_version,
         f"version {name.version} is named, and {lowest} to {found.latest_version} can sign",
-        "name another version by epochseal rotate, or lower min_encryption_version and min_decryption_version",
+        "go over to another with epochseal rotate, or lower min_encryption_version and min_decryption_version",
     )  # fmt: skip  # one call
 
 
@@ -186,17 +186,17 @@ def _type(name: KeyName, kind: str, wanted: tuple[str, ...]) -> Finding:
 
 def _common(found: _Properties, what: str) -> Iterator[Finding]:
     yield _judged(
-        f"{what} cannot be exported", not found.exportable, "exportable is true: who may export it has it for ever",
+        f"{what} cannot be exported", not found.exportable, "who may export it has it for ever",
         "make another key: this cannot be taken back",
     )  # fmt: skip  # one call
     yield _judged(
         f"{what} cannot be backed up in plain", not found.allow_plaintext_backup,
-        "allow_plaintext_backup is true: who may back it up has it for ever",
+        "who may back it up has it for ever",
         "make another key: this cannot be taken back",
     )  # fmt: skip  # one call
     yield _judged(
         f"{what} cannot be deleted", not (found.deletion_allowed or found.soft_deleted),
-        "it is soft-deleted" if found.soft_deleted else "deletion_allowed is true: with the key, logs could no longer be verified",
+        "it is soft-deleted" if found.soft_deleted else "with the key, logs could no longer be verified",
         "restore it" if found.soft_deleted else "set deletion_allowed=false in its config",
     )  # fmt: skip  # one call
 

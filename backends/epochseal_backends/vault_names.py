@@ -56,7 +56,7 @@ def parse_epoch_key(uri: KeyURI) -> KeyName:
     """The epoch key that `uri` names.
 
     Raises:
-        ConfigError: not `//MOUNT/KEY`, or with a version: issuing takes the newest, recovery the recorded one.
+        ConfigError: not `//MOUNT/KEY`, or with a version: issuing takes the newest one.
     """
     path, mark, _ = uri.rest.partition("?")
     if mark:

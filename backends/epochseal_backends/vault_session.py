@@ -1,11 +1,11 @@
 """Calls to the server with one login behind them, and what its answers mean in our errors.
 
-| what came                                             | error                                                     |
-|-------------------------------------------------------|-----------------------------------------------------------|
-| no connection, time-out, cut answer, redirect         | Unavailable                                               |
-| 429, 500, 501 (not initialised), 502, 503 (sealed), … | Unavailable                                               |
-| 403                                                   | one new login and one more try, then Denied               |
-| 400, 404, 405, and a 500 that says what was wrong     | Refusal, with the server's words                          |
+| what came                                             | error                                       |
+|-------------------------------------------------------|---------------------------------------------|
+| no connection, time-out, cut answer, redirect         | Unavailable                                 |
+| 429, 500, 501 (not initialised), 502, 503 (sealed), … | Unavailable                                 |
+| 403                                                   | one new login and one more try, then Denied |
+| 400, 404, 405, and a 500 that says what was wrong     | Refusal, with the server's words            |
 """
 
 from __future__ import annotations
@@ -86,10 +86,10 @@ class Session:
         http.hooks["response"].append(self._refuse_redirect)
         http.verify = access.ca_file or True
         http.cert = access.client_cert
-        # An empty token, not None: for None, hvac looks for one by itself. It reads no address of its own either.
+        # An empty token, not None: for None, hvac looks for one of its own.
         self._client = hvac.Client(
             url=access.address, token="", verify=http.verify, cert=access.client_cert, session=http,
-            timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, namespace=access.namespace or None,
+            timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, namespace=access.namespace,
             adapter=hvac.adapters.RawAdapter,
         )  # fmt: skip  # one call
 

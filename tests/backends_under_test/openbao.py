@@ -2,7 +2,7 @@
 
     with OpenBao(folder) as bao:
         keys = bao.provision("payments", "example.com/payments")
-        uri, settings = keys.epoch_uri, keys.agent           # for a backend, or for EPOCHSEAL_VAULT_… variables
+        uri, settings = keys.epoch_uri, keys.agent           # `environment(settings)` for a command
         bao.stop()                                           # an outage
         bao.start()                                          # the same storage, unsealed again
 

@@ -121,7 +121,7 @@ def _forbidden(name: KeyName, what: str, exports: tuple[str, ...]) -> list[_Forb
         ),
         _Forbidden(
             f"agent may not change the {what}",
-            (f"{mount}/keys/{key}", f"{mount}/restore/{key}", 
+            (f"{mount}/keys/{key}", f"{mount}/restore/{key}",
              *(f"{mount}/keys/{key}/{end}" for end in changes)),
             _CHANGES,
         ),
@@ -161,7 +161,7 @@ def _checkpoint_properties(session: Session, name: KeyName) -> Iterator[Finding]
     yield _judged(
         "checkpoint key has its version", lowest <= name.version <= found.latest_version,
         f"version {name.version} is named, and {lowest} to {found.latest_version} can sign",
-        "go over to another with epochseal rotate, or lower min_encryption_version and min_decryption_version",
+        "go over to another with epochseal rotate, or lower min_encryption_version",
     )  # fmt: skip  # one call
 
 

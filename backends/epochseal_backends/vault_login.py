@@ -109,7 +109,7 @@ _BODIES: dict[str, Callable[[Access], Body]] = {
     "cert": _cert,
 }
 _HINTS = {
-    "approle": "check role_id and secret_id: a secret id expires, may be used up, or bound to other addresses",
+    "approle": "check role_id and secret_id: a secret id expires, or is used up, or bound to addresses",
     "kubernetes": "check the role's service accounts and namespaces, and that the server may review tokens",
     "jwt": "check the role's bound claims and audience, and whether the token has expired",
     "cert": "check that the certificate is the role's, and that the server's listener asks for one",

@@ -74,4 +74,7 @@ class Proxy:
                     break
                 client.sendall(data)
                 passed += len(data)
-        client.close()
+        # Closing alone sends nothing while the other thread waits on the same socket.
+        for end in (client, server):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)

@@ -90,8 +90,7 @@ def through(proxy: Proxy, settings: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time-outs and pauses so short that a test need not wait for them."""
-    monkeypatch.setattr(vault_session, "READ_SECONDS", 0.5)
+    """Pauses so short that a test need not wait for them."""
     monkeypatch.setattr(vault_session, "_FIRST_PAUSE", 0.001)
 
 
@@ -138,9 +137,9 @@ def test_server_that_is_gone_and_comes_back(bao: OpenBao, keys: Provisioned) -> 
     signer.sign(MESSAGE)
 
 
-def test_rate_limit(bao: OpenBao, keys: Provisioned, monkeypatch: pytest.MonkeyPatch) -> None:
-    """429 is unavailable; an issue call is made once, a signature is tried three times."""
-    monkeypatch.setattr(vault_session, "_FIRST_PAUSE", 0.001)
+@pytest.mark.usefixtures("hasty")
+def test_rate_limit(bao: OpenBao, keys: Provisioned) -> None:
+    """429 is unavailable, with the server's words, and passes."""
     quota = {"path": f"{keys.mount}/", "rate": 1, "interval": "10m"}
     issuer = vault.issuer(parse_key_uri(keys.epoch_uri), keys.agent)
     issuer.issue(CONTEXT, memoryview(bytearray(32)))
@@ -157,9 +156,11 @@ def test_rate_limit(bao: OpenBao, keys: Provisioned, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("hasty")
-def test_issue_is_never_repeated(bao: OpenBao, keys: Provisioned) -> None:
-    """An issue call whose answer is lost was served once by the server, and is not made again; a signature is."""
-    path, signing = f"{keys.mount}/datakey/plaintext/{keys.name}-epoch", f"{keys.mount}/sign/{keys.name}-checkpoint"
+def test_issue_is_never_repeated(bao: OpenBao, keys: Provisioned, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An issue call whose answer is lost was served once, and is not made again; a signature is."""
+    monkeypatch.setattr(vault_session, "READ_SECONDS", 1.5)
+    path = f"{keys.mount}/datakey/plaintext/{keys.name}-epoch"
+    signing = f"{keys.mount}/sign/{keys.name}-checkpoint"
     with Proxy(bao.port) as proxy:
         settings = through(proxy, keys.agent)
         issuer = vault.issuer(parse_key_uri(keys.epoch_uri), settings)
@@ -202,9 +203,9 @@ def test_connection_cut_in_every_place(bao: OpenBao, keys: Provisioned) -> None:
     assert seen
 
 
-def test_wrong_authority(keys: Provisioned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("hasty")
+def test_wrong_authority(keys: Provisioned, tmp_path: Path) -> None:
     """A server whose certificate another authority made gets no credential; the reason and setting are named."""
-    monkeypatch.setattr(vault_session, "_FIRST_PAUSE", 0.001)
     stranger = Authority(tmp_path)
     with pytest.raises(Unavailable, match=r"no trusted connection: .*certificate") as refused:
         sign(keys, {**keys.agent, "ca_file": str(stranger.file)})
@@ -214,18 +215,18 @@ def test_wrong_authority(keys: Provisioned, tmp_path: Path, monkeypatch: pytest.
         sign(keys, without)
 
 
-def test_no_redirect_is_followed(keys: Provisioned, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("hasty")
+def test_no_redirect_is_followed(keys: Provisioned) -> None:
     """A redirect would carry the credential elsewhere: it is refused as unavailable."""
-    monkeypatch.setattr(vault_session, "_FIRST_PAUSE", 0.001)
     with Answers(307, {"Location": "http://127.0.0.1:1/v1/auth/approle/login"}) as server:
         with pytest.raises(Unavailable, match="elsewhere"):
             sign(keys, {**keys.agent, "address": server.address})
         assert server.paths == ["/v1/auth/approle/login"] * vault_session.TRIES
 
 
-def test_not_a_vault(keys: Provisioned, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("hasty")
+def test_not_a_vault(keys: Provisioned) -> None:
     """An answer that is not the API's, such as a login page, is unavailable and says to check the address."""
-    monkeypatch.setattr(vault_session, "_FIRST_PAUSE", 0.001)
     for body in (b"<html>welcome</html>", b"{}", b'{"auth": {"client_token": 7}}', b"\xff", b""):
         with Answers(200, {}, body) as server, pytest.raises(Unavailable, match="cannot be read") as refused:
             sign(keys, {**keys.agent, "address": server.address})

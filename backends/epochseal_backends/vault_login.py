@@ -9,13 +9,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from epochseal.errors import ConfigError, Denied
+from epochseal.errors import ConfigError, Denied, Unavailable
 from epochseal_backends.credentials import read_secret
 from epochseal_backends.vault_access import Access
 
 TOKEN_FILE = ".vault-token"  # noqa: S105  # the name of a file, as the vendors' programs have it
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _NATIVE = ("BAO_TOKEN", "VAULT_TOKEN")
+_WITHHELD = "its answer is withheld, as it holds the credential"
 
 Body = dict[str, str]
 
@@ -58,12 +59,20 @@ def login_body(access: Access) -> Body:
 
 def refused_login(access: Access, said: str, body: Body) -> LoginDenied:
     """The error of a login that the server refused, in its words unless they hold the credential."""
-    secrets = [value for name, value in body.items() if name in {"secret_id", "jwt"}]
-    if any(secret in said for secret in secrets):
-        said = "its answer is withheld, as it holds the credential"
+    if _holds_secret(said, body):
+        said = _WITHHELD
     return LoginDenied(
         f"vault at {access.address}: auth/{access.auth_mount}/login refused: {said}", hint=_HINTS[access.auth]
     )
+
+
+def without_secrets(exc: Unavailable, body: Body) -> Unavailable:
+    """`exc` again, or one that does not repeat the server's words if they hold the credential."""
+    return Unavailable(f"vault: no login: {_WITHHELD}", exc.hint) if _holds_secret(str(exc), body) else exc
+
+
+def _holds_secret(text: str, body: Body) -> bool:
+    return any(value in text for name, value in body.items() if name in {"secret_id", "jwt"})
 
 
 def _checked(token: str, where: str) -> tuple[str, str]:

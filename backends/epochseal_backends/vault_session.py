@@ -25,7 +25,13 @@ import requests
 
 from epochseal.errors import BackendError, Denied, Unavailable
 from epochseal_backends.vault_access import Access
-from epochseal_backends.vault_login import LoginDenied, login_body, refused_login, stored_token
+from epochseal_backends.vault_login import (
+    LoginDenied,
+    login_body,
+    refused_login,
+    stored_token,
+    without_secrets,
+)
 
 CONNECT_SECONDS = 2
 READ_SECONDS = 5
@@ -193,6 +199,8 @@ class Session:
             raise refused_login(self._access, exc.said, body) from None
         except hvac.exceptions.Forbidden as exc:
             raise refused_login(self._access, _said(exc), body) from None
+        except Unavailable as exc:
+            raise without_secrets(exc, body) from None
         self._client.token = self._decode(content, _LoginAnswer, path).auth.client_token
         return True
 

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from epochseal.errors import ConfigError, Denied
@@ -23,6 +25,11 @@ from tests.backends_under_test.openbao import OpenBao, Provisioned
 from tests.contract.backend_contract import CONTEXT, MESSAGE
 
 AUDIENCE = "epochseal"
+SERVICE_ACCOUNT = {
+    "kubernetes.io/serviceaccount/namespace": "logging",
+    "kubernetes.io/serviceaccount/service-account.name": "epochseal",
+    "kubernetes.io/serviceaccount/service-account.uid": "7",
+}
 _names = (f"log{number}" for number in itertools.count())
 
 
@@ -67,13 +74,20 @@ def denied(keys: Provisioned, settings: dict[str, str], match: str, secret: str 
     return refused.value
 
 
-def jwt_of(key: Ed25519PrivateKey, **claims: object) -> str:
+def jwt_of(key: RSAPrivateKey, **claims: object) -> str:
     """A signed token as an identity provider gives one out."""
     now = int(dt.datetime.now(dt.UTC).timestamp())
-    body = {"iss": "tests", "sub": "agent", "aud": AUDIENCE, "iat": now - 60, "nbf": now - 60, "exp": now + 600}
-    parts = [json.dumps(part).encode() for part in ({"alg": "EdDSA", "typ": "JWT"}, {**body, **claims})]
+    body = {
+        "iss": "tests",
+        "sub": "agent",
+        "aud": [AUDIENCE],
+        "iat": now - 60,
+        "nbf": now - 60,
+        "exp": now + 600,
+    }
+    parts = [json.dumps(part).encode() for part in ({"alg": "RS256", "typ": "JWT"}, {**body, **claims})]
     text = b".".join(urlsafe_b64encode(part).rstrip(b"=") for part in parts)
-    return (text + b"." + urlsafe_b64encode(key.sign(text)).rstrip(b"=")).decode()
+    return (text + b"." + urlsafe_b64encode(key.sign(text, PKCS1v15(), SHA256())).rstrip(b"=")).decode()
 
 
 class TokenReview:
@@ -195,7 +209,9 @@ def test_approle_with_an_expired_token(bao: OpenBao, keys: Provisioned) -> None:
     while any(
         f"{keys.name}-agent" in found
         for found in (
-            bao.answer("POST", "auth/token/lookup-accessor", {"accessor": accessor})[1].get("data", {}).get("policies", ())
+            bao.answer("POST", "auth/token/lookup-accessor", {"accessor": accessor})[1]
+            .get("data", {})
+            .get("policies", ())
             for accessor in bao.request("LIST", "auth/token/accessors")["data"]["keys"]
         )
     ):
@@ -213,10 +229,12 @@ def test_approle_with_a_wrong_secret(bao: OpenBao, keys: Provisioned) -> None:
 
 def test_jwt(bao: OpenBao, keys: Provisioned) -> None:
     """A signed token of an identity provider logs in; another signer, audience or time is denied."""
-    key = Ed25519PrivateKey.generate()
+    key = generate_private_key(65537, 2048)
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     bao.enable_auth("jwt")
-    bao.request("POST", "auth/jwt/config", {"jwt_validation_pubkeys": [public], "jwt_supported_algs": ["EdDSA"]})
+    bao.request(
+        "POST", "auth/jwt/config", {"jwt_validation_pubkeys": [public], "jwt_supported_algs": ["RS256"]}
+    )
     role = {
         "role_type": "jwt", "user_claim": "sub", "bound_audiences": [AUDIENCE], "bound_subject": "agent",
         "token_policies": [f"{keys.name}-agent"],
@@ -224,19 +242,24 @@ def test_jwt(bao: OpenBao, keys: Provisioned) -> None:
     bao.request("POST", "auth/jwt/role/agent", role)
     good = jwt_of(key)
     works(keys, bao.settings(auth="jwt", role="agent", jwt_file=str(bao.secret_file(good))))
-    for bad in (jwt_of(key, aud="other"), jwt_of(Ed25519PrivateKey.generate()), jwt_of(key, exp=1, iat=0, nbf=0)):
+    for bad in (
+        jwt_of(key, aud=["other"]),
+        jwt_of(generate_private_key(65537, 2048)),
+        jwt_of(key, exp=1, iat=0, nbf=0),
+    ):
         settings = bao.settings(auth="jwt", role="agent", jwt_file=str(bao.secret_file(bad)))
         denied(keys, settings, "auth/jwt/login refused", bad)
 
 
 def test_kubernetes(bao: OpenBao, keys: Provisioned, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service account logs in with the token that its pod has; another's is denied."""
-    token = jwt_of(Ed25519PrivateKey.generate(), **{"kubernetes.io/serviceaccount/namespace": "logging"})
+    token = jwt_of(generate_private_key(65537, 2048), **SERVICE_ACCOUNT)
     api = TokenReview(token)
     try:
         bao.request("POST", "sys/auth/cluster", {"type": "kubernetes"})
         config = {
             "kubernetes_host": api.address, "token_reviewer_jwt": "reviewer", "disable_local_ca_jwt": True,
+            "kubernetes_ca_cert": bao.authority.file.read_text(),
         }  # fmt: skip  # a table
         bao.request("POST", "auth/cluster/config", config)
         role = {
@@ -247,7 +270,7 @@ def test_kubernetes(bao: OpenBao, keys: Provisioned, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(vault_login, "SERVICE_ACCOUNT", bao.secret_file(token))
         settings = bao.settings(auth="kubernetes", auth_mount="cluster", role="agent")
         works(keys, settings)
-        stranger = jwt_of(Ed25519PrivateKey.generate())
+        stranger = jwt_of(generate_private_key(65537, 2048))
         settings["jwt_file"] = str(bao.secret_file(stranger))
         denied(keys, settings, "auth/cluster/login refused", stranger)
     finally:

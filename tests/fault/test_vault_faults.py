@@ -241,7 +241,9 @@ def test_deleted_key(bao: OpenBao, keys: Provisioned) -> None:
         bao.request("DELETE", f"{keys.mount}/keys/{keys.name}-{which}")
     for name, operation in OPERATIONS.items():
         which = "checkpoint" if name == "sign" else "epoch"
-        with pytest.raises(BackendError, match=f"no key '{keys.name}-{which}' in the engine at transit") as gone:
+        with pytest.raises(
+            BackendError, match=f"no key '{keys.name}-{which}' in the engine at transit"
+        ) as gone:
             operation(keys, issued)
         assert not isinstance(gone.value, (WrongKey, Unavailable, Denied))
     with pytest.raises(BackendError, match="no key"):

@@ -23,7 +23,7 @@ class Answers:
         seen = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802  # the name that http.server calls
+            def do_POST(self) -> None:  # the name that http.server calls
                 seen.paths.append(self.path)
                 seen.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
                 self.send_response(status)

@@ -100,7 +100,7 @@ class TokenReview:
 
     def __init__(self, known: str) -> None:
         class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802  # the name that http.server calls
+            def do_POST(self) -> None:  # the name that http.server calls
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 good = asked["spec"]["token"] == known
                 status: dict[str, object] = {"authenticated": good}
@@ -203,7 +203,7 @@ def test_approle_logs_in_again_when_its_token_ends(bao: OpenBao, keys: Provision
 
 def test_approle_with_an_expired_token(bao: OpenBao, keys: Provisioned) -> None:
     """A token whose time is over is replaced by a new login without an error."""
-    settings = bao.approle(f"{keys.name}-agent", token_ttl="1s", token_max_ttl="1s")  # noqa: S106  # a duration
+    settings = bao.approle(f"{keys.name}-agent", token_ttl="1s", token_max_ttl="1s")  # a duration
     signer = vault.signer(parse_key_uri(keys.checkpoint_uri), settings)
     signer.sign(MESSAGE)
     while any(

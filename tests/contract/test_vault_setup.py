@@ -1,4 +1,4 @@
-"""deploy/vault/setup.sh against a real server, and what the doctor finds in keys that it made and in worse ones."""
+"""deploy/vault/setup.sh against a real server, and what the doctor finds in good keys and in worse ones."""
 
 from __future__ import annotations
 

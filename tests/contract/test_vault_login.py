@@ -105,6 +105,7 @@ class TokenReview:
                 good = asked["spec"]["token"] == known
                 status: dict[str, object] = {"authenticated": good}
                 if good:
+                    status["audiences"] = asked["spec"].get("audiences", [])
                     name = "system:serviceaccount:logging:epochseal"
                     status["user"] = {"username": name, "uid": "7", "groups": ["system:serviceaccounts"]}
                 answer = json.dumps({**asked, "status": status}).encode()

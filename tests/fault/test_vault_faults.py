@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from epochseal.encoding import b64encode
-from epochseal.errors import BackendError, ConfigError, Denied, EpochsealError, Unavailable, WrongKey
+from epochseal.errors import BackendError, ConfigError, Denied, Unavailable, WrongKey
 from epochseal.keys import Issued, parse_key_uri
 from epochseal_backends import vault, vault_session
 from epochseal_backends.vault_names import encode_context
@@ -18,9 +17,18 @@ from tests.backends_under_test.answers import Answers
 from tests.backends_under_test.certificates import Authority
 from tests.backends_under_test.openbao import OpenBao, Provisioned
 from tests.backends_under_test.proxy import Proxy
+from tests.backends_under_test.transit_calls import (
+    UNTOUCHED,
+    calls,
+    configure,
+    issue,
+    recover,
+    rotate,
+    sign,
+    through,
+)
 from tests.contract.backend_contract import CONTEXT, MESSAGE
 
-UNTOUCHED = b"\xa5" * 32
 _names = (f"log{number}" for number in itertools.count())
 
 
@@ -35,57 +43,6 @@ def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
 def keys(bao: OpenBao) -> Provisioned:
     """Keys and roles of a new log."""
     return bao.provision(next(_names), CONTEXT.origin)
-
-
-def issue(keys: Provisioned, settings: dict[str, str] | None = None) -> Issued:
-    """Issue with the agent's login, or another; a failed call must leave the buffer as it was."""
-    into = bytearray(UNTOUCHED)
-    issuer = vault.issuer(parse_key_uri(keys.epoch_uri), settings or keys.agent)
-    try:
-        issued = issuer.issue(CONTEXT, memoryview(into))
-    except EpochsealError:
-        assert into == UNTOUCHED
-        raise
-    assert into != UNTOUCHED
-    return issued
-
-
-def recover(keys: Provisioned, wrapped: bytes, settings: dict[str, str] | None = None) -> bytes:
-    """Recover with the verifier's login, or another; a failed call must leave the buffer as it was."""
-    into = bytearray(UNTOUCHED)
-    recoverer = vault.recoverer(parse_key_uri(keys.epoch_uri), settings or keys.verifier)
-    try:
-        recoverer.recover(wrapped, CONTEXT, memoryview(into))
-    except EpochsealError:
-        assert into == UNTOUCHED
-        raise
-    return bytes(into)
-
-
-def sign(keys: Provisioned, settings: dict[str, str] | None = None, query: str = "") -> bytes:
-    """Sign with the agent's login, or another."""
-    return vault.signer(parse_key_uri(keys.checkpoint_uri + query), settings or keys.agent).sign(MESSAGE)
-
-
-def configure(bao: OpenBao, keys: Provisioned, which: str, **config: object) -> None:
-    """Change the configuration of a key."""
-    bao.request("POST", f"{keys.mount}/keys/{keys.name}-{which}/config", config)
-
-
-def rotate(bao: OpenBao, keys: Provisioned, which: str) -> None:
-    """Make a new version of a key."""
-    bao.request("POST", f"{keys.mount}/keys/{keys.name}-{which}/rotate", {})
-
-
-def calls(bao: OpenBao, path: str) -> int:
-    """How many requests for `path` the server's trail holds."""
-    entries = (json.loads(line) for line in bao.trail.read_text().splitlines())
-    return sum(entry["type"] == "request" and entry["request"]["path"] == path for entry in entries)
-
-
-def through(proxy: Proxy, settings: dict[str, str]) -> dict[str, str]:
-    """The same login by way of a proxy."""
-    return {**settings, "address": f"https://127.0.0.1:{proxy.port}"}
 
 
 @pytest.fixture

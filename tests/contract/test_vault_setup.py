@@ -1,0 +1,230 @@
+"""deploy/vault/setup.sh against a real server, and what the doctor finds in good keys and in worse ones."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from epochseal.checkup import Finding
+from epochseal.errors import Denied
+from epochseal.keys import parse_key_uri
+from epochseal_backends import vault
+from epochseal_backends.vault_names import encode_context
+from tests.backends_under_test.openbao import POLICIES, OpenBao, Provisioned
+from tests.contract.backend_contract import CONTEXT, MESSAGE
+
+SCRIPT = POLICIES / "setup.sh"
+_names = (f"log{number}" for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+    """A running server."""
+    with OpenBao(tmp_path_factory.mktemp("bao")) as server:
+        yield server
+
+
+def set_up(bao: OpenBao, program: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run setup.sh where only one of the two programs is on the PATH."""
+    folder.mkdir(exist_ok=True)
+    if not (folder / program).exists():
+        (folder / program).symlink_to(Path(sys.executable).parent / "bao")
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("BAO_", "VAULT_"))}
+    prefix = "BAO" if program == "bao" else "VAULT"
+    access = {
+        f"{prefix}_ADDR": bao.address, f"{prefix}_CACERT": bao.ca_file, f"{prefix}_TOKEN": bao.root_token,
+    }  # fmt: skip  # a table
+    environment = {**bare, **access, "PATH": f"{folder}:/usr/bin:/bin", "ORIGIN": CONTEXT.origin, **variables}
+    return subprocess.run(
+        ["bash", str(SCRIPT)], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def test_script_is_clean() -> None:
+    """Shellcheck has nothing to say about it."""
+    assert shutil.which("shellcheck")
+    subprocess.run(["shellcheck", str(SCRIPT)], check=True, timeout=60)
+
+
+def test_setup_provisions_and_proves(bao: OpenBao, tmp_path: Path) -> None:
+    """What it prints works, it proved each refusal, and run again by the other program it changes nothing."""
+    variables = {"NAME": "payments", "MOUNT": "teams/audit"}
+    first = set_up(bao, "bao", tmp_path / "bin", **variables)
+    assert first.returncode == 0, first.stderr
+    assert len(re.findall(r"^setup.sh: \w+ cannot ", first.stdout, re.MULTILINE)) == 17
+    before = bao.request("GET", "teams/audit/keys/payments-epoch")["data"]
+    second = set_up(bao, "vault", tmp_path / "other", **variables)
+    assert second.returncode == 0, second.stderr
+    assert bao.request("GET", "teams/audit/keys/payments-epoch")["data"] == before
+    configuration = first.stdout.partition("all proven.")[2]
+    assert second.stdout.partition("all proven.")[2] == configuration.replace("bao write", "vault write")
+    shown = dict(re.findall(r'^  (\w+) = "(.*)"$', configuration, re.MULTILINE))
+    secret = bao.request("POST", "auth/approle/role/payments-agent/secret-id", {})["data"]["secret_id"]
+    settings = bao.settings(
+        auth=shown["auth"], role_id=shown["role_id"], secret_id_file=str(bao.secret_file(secret))
+    )
+    uri = parse_key_uri(shown["epoch_key"])
+    issued = vault.issuer(uri, settings).issue(CONTEXT, memoryview(bytearray(32)))
+    assert issued.key_id == "vault:v1:teams/audit/payments-epoch"
+    assert vault.signer(parse_key_uri(shown["checkpoint_key"]), settings).sign(MESSAGE)
+    with pytest.raises(Denied):
+        vault.recoverer(uri, settings).recover(issued.wrapped, CONTEXT, memoryview(bytearray(32)))
+    # What reconcile reads: the context as it was sent, without a hash.
+    assert encode_context(CONTEXT) in bao.trail.read_text()
+
+
+def test_setup_refuses_a_key_that_is_not_right(bao: OpenBao, tmp_path: Path) -> None:
+    """A key of that name that is not derived, or can be exported, ends it before any role is made."""
+    bao.make_mount("transit")
+    bao.request("POST", "transit/keys/plain-epoch", {})
+    bao.request("POST", "transit/keys/open-epoch", {"derived": True, "exportable": True})
+    for name, said in (("plain", "is not a derived key"), ("open", "has exportable")):
+        done = set_up(bao, "bao", tmp_path / "bin", NAME=name)
+        assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+        assert bao.answer("GET", f"auth/approle/role/{name}-agent")[0] == 404
+
+
+@pytest.mark.skipif(
+    os.environ.get("EPOCHSEAL_FULL") != "1", reason="another whole run of the script: make test-full"
+)
+def test_setup_notices_a_role_that_may_too_much(bao: OpenBao, tmp_path: Path) -> None:
+    """A wider permission of the same role makes the proof fail, and the script with it."""
+    wide = tmp_path / "vault"
+    shutil.copytree(POLICIES, wide)
+    policy = (wide / "verifier.hcl").read_text().replace('["deny"]', '["update"]')
+    (wide / "verifier.hcl").write_text(policy)
+    script = wide / "setup.sh"
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("BAO_", "VAULT_"))}
+    access = {"BAO_ADDR": bao.address, "BAO_CACERT": bao.ca_file, "BAO_TOKEN": bao.root_token}
+    done = subprocess.run(
+        ["bash", str(script)], env={**bare, **access, "ORIGIN": CONTEXT.origin, "NAME": "wide"},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip  # one call
+    assert done.returncode == 1
+    assert "WRONG: verifier is not refused to sign checkpoints" in done.stderr
+    assert "WRONG: verifier is not refused to have epoch secrets issued" in done.stderr
+
+
+def examine(keys: Provisioned, settings: Mapping[str, str]) -> dict[str, Finding]:
+    """All findings about both keys, by topic."""
+    found = [
+        *vault.examine_epoch_key(parse_key_uri(keys.epoch_uri), settings),
+        *vault.examine_checkpoint_key(parse_key_uri(keys.checkpoint_uri), settings),
+    ]
+    assert len({finding.topic for finding in found}) == len(found)
+    assert all(finding.detail and (finding.hint or finding.outcome == "good") for finding in found)
+    return {finding.topic: finding for finding in found}
+
+
+def not_good(findings: dict[str, Finding]) -> dict[str, str]:
+    """Topics that are not in order."""
+    return {topic: finding.outcome for topic, finding in findings.items() if finding.outcome != "good"}
+
+
+def test_doctor_finds_the_shipped_setup_good(bao: OpenBao) -> None:
+    """With the shipped policies and keys, every finding is good, and nothing is issued by looking."""
+    keys = bao.provision(next(_names), CONTEXT.origin)
+    findings = examine(keys, keys.agent)
+    assert not_good(findings) == {}
+    assert len(findings) >= 18
+    assert '"ciphertext":"vault:' not in "".join(
+        line for line in bao.trail.read_text().splitlines() if f"datakey/plaintext/{keys.name}" in line
+    )
+
+
+@pytest.mark.parametrize(
+    ("made", "wrong"),
+    [
+        ({"derived": False}, {"epoch key is derived"}),
+        ({"exportable": True}, {"epoch key cannot be exported"}),
+        ({"allow_plaintext_backup": True}, {"epoch key cannot be backed up in plain"}),
+        ({"deletion_allowed": True}, {"epoch key cannot be deleted"}),
+    ],
+)
+def test_doctor_finds_a_wrong_key(bao: OpenBao, made: dict[str, bool], wrong: set[str]) -> None:
+    """Each property that an epoch key must not have is named, and nothing else."""
+    keys = bao.provision(next(_names), CONTEXT.origin)
+    name = f"{keys.name}-other"
+    bao.request("POST", f"transit/keys/{name}", {"derived": True, **made})
+    if "deletion_allowed" in made or "allow_plaintext_backup" in made:
+        bao.request("POST", f"transit/keys/{name}/config", made)
+    bao.make_policy(f"{keys.name}-agent", "agent", "transit", name, f"{keys.name}-checkpoint", CONTEXT.origin)
+    found = vault.examine_epoch_key(parse_key_uri(f"openbao://transit/{name}"), keys.agent)
+    assert {finding.topic for finding in found if finding.outcome == "wrong"} == wrong
+
+
+@pytest.mark.parametrize(
+    ("path", "capability", "wrong"),
+    [
+        ("decrypt/{}-epoch", "update", {"agent may not recover epoch secrets"}),
+        ("encrypt/{}-epoch", "update", {"agent may not wrap secrets of its own"}),
+        ("export/+/{}-epoch", "read", {"agent may not copy the epoch key"}),
+        ("backup/{}-checkpoint", "read", {"agent may not copy the checkpoint key"}),
+        ("keys/{}-epoch/config", "update", {"agent may not change the epoch key"}),
+        ("keys/{}-checkpoint/rotate", "update", {"agent may not change the checkpoint key"}),
+        ("datakey/plaintext/{}-epoch", "update", {"agent may issue for its own log only"}),
+    ],
+)  # fmt: skip  # a table
+def test_doctor_finds_a_wrong_permission(bao: OpenBao, path: str, capability: str, wrong: set[str]) -> None:
+    """Each permission that an agent must not have is named, and nothing else."""
+    keys = bao.provision(next(_names), CONTEXT.origin)
+    need = {"datakey/plaintext/{}-epoch": "update", "sign/{}-checkpoint": "update"}
+    need |= {"keys/{}-epoch": "read", "keys/{}-checkpoint": "read"}
+    bound = need.pop("datakey/plaintext/{}-epoch") if path.startswith("datakey") else ""
+    paths = {**need, path: capability}
+    text = "\n".join(
+        f'path "transit/{item.format(keys.name)}" {{ capabilities = ["{held}"] {allowed} }}'
+        for item, held in paths.items()
+        for allowed in [
+            'allowed_parameters = { "context" = ["bG9nPWV4YW1wbGUuY29tL2NvbnRyYWN0Ozs7*"] }'
+            if item.startswith("datakey") and not bound
+            else ""
+        ]
+    )
+    bao.request("PUT", f"sys/policies/acl/{keys.name}-agent", {"policy": text})
+    findings = examine(keys, keys.agent)
+    assert not_good(findings) == dict.fromkeys(wrong, "wrong")
+
+
+def test_doctor_with_the_wrong_role(bao: OpenBao) -> None:
+    """A verifier's login in the agent's place is found out on each side of its permissions."""
+    keys = bao.provision(next(_names), CONTEXT.origin)
+    outcomes = not_good(examine(keys, keys.verifier))
+    assert outcomes["agent may not recover epoch secrets"] == "wrong"
+    assert outcomes["agent may have epoch secrets issued"] == "wrong"
+    assert outcomes["agent may sign checkpoints"] == "wrong"
+    assert outcomes[f"properties of transit/{keys.name}-epoch"] == "unknown"
+
+
+def test_doctor_without_a_login(bao: OpenBao) -> None:
+    """A refused login ends the examination: nothing is taken for a refused permission."""
+    keys = bao.provision(next(_names), CONTEXT.origin)
+    for settings in (
+        {**keys.agent, "secret_id_file": str(bao.secret_file("wrong"))},
+        bao.settings(token_file=str(bao.secret_file("s.unknown"))),
+    ):
+        with pytest.raises(Denied):
+            list(vault.examine_epoch_key(parse_key_uri(keys.epoch_uri), settings))
+        with pytest.raises(Denied):
+            list(vault.examine_checkpoint_key(parse_key_uri(keys.checkpoint_uri), settings))
+
+
+def test_doctor_of_missing_and_wrong_checkpoint_keys(bao: OpenBao) -> None:
+    """A key that is not there, of a wrong type, or without the named version is wrong."""
+    keys = bao.provision(next(_names), CONTEXT.origin, checkpoint_type="ecdsa-p384")
+    root = bao.settings(token_file=str(bao.secret_file(bao.root_token)))
+    for name, topic in (
+        ("nothing", "properties of transit/nothing"),
+        (f"{keys.name}-checkpoint", f"type of transit/{keys.name}-checkpoint"),
+        (f"{keys.name}-checkpoint?version=4", "checkpoint key has its version"),
+    ):
+        found = vault.examine_checkpoint_key(parse_key_uri(f"openbao://transit/{name}"), root)
+        assert topic in {finding.topic for finding in found if finding.outcome == "wrong"}

@@ -85,10 +85,12 @@ def test_the_quick_start_works(tmp_path: Path) -> None:
         ).stdout
         for block in blocks[1:]
     ]  # fmt: skip  # one call
-    keygen, sealed, changed, public = outputs
+    keygen, sealed, changed, public, audited = outputs
     assert keygen.splitlines() == ["file:keys/agent", "file:keys/verifier", "file:keys/auditor"]
     assert sealed.startswith("VERIFIED")
     assert changed.startswith("TAMPERED")
     assert "entry 0 to 1 " in changed
     assert changed.endswith("exit status 1\n")
     assert '"verdict":"tampered"' in public
+    assert audited.endswith("exit status 1\n")
+    assert "tampered" in (tmp_path / "verdict.html").read_text(encoding="utf-8").lower()

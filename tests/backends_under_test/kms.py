@@ -4,8 +4,10 @@
         environ |= kms.environ
         kms.epoch_uri, kms.checkpoint_uri, kms.settings("agent")
 
-moto checks identities, signatures of requests and IAM policies of actions. It looks at no `Resource`, no `Condition` and no
-key policy, so those are tested by tests/unit/test_aws_policies.py; and it serves disabled keys as if they were not.
+moto checks identities, signatures of requests and IAM policies of actions. It looks at no `Resource`, no
+`Condition` and no key policy, and it serves disabled keys as if they were not. One of its answers is corrected here: to a `Decrypt`
+that names a key, of a blob by another one, moto says `AccessDeniedException` without a text, where KMS documents
+`IncorrectKeyException`.
 """
 
 from __future__ import annotations
@@ -27,6 +29,16 @@ import boto3
 REGION = "eu-west-1"
 _READY = re.compile(r"Running on (http://127\.0\.0\.1:[0-9]+)")
 _PATIENCE = 120.0
+_SERVER = """
+import sys
+from moto.core.exceptions import JsonRESTError
+from moto.kms import models, utils
+from moto.server import main
+def incorrect_key(message):
+    return JsonRESTError("IncorrectKeyException", message)
+models.AccessDeniedException = utils.AccessDeniedException = incorrect_key
+main(sys.argv[1:])
+"""
 
 ROLES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "agent": {
@@ -103,10 +115,11 @@ def running_kms(folder: Path) -> Iterator[KmsServer]:
     """Start a server on a free port of 127.0.0.1; it is stopped by its pid in the end."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "moto.log"
-    program = str(Path(sys.executable).with_name("moto_server"))
     with (
         log.open("wb") as sink,
-        subprocess.Popen([program, "-H", "127.0.0.1", "-p", "0"], stdout=sink, stderr=sink) as server,
+        subprocess.Popen(
+            [sys.executable, "-c", _SERVER, "-H", "127.0.0.1", "-p", "0"], stdout=sink, stderr=sink
+        ) as server,
     ):
         try:
             url = _await_url(server, log)
@@ -136,7 +149,8 @@ def _provision(url: str, pid: int, config: Path) -> KmsServer:
     kms.create_alias(AliasName="alias/epoch", TargetKeyId=epoch)
     kms.create_alias(AliasName="alias/checkpoint", TargetKeyId=checkpoint)
     # From here on every request needs a known identity, a good signature, and a policy that allows it.
-    with urlopen(Request(f"{url}/moto-api/reset-auth", data=b"0", method="POST")) as answer:  # noqa: S310  # our server
+    switch = Request(f"{url}/moto-api/reset-auth", b"0", {"Content-Type": "text/plain"})  # noqa: S310  # our server
+    with urlopen(switch) as answer:  # noqa: S310  # as above
         answer.read()
     return KmsServer(url, pid, config, epoch, checkpoint)
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from epochseal.errors import ConfigError, Denied, WrongKey
 from epochseal.keys import Backend, load_backend, parse_key_uri
 from epochseal_backends import awskms
-from tests.backends_under_test.kms import REGION, KmsServer, running_kms
-from tests.contract.backend_contract import CONTEXT, MESSAGE, BackendContract, Harness, Party
+from tests.backends_under_test.kms import KmsServer, running_kms
+from tests.contract.backend_contract import BackendContract, Harness, Party
 
 BACKEND: Backend = awskms
 """Checked by mypy: the module has the functions of a backend."""

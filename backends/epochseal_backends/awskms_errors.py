@@ -105,11 +105,7 @@ def translated(subject: str) -> Iterator[None]:
 def _refusal(exc: aws.ClientError, subject: str) -> EpochsealError:
     """Our error for an error answer."""
     code = str(exc.response.get("Error", {}).get("Code", ""))
-    metadata = exc.response.get("ResponseMetadata", {})
-    status = metadata.get("HTTPStatusCode", 0)
-    if code.isdecimal():
-        # The body was not the JSON of KMS: its protocol names the error in a header as well.
-        code = metadata.get("HTTPHeaders", {}).get("x-amzn-errortype", code)
+    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     action = f"{_LOGINS.get(exc.operation_name, 'kms')}:{exc.operation_name}"
     where = f"{action} on {subject}"
     reason = _plain(str(exc.response.get("Error", {}).get("Message", "")))

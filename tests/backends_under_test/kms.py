@@ -5,9 +5,10 @@
         kms.epoch_uri, kms.checkpoint_uri, kms.settings("agent")
 
 moto checks identities, signatures of requests and IAM policies of actions. It looks at no `Resource`, no
-`Condition` and no key policy, and it serves disabled keys as if they were not. One of its answers is corrected here: to a `Decrypt`
-that names a key, of a blob by another one, moto says `AccessDeniedException` without a text, where KMS documents
-`IncorrectKeyException`.
+`Condition` and no key policy, and it serves disabled keys as if they were not. Two of its answers are
+corrected here. To a `Decrypt` that names a key, of a blob by another one, moto says `AccessDeniedException`
+without a text, where KMS documents `IncorrectKeyException`. A missing permission it reports in XML, where the
+protocol of KMS is JSON.
 """
 
 from __future__ import annotations
@@ -32,11 +33,18 @@ _PATIENCE = 120.0
 _SERVER = """
 import sys
 from moto.core.exceptions import JsonRESTError
+from moto.iam import access_control
 from moto.kms import models, utils
 from moto.server import main
 def incorrect_key(message):
     return JsonRESTError("IncorrectKeyException", message)
 models.AccessDeniedException = utils.AccessDeniedException = incorrect_key
+xml = access_control.AccessDeniedError
+def access_denied(user_arn, action):
+    text = f"User: {user_arn} is not authorized to perform: {action}"
+    kms = action.startswith("kms:")
+    return JsonRESTError("AccessDeniedException", text) if kms else xml(user_arn=user_arn, action=action)
+access_control.AccessDeniedError = access_denied
 main(sys.argv[1:])
 """
 
@@ -106,7 +114,7 @@ class KmsServer:
         return arn
 
     def add_user(self, name: str, policy: Mapping[str, Sequence[str]]) -> None:
-        """Make a user and a profile of that name; `policy` maps Allow and Deny to actions on every resource."""
+        """Make a user and a profile of that name; `policy` maps Allow and Deny to actions."""
         _add_user(self.admin("iam"), self.config, name, policy)
 
 

@@ -1,9 +1,9 @@
 """What `epochseal doctor` finds out about keys in AWS KMS, with the agent's own credential.
 
-Nothing is changed: a secret that no log uses is generated, and opening it is tried, which must be refused. The
-other calls are dry runs, which KMS answers with what the real call would get (`DryRunOperationException`,
-`AccessDeniedException`). There is no dry run of `PutKeyPolicy` and its like: who administers the key is for its
-policy to say (docs/aws.md).
+Nothing is changed: a secret that no log uses is generated, and opening it is tried, which must be refused.
+The other calls are dry runs, which KMS answers with what the real call would get (`DryRunOperationException`,
+`AccessDeniedException`). There is no dry run of `PutKeyPolicy` and its like: who administers the key is for
+its policy to say (docs/aws.md).
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def parse(uri: KeyURI) -> KeyName:
 def is_same_key(one: str, other: str) -> bool:
     """Whether two key ARNs name one key, or replicas of one multi-Region key.
 
-    Replicas open what any of them wrapped. Anything that is no key ARN is the same as nothing, itself included.
+    Replicas open what any of them wrapped. Anything but a key ARN is the same as nothing.
     """
     first, second = re.fullmatch(_ARN, one), re.fullmatch(_ARN, other)
     if first is None or second is None or not first["id"]:

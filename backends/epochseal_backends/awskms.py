@@ -9,11 +9,11 @@
 | public key       | `GetPublicKey`                                         | `kms:GetPublicKey`        |
 
 An epoch key is a symmetric one (`SYMMETRIC_DEFAULT`), a checkpoint key `ECC_NIST_P256` (ECDSA with SHA-256)
-or `ECC_NIST_EDWARDS25519`. A wrapped secret is the `CiphertextBlob` as KMS gives it; the context is
-`Context.fields`, which KMS authenticates and CloudTrail shows. The key id is the ARN of the key, whatever alias it
-was named by, so that an alias that is moved does not change what stands in a log. Key material that KMS
-rotates keeps its ARN, and old secrets open as before. Answers of KMS pass through the heap: an agent calls
-this in a courier, which exits.
+or `ECC_NIST_EDWARDS25519`. A wrapped secret is the `CiphertextBlob` as KMS gives it; its context is that of
+`Context.fields`, which KMS authenticates and CloudTrail shows. The key id is the ARN of the key, by whatever
+alias it was named, so that an alias that moves does not change what stands in a log. Key material that KMS
+rotates keeps its ARN, and old secrets open as before. Answers pass through the heap: an agent calls this in a
+courier, which exits.
 """
 
 from __future__ import annotations

@@ -152,7 +152,8 @@ def _provision(url: str, pid: int, config: Path) -> KmsServer:
     _add_user(iam, config, "admin", {"Allow": ["*"]})
     for role, policy in ROLES.items():
         _add_user(iam, config, role, policy)
-    epoch = kms.create_key()["KeyMetadata"]["Arn"]
+    # moto has no default for the usage, as KMS has.
+    epoch = kms.create_key(KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["Arn"]
     checkpoint = kms.create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")["KeyMetadata"]["Arn"]
     kms.create_alias(AliasName="alias/epoch", TargetKeyId=epoch)
     kms.create_alias(AliasName="alias/checkpoint", TargetKeyId=checkpoint)

@@ -50,7 +50,7 @@ def test_entry_point_names_the_module() -> None:
 
 
 def test_alias_that_moved(kms: KmsServer) -> None:
-    """The key id is the ARN behind an alias; once the alias names another key, old secrets are refused by it."""
+    """The key id is the ARN behind an alias; where that moves, old secrets are refused."""
     arn, admin = kms.create_key(), kms.admin()
     admin.create_alias(AliasName="alias/moving", TargetKeyId=arn)
     uri = parse_key_uri("awskms:///alias/moving")

@@ -23,7 +23,7 @@ PROBE_ORIGIN = "epochseal.invalid/doctor"
 """The origin of a probe where none is given: a policy that binds the agent to its own logs refuses it."""
 
 _MESSAGE = b"epochseal doctor: not a checkpoint\n"
-_DENY = "deny it in the key's policy, as deploy/aws does"
+_DENY = "deny it to the agent in the key's policy (docs/aws.md)"
 
 
 def examine_epoch_key(

@@ -1,0 +1,208 @@
+"""What KMS and its library say, as errors of ours: each names the call, the key and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore import exceptions as aws
+from botocore.parsers import ResponseParserError
+
+from epochseal.errors import BackendError, ConfigError, Denied, EpochsealError, Unavailable, WrongKey
+
+_LONGEST_REASON = 400
+_SERVER_ERROR = 500
+_TOO_MANY = 429
+
+_BUSY = {
+    "DependencyTimeoutException",
+    "IDPCommunicationError",
+    "InternalFailure",
+    "InternalServerError",
+    "KMSInternalException",
+    "KeyUnavailableException",
+    "LimitExceededException",
+    "RequestLimitExceeded",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
+_UNKNOWN_CREDENTIAL = {
+    "AuthFailure",
+    "IDPRejectedClaim",
+    "IncompleteSignature",
+    "IncompleteSignatureException",
+    "InvalidClientTokenId",
+    "InvalidIdentityToken",
+    "InvalidSignatureException",
+    "InvalidToken",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "NotAuthorized",
+    "OptInRequired",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "UnauthorizedException",
+    "UnrecognizedClientException",
+}
+_FORBIDDEN = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
+_WRONG_KEY = {"IncorrectKeyException", "InvalidCiphertextException"}
+# How KMS begins when the key inside a ciphertext is not there, or belongs to somebody else.
+_OTHERS_BLOB = "The ciphertext refers to a customer master key that does not exist"
+# The calls of other services that credentials are got with; every other call is one of KMS.
+_LOGINS = {
+    "AssumeRole": "sts",
+    "AssumeRoleWithSAML": "sts",
+    "AssumeRoleWithWebIdentity": "sts",
+    "GetSessionToken": "sts",
+    "CreateToken": "sso-oidc",
+    "GetRoleCredentials": "sso",
+}
+
+
+class WrongUsage(ConfigError):
+    """The key is not of the kind that the call, or its algorithm, is for."""
+
+
+class Expired(Denied):
+    """The credential was good and no longer is."""
+
+
+class Forbidden(Denied):
+    """The credential is good, and is not permitted this call."""
+
+
+class WouldServe(BackendError):
+    """A dry run would have been served."""
+
+
+@contextmanager
+def translated(subject: str) -> Iterator[None]:
+    """Turn what the library raises into our errors; `subject` is the key or role that the call is about."""
+    try:
+        yield
+    except aws.ClientError as exc:
+        raise _refusal(exc, subject) from exc
+    except (aws.HTTPClientError, aws.MetadataRetrievalError) as exc:
+        raise _unreachable(exc, subject) from exc
+    except (ResponseParserError, ValueError) as exc:
+        # Not chained: these errors may quote the answer, and an answer may hold a secret.
+        raise Unavailable(
+            f"the answer about {subject} cannot be read ({type(exc).__name__})",
+            "see whether something other than AWS answers at this endpoint",
+        ) from None
+    except aws.BotoCoreError as exc:
+        # Not chained: some of these quote what a credential process printed.
+        raise _unusable(exc, subject) from None
+
+
+def _refusal(exc: aws.ClientError, subject: str) -> EpochsealError:
+    """Our error for an error answer."""
+    code = str(exc.response.get("Error", {}).get("Code", ""))
+    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    action = f"{_LOGINS.get(exc.operation_name, 'kms')}:{exc.operation_name}"
+    where = f"{action} on {subject}"
+    reason = _plain(str(exc.response.get("Error", {}).get("Message", "")))
+    said = f"{code}: {reason}" if reason else code
+    if code in _WRONG_KEY:
+        return WrongKey(
+            f"the wrapped secret was not made by {subject} for this log, epoch and previous tag, "
+            "or was changed"
+        )
+    if code in _FORBIDDEN and reason.startswith(_OTHERS_BLOB):
+        # Each call names its key, and a refusal to use that one reads "is not authorized to perform".
+        return WrongKey(f"the wrapped secret names another key than {subject} ({said})")
+    if code in _FORBIDDEN:
+        return Forbidden(f"this credential may not {where} ({said})", _missing(action))
+    if code in _EXPIRED or code in _UNKNOWN_CREDENTIAL:
+        return _unaccepted(code, where, said)
+    if code in _BUSY or status >= _SERVER_ERROR or status == _TOO_MANY:
+        return Unavailable(f"{where} was not served now ({said or status})")
+    return _unfit(code, where, said)
+
+
+def _unaccepted(code: str, where: str, said: str) -> Denied:
+    """The credential is none, or none any more."""
+    if code in _EXPIRED:
+        return Expired(f"the credential for {where} has expired ({said})", "log in again, or renew it")
+    return Denied(
+        f"the credential for {where} is not accepted ({said})",
+        "check which credential is found (aws sts get-caller-identity), and this machine's clock",
+    )
+
+
+def _unfit(code: str, where: str, said: str) -> EpochsealError:
+    """The key itself stands in the way."""
+    if code == "DryRunOperationException":
+        return WouldServe(f"{where} would be served")
+    if code == "NotFoundException":
+        return ConfigError(
+            f"{where}: there is no such key ({said})",
+            "check region, account and name; the ARN of a key holds all three",
+        )
+    if code == "DisabledException":
+        return BackendError(
+            f"{where}: the key is disabled ({said})", "enable it: aws kms enable-key --key-id KEY"
+        )
+    if code == "KMSInvalidStateException":
+        return BackendError(
+            f"{where}: the key cannot be used in its state ({said})",
+            "if it waits for its deletion, stop that now, or all that it wrapped is lost: "
+            "aws kms cancel-key-deletion --key-id KEY, then enable-key",
+        )
+    if code == "InvalidKeyUsageException":
+        return WrongUsage(
+            f"{where}: the key is not for this ({said})",
+            "an epoch key is SYMMETRIC_DEFAULT, a checkpoint key ECC_NIST_P256 or ECC_NIST_EDWARDS25519",
+        )
+    return BackendError(f"{where} failed ({said})")
+
+
+def _missing(action: str) -> str:
+    if action == "sts:AssumeRole":
+        return "let the role trust this caller, and allow this caller sts:AssumeRole on it; check external_id"
+    return f"allow {action} in the key's policy, or use the role that has it (docs/aws.md)"
+
+
+def _unreachable(exc: Exception, subject: str) -> Unavailable:
+    where = f"AWS cannot be reached about {subject}"
+    if isinstance(exc, aws.SSLError):
+        return Unavailable(
+            f"{where}: the server's certificate is not accepted", "name your own CA with ca_file in [aws]"
+        )
+    if isinstance(exc, aws.ReadTimeoutError):
+        return Unavailable(f"{where}: no answer within the time limit")
+    return Unavailable(f"{where}: {_plain(str(exc))}")
+
+
+def _unusable(exc: aws.BotoCoreError, subject: str) -> EpochsealError:
+    """What the library finds out by itself, before a call is sent."""
+    kind = type(exc).__name__
+    if isinstance(exc, (aws.NoCredentialsError, aws.PartialCredentialsError)):
+        return Denied(
+            f"no complete AWS credential was found for {subject}",
+            "name a profile in [aws], or give this process a role (docs/aws.md)",
+        )
+    if isinstance(exc, (aws.NoRegionError, aws.InvalidRegionError)):
+        return ConfigError(
+            f"no usable AWS region is named for {subject}", "set region in [aws], or write the ARN of the key"
+        )
+    if isinstance(exc, aws.ProfileNotFound):
+        return ConfigError(f"{_plain(str(exc))}", "name a profile of the AWS configuration file")
+    if isinstance(exc, (aws.CredentialRetrievalError, aws.TokenRetrievalError, aws.SSOError)):
+        return Denied(
+            f"no AWS credential could be got for {subject} ({kind})",
+            "try the same profile with aws sts get-caller-identity",
+        )
+    return ConfigError(f"the AWS library refuses the call about {subject} ({kind})", "check [aws] and AWS_*")
+
+
+def _plain(text: str) -> str:
+    """Text from the other side, on one line, without what could steer a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)[:_LONGEST_REASON]

@@ -1,0 +1,193 @@
+"""A KMS to test against: moto's server over HTTP in a process of its own, with IAM for three roles.
+
+    with running_kms(tmp_path) as kms:
+        environ |= kms.environ
+        kms.epoch_uri, kms.checkpoint_uri, kms.settings("agent")
+
+moto checks identities, signatures of requests and IAM policies of actions. It looks at no `Resource`, no
+`Condition` and no key policy, and it serves disabled keys as if they were not. Two of its answers are
+corrected here. To a `Decrypt` that names a key, of a blob by another one, moto says `AccessDeniedException`
+without a text, where KMS documents `IncorrectKeyException`. A missing permission it reports in XML, where the
+protocol of KMS is JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import boto3
+
+REGION = "eu-west-1"
+_READY = re.compile(r"Running on (http://127\.0\.0\.1:[0-9]+)")
+_PATIENCE = 120.0
+_SERVER = """
+import sys
+from moto.core.exceptions import JsonRESTError
+from moto.iam import access_control
+from moto.kms import models, utils
+from moto.server import main
+def incorrect_key(message):
+    return JsonRESTError("IncorrectKeyException", message)
+models.AccessDeniedException = utils.AccessDeniedException = incorrect_key
+xml = access_control.AccessDeniedError
+def access_denied(user_arn, action):
+    text = f"User: {user_arn} is not authorized to perform: {action}"
+    kms = action.startswith("kms:")
+    return JsonRESTError("AccessDeniedException", text) if kms else xml(user_arn=user_arn, action=action)
+access_control.AccessDeniedError = access_denied
+main(sys.argv[1:])
+"""
+
+ROLES: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "agent": {
+        "Allow": ["kms:GenerateDataKey", "kms:Sign", "kms:GetPublicKey", "kms:DescribeKey", "sts:AssumeRole"],
+        "Deny": ["kms:Decrypt", "kms:Encrypt", "kms:ReEncrypt*", "kms:CreateGrant"],
+    },
+    "verifier": {
+        "Allow": ["kms:Decrypt", "kms:DescribeKey", "kms:GetPublicKey"],
+        "Deny": ["kms:Sign", "kms:GenerateDataKey*", "kms:CreateGrant"],
+    },
+    "auditor": {"Allow": ["kms:GetPublicKey"]},
+}
+"""What each role's IAM policy says here, on every resource: moto looks at no other."""
+
+
+@dataclass(frozen=True)
+class KmsServer:
+    """A running server with an epoch key and a checkpoint key, and a profile for each role.
+
+    Args:
+        url: of KMS, STS and IAM.
+        pid: of the server.
+        config: the AWS configuration file with the profiles `admin`, `agent`, `verifier`, `auditor`.
+        epoch_arn: a symmetric key, also `alias/epoch`.
+        checkpoint_arn: a P-256 key, also `alias/checkpoint`.
+    """
+
+    url: str
+    pid: int
+    config: Path
+    epoch_arn: str
+    checkpoint_arn: str
+
+    @property
+    def epoch_uri(self) -> str:
+        """The epoch key by its ARN."""
+        return f"awskms:///{self.epoch_arn}"
+
+    @property
+    def checkpoint_uri(self) -> str:
+        """The checkpoint key by its ARN."""
+        return f"awskms:///{self.checkpoint_arn}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a process needs to find the profiles, and this server for whatever has no setting."""
+        return {
+            "AWS_CONFIG_FILE": str(self.config),
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def settings(self, role: str) -> dict[str, str]:
+        """The settings of `[aws]` for one role."""
+        return {"profile": role, "endpoint": self.url, "region": REGION}
+
+    def admin(self, service: str = "kms") -> Any:  # noqa: ANN401  # boto3 has no types
+        """A client that may do everything."""
+        return _client(self.url, service, *_profile_keys(self.config, "admin"))
+
+    def create_key(self, **parameters: object) -> str:
+        """Make one more key; its ARN."""
+        arn: str = self.admin().create_key(**parameters)["KeyMetadata"]["Arn"]
+        return arn
+
+    def add_user(self, name: str, policy: Mapping[str, Sequence[str]]) -> None:
+        """Make a user and a profile of that name; `policy` maps Allow and Deny to actions."""
+        _add_user(self.admin("iam"), self.config, name, policy)
+
+
+@contextmanager
+def running_kms(folder: Path) -> Iterator[KmsServer]:
+    """Start a server on a free port of 127.0.0.1; it is stopped by its pid in the end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "moto.log"
+    with (
+        log.open("wb") as sink,
+        subprocess.Popen(
+            [sys.executable, "-c", _SERVER, "-H", "127.0.0.1", "-p", "0"], stdout=sink, stderr=sink
+        ) as server,
+    ):
+        try:
+            url = _await_url(server, log)
+            yield _provision(url, server.pid, folder / "aws.ini")
+        finally:
+            server.terminate()
+
+
+def _await_url(server: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + _PATIENCE
+    while (found := _READY.search(log.read_text())) is None:
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"moto_server did not start: {log.read_text()}")
+        time.sleep(0.05)
+    return found[1]
+
+
+def _provision(url: str, pid: int, config: Path) -> KmsServer:
+    # Until IAM is switched on, any credential will do.
+    iam, kms = (_client(url, service, "AKIAANYBODY", "anything") for service in ("iam", "kms"))
+    config.write_text("")
+    _add_user(iam, config, "admin", {"Allow": ["*"]})
+    for role, policy in ROLES.items():
+        _add_user(iam, config, role, policy)
+    # moto has no default for the usage, as KMS has.
+    epoch = kms.create_key(KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["Arn"]
+    checkpoint = kms.create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")["KeyMetadata"]["Arn"]
+    kms.create_alias(AliasName="alias/epoch", TargetKeyId=epoch)
+    kms.create_alias(AliasName="alias/checkpoint", TargetKeyId=checkpoint)
+    # From here on every request needs a known identity, a good signature, and a policy that allows it.
+    switch = Request(f"{url}/moto-api/reset-auth", b"0", {"Content-Type": "text/plain"})  # noqa: S310  # our server
+    with urlopen(switch) as answer:  # noqa: S310  # as above
+        answer.read()
+    return KmsServer(url, pid, config, epoch, checkpoint)
+
+
+def _add_user(iam: Any, config: Path, name: str, policy: Mapping[str, Sequence[str]]) -> None:  # noqa: ANN401  # as above
+    iam.create_user(UserName=name)
+    statements = [
+        {"Effect": effect, "Action": list(actions), "Resource": "*"} for effect, actions in policy.items()
+    ]
+    document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam.put_user_policy(UserName=name, PolicyName="role", PolicyDocument=document)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    with config.open("a") as file:
+        file.write(f"[profile {name}]\nregion = {REGION}\naws_access_key_id = {key['AccessKeyId']}\n")
+        file.write(f"aws_secret_access_key = {key['SecretAccessKey']}\n")
+
+
+def _profile_keys(config: Path, name: str) -> tuple[str, str]:
+    found = re.search(
+        rf"\[profile {name}\]\nregion = .*\naws_access_key_id = (.*)\naws_secret_access_key = (.*)\n",
+        config.read_text(),
+    )
+    if found is None:
+        raise KeyError(name)
+    return found[1], found[2]
+
+
+def _client(url: str, service: str, key: str, secret: str) -> Any:  # noqa: ANN401  # as above
+    return boto3.client(
+        service, endpoint_url=url, region_name=REGION, aws_access_key_id=key, aws_secret_access_key=secret
+    )

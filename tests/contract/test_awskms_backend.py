@@ -1,0 +1,112 @@
+"""The AWS KMS backend against moto's server: the contract of all backends, names, rotation, roles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from epochseal.errors import ConfigError, Denied, WrongKey
+from epochseal.keys import Backend, load_backend, parse_key_uri
+from epochseal_backends import awskms
+from tests.backends_under_test.kms import KmsServer, running_kms
+from tests.contract.backend_contract import CONTEXT, BackendContract, Harness, Party
+
+BACKEND: Backend = awskms
+"""Checked by mypy: the module has the functions of a backend."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KmsServer]:
+    """One server for all tests of this file."""
+    with running_kms(tmp_path_factory.mktemp("kms")) as kms:
+        yield kms
+
+
+@pytest.fixture(autouse=True)
+def kms(server: KmsServer, monkeypatch: pytest.MonkeyPatch) -> KmsServer:
+    """The server, and an environment in which nothing but it is found."""
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in server.environ.items():
+        monkeypatch.setenv(name, value)
+    return server
+
+
+class TestAwsKmsBackend(BackendContract):
+    """The contract, with keys in moto's KMS, named by their ARNs."""
+
+    @pytest.fixture
+    def harness(self, kms: KmsServer) -> Harness:
+        """Each role with its own IAM user; the stranger is a verifier with another key."""
+        other = replace(_party(kms, "verifier"), epoch_uri=f"awskms:///{kms.create_key()}")
+        return Harness(_party(kms, "agent"), _party(kms, "verifier"), _party(kms, "auditor"), other)
+
+
+def test_entry_point_names_the_module() -> None:
+    """The scheme `awskms` of the installed package is this module."""
+    assert load_backend(parse_key_uri("awskms:///alias/x")) is awskms
+
+
+def test_alias_that_moved(kms: KmsServer) -> None:
+    """The key id is the ARN behind an alias; where that moves, old secrets are refused."""
+    arn, admin = kms.create_key(), kms.admin()
+    admin.create_alias(AliasName="alias/moving", TargetKeyId=arn)
+    uri = parse_key_uri("awskms:///alias/moving")
+    issued = awskms.issuer(uri, kms.settings("agent")).issue(CONTEXT, memoryview(bytearray(32)))
+    assert issued.key_id == arn
+    admin.update_alias(AliasName="alias/moving", TargetKeyId=kms.create_key())
+    moved = awskms.recoverer(uri, kms.settings("verifier"))
+    assert not moved.recognizes(arn)
+    with pytest.raises(WrongKey):
+        moved.recover(issued.wrapped, CONTEXT, memoryview(bytearray(32)))
+    by_arn = awskms.recoverer(parse_key_uri(f"awskms:///{arn}"), kms.settings("verifier"))
+    by_arn.recover(issued.wrapped, CONTEXT, memoryview(bytearray(32)))
+
+
+def test_denied_names_action_and_key(kms: KmsServer) -> None:
+    """A refusal names the missing permission and the key that it is missing on."""
+    with pytest.raises(Denied, match=r"kms:Sign on arn:aws:kms:.*") as refused:
+        awskms.signer(parse_key_uri(kms.checkpoint_uri), kms.settings("verifier")).sign(b"x")
+    assert "kms:Sign" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["awskms:alias/x", "awskms://alias/x", "awskms:///x", "awskms:///alias/", "awskms:///alias/x?y=1"],
+)
+def test_other_spellings_are_refused(uri: str) -> None:
+    """What is none of the forms is a ConfigError that shows them."""
+    with pytest.raises(ConfigError, match="not the name of a KMS key") as refused:
+        awskms.issuer(parse_key_uri(uri), {"region": "eu-west-1"})
+    assert "awskms:///alias/NAME" in str(refused.value.hint)
+
+
+def test_plain_http_is_refused() -> None:
+    """An endpoint without encryption that is not on this machine is refused before anything is sent."""
+    with pytest.raises(ConfigError, match="not encrypted"):
+        awskms.issuer(
+            parse_key_uri("awskms:///alias/x"),
+            {"region": "eu-west-1", "endpoint": "http://kms.example:80"},
+        )
+
+
+def test_doctor_finds_the_agent_in_order(kms: KmsServer) -> None:
+    """With the agent's credential, what must be refused is refused."""
+    findings = list(awskms.examine_epoch_key(parse_key_uri(kms.epoch_uri), kms.settings("agent"), "o"))
+    outcomes = {finding.topic: finding.outcome for finding in findings}
+    for verb in ("recover", "wrap", "wrap again", "make grants"):
+        assert outcomes[f"agent may not {verb}"] == "good"
+    assert "wrong" not in outcomes.values()
+
+
+def test_doctor_finds_an_agent_that_decrypts(kms: KmsServer) -> None:
+    """An agent that may do everything is found wanting, call by call."""
+    findings = list(awskms.examine_epoch_key(parse_key_uri(kms.epoch_uri), kms.settings("admin"), "o"))
+    wrong = {finding.topic for finding in findings if finding.outcome == "wrong"}
+    assert {f"agent may not {verb}" for verb in ("recover", "wrap", "wrap again", "make grants")} == wrong
+
+
+def _party(kms: KmsServer, role: str) -> Party:
+    return Party(kms.epoch_uri, kms.checkpoint_uri, kms.settings(role))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from epochseal.errors import EpochsealError
@@ -85,7 +85,6 @@ def feed() -> Iterator[Feed]:
 lines = st.lists(st.binary(max_size=90).map(lambda raw: raw.replace(b"\n", b"\0")), max_size=30)
 
 
-@settings(deadline=None)
 @given(
     lines, st.binary(max_size=30), st.lists(st.integers(1, 200), max_size=20), st.integers(1, 100), st.data()
 )

@@ -36,6 +36,14 @@ ADVICE: dict[str, str] = {
     "checkpoint_ahead": "the end was cut off, or an old copy was restored: find the newer one",
     "bad_unsealed": "read the `.unsealed` file: nobody who could seal wrote it",
     "prune_broken": "compare with a copy of the expired segments",
+    "rolled_back": (
+        "an old copy was restored, or the end was cut off: find the newer one. The trust file holds its "
+        "signed checkpoint: that is the evidence"
+    ),
+    "forked": (
+        "keep this log, the trust file and any older copy as evidence: two histories were signed with one key"
+    ),
+    "log_replaced": "find out who began it; if it was you, make a new trust file",
     "start_unsigned": "name the checkpoint key if you did not; otherwise believe nothing from that epoch on",
     "not_witnessed": "run `epochseal witness submit`; if it refuses, believe the witnesses",
     "unknown_key": "find out whose key it is, and name it if it is yours",
@@ -59,6 +67,9 @@ ADVICE: dict[str, str] = {
     ),
     "unwitnessed_tail": (
         "run `epochseal witness submit`, and see whether its timer runs ([witness.md](witness.md))"
+    ),
+    "trust_expired": (
+        "verify more often than segments expire; compare with an archive, then make a new trust file"
     ),
     "reopen_strict": "`--strict` asked for this; the backend's trail shows whether an epoch stood between",
 }

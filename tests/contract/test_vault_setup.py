@@ -92,9 +92,6 @@ def test_setup_refuses_a_key_that_is_not_right(bao: OpenBao, tmp_path: Path) -> 
         assert bao.answer("GET", f"auth/approle/role/{name}-agent")[0] == 404
 
 
-@pytest.mark.skipif(
-    os.environ.get("EPOCHSEAL_FULL") != "1", reason="another whole run of the script: make test-full"
-)
 def test_setup_notices_a_role_that_may_too_much(bao: OpenBao, tmp_path: Path) -> None:
     """A wider permission of the same role makes the proof fail, and the script with it."""
     wide = tmp_path / "vault"

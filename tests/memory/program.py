@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from epochseal import chain, courier, memory, ratchet
 from epochseal.__main__ import main
 from epochseal.calls import BackendCalls
-from epochseal.keys import SECRET_SIZE, Context, Issued, load_backend
+from epochseal.keys import SECRET_SIZE, Context, Issued, load_backend, settings_of
 
 _kept: list[object] = []
 
@@ -54,7 +54,7 @@ def _keep_the_hmac() -> None:
 
 
 def _call_the_backend_here() -> None:
-    """The backend's library in the agent's own process: it leaves copies there."""
+    """The library hvac in the agent's own process: strings, JSON and TLS buffers with the secret stay there."""
     real = courier.Zygote.start.__func__  # type: ignore[attr-defined]  # a class method's function
     named: dict[str, Any] = {}
 
@@ -68,7 +68,7 @@ def _call_the_backend_here() -> None:
         if answer is None or not isinstance(context, Context):
             return answer
         key = named["key"]
-        issuer = load_backend(key).issuer(key, named["settings"])
+        issuer = load_backend(key).issuer(key, settings_of(key, named["settings"]))
         return issuer.issue(context, named["mailbox"].view[:SECRET_SIZE])
 
     real_take = BackendCalls.take_issued
@@ -102,7 +102,7 @@ LEAKS = {
     "a copy": _keep_a_copy,
     "a derived key that is returned": _return_the_key,
     "a kept HMAC": _keep_the_hmac,
-    "the backend in the agent": _call_the_backend_here,
+    "hvac in the agent": _call_the_backend_here,
     "a log line": _log_the_key,
 }
 CHANGES = {**LEAKS, "no memfd_secret": _refuse_memfd_secret}

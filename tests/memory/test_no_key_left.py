@@ -58,9 +58,12 @@ def test_under_load(
 
 
 @pytest.mark.parametrize("leak", LEAKS)
-def test_a_planted_leak_is_seen(tmp_path: Path, file_backend: Backend, leak: str) -> None:
+def test_a_planted_leak_is_seen(tmp_path: Path, request: pytest.FixtureRequest, leak: str) -> None:
     """With a mistake in the agent the same check fails: it can."""
-    with Watched(tmp_path, file_backend, change=leak) as watched:
+    backend: Backend = request.getfixturevalue(
+        "vault_backend" if leak == "hvac in the agent" else "file_backend"
+    )
+    with Watched(tmp_path, backend, change=leak) as watched:
         watched.commit(200)
         look = watched.look()
         assert watched.agent.stop() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 from epochseal.keys import load_backend, parse_key_uri
 from epochseal_backends import file
+from tests.backends_under_test.kms import running_kms
 from tests.backends_under_test.openbao import OpenBao, environment
+from tests.backends_under_test.softhsm import SoftHSM, make_roles
 from tests.memory.running import Backend
 
 
@@ -35,3 +38,32 @@ def vault_backend(tmp_path: Path) -> Iterator[Backend]:
             load_backend(uri).recoverer(uri, keys.verifier),
             environment(keys.agent),
         )
+
+
+@pytest.fixture
+def aws_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    """Keys in a KMS, over HTTP."""
+    with running_kms(tmp_path / "kms") as kms:
+        for name, value in kms.environ.items():
+            monkeypatch.setenv(name, value)
+        uri = parse_key_uri(kms.epoch_uri)
+        settings = {f"EPOCHSEAL_AWS_{name.upper()}": value for name, value in kms.settings("agent").items()}
+        yield Backend(
+            ("--epoch-key", kms.epoch_uri, "--checkpoint-key", kms.checkpoint_uri),
+            load_backend(uri).recoverer(uri, kms.settings("verifier")),
+            {**os.environ, **settings},
+        )
+
+
+@pytest.fixture
+def pkcs11_backend() -> Backend:
+    """Keys in tokens of SoftHSM."""
+    hsm = SoftHSM.shared()
+    roles = make_roles(hsm)
+    agent, verifier = roles.agent.uri("epoch"), parse_key_uri(roles.verifier.uri("epoch"))
+    settings = {f"EPOCHSEAL_PKCS11_{name.upper()}": value for name, value in hsm.settings.items()}
+    return Backend(
+        ("--epoch-key", agent, "--checkpoint-key", roles.agent.uri("checkpoint")),
+        load_backend(verifier).recoverer(verifier, hsm.settings),
+        {**os.environ, **settings},
+    )

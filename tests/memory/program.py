@@ -54,7 +54,7 @@ def _keep_the_hmac() -> None:
 
 
 def _call_the_backend_here() -> None:
-    """The library hvac in the agent's own process: strings, JSON and TLS buffers with the secret stay there."""
+    """The library hvac in the agent's own process: strings, JSON and TLS buffers hold the secret there."""
     real = courier.Zygote.start.__func__  # type: ignore[attr-defined]  # a class method's function
     named: dict[str, Any] = {}
 

@@ -15,7 +15,7 @@ from epochseal.keys import Recoverer
 from tests.integration.agents import PROGRAM, Agent
 from tests.memory.log_keys import LogKey, count_lines, keys_of_log
 from tests.memory.patterns import make_patterns
-from tests.memory.scanner import Index, Scan, scan, stopped
+from tests.memory.scanner import Hit, Index, Scan, children, scan, stopped
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,6 +43,7 @@ class Look:
         lines: durable seal lines at that moment.
         keys: keys that were looked for.
         superseded: places of keys that must be gone.
+        in_flight: places of the secret that a living courier fetched last, in that courier.
         live: for each key that may still be there, the mappings that hold it: the page counts once.
         scan: all of it.
     """
@@ -50,6 +51,7 @@ class Look:
     lines: int
     keys: int
     superseded: list[str]
+    in_flight: list[str]
     live: Mapping[str, set[str]]
     scan: Scan
 
@@ -114,7 +116,9 @@ class Watched:
             lines = count_lines(self.logdir)
             keys = keys_of_log(self.logdir, self._backend.recoverer)
             found = scan(pids, Index(make_patterns([(key.name, key.value) for key in keys])))
-        return _sort(lines, keys, found)
+            # The agent's child is the zygote, and the zygote's children are couriers.
+            lasting = {pids[0], *children(pids[0])}
+        return _sort(lines, keys, found, lasting)
 
     def said_keys(self) -> int:
         """Keys in its messages, in any form."""
@@ -123,14 +127,22 @@ class Watched:
         return len({start for start, _, _ in index.find(self.stderr.read_bytes().ljust(64))})
 
 
-def _sort(lines: int, keys: Sequence[LogKey], found: Scan) -> Look:
+def _sort(lines: int, keys: Sequence[LogKey], found: Scan, lasting: set[int]) -> Look:
     gone = {key.name for key in keys if key.gone <= lines}
-    superseded = [f"{hit.key}: {hit.form} in {hit.mapping}" for hit in found.hits if hit.key in gone]
+    fetched = [key.name for key in keys if key.name.startswith("secret of epoch ")][-1:]
+    in_flight = [hit for hit in found.hits if hit.pid not in lasting and hit.key in fetched]
+    superseded = [hit for hit in found.hits if hit.key in gone and hit not in in_flight]
     live: dict[str, set[str]] = {}
     for hit in found.hits:
-        if hit.key not in gone:
+        if hit.key not in gone and hit not in in_flight:
             live.setdefault(hit.key, set()).add(hit.mapping)
-    return Look(lines, len(keys), superseded, live, found)
+    return Look(
+        lines, len(keys), [_told(hit) for hit in superseded], [_told(hit) for hit in in_flight], live, found
+    )
+
+
+def _told(hit: Hit) -> str:
+    return f"{hit.key}: {hit.form} in {hit.mapping} of {hit.pid}"
 
 
 def page_kinds(look: Look) -> set[str]:

@@ -78,11 +78,16 @@ def processes(root: int) -> list[int]:
     """The process and all that descend from it."""
     found = [root]
     for pid in found:
-        for path in Path(f"/proc/{pid}/task").glob("*/children"):
-            try:
-                found += [int(child) for child in path.read_text(encoding="ascii").split()]
-            except OSError:
-                continue
+        found += children(pid)
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """The processes that this one has started and that are there."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # a thread that has ended meanwhile
+            found += [int(child) for child in path.read_text(encoding="ascii").split()]
     return found
 
 

@@ -57,6 +57,22 @@ def test_under_load(
     assert watched.said_keys() == 0
 
 
+@pytest.mark.parametrize("name", ["vault", "aws", "pkcs11"])
+def test_with_each_backend(tmp_path: Path, request: pytest.FixtureRequest, name: str) -> None:
+    """The libraries of the key services run in couriers: nothing of them is left in any process."""
+    backend: Backend = request.getfixturevalue(f"{name}_backend")
+    with Watched(tmp_path, backend, change="no memfd_secret", epoch=COMMITS // EPOCHS) as watched:
+        looks = watched.commit_with_looks(COMMITS, LOOKS if FULL else 2, random.Random(7))
+        for look in looks:
+            check(look, 1, idle=False)
+        looks.append(watched.look())
+        check(looks[-1], 1, idle=True)
+        assert looks[-1].keys > looks[-1].lines >= COMMITS - 20 * LOOKS
+        assert looks[-1].live
+        assert watched.agent.stop() == 0
+    assert watched.said_keys() == 0
+
+
 @pytest.mark.parametrize("leak", LEAKS)
 def test_a_planted_leak_is_seen(tmp_path: Path, request: pytest.FixtureRequest, leak: str) -> None:
     """With a mistake in the agent the same check fails: it can."""

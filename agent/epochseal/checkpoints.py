@@ -32,7 +32,7 @@ class _Unsigned:
 class Checkpoints:
     """The queue of one log's unsigned checkpoints, the oldest first.
 
-    `signed_by` is who signed the log last; `replaces` the key that ours takes the place of without its consent.
+    `signed_by` is who signed the log last; `replaces` the key that ours replaces without its consent.
     `endorser` signs beside the log's key where it is set: the key that takes its place.
 
     A segment that the log has gone on from is handed over (`retire`) and closed when no note of it is due.

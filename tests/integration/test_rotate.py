@@ -229,6 +229,29 @@ def test_a_compromised_checkpoint_key(place: Rotating) -> None:
         assert {"key_compromised", "unknown_key"} <= set(kinds(told))
 
 
+def test_a_trust_file_follows(place: Rotating) -> None:
+    """A planned change moves it to the new key; after a compromise the operator names that beside it."""
+    trust = place.folder / "trust"
+    recovering = ["--epoch-key", place.uri(0, "verifier")]
+    made = place.run(
+        "trust", str(place.log), "-o", str(trust), *recovering, "--checkpoint-key", place.uri(0, "auditor")
+    )
+    assert made.returncode == 0, made.stderr
+    verify_words = ["verify", str(place.log), "--trust", str(trust), *recovering]
+    place.rotate_signer(1)
+    assert place.run(*verify_words).returncode == 0
+    assert place.ring[1].vkey in trust.read_text()
+    place.rotate_signer(2, "--compromised")
+    place.add()
+    assert place.run(*verify_words).returncode == 4
+    assert place.ring[1].vkey in trust.read_text()
+    assert place.run(*verify_words, "--checkpoint-key", place.uri(3, "auditor")).returncode == 4
+    named = place.run(*verify_words, "--checkpoint-key", place.uri(2, "auditor"))
+    assert named.returncode == 0, named.stdout
+    assert place.ring[2].vkey in trust.read_text()
+    assert place.run(*verify_words).returncode == 0
+
+
 def test_pruned_before_and_after(place: Rotating) -> None:
     """The line expires with its segment: then the log has the new key alone, and the old one is nobody's."""
     place.rotate_signer(1)

@@ -52,12 +52,9 @@ class Sealer:
         self.stats = Stats()
         self.stall = Stall(clock, self.stats)
         self.outage = Outage()
-        self._mailbox = mailbox
-        self._clock = clock
-        self._runtime = runtime
+        self._mailbox, self._clock, self._runtime = mailbox, clock, runtime
         self._page = runtime.page
-        self._pace = pace
-        self._limits = limits
+        self._pace, self._limits = pace, limits
         self._origin = origin
         self._lock: DirectoryLock | None = None
         self.checkpoints = Checkpoints(logdir, origin, self.stall)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from epochseal import ratchet
 from epochseal.encoding import b64encode
 from epochseal.keys import Context, Issued
@@ -21,6 +23,7 @@ from epochseal.lines import (
     Header,
     Link,
     Prune,
+    Rotate,
     Source,
     Tree,
     encode_block,
@@ -148,8 +151,10 @@ class Chain:
         self.epoch_bytes += size
         return line
 
-    def prune(self, body: Prune, key: memoryview, into: memoryview) -> bytes:
-        """Record that segments expired."""
+    def record(self, body: Prune | Rotate, key: memoryview, into: memoryview) -> bytes:
+        """Record that segments expired, or that another key replaces one, by this line at the latest."""
+        if isinstance(body, Rotate):
+            body = replace(body, from_size=min(body.from_size, self.index))
         return self._seal(encode_body(self.index, body), key, into)
 
     def end(self, reason: EndReason, key: memoryview, scratch: memoryview, into: memoryview) -> bytes:

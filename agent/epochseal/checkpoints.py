@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,9 @@ from epochseal.durable import replace_file
 from epochseal.errors import BackendError, VerificationError
 from epochseal.keys import PublicKey
 from epochseal.lines import encode_note_line
-from epochseal.note import Checkpoint, Note, VerifierKey, sign_text
+from epochseal.note import Checkpoint, Note, Signature, VerifierKey, sign_text
 from epochseal.segments import SegmentWriter
+from epochseal.signedby import SignedBy
 from epochseal.stall import Stall
 
 CHECKPOINT_FILE = "checkpoint"
@@ -30,6 +32,9 @@ class _Unsigned:
 class Checkpoints:
     """The queue of one log's unsigned checkpoints, the oldest first.
 
+    `signed_by` is who signed the log last; `replaces` the key that ours replaces without its consent.
+    `endorser` signs beside the log's key where it is set: the key that takes its place.
+
     A segment that the log has gone on from is handed over (`retire`) and closed when no note of it is due.
     """
 
@@ -38,6 +43,9 @@ class Checkpoints:
         self._stall = stall
         self._origin = origin
         self._key: VerifierKey | None = None
+        self.signed_by = SignedBy()
+        self.replaces: PublicKey | None = None
+        self.endorser: Callable[[str], Signature] | None = None
         self._queue: deque[_Unsigned] = deque()
         self._retired: list[SegmentWriter] = []
 
@@ -50,7 +58,12 @@ class Checkpoints:
         return self._key is not None
 
     def set_key(self, key: PublicKey) -> None:
-        """Take the checkpoint key's public half; its name in notes is the origin."""
+        """Take the checkpoint key's public half; its name in notes is the origin.
+
+        Raises:
+            ConfigError: it is not the log's.
+        """
+        self.signed_by.check(key, self.replaces)
         self._key = VerifierKey(self._origin, key)
 
     def add(self, checkpoint: Checkpoint, writer: SegmentWriter) -> None:
@@ -75,12 +88,14 @@ class Checkpoints:
             raise BackendError("a signature arrived before the public key")
         text = self._queue[0].checkpoint.text()
         try:
-            return Note(text, (sign_text(text, self._key, signature),)).encode()
+            own = sign_text(text, self._key, signature)
         except VerificationError as exc:
             raise BackendError(
                 "the backend's signature does not verify with its own public key",
                 "is the checkpoint URI's public key that of its private key?",
             ) from exc
+
+        return Note(text, (own, self.endorser(text)) if self.endorser is not None else (own,)).encode()
 
     def write(self, note: bytes) -> int:
         """Write the oldest checkpoint's note to its places, durably; the size of its tree.

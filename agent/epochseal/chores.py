@@ -118,7 +118,7 @@ class Chores:
         elif ready is not None and self._sealed_at is None:
             if sealer.live:
                 self._sealed_at = sealer.stats.epochs
-                sealer.prune(ready.prune)
+                sealer.record(ready.prune)
         elif ready is not None and sealer.stats.epochs != self._sealed_at and not sealer.unsigned:
             # The checkpoint of an epoch that began after the prune line is signed, so it covers that line.
             self._release(ready)

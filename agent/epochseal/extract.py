@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from epochseal.escaping import unescape
-from epochseal.keys import Recoverer
 from epochseal.lines import Block
 from epochseal.verifier import KINDS, Verdict
 from epochseal.verifier.content import Content
-from epochseal.verifier.epoch import Keyring, check_epoch
+from epochseal.verifier.epoch import check_epoch
+from epochseal.verifier.keyring import Keyring, Recoverers
 from epochseal.verifier.plan import take_snapshot
 
 _LAST = 2**63
@@ -39,7 +39,7 @@ def damaged_ranges(verdict: Verdict) -> list[tuple[int, int]]:
 
 def extract(
     logdir: Path,
-    recoverer: Recoverer,
+    recoverers: Recoverers,
     verdict: Verdict,
     write: Callable[[bytes], object],
     wanted: tuple[int, int] = (0, _LAST),
@@ -51,7 +51,7 @@ def extract(
         BackendError: the key backend failed.
     """
     bad = damaged_ranges(verdict)
-    keyring = Keyring(recoverer)
+    keyring = Keyring(recoverers)
     output = _Output(write)
     for part in take_snapshot(logdir).parts:
         if part.first_entry > wanted[1] or (part.epochs and 0 <= part.epochs[-1].next_entry <= wanted[0]):

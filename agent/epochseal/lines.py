@@ -15,6 +15,7 @@ import msgspec
 from epochseal.encoding import MAX_INT, b64decode, b64encode, decode_json, encode_json, parse_decimal
 from epochseal.errors import FormatError
 from epochseal.keys import Context, Issued
+from epochseal.note import parse_vkey
 
 TAG_SIZE = 32
 ZERO_TAG = bytes(TAG_SIZE)
@@ -23,6 +24,7 @@ MAX_LINE = 1 << 20
 
 UInt = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
 Link = Literal["genesis", "carry", "reopen", "cold"]
+KeyKind = Literal["epoch", "checkpoint"]
 EndReason = Literal["interval", "entries", "bytes", "segment", "close"]
 
 
@@ -106,6 +108,24 @@ class Prune(_Body, frozen=True):
     policy: str
 
 
+class Rotate(_Body, frozen=True):
+    """The body of a `rotate` line: `new` takes the place of `old`, both as key ids or as vkeys.
+
+    What only the old key vouches for counts up to tree size `from_size`; `compromised` is 1 where somebody
+    else may have had it since then. `time` is in milliseconds.
+    """
+
+    key: KeyKind
+    old: str
+    new: str
+    from_size: UInt
+    who: str
+    why: str
+    time: UInt
+    ticket: str = ""
+    compromised: UInt = 0
+
+
 class End(_Body, frozen=True):
     """The body of an `end` line: why the epoch ended, and what it held."""
 
@@ -130,7 +150,7 @@ class TaggedLine(msgspec.Struct, frozen=True, gc=False):
     """A parsed seal line that is a leaf of the tree; `payload` is what was hashed."""
 
     index: int
-    body: Header | Block | Prune | End
+    body: Header | Block | Prune | Rotate | End
     payload: bytes
     tag: bytes
 
@@ -144,9 +164,10 @@ class NoteLine(msgspec.Struct, frozen=True, gc=False):
 _EMPTY_DIGEST = hashlib.sha256().digest()
 _NUMBER = rb"(0|[1-9][0-9]{0,18})"
 _BLOCK = re.compile(rb"block " + rb" ".join([_NUMBER] * 6) + rb" ([0-9A-Za-z+/]{43}=) (\{.*\})")
-_JSON_LINE = re.compile(rb"(epoch|prune|end) " + _NUMBER + rb" (\{.*\})")
-_JSON_KINDS: dict[bytes, type[Header | Prune | End]] = {b"epoch": Header, b"prune": Prune, b"end": End}
-_KIND_NAMES = {Header: "epoch", Prune: "prune", End: "end"}
+_JSON_LINE = re.compile(rb"(epoch|prune|rotate|end) " + _NUMBER + rb" (\{.*\})")
+_Json = Header | Prune | Rotate | End
+_KIND_NAMES: dict[type[_Json], str] = {Header: "epoch", Prune: "prune", Rotate: "rotate", End: "end"}
+_JSON_KINDS = {name.encode("ascii"): kind for kind, name in _KIND_NAMES.items()}
 
 
 def encode_block(index: int, block: Block) -> bytes:
@@ -163,8 +184,8 @@ def encode_block(index: int, block: Block) -> bytes:
     )
 
 
-def encode_body(index: int, body: Header | Prune | End) -> bytes:
-    """The payload of an `epoch`, `prune` or `end` line."""
+def encode_body(index: int, body: Header | Prune | Rotate | End) -> bytes:
+    """The payload of an `epoch`, `prune`, `rotate` or `end` line."""
     return f"{_KIND_NAMES[type(body)]} {index} ".encode("ascii") + encode_json(body)
 
 
@@ -195,13 +216,16 @@ def parse_line(raw: bytes) -> TaggedLine | NoteLine:
         return _parse_block(match, payload, tag)
     if (match := _JSON_LINE.fullmatch(payload)) is None:
         raise FormatError(f"seal line is of no known kind or form: {raw[:60]!r}")
-    kind, index, text = match.groups()
+    kind, number, text = match.groups()
+    index = parse_decimal(number.decode("ascii"), "index")
     body = decode_json(text, _JSON_KINDS[kind], f"{kind.decode()} line")
     if isinstance(body, Header):
         check_header(body)
     elif isinstance(body, Prune):
         b64decode(body.root, "root", 32)
-    return TaggedLine(parse_decimal(index.decode("ascii"), "index"), body, payload, tag)
+    elif isinstance(body, Rotate):
+        check_rotate(index, body)
+    return TaggedLine(index, body, payload, tag)
 
 
 def _parse_block(match: re.Match[bytes], payload: bytes, tag: bytes) -> TaggedLine:
@@ -220,6 +244,25 @@ def _parse_block(match: re.Match[bytes], payload: bytes, tag: bytes) -> TaggedLi
     if src is not None and max(src.esc, src.nolf, src.recovered, src.gap) > 1:
         raise FormatError("block line holds a flag that is not 1")
     return TaggedLine(index, block, payload, tag)
+
+
+def check_rotate(index: int, rotate: Rotate) -> None:
+    """Refuse a rotate line whose values contradict each other.
+
+    Raises:
+        FormatError: names that no key of this kind has, one key twice, a flag that is not 1, or a
+            `from_size` beyond the line's index (without `compromised`, another than it).
+    """
+    if rotate.key == "epoch":
+        ids = [Issued(key_id, ZERO_TAG).key_id for key_id in (rotate.old, rotate.new)]
+    else:
+        ids = [f"{key.name}+{key.key_id.hex()}" for key in map(parse_vkey, (rotate.old, rotate.new))]
+    if ids[0] == ids[1]:
+        raise FormatError(f"rotate line replaces {ids[0]} by itself")
+    if rotate.compromised > 1:
+        raise FormatError("rotate line holds a flag that is not 1")
+    if rotate.from_size > index or (rotate.from_size < index and not rotate.compromised):
+        raise FormatError(f"rotate line {index} says that the old key counts up to {rotate.from_size}")
 
 
 def check_header(header: Header) -> None:

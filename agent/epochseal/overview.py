@@ -16,7 +16,7 @@ import msgspec
 
 from epochseal.encoding import format_time
 from epochseal.errors import FormatError, StorageError
-from epochseal.lines import MAX_LINE, Block, End, Header, NoteLine, Prune, TaggedLine, parse_line
+from epochseal.lines import MAX_LINE, Block, End, Header, NoteLine, Prune, Rotate, TaggedLine, parse_line
 from epochseal.note import parse_checkpoint, parse_note
 from epochseal.segments import Segment, list_segments
 
@@ -86,6 +86,22 @@ class CheckpointKeyView(msgspec.Struct):
     checkpoints: int = 0
 
 
+class RotateView(msgspec.Struct):
+    """A rotate line: its index in the tree, and what it says of an epoch or a checkpoint key."""
+
+    line: int
+    epoch: int
+    key: str
+    old: str
+    new: str
+    from_size: int
+    compromised: bool
+    who: str
+    why: str
+    ticket: str
+    time: str
+
+
 class Damage(msgspec.Struct):
     """A line that cannot be read: its segment's number and its place in the seal file, from 1."""
 
@@ -120,6 +136,7 @@ class Overview(msgspec.Struct):
     foreign_files: list[str] = []
     epoch_keys: list[EpochKeyView] = []
     checkpoint_keys: list[CheckpointKeyView] = []
+    rotations: list[RotateView] = []
     segments: list[SegmentView] = []
     epoch_count: int = 0
     epochs: list[EpochView] = []
@@ -216,6 +233,14 @@ class _Reader:
             epoch.lines += 1
         if isinstance(body, Prune):
             view.expired_segments = max(view.expired_segments, body.segment)
+        elif isinstance(body, Rotate):
+            view.rotations.append(
+                RotateView(
+                    line.index, epoch.epoch if epoch is not None else 0, body.key, body.old, body.new,
+                    body.from_size, bool(body.compromised), body.who, body.why, body.ticket,
+                    format_time(body.time),
+                )
+            )  # fmt: skip  # a flat record
         elif isinstance(body, End) and epoch is not None:
             epoch.ended = body.reason
         if not isinstance(body, Block):

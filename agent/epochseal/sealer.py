@@ -20,7 +20,7 @@ from epochseal.durable import DirectoryLock, make_directory
 from epochseal.errors import BackendError, StorageError
 from epochseal.keys import SECRET_SIZE, Issued
 from epochseal.limits import NO_ROOM, UNBOUNDED_ROOM, Limits, Piece, Room
-from epochseal.lines import EndReason, Link, Prune
+from epochseal.lines import EndReason, Link, Prune, Rotate
 from epochseal.memory import SecretPage
 from epochseal.note import Checkpoint
 from epochseal.outage import Outage
@@ -28,6 +28,7 @@ from epochseal.restart import Finding, PendingBlock, Saved, find_state
 from epochseal.rhythm import Rhythm
 from epochseal.runtime import Runtime
 from epochseal.segments import SegmentWriter, segment_stem, stem_time
+from epochseal.signedby import read_signed_by
 from epochseal.stall import Stall, Steps
 from epochseal.stats import Stats, Status
 
@@ -51,15 +52,12 @@ class Sealer:
         self.stats = Stats()
         self.stall = Stall(clock, self.stats)
         self.outage = Outage()
-        self._mailbox = mailbox
-        self._clock = clock
-        self._runtime = runtime
+        self._mailbox, self._clock, self._runtime = mailbox, clock, runtime
         self._page = runtime.page
-        self._pace = pace
-        self._limits = limits
+        self._pace, self._limits = pace, limits
         self._origin = origin
         self._lock: DirectoryLock | None = None
-        self._checkpoints = Checkpoints(logdir, origin, self.stall)
+        self.checkpoints = Checkpoints(logdir, origin, self.stall)
         self._chain = Chain(origin, bytes(32))
         self._writer: SegmentWriter | None = None
         self._link: Link = "genesis"
@@ -80,13 +78,17 @@ class Sealer:
     @property
     def live(self) -> bool:
         """Whether entries may be sealed: an epoch runs, its start linked by carry or else signed."""
-        started = self._link == "carry" or self._unsigned_start is None
-        return self._running and started and not self._steps.failed
+        return self.begun and (self._link == "carry" or self._unsigned_start is None)
+
+    @property
+    def begun(self) -> bool:
+        """Whether an epoch runs: what is no entry may be recorded, its start signed or not."""
+        return self._running and not self._steps.failed
 
     @property
     def unsigned(self) -> int:
         """Checkpoints that still wait for a signature."""
-        return len(self._checkpoints)
+        return len(self.checkpoints)
 
     @property
     def overdue_seconds(self) -> float:
@@ -136,10 +138,11 @@ class Sealer:
         make_directory(self.logdir)
         self._lock = DirectoryLock(self.logdir)
         finding = find_state(self.logdir, self._origin, self._runtime)
+        self.checkpoints.signed_by = read_signed_by(self.logdir, self._origin)
         self._chain, self._writer, self._link = finding.chain, finding.writer, finding.link
         self.stats.set_aside_bytes += finding.set_aside
         if finding.writer is not None and finding.unsigned is not None:
-            self._checkpoints.add(finding.unsigned, finding.writer)
+            self.checkpoints.add(finding.unsigned, finding.writer)
         if finding.writer is not None:
             self._rhythm.resume(finding.chain.epoch_time, stem_time(finding.writer.stem))
         if finding.running:
@@ -174,16 +177,16 @@ class Sealer:
             self._seal_blocks(blocks)
         self.stats.committed(self._clock.monotonic() - began)
 
-    def prune(self, body: Prune) -> None:
-        """Record that segments expired; durable when this returns, proven once the next checkpoint is signed.
+    def record(self, body: Prune | Rotate) -> None:
+        """Record what happened to segments or keys; durable when this returns, proven by the next checkpoint.
 
         Raises:
             StorageError: as `commit`.
         """
-        if not self.live:
+        if not self.begun:
             raise StorageError(f"{self.logdir} takes no lines now", "after a failed write, start again")
         with self._steps.take():
-            self._write_lines(self._chain.prune(body, self._page.key, self._page.next_key))
+            self._write_lines(self._chain.record(body, self._page.key, self._page.next_key))
 
     def tick(self) -> None:
         """Do what time asks for: heartbeat, the end of an epoch, the next backend call.
@@ -225,7 +228,7 @@ class Sealer:
                 if (signature := self.calls.take_signature()) is not None:
                     self._take_signature(signature)
             elif self.calls.pending == "key" and (key := self.calls.take_key()) is not None:
-                self._checkpoints.set_key(key)
+                self.checkpoints.set_key(key)
         finally:
             # Used, or left there by a call that failed after all.
             self._mailbox.wipe()
@@ -247,14 +250,14 @@ class Sealer:
         with self._steps.take():
             self._end_line("close")
         self._running = False
-        self._checkpoints.add(self._checkpoint(), self._open_writer())
+        self.checkpoints.add(self._checkpoint(), self._open_writer())
         self._ask()
 
     def close(self) -> None:
         """Give up files, lock and keys; without `end` before, this is as a crash."""
         self._running = False
         self.calls.rest()
-        self._checkpoints.close()
+        self.checkpoints.close()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -269,13 +272,13 @@ class Sealer:
         wanted: list[Kind] = []
         if self._steps.failed:
             return wanted
-        has_key = self._checkpoints.has_key
+        has_key = self.checkpoints.has_key
         if self._rhythm.due and (self._running or has_key):
             wanted.append("issue")
-        if self._checkpoints:
+        if self.checkpoints:
             wanted.append("sign" if has_key else "key")
-        elif self._rhythm.due and not has_key:
-            # Before the first secret: a log whose checkpoints cannot be signed is not begun.
+        elif not has_key and (self._rhythm.due or self._running):
+            # Before the first secret, and at once where an epoch goes on: a wrong key must end this start.
             wanted.append("key")
         return wanted
 
@@ -293,14 +296,14 @@ class Sealer:
         if kind == "issue":
             self.calls.start_issue(self._chain.next_context(), self._chain.asked())
         elif kind == "sign":
-            self.calls.start_sign(self._checkpoints.message())
+            self.calls.start_sign(self.checkpoints.message())
         else:
             self.calls.start_key()
 
     def _take_signature(self, signature: bytes) -> None:
-        note = self._checkpoints.signed(signature)
+        note = self.checkpoints.signed(signature)
         with self._steps.take():
-            size = self._checkpoints.write(note)
+            size = self.checkpoints.write(note)
         if self._unsigned_start is not None and size >= self._unsigned_start.size:
             self._unsigned_start = None
         self.stats.signed(self._clock.now())
@@ -315,7 +318,7 @@ class Sealer:
                 self._end_line("segment" if rotate else reason)
                 self._link = "carry"
                 if rotate and old is not None:
-                    self._checkpoints.add(self._checkpoint(), old)
+                    self.checkpoints.add(self._checkpoint(), old)
             self._start_epoch(issued, new_segment=rotate or old is None)
 
     def _start_epoch(self, issued: Issued, *, new_segment: bool) -> None:
@@ -323,6 +326,7 @@ class Sealer:
         context, asked = calls.context, calls.asked
         if context is None or asked is None:
             raise BackendError("a secret arrived that was not asked for")
+        self.checkpoints.signed_by.check_epoch_key(issued.key_id)
         now = self._clock.now()
         segment = chain.segment + 1 if new_segment else chain.segment
         start = Start(self._link, issued, context, asked, tuple(calls.abandoned), segment, self._pace, now)
@@ -343,14 +347,14 @@ class Sealer:
         calls.adopted()
         self._write_lines(line)
         self.stats.began(segment)
-        self._checkpoints.add(self._unsigned_start, self._open_writer())
+        self.checkpoints.add(self._unsigned_start, self._open_writer())
 
     def _rotate(self, stem: str) -> None:
         old = self._writer
         self._writer = self.stall.retry(partial(SegmentWriter.create, self.logdir, stem))
         self._rhythm.new_segment()
         if old is not None:
-            self._checkpoints.retire(old)
+            self.checkpoints.retire(old)
 
     def _end_line(self, reason: EndReason) -> None:
         page = self._page

@@ -24,8 +24,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from epochseal.chain import Chain, Pace, Start
+from epochseal.encoding import MAX_INT
 from epochseal.keys import Context, Issued, PublicKey, Recoverer, load_backend, parse_key_uri
-from epochseal.lines import Asked, EndReason, Link, Source, encode_note_line
+from epochseal.lines import Asked, EndReason, KeyKind, Link, Rotate, Source, encode_note_line
 from epochseal.note import Checkpoint, Note, VerifierKey, sign_text
 from epochseal.segments import list_segments, segment_stem
 from epochseal.tail import read_tail
@@ -71,6 +72,16 @@ class LogKeys:
             return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
+    @property
+    def key_id(self) -> str:
+        """The id of the epoch key."""
+        return f"file:{hashlib.sha256(self.epoch.public_key().public_bytes_raw()).hexdigest()}"
+
+    @property
+    def vkey(self) -> str:
+        """The checkpoint key as text."""
+        return VerifierKey(ORIGIN, self.public).vkey
+
     def recoverer(self) -> Recoverer:
         """What a verifier has."""
         uri = parse_key_uri(f"file:{self.directory / 'verifier'}")
@@ -90,14 +101,23 @@ class LogKeys:
         key, nonce = (
             _expand(suite, base, label, schedule, size) for label, size in ((b"key", 32), (b"base_nonce", 12))
         )
-        return Issued(
-            f"file:{hashlib.sha256(public).hexdigest()}", enc + AESGCM(key).encrypt(nonce, secret, b"")
-        )
+        return Issued(self.key_id, enc + AESGCM(key).encrypt(nonce, secret, b""))
 
     def sign(self, checkpoint: Checkpoint) -> bytes:
         """A signed note over a checkpoint."""
-        key, text = VerifierKey(checkpoint.origin, self.public), checkpoint.text()
-        return Note(text, (sign_text(text, key, self.checkpoint.sign(text.encode())),)).encode()
+        return sign_by(checkpoint, self)
+
+
+def sign_by(checkpoint: Checkpoint, *signers: LogKeys) -> bytes:
+    """A signed note over a checkpoint, by several keys."""
+    text = checkpoint.text()
+    return Note(
+        text,
+        tuple(
+            sign_text(text, VerifierKey(checkpoint.origin, keys.public), keys.checkpoint.sign(text.encode()))
+            for keys in signers
+        ),
+    ).encode()
 
 
 def _extract(suite: bytes, salt: bytes, label: bytes, material: bytes) -> bytes:
@@ -122,6 +142,7 @@ class LogWriter:
         self.pace = pace or Pace(interval=MINUTE)
         self.chain = Chain(ORIGIN, _hash("log id", name))
         self.signs = True
+        self.issuer = self.signer = keys
         self.stem = ""
         self.carry = bytes(32)
         self._key, self._next, self._scratch = (memoryview(bytearray(32)) for _ in range(3))
@@ -177,11 +198,36 @@ class LogWriter:
             self.sign()
         return self
 
-    def sign(self) -> LogWriter:
-        """Sign the tree as it is, if this writer can."""
+    def rotate(
+        self,
+        key: KeyKind,
+        old: LogKeys,
+        new: LogKeys,
+        *,
+        compromised: bool = False,
+        from_size: int = 2**63 - 1,
+    ) -> LogWriter:
+        """Record that `new` replaces `old`; who issues and signs is up to the caller."""
+        ids = (old.key_id, new.key_id) if key == "epoch" else (old.vkey, new.vkey)
+        time = self._tick()
+        body = Rotate(key, *ids, from_size, "alice", "a test", time, "T-1", int(compromised))
+        return self._line(self.chain.record(body, self._key, self._next))
+
+    def hand_over(
+        self, old: LogKeys, new: LogKeys, *, compromised: bool = False, from_size: int = MAX_INT
+    ) -> LogWriter:
+        """Change the checkpoint key and close the log, as `epochseal rotate` does."""
+        self.rotate("checkpoint", old, new, compromised=compromised, from_size=from_size)
+        self.end(signed=False)
+        self.signer = new
+        return self.sign(*(() if compromised else (old,)))
+
+    def sign(self, *others: LogKeys) -> LogWriter:
+        """Sign the tree as it is, if this writer can, with others beside the signer."""
         if self.signs:
             tree = self.chain.tree
-            raw = self.keys.sign(Checkpoint(self.chain.origin, tree.size, tree.root()))
+            checkpoint = Checkpoint(self.chain.origin, tree.size, tree.root())
+            raw = sign_by(checkpoint, self.signer, *others)
             self._append("seal", encode_note_line(raw))
             (self.logdir / "checkpoint").write_bytes(raw)
         return self
@@ -190,7 +236,7 @@ class LogWriter:
         self, link: Link, context: Context, asked: Asked, *, segment: bool, signed: bool = True
     ) -> LogWriter:
         secret = _hash("secret", self.name, context.epoch)
-        issued = self.keys.wrap(context, secret)
+        issued = self.issuer.wrap(context, secret)
         number = self.chain.segment + segment
         time = self._tick()
         if segment:

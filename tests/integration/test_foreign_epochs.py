@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,10 +67,22 @@ def test_copied_checkpoint_does_not_sign_a_start(log: Log, mode: Mode) -> None:
 
 
 def test_agent_with_another_signing_key(keys: LogKeys, log: Log, tmp_path: Path) -> None:
-    """The real agent with the public wrapping key and a signing key of somebody else: untrusted."""
+    """The real agent with the public wrapping key and a signing key of somebody else does not start.
+
+    Where every note was removed before, it cannot know: then the log is untrusted.
+    """
     thief = LogKeys(tmp_path / "thief", "a stranger")
     thief.write()
     shutil.copy(keys.directory / "agent" / "epoch.pub", thief.directory / "agent" / "epoch.pub")
+    before = [path.read_bytes() for path in log.files("seal")]
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        seal(log.path, thief, b"a foreign line\n", origin=ORIGIN)
+    assert refused.value.returncode == 2
+    assert [path.read_bytes() for path in log.files("seal")] == before
+    for path in log.files("seal"):
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(line for line in lines if not line.startswith(b"note ")))
+    (log.path / "checkpoint").unlink()
     seal(log.path, thief, b"a foreign line\n", origin=ORIGIN)
     for mode in MODES:
         verdict = replace(log, now=log.now + 10**12).verify(mode)

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from epochseal.keys import Context
 from epochseal.note import Checkpoint
 from tests.integration.logs import LogKeys
-from tests.reference.verifier import b64, mac, match, parse_line, read_note, recover, root_of, sha
+from tests.reference.notes import b64, match, read_note, sha
+from tests.reference.verifier import mac, parse_line, recover, root_of
 
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[0-9]+|[{}\[\],:]')
 NUMBERS = ["0", "1", "2", str(2**63 - 1), str(2**63), "01", "1.0", "-1", "1e3", "true", "null"]
@@ -191,7 +192,7 @@ class _Forger:
             return body
 
     def _note(self, raw: bytes) -> bytes:
-        origin, size, _, _ = read_note(raw, "", None)
+        origin, size, _, _ = read_note(raw, "", [])
         new = self.sizes.get(size, -1)
         if not self.signs or new not in self.roots:
             return raw

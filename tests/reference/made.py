@@ -29,7 +29,7 @@ REASONS: tuple[EndReason, ...] = ("interval", "entries", "bytes", "segment")
 class _Writer(LogWriter):
     def prune(self, body: Prune) -> LogWriter:
         """Seal a prune line."""
-        return self._line(self.chain.prune(body, self._key, self._next))
+        return self._line(self.chain.record(body, self._key, self._next))
 
     def turn_late(self) -> bytes:
         """Go on in a new segment before the end of this one is signed; the line of the late note."""

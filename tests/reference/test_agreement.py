@@ -30,6 +30,7 @@ from epochseal.errors import BackendError, StorageError
 from epochseal.verifier import Request
 from epochseal.verifier import verify as verify_really
 from tests.integration.logs import MODES, Log, LogKeys, Mode
+from tests.reference import notes
 from tests.reference import verifier as reference
 from tests.reference.forge import forge
 from tests.reference.made import late_note, seal_random_log, write_random_log
@@ -244,8 +245,8 @@ def _signed(raw: bytes, vkey: str) -> str:
     public = (
         load_der_public_key(bytes(data)) if kind == 2 else Ed25519PublicKey.from_public_bytes(bytes(data))
     )
-    assert isinstance(public, reference.PublicKey)
+    assert isinstance(public, notes.PublicKey)
     try:
-        return "signed" if reference.read_note(raw, name, public)[3] else "unknown"
+        return "signed" if notes.read_note(raw, name, [public])[3] else "unknown"
     except (ValueError, InvalidSignature):
         return "bad"

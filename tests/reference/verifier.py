@@ -6,98 +6,52 @@ of class tampered and does not name it, reads whole files, and knows no zstd and
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import json
 import re
 import sys
 import time
-import unicodedata
 import zlib
 from functools import reduce
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, x25519
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-Line = dict[str, Any]
+from tests.reference.notes import (
+    MAX,
+    Line,
+    PublicKey,
+    are_recorded,
+    b64,
+    endorses,
+    is_compromised,
+    is_name,
+    is_passed_over,
+    known_keys,
+    match,
+    need,
+    number,
+    read_note,
+    sha,
+    vkey,
+)
+
 Place = tuple[int, str]
 Maybe = Path | None
-PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 PrivateKey = x25519.X25519PrivateKey
-MAX = 2**63 - 1
-UNTRUSTED = {"start_unsigned", "unknown_key", "wrong_origin"}
+UNTRUSTED = {"start_unsigned", "unknown_key", "wrong_origin", "key_retired", "key_compromised"}
 NOT_LOG = {"seal", "unsealed"}
 STATUS = {"verified": 0, "tampered": 1, "incomplete": 3, "untrusted": 4, "empty": 5, "no verdict": 6}
 FILE = re.compile(r"([0-9]{6}|[1-9][0-9]{6,17})-([0-9]{8}T[0-9]{6}Z)\.(log|log\.gz|log\.zst|seal|unsealed)")
-PARTS = {  # [3], each with one spelling; <,> stands behind each item of a list
-    "<,>": r"(?:,(?!\])|(?=\]))",
-    "<n>": "(?:0|[1-9][0-9]{0,18})",
-    "<h>": "[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=",
-    "<s>": r'"(?:[^"\\\x00-\x1f]|\\["\\bfnrt]|\\u00(?:0[0-7bef]|1[0-9a-f]))*"',
-}
-FORMS = {  # [5.4] to [5.7], what they have in common [5.2], and a signed checkpoint [8]
-    "epoch": r'{"epoch":<n>,"origin":<s>,"log":"<h>","segment":[1-9]\d*,"link":"(?:genesis|carry|reopen|cold)'
-    r'","key":"[!#-\[\]-~]{1,255}","wrapped":"[^"]+","carry":"(?:[A-Za-z0-9+/]{64})?",'
-    r'"asked":{"line":<n>,"tag":"<h>"},"prev":"<h>","tree":{"size":<n>,"frontier":\[(?:"<h>"<,>)*\]},'
-    r'"first_entry":<n>,"heartbeat":<n>,"interval":<n>,"max_overdue":<n>,"retention":<n>,'
-    r'"abandoned":\[(?:{"line":<n>,"tag":"<h>","calls":<n>}<,>)*\],"time":<n>}',
-    "block": r'<n> <n> <n> <n> <n> <h> (?:{}|{"src":{"name":<s>,"offset":<n>(?:,"file":(?!"")<s>)?'
-    r'(?:,"esc":1)?(?:,"nolf":1)?(?:,"recovered":1)?(?:,"gap":1)?}})',
-    "prune": '{"segment":<n>,"epoch":<n>,"tree_size":<n>,"root":"<h>","entries":<n>,"bytes":<n>,'
-    '"policy":<s>}',
-    "end": r'{"reason":"(?:interval|entries|bytes|segment|close)","entries":<n>,"bytes":<n>}',
-    "tagged": "(epoch|block|prune|end) (<n>) (.*) (<h>)",
-    "note": r"([^\n]+)\n(<n>)\n(<h>)\n\n((?:— [^ \n]+ [^ \n]+\n){1,100})",
-}
-
-
-def need(holds: object) -> None:
-    """The verdict is tampered unless this holds. So it is at every other ValueError."""
-    if not holds:
-        raise ValueError
-
-
-def match(form: str, text: str) -> tuple[str, ...]:
-    """The groups of one of FORMS."""
-    pattern = reduce(lambda found, part: found.replace(*part), PARTS.items(), FORMS[form])
-    if found := re.fullmatch(pattern, text, re.ASCII | re.DOTALL):
-        return found.groups()
-    raise ValueError(form)
-
-
-def number(text: str) -> int:
-    """[3.1]: the limit."""
-    need(int(text) <= MAX)
-    return int(text)
-
-
-def b64(text: str) -> bytes:
-    """[3.2]."""
-    raw = base64.b64decode(text, validate=True)
-    need(raw and base64.b64encode(raw).decode() == text)
-    return raw
-
-
-def is_name(text: str) -> bool:
-    """[3.5]."""
-    bad = {"Zs", "Zl", "Zp", "Cc", "Cf", "Cs"}
-    return not any(c in ";+" or unicodedata.category(c) in bad for c in text) and 0 < len(text.encode()) < 256
 
 
 def mac(key: bytes, *data: bytes) -> bytes:
     """HMAC, which is HKDF-Extract; HKDF-Expand to 32 bytes is `mac(key, info, 0x01)` [3.8, 6.5]."""
     return hmac.digest(key, b"".join(data), "sha256")
-
-
-def sha(*data: bytes) -> bytes:
-    """SHA-256."""
-    return hashlib.sha256(b"".join(data)).digest()
 
 
 def parse_line(raw: bytes) -> Line:
@@ -114,6 +68,15 @@ def parse_line(raw: bytes) -> Line:
         need((line["bytes"] >= line["count"] > 0 and body != "{}") or line["bytes"] == line["count"] == 0)
         line["digest"] = b64(digest)
     line |= json.loads(body, parse_int=number)
+    if kind == "rotate":
+        need(
+            line["from_size"] <= line["index"]
+            and ("compromised" in line or line["from_size"] == line["index"])
+        )
+        pair = line["old"], line["new"]
+        line["keys"] = [vkey(text) for text in pair] if line["key"] == "checkpoint" else []
+        line["ids"] = [known for _, known, _ in line["keys"]] or [match("key id", text)[0] for text in pair]
+        need(len({*line["ids"]}) == 2)
     if kind == "epoch":
         line["frontier"] = [b64(item) for item in line["tree"]["frontier"]]
         need(line["index"] == line["tree"]["size"] and len(line["frontier"]) == line["index"].bit_count())
@@ -142,29 +105,6 @@ def root_of(frontier: list[bytes]) -> bytes:
     return reduce(lambda root, left: sha(b"\x01", left, root), frontier[-2::-1], *frontier[-1:] or [sha()])
 
 
-def is_ours(public: PublicKey, name: str, signature: bytes, text: bytes) -> bool:
-    """[8.3], [8.4]: whether the signature has the id of this key; then it must hold."""
-    spki = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    ecdsa = isinstance(public, ec.EllipticCurvePublicKey)
-    known = sha(spki) if ecdsa else sha(name.encode(), b"\n\x01", spki[-32:])
-    if signature[:4] == known[:4]:
-        public.verify(signature[4:], text, *([ec.ECDSA(hashes.SHA256())] if ecdsa else []))
-    return signature[:4] == known[:4]
-
-
-def read_note(raw: bytes, name: str, public: PublicKey | None) -> tuple[str, int, bytes, bool]:
-    """[8]: origin, size, root, and whether the key of this name signed."""
-    need(len(raw) <= 1_000_000 and not re.search(rb"[\x00-\x09\x0b-\x1f]", raw))
-    origin, size, root, lines = match("note", raw.decode())
-    signatures = [(owner, b64(text)) for _, owner, text in map(str.split, lines.split("\n")[:-1])]
-    names = [origin, *(owner.replace(";", "_") for owner, _ in signatures)]
-    need(all(map(is_name, names)) and all(len(signature) > 4 for _, signature in signatures))
-    text = raw[: raw.index(b"\n\n") + 1]
-    ours = [public and is_ours(public, name, item, text) for owner, item in signatures if owner == name]
-    need(ours.count(True) < 2)
-    return origin, number(size), b64(root), True in ours
-
-
 def content(path: Path, sealed: int) -> tuple[bytes, bool]:
     """[10.4]: the plain bytes up to the sealed length, and whether anything is left."""
     raw, plain = path.read_bytes(), b""
@@ -184,19 +124,19 @@ def content(path: Path, sealed: int) -> tuple[bytes, bool]:
 class Verifier:
     """One run over a log; `kinds` are the problems found so far, `size` and `frontier` the tree."""
 
-    def __init__(self, private: PrivateKey | None, public: PublicKey | None, origin: str, now: int) -> None:
-        self.private, self.public, self.expected, self.now = private, public, origin, now
+    def __init__(self, private: list[PrivateKey], public: PublicKey | None, origin: str, now: int) -> None:
+        self.private = {f"file:{sha(key.public_key().public_bytes_raw()).hex()}": key for key in private}
+        self.public, self.expected, self.now = public, origin, now
+        self.rotates, self.retired, self.known = (
+            list[Line](),
+            set[str](),
+            dict[bytes, tuple[PublicKey, int, int]](),
+        )
         self.kinds, self.epochs, self.prunes = set[str](), list[Line](), list[Line]()
         self.notes = list[tuple[int, bytes]]()  # each with the size of the tree in front of it
         self.signable, self.valid, self.tags = dict[int, bytes](), {0}, dict[int, bytes]()
-        self.size, self.frontier, self.tag, self.entries, self.offset, self.time = (
-            0,
-            list[bytes](),
-            b"",
-            0,
-            0,
-            0,
-        )
+        self.size, self.entries, self.offset, self.time = 0, 0, 0, 0
+        self.frontier, self.tag = list[bytes](), b""
         self.key, self.carry = b"", b""  # of the running epoch, and of the one that ended; empty: unknown
 
     def note_if(self, holds: object, kind: str) -> None:
@@ -221,6 +161,9 @@ class Verifier:
         half = max({*stems} - {*whole} - begun, default=(-1, ""))
         need(half[0] <= (self.judge(age) if self.epochs else -1))
         self.note_if(strict and any(head["link"] == "reopen" for head in self.epochs[1:]), "reopen_strict")
+        self.note_if(
+            strict and not are_recorded(self.epochs, self.counted(self.rotates), self.size), "rotation_strict"
+        )
 
     def segment(self, folder: Path, place: Place, ends: set[str], *, last: bool) -> None:
         """[13.3] and the lines."""
@@ -265,7 +208,11 @@ class Verifier:
             self.time, head["sums"] = line["time"], [sum(pair) for pair in sums]
         self.prunes += [line] if line["kind"] == "prune" else []
         self.signable |= {self.size: root_of(self.frontier)} if line["kind"] in {"epoch", "end"} else {}
+        if line["kind"] == "rotate":
+            self.rotates.append(line | {"head": head})
+            self.retired ^= self.retired & {line["new"]} | {line["old"]} - self.retired
         if line["kind"] == "end":
+            head["until"] = self.size
             need([line["entries"], line["bytes"]] == head["sums"][:2])
             head["ended"] = line["reason"]
             self.carry = mac(self.key, b"epochseal/v1/carry\x01") if self.key else b""
@@ -289,14 +236,14 @@ class Verifier:
         carried, self.carry, self.key, self.tags = self.carry, b"", b"", {}
         self.tag, self.time = b64(head["prev"]), head["time"]
         self.epochs.append(head | {"sums": [0, 0, 0], "ended": ""})
-        own = f"file:{sha(self.private.public_key().public_bytes_raw()).hex()}" if self.private else ""
-        self.note_if(own and own != head["key"], "unknown_key")
-        if not self.private or own != head["key"]:
+        self.note_if(head["key"] in self.retired, "key_retired")
+        self.note_if(self.private and head["key"] not in self.private, "unknown_key")
+        if head["key"] not in self.private:
             return
         start = f"log={head['origin']};".encode()  # [6.1]
         place = f"id={head['log']};epoch={head['epoch']};prev={head['asked']['tag']}".encode()
         context = start + b";" * (-len(start) % 3) + place
-        secret, carry = recover(self.private, b64(head["wrapped"]), context), bytes(32)
+        secret, carry = recover(self.private[head["key"]], b64(head["wrapped"]), context), bytes(32)
         if head["link"] == "carry":
             sealing = mac(mac(bytes(32), secret), b"epochseal/v1/carry-seal", sha(context), b"\x01")
             carry = AESGCM(sealing).decrypt(bytes(12), b64(head["carry"]), context)
@@ -308,14 +255,28 @@ class Verifier:
         first: Line = self.epochs[0] if self.epochs else {"origin": "", "index": 0, "frontier": []}
         origin, oldest, highest, name = first["origin"], first["index"], 0, self.expected or first["origin"]
         self.signable |= {oldest: root_of(first["frontier"])} if oldest else {}
-        for place, raw in [*self.notes, *([(MAX, checkpoint)] if checkpoint is not None else [])]:
-            theirs, size, root, known = read_note(raw, name, self.public if name else None)
+        notes = [*self.notes, *([(MAX, checkpoint)] if checkpoint is not None else [])]
+        lines = [line for line in self.rotates if line["key"] == "checkpoint"]
+        for line in lines:
+            fits = {item for item, _, _ in line["keys"]} == {name}
+            line["endorsed"] = fits and any(endorses(raw, name, line, self.signable) for _, raw in notes)
+        if self.public and name:
+            self.known = known_keys(self.public, name, [line for line in lines if line["endorsed"]])
+        for place, raw in notes:
+            size = read_note(raw, "", [])[1]
+            keys = [key for key, bound, _ in self.known.values() if size <= bound]
+            theirs, size, root, known = read_note(raw, name, keys)
             need(origin in {"", theirs})
-            self.note_if(self.public and name and not known, "unknown_key")
+            passed = is_passed_over(raw, name, size, self.known)
+            self.note_if(self.public and name and not known and not passed, "unknown_key")
             if known or not (self.public and name):
                 need(size < oldest or self.signable.get(size) == root)
                 need(place == MAX or highest <= size <= place)
                 highest, self.valid = max(highest, size), self.valid | ({size} if known else set())
+
+    def counted(self, lines: list[Line]) -> list[Line]:
+        """Of lines about the log itself those that count: in public mode, what is signed."""
+        return [line for line in lines if self.private or line["index"] < max(self.valid)]
 
     def judge(self, limit: int) -> int:
         """[13.6] who began the chains, [13.7] and [13.8]; the number of the last segment that has expired."""
@@ -326,9 +287,16 @@ class Verifier:
             self.note_if(begins and head["sums"][2] and size + 1 not in self.valid, "start_unsigned")
             closing = head["link"] == "reopen" and head is not first and size not in self.valid
             self.note_if(closing and not self.private, "close_unsigned")
+        for line in [line for line in self.rotates if "compromised" in line]:
+            old, new = (item in self.known for item in line["ids"])
+            early = line["from_size"] < line["index"]
+            self.note_if(old and not new, "key_compromised")
+            self.note_if(not self.private and old and new and early and line["endorsed"], "key_compromised")
+            self.note_if(self.private and is_compromised(line, self.epochs, self.size), "key_compromised")
         self.note_if(self.expected not in {"", first["origin"]}, "wrong_origin")
-        counted = [line for line in self.prunes if self.private or line["index"] < signed]
-        prune: Line = max(counted, key=lambda line: int(line["segment"]), default={"segment": -1})
+        prune: Line = max(
+            self.counted(self.prunes), key=lambda line: int(line["segment"]), default={"segment": -1}
+        )
         early = prune["segment"] < first["segment"] - 1 or first["time"] + first["retention"] > self.now
         self.note_if(first["epoch"] and early, "prefix_missing")
         if first["epoch"] and not early and prune["segment"] == first["segment"] - 1:
@@ -344,17 +312,27 @@ class Verifier:
 
 
 def verify(
-    log: Path, keys: Maybe, public: Maybe, now: int, *, origin: str = "", age: int = -1, strict: bool = False
+    log: Path,
+    keys: Maybe | list[Path],
+    public: Maybe,
+    now: int,
+    *,
+    origin: str = "",
+    age: int = -1,
+    strict: bool = False,
 ) -> tuple[str, int, set[str]]:
     """Verdict, exit status and kinds of problems (of class tampered none) of the log in a folder.
 
-    `keys` is a folder with `epoch.key` (None: public mode), `public` a checkpoint key, `now` in ms.
+    `keys` is a folder with `epoch.key` or several (None: public mode), `public` a checkpoint key, `now` ms.
     The rest is optional: the origin expected, the greatest age of an open end (ms; -1: 13.8), and strict.
     """
-    private = keys and serialization.load_pem_private_key((keys / "epoch.key").read_bytes(), None)
+    folders = [keys] if isinstance(keys, Path) else keys or []
+    private = [
+        serialization.load_pem_private_key((path / "epoch.key").read_bytes(), None) for path in folders
+    ]
     signer = public and serialization.load_pem_public_key(public.read_bytes())
-    assert isinstance(private, PrivateKey | None) and isinstance(signer, PublicKey | None)  # noqa: PT018  # types
-    run = Verifier(private, signer, origin, now)
+    assert isinstance(signer, PublicKey | None)  # for the type
+    run = Verifier([key for key in private if isinstance(key, PrivateKey)], signer, origin, now)
     try:
         run.read(log, age, strict=strict)
         passed = "incomplete" if run.kinds else "verified" if run.epochs else "empty"

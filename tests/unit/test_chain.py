@@ -94,7 +94,7 @@ def test_an_epoch_from_start_to_end() -> None:
     assert second.body == Block(2, 1, 5, 2, 1002, digest, src)
     assert pages.turn() == (key := step(key))
     prune = Prune(1, 0, 1, b64encode(ZERO), 1, 1, "90d")
-    pruned = parsed(chain.prune(prune, pages.key, pages.next))
+    pruned = parsed(chain.record(prune, pages.key, pages.next))
     assert pruned.body == prune
     assert pages.turn() == (key := step(key))
     end = parsed(chain.end("interval", pages.key, pages.scratch, pages.next))

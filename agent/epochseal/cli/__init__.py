@@ -27,6 +27,7 @@ _COMMANDS = {
     "witness": "have checkpoints cosigned by witnesses, or be one",
     "timestamp": "have checkpoints stamped by an RFC 3161 authority, and check the stamps",
     "prune": "let old segments expire so that the log still verifies",
+    "rotate": "put another key in the place of one, on the record",
     "reconcile": "hold a log against the audit trail of its key backend",
     "doctor": "check what a configuration depends on: keys and roles, memory, clock, disk",
     "demo": "a whole story on this machine in under a minute",

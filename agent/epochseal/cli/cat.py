@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from epochseal.cli.options import KEY_URI, LOGDIR, ORIGIN
+from epochseal.cli.options import LOGDIR, ORIGIN, recovering_option
 from epochseal.keys import KeyURI
 
 _RANGE = re.compile(r"([0-9]{1,18})(?:\.\.([0-9]{1,18})?)?")
@@ -34,9 +34,7 @@ def _parse_range(ctx: click.Context, _param: click.Parameter, text: str | None) 
 @click.option(
     "--entries", metavar="A..B", callback=_parse_range, help="Entries from A to B, numbered from 0."
 )
-@click.option(
-    "--epoch-key", type=KEY_URI, metavar="URI", help="Key that recovers epoch secrets (the verifier's role)."
-)
+@recovering_option
 @click.option("--checkpoint-key", metavar="URI|FILE", help="Public checkpoint key: a key URI or a vkey file.")
 @click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
 @click.option("--unverified", is_flag=True, help="Print the stored entries without any check.")
@@ -45,7 +43,7 @@ def cat(
     ctx: click.Context,
     logdir: Path,
     entries: tuple[int, int],
-    epoch_key: KeyURI | None,
+    epoch_key: tuple[KeyURI, ...],
     checkpoint_key: str | None,
     origin: str | None,
     unverified: bool,
@@ -66,7 +64,7 @@ def cat(
         if not found:
             click.echo(f"epochseal: no sealed log is in {logdir}", err=True)
         return 0 if found else 5
-    if epoch_key is None or checkpoint_key is None:
+    if not epoch_key or checkpoint_key is None:
         raise click.UsageError(
             "verified entries need --epoch-key and --checkpoint-key\nor look anyway: --unverified", ctx
         )

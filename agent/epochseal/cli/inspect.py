@@ -160,7 +160,12 @@ def _key_rows(view: Overview) -> list[tuple[str, str]]:
             f"{_count(signer.checkpoints, 'checkpoint')}: tree {signer.first_size:,} to {signer.last_size:,}"
         )
         rows.append(("signed by", f"{signer.key}\n{told}"))
-    if (hidden := len(view.epoch_keys) + len(view.checkpoint_keys) - len(rows)) > 0:
+    for item in view.rotations[-_SHOWN:]:
+        why = f"{item.why} ({item.ticket})" if item.ticket else item.why
+        told = f"{item.time}, line {item.line:,}, by {item.who}: {why}"
+        stolen = ", compromised" if item.compromised else ""
+        rows.append(("rotated", f"{item.key} key{stolen}, {told}\n{item.old}\n{item.new}"))
+    if (hidden := len(view.epoch_keys) + len(view.checkpoint_keys) + len(view.rotations) - len(rows)) > 0:
         rows.append(("", f"… {hidden:,} more (--json)"))
     return rows
 

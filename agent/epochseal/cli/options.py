@@ -48,6 +48,12 @@ LOGDIR = click.Path(file_okay=False, path_type=Path)
 TRUST = click.Path(dir_okay=False, path_type=Path)
 
 
+recovering_option = click.option(
+    "--epoch-key", type=KEY_URI, multiple=True, metavar="URI",
+    help="Key that recovers epoch secrets (the verifier's role); again for each that the log went through.",
+)  # fmt: skip  # one option
+
+
 def sealing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of every command that seals; they arrive as one `SealOptions` in `options`."""
 

@@ -35,7 +35,7 @@ class ReportFile:
     def write(
         self,
         verdicts: Sequence[Verdict],
-        epoch_key: KeyURI | None,
+        epoch_key: tuple[KeyURI, ...],
         checkpoint_key: str | None,
         origin: str | None,
     ) -> None:
@@ -49,7 +49,7 @@ class ReportFile:
 
         options: list[str] = []
         # A place for the reader's own key: the URI of another role's key may be nobody else's business.
-        options += ["--epoch-key URI"] if epoch_key is not None else []
+        options += ["--epoch-key URI"] * len(epoch_key)
         options += ["--checkpoint-key URI"] if checkpoint_key is not None else []
         options += [f"--origin {origin}"] if origin is not None else []
         subjects = [

@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from epochseal.verifier import Problem, Verdict
+    from epochseal.verifier.verdict import RotationView
 
 _COLORS = {
     "verified": "green",
@@ -53,7 +54,19 @@ def _show_facts(verdict: Verdict) -> None:
         click.echo(f"  witnessed    {verdict.witnessed_entries:,} entries, by {names}")
     state = "closed" if verdict.closed else "open"
     click.echo(f"  last sealed  {verdict.last_sealed} ({state})")
+    for item in verdict.rotations[-_SHOWN:]:
+        _show_rotation(item)
     click.echo(f"  tree         {verdict.tree_size:,} lines, root {verdict.root}")
+
+
+def _show_rotation(item: RotationView) -> None:
+    # Text from a log, so that it cannot steer a terminal.
+    who, why, ticket = (ascii(text)[1:-1] for text in (item.who, item.why, item.ticket))
+    why += f" ({ticket})" if ticket else ""
+    kind = f"{item.key} key" + (", compromised" if item.compromised else "")
+    state = "" if item.endorsed else ", not endorsed"
+    click.echo(f"  rotated      {kind}{state}: {item.time}, line {item.line}, by {who}: {why}")
+    click.echo(f"               {item.old} -> {item.new}")
 
 
 def _count(number: int, noun: str) -> str:

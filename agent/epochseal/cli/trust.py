@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from epochseal.cli.options import DURATION, KEY_URI, LOGDIR, ORIGIN, TRUST, Parsed
+from epochseal.cli.options import DURATION, LOGDIR, ORIGIN, TRUST, Parsed, recovering_option
 from epochseal.cli.verify import default_jobs, one_origin, read_checkpoint_key, recoverer_maker
 from epochseal.errors import ConfigError
 from epochseal.keys import KeyURI
@@ -28,9 +28,7 @@ def _parse_reason(text: str) -> str:
 @click.command()
 @click.argument("logdir", type=LOGDIR)
 @click.option("-o", "--output", type=TRUST, required=True, metavar="FILE", help="The trust file.")
-@click.option(
-    "--epoch-key", type=KEY_URI, metavar="URI", help="Key that recovers epoch secrets (the verifier's role)."
-)
+@recovering_option
 @click.option("--checkpoint-key", metavar="URI|FILE", help="Public checkpoint key: a key URI or a vkey file.")
 @click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
 @click.option(
@@ -44,7 +42,7 @@ def _parse_reason(text: str) -> str:
 @click.option("--reason", type=Parsed("reason", _parse_reason), help="Why; kept in the file.")
 @click.pass_context
 def trust(
-    ctx: click.Context, logdir: Path, output: Path, epoch_key: KeyURI | None, checkpoint_key: str | None,
+    ctx: click.Context, logdir: Path, output: Path, epoch_key: tuple[KeyURI, ...], checkpoint_key: str | None,
     origin: str | None, max_age: int | None, accept_cold: tuple[int, ...], accept_key: tuple[str, ...],
     reason: str | None,
 ) -> int:  # fmt: skip  # one argument a line would hide that these belong together
@@ -87,7 +85,7 @@ def trust(
         found = examine(
             logdir,
             Request(
-                make_recoverer=recoverer_maker(epoch_key) if epoch_key is not None else None,
+                make_recoverer=recoverer_maker(epoch_key) if epoch_key else None,
                 checkpoint_key=public_key,
                 origin=asked,
                 pins=_pins(known, asked, public_key, cold, keys),
@@ -148,6 +146,7 @@ def _write(
         return move_forward(output, accept(known, cold=cold, epoch_keys=keys), found)
     if key is None:
         raise ConfigError("no checkpoint key was named")
-    first = accept(first_trust(VerifierKey(found.verdict.origin, key), found), cold=cold, epoch_keys=keys)
+    signer = found.signer or VerifierKey(found.verdict.origin, key)
+    first = accept(first_trust(signer, found), cold=cold, epoch_keys=keys)
     write_trust(output, first)
     return first

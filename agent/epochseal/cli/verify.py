@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from epochseal.cli.exits import UNTRUSTED
-from epochseal.cli.options import DURATION, KEY_URI, LOGDIR, ORIGIN, TRUST
+from epochseal.cli.options import DURATION, LOGDIR, ORIGIN, TRUST, recovering_option
 from epochseal.errors import ConfigError, EpochsealError, VerificationError
 from epochseal.keys import KeyURI
 
@@ -23,9 +23,7 @@ _PARALLEL_FROM = 64 << 20
 
 @click.command()
 @click.argument("logdirs", metavar="LOGDIR…", type=LOGDIR, nargs=-1, required=True)
-@click.option(
-    "--epoch-key", type=KEY_URI, metavar="URI", help="Key that recovers epoch secrets (the verifier's role)."
-)
+@recovering_option
 @click.option("--checkpoint-key", metavar="URI|FILE", help="Public checkpoint key: a key URI or a vkey file.")
 @click.option(
     "--trust", "trust_file", type=TRUST, metavar="FILE", help="What earlier verifications have seen."
@@ -53,7 +51,7 @@ _PARALLEL_FROM = 64 << 20
 )
 @click.pass_context
 def verify(
-    ctx: click.Context, logdirs: tuple[Path, ...], epoch_key: KeyURI | None, checkpoint_key: str | None,
+    ctx: click.Context, logdirs: tuple[Path, ...], epoch_key: tuple[KeyURI, ...], checkpoint_key: str | None,
     trust_file: Path | None, origin: str | None, max_age: int | None, strict: bool, jobs: int | None,
     as_json: bool, policy: Path | None, report: Path | None,
 ) -> int:  # fmt: skip  # one argument a line would hide that these belong together
@@ -71,7 +69,7 @@ def verify(
     Exit status: 0 verified, 1 tampered, 2 usage, 3 incomplete, 4 untrusted or unknown key, 5 nothing to
     verify, 6 backend or disk.
     """
-    if epoch_key is None and checkpoint_key is None and trust_file is None:
+    if not epoch_key and checkpoint_key is None and trust_file is None:
         raise click.UsageError("no key was given\nname --epoch-key, --checkpoint-key or --trust", ctx)
     if trust_file is not None and len(logdirs) > 1:
         raise click.UsageError("a trust file is of one log\nverify each log by itself", ctx)
@@ -93,7 +91,7 @@ def verify(
     for logdir in logdirs:
         with progress_bar(logdir.resolve().name) as progress:
             request = Request(
-                make_recoverer=recoverer_maker(epoch_key) if epoch_key is not None else None,
+                make_recoverer=recoverer_maker(epoch_key) if epoch_key else None,
                 checkpoint_key=public_key,
                 origin=origin,
                 pins=trust.pins() if trust is not None else None,
@@ -150,27 +148,26 @@ def worst(statuses: list[int]) -> int:
     return next((status for status in (1, UNTRUSTED, 3, 5) if status in statuses), 0)
 
 
-def recoverer_maker(uri: KeyURI) -> _RecovererMaker:
-    """What makes recoverers of this key, one a process."""
-    maker = _RecovererMaker(uri)
+def recoverer_maker(uris: tuple[KeyURI, ...]) -> _RecovererMaker:
+    """What makes recoverers of these keys, one of each a process."""
+    maker = _RecovererMaker(uris)
     maker()  # so that a wrong URI or folder is an error of its own before anything is read
     return maker
 
 
 class _RecovererMaker:
-    """Makes a recoverer in each process that needs one."""
+    """Makes recoverers in each process that needs some."""
 
-    def __init__(self, uri: KeyURI) -> None:
+    def __init__(self, uris: tuple[KeyURI, ...]) -> None:
         from epochseal.config.environment import settings_from_environment
         from epochseal.keys import settings_of
 
-        self._uri = uri
-        self._settings = settings_of(uri, settings_from_environment(uri))
+        self._keys = [(uri, settings_of(uri, settings_from_environment(uri))) for uri in uris]
 
-    def __call__(self) -> Recoverer:
+    def __call__(self) -> list[Recoverer]:
         from epochseal.keys import load_backend
 
-        return load_backend(self._uri).recoverer(self._uri, self._settings)
+        return [load_backend(uri).recoverer(uri, settings) for uri, settings in self._keys]
 
 
 def read_checkpoint_key(text: str | None) -> tuple[str | None, PublicKey | None]:

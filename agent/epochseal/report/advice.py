@@ -47,6 +47,14 @@ ADVICE: dict[str, str] = {
     "start_unsigned": "name the checkpoint key if you did not; otherwise believe nothing from that epoch on",
     "not_witnessed": "run `epochseal witness submit`; if it refuses, believe the witnesses",
     "unknown_key": "find out whose key it is, and name it if it is yours",
+    "key_retired": (
+        "find out who made the agent use the old key: whoever was the reason to replace it may read the "
+        "epoch secrets"
+    ),
+    "key_compromised": (
+        "see [rotation.md](rotation.md): name the new key if its owner confirms it; verify with the epoch "
+        "keys; compare with a copy or a trust file from before"
+    ),
     "wrong_origin": "check `--origin` and the directory",
     "cold_start": (
         "look for a crash, a power cut or a kill at that time; give the agent a runtime directory, so "
@@ -72,6 +80,7 @@ ADVICE: dict[str, str] = {
         "verify more often than segments expire; compare with an archive, then make a new trust file"
     ),
     "reopen_strict": "`--strict` asked for this; the backend's trail shows whether an epoch stood between",
+    "rotation_strict": "`--strict` asked for this; record it with `epochseal rotate`",
 }
 
 

@@ -14,34 +14,16 @@ from dataclasses import dataclass, field
 from epochseal import ratchet
 from epochseal.encoding import b64decode
 from epochseal.errors import FormatError, StorageError, VerificationError, WrongKey
-from epochseal.keys import Context, Recoverer
-from epochseal.lines import TAG_SIZE, Block, End, Header, NoteLine, Prune, TaggedLine, parse_line
-from epochseal.memory import SecretPage
+from epochseal.keys import Context
+from epochseal.lines import TAG_SIZE, Block, End, Header, NoteLine, Prune, Rotate, TaggedLine, parse_line
 from epochseal.merkle import Frontier, leaf_hash
 from epochseal.verifier.align import Aligner, Step
 from epochseal.verifier.content import Content
+from epochseal.verifier.keyring import Keyring
 from epochseal.verifier.plan import EpochPart, SegmentPart
 from epochseal.verifier.verdict import Problem
 
 _NOTHING = hashlib.sha256().digest()
-
-
-class Keyring:
-    """A verifier's page and the backend that recovers epoch secrets into it."""
-
-    def __init__(self, recoverer: Recoverer) -> None:
-        self.recoverer = recoverer
-        self._page = SecretPage()
-        view = self._page.view
-        self.secret_and_carry = view[:64]
-        self.secret = view[:32]
-        self.carry = view[32:64]
-        self.scratch = view[64:96]
-        self.key = view[96:128]
-
-    def wipe(self) -> None:
-        """Forget the epoch."""
-        self._page.wipe()
 
 
 @dataclass(slots=True)
@@ -49,7 +31,8 @@ class EpochResult:
     """What one epoch shows by itself; the rest is for the join (join.py).
 
     `roots` maps the tree sizes at which a checkpoint may be signed (after the header, after `end`) to the
-    root and the number of entries there. `notes` come with the numbers of lines and entries before them.
+    root and the number of entries there. `notes` come with the numbers of lines and entries before them,
+    `rotates` stand between their index and the entries before them. `end_size`: the tree size after `end`.
     `carry_in` and `carry_out` are SHA-256 digests of carries, None where unknown.
     """
 
@@ -65,10 +48,12 @@ class EpochResult:
     tree: Frontier = field(default_factory=Frontier)
     roots: dict[int, tuple[bytes, int]] = field(default_factory=dict)
     end: End | None = None
+    end_size: int = 0
     carry_in: bytes | None = None
     carry_out: bytes | None = None
     notes: list[tuple[bytes, int, int]] = field(default_factory=list)
     prunes: list[tuple[int, Prune]] = field(default_factory=list)
+    rotates: list[tuple[int, Rotate, int]] = field(default_factory=list)
     blocks: int = 0
     last_time: int = 0
     clock_back: int = 0
@@ -148,10 +133,8 @@ class _Walk:
 
     def _open(self, header: Header, raw: bytes, keyring: Keyring) -> bool:
         """Recover the epoch's secret and derive its first key."""
-        if not keyring.recoverer.recognizes(header.key):
-            self._report(
-                "unknown_key", f"the epoch key {header.key} is not the one that was named", whole=True
-            )
+        if (recoverer := keyring.recoverer_of(header.key)) is None:
+            self._report("unknown_key", f"the epoch key {header.key} was not named", whole=True)
             return False
         try:
             context = Context(
@@ -160,7 +143,7 @@ class _Walk:
                 header.epoch,
                 b64decode(header.asked.tag, "asked"),
             )
-            keyring.recoverer.recover(b64decode(header.wrapped, "wrapped"), context, keyring.secret)
+            recoverer.recover(b64decode(header.wrapped, "wrapped"), context, keyring.secret)
         except (WrongKey, FormatError) as exc:
             self._report("key_refused", f"epoch {header.epoch}: {exc}", whole=True)
             self.result.damaged = True
@@ -265,8 +248,10 @@ class _Walk:
             result.roots[result.index] = (result.tree.root(), result.entries)
         elif isinstance(body, Prune):
             result.prunes.append((line.index, body))
+        elif isinstance(body, Rotate):
+            result.rotates.append((line.index, body, result.entries))
         else:
-            result.end = body
+            result.end, result.end_size = body, result.index
             header_entry = result.header.first_entry if result.header else 0
             self._close_range(header_entry + body.entries)
             # Of damaged lines neither the entries nor the bytes were counted.

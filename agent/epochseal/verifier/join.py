@@ -22,6 +22,7 @@ from epochseal.note import (
 from epochseal.segments import segment_stem
 from epochseal.verifier.epoch import EpochResult
 from epochseal.verifier.plan import SegmentPart
+from epochseal.verifier.rotations import EpochKeys, Place, Rotation, Signers, find_endorsed
 from epochseal.verifier.verdict import Problem
 
 
@@ -49,25 +50,16 @@ class Findings:
         return Problem(kind, self.segment, self.epoch, first, last, *lines, detail)
 
 
-@dataclass(slots=True)
-class KeyRun:
-    """Epochs in a row with one epoch key: the tree before them, where they begin, and their entries."""
-
-    key: str
-    size: int
-    segment: int
-    base: int
-    epoch: int
-    first_entry: int
-    last_entry: int
-
-
 class Joiner:
     """Takes epoch results in order and keeps what the next one and the checkpoints are compared with."""
 
-    def __init__(self, findings: Findings, key: VerifierKey | None, *, public: bool) -> None:
+    def __init__(
+        self, findings: Findings, key: VerifierKey | None, *, public: bool, beside: VerifierKey | None = None
+    ) -> None:
         self.findings = findings
         self.key = key
+        self.signers = Signers(key) if key is not None else None
+        self.beside = beside
         self.public = public
         self.first: Header | None = None
         self.last: EpochResult | None = None
@@ -82,12 +74,14 @@ class Joiner:
         self.signed_size = 0
         self.signed_entries = 0
         self.signed_note = b""
+        self.signed_by = key
         self.signed_sizes: set[int] = set()
         self.unlinked: list[tuple[EpochResult, int]] = []
         self.closes: list[tuple[int, int]] = []
         self.prunes: list[tuple[int, Prune]] = []
+        self.rotations: list[Rotation] = []
+        self.epoch_keys = EpochKeys()
         self.sign_by: list[tuple[int, int]] = []
-        self.key_runs: list[KeyRun] = []
 
     def take(self, part: SegmentPart, result: EpochResult, *, first_in_segment: bool) -> None:
         """Join one epoch to those before it; one that belongs elsewhere is reported and left out."""
@@ -110,7 +104,7 @@ class Joiner:
                 self.unlinked.append((result, part.first_entry))
             self.sign_by.append((header.tree.size, header.time + header.interval + header.max_overdue))
             self.last_header = header
-            self._take_key(part, result, header)
+            self._take_keys(part, result, header)
         found.problems.extend(merged(result.problems))
         if result.clock_back:
             found.warn(
@@ -129,13 +123,29 @@ class Joiner:
         self.entries = result.entries
         self.bytes += result.size
 
-    def _take_key(self, part: SegmentPart, result: EpochResult, header: Header) -> None:
+    def stand_at(self, place: Place) -> None:
+        """What is found next stands there."""
+        self.findings.segment, self.findings.base, self.findings.epoch = (
+            place.segment,
+            place.base,
+            place.epoch,
+        )
+
+    def entries_at(self, size: int) -> int:
+        """How many entries a tree of at most this size has, as far as that is known."""
+        return max((entries for known, (_, entries) in self.roots.items() if known <= size), default=0)
+
+    def _take_keys(self, part: SegmentPart, result: EpochResult, header: Header) -> None:
         at, last = header.first_entry, max(result.entries - 1, header.first_entry)
-        if self.key_runs and self.key_runs[-1].key == header.key:
-            self.key_runs[-1].last_entry = last
-            return
-        place = part.segment.number, part.first_entry, header.epoch
-        self.key_runs.append(KeyRun(header.key, header.tree.size, *place, at, last))
+        base = part.segment.number, part.first_entry, header.epoch
+        for index, body, entry in result.rotates:
+            self.rotations.append(
+                Rotation(index, body, result.end_size, Place(*base, entry), body.key == "epoch")
+            )
+        rotates = [body for _, body, _ in result.rotates]
+        if self.epoch_keys.take(header, Place(*base, at), (result.index, last), rotates):
+            detail = f"epoch {header.epoch} has the key {header.key}, which had been replaced"
+            self.findings.problem("key_retired", at, last, detail)
 
     def _is_foreign(self, result: EpochResult, header: Header) -> bool:
         """Whether this epoch cannot stand behind the one before it; reported if so."""
@@ -234,6 +244,7 @@ class Joiner:
 
     def check_notes(self, checkpoint_file: bytes | None, tree_size: int) -> None:
         """Hold every signed checkpoint against the lines."""
+        self._follow_keys(checkpoint_file)
         size = 0
         for raw, before, entry, segment, base, epoch in self.notes:
             self.findings.segment, self.findings.base, self.findings.epoch = segment, base, epoch
@@ -250,14 +261,29 @@ class Joiner:
         elif self.notes:
             self.findings.warn("checkpoint_missing", self.entries, "checkpoint")
 
+    def _follow_keys(self, checkpoint_file: bytes | None) -> None:
+        origin = self.first.origin if self.first is not None else ""
+        raw = [note for note, *_ in self.notes]
+        raw += [checkpoint_file] if checkpoint_file is not None else []
+        find_endorsed(self.rotations, raw, self.roots, self.key.name if self.key is not None else origin)
+        if self.signers is not None:
+            self.signers.follow(self.rotations)
+        if self.beside is not None and self.key is not None:
+            # Whoever names a later key beside a trust file says so for its owner.
+            beside = Signers(self.beside)
+            beside.follow(self.rotations)
+            self.signers = beside if self.key in beside.bounds else self.signers
+
     def check_note(self, raw: bytes, tree_size: int, at: int) -> Checkpoint | None:
         """Hold one signed checkpoint against the lines; None if it is none by the key of this log."""
         found = self.findings
         try:
             note = parse_note(raw)
             checkpoint = parse_checkpoint(note.text)
-            signed = self._signed(note, checkpoint)
+            signers = self._signed(note, checkpoint)
         except UnknownKey as exc:
+            if self.signers is not None and self.signers.passes_over(note, checkpoint.size):
+                return None
             found.problem("unknown_key", at, at, f"checkpoint: {exc}")
             return None
         except (FormatError, VerificationError) as exc:
@@ -274,10 +300,12 @@ class Joiner:
             found.problem("checkpoint_ahead", self.entries, self.entries, detail)
         elif root != checkpoint.root:
             self._report_mismatch(checkpoint.size)
-        elif signed:
+        elif signers:
             self.signed_sizes.add(checkpoint.size)
             if checkpoint.size > self.signed_size:
                 self.signed_size, self.signed_entries, self.signed_note = checkpoint.size, entries, raw
+                # Where two keys hand over, the new one signs last.
+                self.signed_by = signers[-1]
         return checkpoint
 
     def _report_mismatch(self, size: int) -> None:
@@ -291,16 +319,18 @@ class Joiner:
             "checkpoint_mismatch", self.signed_entries, last, f"the checkpoint of {size} lines"
         )
 
-    def _signed(self, note: Note, checkpoint: Checkpoint) -> bool:
+    def _signed(self, note: Note, checkpoint: Checkpoint) -> tuple[VerifierKey, ...]:
         origin = self.first.origin if self.first is not None else checkpoint.origin
         if checkpoint.origin != origin:
             raise VerificationError(f"the checkpoint is of {checkpoint.origin!r}")
         if checkpoint.extensions:
             raise FormatError("the checkpoint has extension lines, which this log never writes")
-        if self.key is None:
-            return False
-        verify_note(note, [self.key])
-        return True
+        if self.signers is None:
+            return ()
+        try:
+            return verify_note(note, self.signers.keys_for(checkpoint.size))
+        except UnknownKey as exc:
+            raise UnknownKey(f"{exc}{self.signers.explain(checkpoint.size)}") from exc
 
     def is_damaged_before(self, size: int) -> bool:
         """Whether a line before this tree size was changed, so that the root there shows nothing more."""

@@ -46,17 +46,18 @@ def check_pins(joiner: Joiner, pins: Pins, named: PublicKey | None) -> None:
     found, first = joiner.findings, joiner.first
     found.segment, found.epoch, found.base = 0, 0, 0
     _accept_cold(joiner, pins)
-    if named not in (None, pins.checkpoint_key):
+    known = {key.key for key in joiner.signers.bounds} if joiner.signers is not None else set()
+    if named is not None and named not in known:
         detail = "the checkpoint key that was named is not the one that the trust file pins"
         found.problem("unknown_key", 0, max(joiner.entries - 1, 0), detail)
     if first is None or pins.origin in (None, first.origin):
         # Of another origin, it is another log: `wrong_origin` says so.
         _check_seen(joiner, pins)
-    for run in joiner.key_runs if pins.epoch_keys is not None else ():
+    for run in joiner.epoch_keys.runs if pins.epoch_keys is not None else ():
         if pins.epoch_keys is not None and run.key not in pins.epoch_keys:
-            found.segment, found.epoch, found.base = run.segment, run.epoch, run.base
+            joiner.stand_at(run.place)
             detail = f"the trust file does not pin the epoch key {run.key}"
-            found.problem("unknown_key", run.first_entry, run.last_entry, detail)
+            found.problem("unknown_key", run.place.entry, run.last_entry, detail)
 
 
 def _accept_cold(joiner: Joiner, pins: Pins) -> None:
@@ -93,3 +94,4 @@ def _check_seen(joiner: Joiner, pins: Pins) -> None:
         joiner.signed_sizes.add(pins.size)
         if pins.size > joiner.signed_size:
             joiner.signed_size, joiner.signed_entries, joiner.signed_note = pins.size, entries, pins.note
+            joiner.signed_by = joiner.key

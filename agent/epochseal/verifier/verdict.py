@@ -44,6 +44,8 @@ KINDS: dict[str, tuple[Name, str]] = {
     "start_unsigned": ("untrusted", "an epoch that nothing carries into has no signed start"),
     "not_witnessed": ("untrusted", "no signed checkpoint bears the cosignatures that the policy asks for"),
     "unknown_key": ("untrusted", "a key that was not named made this"),
+    "key_retired": ("untrusted", "an epoch key that the log had replaced issued this"),
+    "key_compromised": ("untrusted", "nothing vouches for this but a key that the log calls compromised"),
     "wrong_origin": ("untrusted", "the log is of another origin than the one asked for"),
     "cold_start": (
         "incomplete",
@@ -62,6 +64,7 @@ KINDS: dict[str, tuple[Name, str]] = {
         "incomplete", "what the trust file has seen has expired: nothing is left to hold it against",
     ),
     "reopen_strict": ("incomplete", "the log was closed and opened again"),
+    "rotation_strict": ("incomplete", "the epoch key changed, and no rotate line says so"),
 }  # fmt: skip  # one table
 
 WARNINGS: dict[str, str] = {
@@ -77,6 +80,8 @@ WARNINGS: dict[str, str] = {
     "checkpoint_missing": "the file `checkpoint` is missing; the checkpoints in the seal files were used",
     "foreign_file": "a file that belongs to no segment",
     "cold_accepted": "a cold start that the trust file accepts",
+    "rotation_unrecorded": "the epoch key changed, and no rotate line says so",
+    "rotation_unfinished": "a change of the checkpoint key was recorded, and not endorsed: it did not happen",
     "pruned": "earlier segments have expired by the log's own retention",
 }
 
@@ -104,6 +109,29 @@ class Problem(msgspec.Struct, frozen=True):
     detail: str
 
 
+class RotationView(msgspec.Struct, frozen=True):
+    """A change of a key as its rotate line tells it: key ids of epoch keys, vkeys of checkpoint keys.
+
+    `line` is the index in the tree, `entry` the number of the next entry there. `endorsed`: of a checkpoint
+    key, the signatures of 13.6 are there; of an epoch key, always.
+    """
+
+    key: Literal["epoch", "checkpoint"]
+    line: int
+    segment: int
+    epoch: int
+    entry: int
+    old: str
+    new: str
+    from_size: int
+    compromised: bool
+    endorsed: bool
+    who: str
+    why: str
+    ticket: str
+    time: str
+
+
 class Verdict(msgspec.Struct):
     """What `epochseal verify --json` prints for one log (docs/verify.md)."""
 
@@ -125,6 +153,9 @@ class Verdict(msgspec.Struct):
     not_shown: list[str]
     witnessed_entries: int = 0
     witnessed_by: list[str] = []
+    checkpoint_key: str = ""
+    """The vkey that signs now, as far as the named key leads; empty if none was named."""
+    rotations: list[RotationView] = []
 
     @property
     def exit_status(self) -> int:

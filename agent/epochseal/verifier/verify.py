@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from epochseal.encoding import b64decode, b64encode, format_time
-from epochseal.keys import PublicKey, Recoverer
+from epochseal.keys import PublicKey
 from epochseal.lines import Header, Prune
 from epochseal.merkle import Frontier
 from epochseal.note import VerifierKey
 from epochseal.policy import Policy
 from epochseal.verifier.epoch import EpochResult
 from epochseal.verifier.join import Findings, Joiner
+from epochseal.verifier.keyring import Recoverers
 from epochseal.verifier.pins import Pins, check_pins
 from epochseal.verifier.plan import Plan, take_snapshot
-from epochseal.verifier.verdict import LIMIT_CLOSED, LIMIT_OPEN, Verdict, name_of
+from epochseal.verifier.rotated import check_keys
+from epochseal.verifier.rotations import Rotation
+from epochseal.verifier.verdict import LIMIT_CLOSED, LIMIT_OPEN, RotationView, Verdict, name_of
 from epochseal.verifier.witnesses import NOT_WITNESSED, Witnessed, check_witnesses
 from epochseal.verifier.work import TaskResult, cut_tasks, run_tasks
 
@@ -32,7 +35,7 @@ class Request:
     `pins` bring their own checkpoint key and origin: another `checkpoint_key` beside them is untrusted.
     """
 
-    make_recoverer: Callable[[], Recoverer] | None = None
+    make_recoverer: Callable[[], Recoverers] | None = None
     checkpoint_key: PublicKey | None = None
     origin: str | None = None
     pins: Pins | None = None
@@ -76,7 +79,10 @@ def examine(logdir: Path, request: Request) -> Examination:
     """As `verify`, with what a trust file needs beside the verdict."""
     plan = take_snapshot(logdir)
     findings = Findings()
-    joiner = Joiner(findings, _key(plan, request), public=request.make_recoverer is None)
+    key, beside = _key(plan, request), None
+    if request.pins is not None and key is not None and request.checkpoint_key is not None:
+        beside = VerifierKey(key.name, request.checkpoint_key)
+    joiner = Joiner(findings, key, public=request.make_recoverer is None, beside=beside)
     witnessed = NOT_WITNESSED
     _run(plan, joiner, request)
     if plan.checkpoint is not None or joiner.epochs:
@@ -85,17 +91,18 @@ def examine(logdir: Path, request: Request) -> Examination:
     if request.pins is not None:
         check_pins(joiner, request.pins, request.checkpoint_key)
     joiner.check_starts()
+    check_keys(joiner)
     _check_listing(plan, joiner, findings)
     _check_prefix(joiner, findings, request.now())
     _check_origin(joiner, findings, request)
     _check_end(joiner, findings, request)
     return Examination(
         _verdict(plan, joiner, findings, request, witnessed),
-        joiner.key,
+        joiner.signed_by,
         joiner.signed_size,
         joiner.signed_note,
         {size: root for size, (root, _) in joiner.roots.items()},
-        {run.key: run.size for run in reversed(joiner.key_runs)},
+        {run.key: run.start for run in reversed(joiner.epoch_keys.runs)},
     )
 
 
@@ -270,8 +277,9 @@ def _check_end(joiner: Joiner, findings: Findings, request: Request) -> None:
             "public_only", at, f"{beyond} entries follow the last checkpoint: nothing shows who made them"
         )
     if request.strict:
-        for warning in [item for item in findings.warnings if item.kind == "reopen"]:
-            findings.problem("reopen_strict", warning.first_entry, warning.last_entry, warning.detail)
+        strict = {"reopen": "reopen_strict", "rotation_unrecorded": "rotation_strict"}
+        for warning in [item for item in findings.warnings if item.kind in strict]:
+            findings.problem(strict[warning.kind], warning.first_entry, warning.last_entry, warning.detail)
 
 
 def _verdict(
@@ -298,4 +306,14 @@ def _verdict(
         not_shown=[] if last is None else [LIMIT_CLOSED if closed else LIMIT_OPEN],
         witnessed_entries=witnessed.entries,
         witnessed_by=list(witnessed.by),
+        checkpoint_key=joiner.signers.current.vkey if joiner.signers is not None else "",
+        rotations=[_view(item) for item in joiner.rotations],
     )
+
+
+def _view(item: Rotation) -> RotationView:
+    body, place = item.body, item.place
+    return RotationView(
+        body.key, item.index, place.segment, place.epoch, place.entry, body.old, body.new, body.from_size,
+        bool(body.compromised), item.endorsed, body.who, body.why, body.ticket, format_time(body.time),
+    )  # fmt: skip  # a flat record

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 
-from epochseal.keys import Recoverer
 from epochseal.memory import harden_process
 from epochseal.verifier.content import Content
-from epochseal.verifier.epoch import EpochResult, Keyring, check_epoch
+from epochseal.verifier.epoch import EpochResult, check_epoch
+from epochseal.verifier.keyring import Keyring, Recoverers
 from epochseal.verifier.plan import EpochPart, SegmentPart
 
 _TASK_SEAL_BYTES = 64 << 10
@@ -54,7 +54,7 @@ def cut_tasks(parts: Sequence[SegmentPart]) -> list[Task]:
 
 
 def run_tasks(
-    tasks: Sequence[Task], make_recoverer: Callable[[], Recoverer] | None, jobs: int
+    tasks: Sequence[Task], make_recoverer: Callable[[], Recoverers] | None, jobs: int
 ) -> Iterator[TaskResult]:
     """Run all tasks with at most `jobs` processes and give the results in the order of the log.
 
@@ -84,7 +84,7 @@ class _Worker:
     keyring: Keyring | None = None
 
 
-def _prepare(make_recoverer: Callable[[], Recoverer] | None) -> None:
+def _prepare(make_recoverer: Callable[[], Recoverers] | None) -> None:
     harden_process()
     _Worker.keyring = Keyring(make_recoverer()) if make_recoverer is not None else None
 

@@ -1,0 +1,140 @@
+"""`epochseal rotate`: put another key in the place of one of a log's two, on the record."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from epochseal.cli.options import KEY_URI
+from epochseal.cli.seal import tell_finding
+from epochseal.errors import ConfigError
+from epochseal.keys import KeyURI
+
+if TYPE_CHECKING:
+    from epochseal.config import Configuration, LogConfig
+    from epochseal.launch import SealOptions
+    from epochseal.lines import Rotate
+
+
+@click.command()
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="TOML file of the daemon: it names the keys that the log has.",
+)
+@click.option("--env", metavar="NAME", help="Overlay [env.NAME]; by default what EPOCHSEAL_ENV names.")
+@click.option("--log", "name", metavar="NAME", help="Which log, where the file has several.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it stands in the log.")
+@click.option("--who", metavar="TEXT", help="Who does it. [default: this user]")
+@click.option("--ticket", default="", metavar="TEXT", help="Where it was decided.")
+@click.option("--epoch-key", type=KEY_URI, metavar="URI", help="The new key that issues epoch secrets.")
+@click.option("--checkpoint-key", type=KEY_URI, metavar="URI", help="The new key that signs checkpoints.")
+@click.option("--compromised", is_flag=True, help="Somebody else may have the old key.")
+@click.option(
+    "--from-size",
+    type=click.IntRange(0),
+    metavar="N",
+    help="With --compromised: the tree size up to which the old key is believed. [default: now]",
+)
+@click.option("--dry-run", is_flag=True, help="Ask the backends, show what would be sealed, write nothing.")
+@click.pass_context
+def rotate(
+    ctx: click.Context, path: Path, env: str | None, name: str | None, reason: str, who: str | None,
+    ticket: str, epoch_key: KeyURI | None, checkpoint_key: KeyURI | None, compromised: bool,
+    from_size: int | None, dry_run: bool,
+) -> None:  # fmt: skip  # one argument a line would hide that these belong together
+    """Replace the epoch key or the checkpoint key of a log, and seal a line that says so.
+
+    The configuration names the old keys, the option the new one. Another checkpoint key takes over with a
+    checkpoint that both keys sign, or the new one alone with --compromised. The agent must not be running;
+    afterwards the configuration is to name the new key.
+
+    \b
+    Example:
+      epochseal rotate --config epochseal.toml --checkpoint-key file:keys2/agent --reason yearly --dry-run
+
+    Exit status: 0 done (or shown), 2 bad arguments, or keys that do not fit the log, 6 backend, disk, or an
+    agent runs.
+    """
+    uri = epoch_key or checkpoint_key
+    if uri is None or (epoch_key is not None and checkpoint_key is not None):
+        raise click.UsageError("name --epoch-key or --checkpoint-key\none key is replaced at a time", ctx)
+    from epochseal.config import read_config
+    from epochseal.launch import seal_rotation
+    from epochseal.rotation import Wanted
+
+    wanted = Wanted(
+        key="epoch" if epoch_key is not None else "checkpoint",
+        uri=uri,
+        who=who or _this_user(),
+        why=reason,
+        ticket=ticket,
+        compromised=compromised,
+        from_size=from_size,
+    )
+    log = _choose(read_config(path, env), name)
+
+    def planned(body: Rotate) -> bool:
+        _show(log, body)
+        return not dry_run
+
+    seal_rotation(_options(log), wanted, log.backend_settings, planned=planned, started=tell_finding)
+    if dry_run:
+        click.echo("epochseal: nothing was written: --dry-run", err=True)
+        return
+    click.echo(f'epochseal: done: now set {wanted.key}_key = "{uri}" for log {log.name} in {path}', err=True)
+
+
+def _choose(config: Configuration, name: str | None) -> LogConfig:
+    logs = {log.name: log for log in config.logs}
+    if name is None and len(logs) > 1:
+        raise ConfigError(f"{config.path} has {len(logs)} logs", f"add --log with one of: {', '.join(logs)}")
+    if (log := logs.get(name) if name is not None else next(iter(logs.values()))) is None:
+        raise ConfigError(f"{config.path} has no log {name!r}", f"known are: {', '.join(logs)}")
+    return log
+
+
+def _options(log: LogConfig) -> SealOptions:
+    from epochseal.launch import SealOptions
+
+    return SealOptions(
+        logdir=log.dir,
+        origin=log.origin,
+        epoch_key=log.epoch_key,
+        checkpoint_key=log.checkpoint_key,
+        epoch_interval=log.number("epoch_interval"),
+        runtime_dir=log.runtime_dir,
+    )
+
+
+def _show(log: LogConfig, body: Rotate) -> None:
+    rows = [("log", f"{log.name} in {log.dir}"), ("replaces", f"the {body.key} key"), ("old", body.old)]
+    rows += [("new", body.new), ("who", body.who), ("why", body.why), ("ticket", body.ticket or "none")]
+    if body.key == "checkpoint":
+        both = "the new key alone" if body.compromised else "both keys"
+        rows.append(("checkpoint", f"signed by {both}; later ones by the new key"))
+    if body.compromised:
+        rows.append(("compromised", f"the old key is believed up to {_believed(body)}"))
+    for left, right in rows:
+        click.echo(f"  {left:11}  {right}")
+
+
+def _believed(body: Rotate) -> str:
+    from epochseal.encoding import MAX_INT
+
+    return "this rotation" if body.from_size == MAX_INT else f"tree size {body.from_size:,}"
+
+
+def _this_user() -> str:
+    """The login name of whoever called: of the person behind sudo, where that says so."""
+    try:
+        return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"

@@ -33,7 +33,7 @@ from epochseal.stall import Stall, Steps
 from epochseal.stats import Stats, Status
 
 MAX_BLOCKS = 16
-"""Blocks of one commit at the most: their lines must fit in the page together."""
+"""Blocks of one commit at the most: their lines fit in the page together."""
 
 
 class Sealer:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -118,10 +118,12 @@ def tmpfs() -> Iterator[Path]:
 class Agent:
     """A running `epochseal seal --acks`; killed at the end of its block if it still runs."""
 
-    def __init__(self, words: Sequence[str], stderr: Path) -> None:
+    def __init__(self, words: Sequence[str], stderr: Path, env: Mapping[str, str] | None = None) -> None:
         self._stderr = stderr
         with stderr.open("wb") as file:
-            self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file)
+            self.process = subprocess.Popen(
+                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, env=env
+            )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._stdin, self._stdout = self.process.stdin, self.process.stdout

@@ -19,7 +19,11 @@ _LINE = re.compile(r"key of line (\d+)")
 
 
 def test_no_key_of_a_finished_epoch(tmp_path: Path, file_backend: Backend) -> None:
-    """Held still at several moments: keys of one epoch at most, and those are seen where its page can be."""
+    """Held still at several moments: keys of one epoch at most, and those are seen where its page can be.
+
+    The secret itself is another matter: the file backend's library returns it as an object, whose memory is
+    given back but not wiped, so that of the epoch before may still lie there (docs/limitations.md).
+    """
     log = tmp_path / "log"
     entries = b"".join(b"%099d\n" % number for number in range(ENTRIES))
     sealing = [PROGRAM, "seal", str(log), "--origin", "log.example/memory", *file_backend.agent]
@@ -33,16 +37,20 @@ def test_no_key_of_a_finished_epoch(tmp_path: Path, file_backend: Backend) -> No
         "--checkpoint-key", f"file:{tmp_path / 'keys/auditor'}",
     ]  # fmt: skip  # a command line
     seen: list[set[int]] = []
+    left: list[set[str]] = []
     with subprocess.Popen(verifying, stdout=subprocess.DEVNULL, cwd=ROOT) as process:
         while not _reads_entries(process.pid):
             assert process.poll() is None
         while process.poll() is None and len(seen) < LOOKS:
             with stopped(process.pid) as pids:
                 found = scan(pids, index)
-            seen.append({_epoch_of(hit) for hit in found.hits})
+            secrets = {hit.key for hit in found.hits if hit.key.startswith("secret of epoch ")}
+            seen.append({_epoch_of(hit) for hit in found.hits if hit.key not in secrets})
+            left.append(secrets)
             time.sleep(0.02)
     assert process.returncode == 0
     assert all(len(epochs) <= 1 for epochs in seen), seen
+    assert all(len(secrets) <= 2 for secrets in left), left
     assert any(seen), seen
 
 

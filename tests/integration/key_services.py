@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,16 @@ class Role:
         """The two options."""
         return ["--epoch-key", self.epoch, "--checkpoint-key", self.checkpoint]
 
+    def table(self, family: str) -> str:
+        """The settings of the environment as the lines of a table `[vault]`, `[aws]` or `[pkcs11]`."""
+        prefix = f"EPOCHSEAL_{family.upper()}_"
+        found = {
+            name.removeprefix(prefix).lower(): text
+            for name, text in self.env.items()
+            if name.startswith(prefix)
+        }
+        return "".join(f"{name} = {json.dumps(text)}\n" for name, text in found.items())
+
 
 @dataclass(frozen=True)
 class Service:
@@ -38,13 +49,18 @@ class Service:
     Args:
         agent, verifier, auditor: the roles.
         rotate: gives the service's keys new versions; None where the backend has none.
-        outage: stops the service, and starts it again when it is called once more; None for files.
     """
 
     agent: Role
     verifier: Role
     auditor: Role
     rotate: Callable[[], None] | None = None
+
+    @classmethod
+    def of(cls, roles: Sequence[Role], rotate: Callable[[], None] | None = None) -> Service:
+        """Of the three roles in this order."""
+        agent, verifier, auditor = roles
+        return cls(agent, verifier, auditor, rotate)
 
 
 @contextmanager
@@ -59,7 +75,7 @@ def _file(folder: Path) -> Iterator[Service]:
     file.generate(folder / "keys")
     uri = f"file:{folder / 'keys'}"
     roles = [Role(f"{uri}/{role}", f"{uri}/{role}", os.environ) for role in ("agent", "verifier", "auditor")]
-    yield Service(*roles)
+    yield Service.of(roles)
 
 
 @contextmanager
@@ -80,7 +96,7 @@ def vault_service(bao: OpenBao, name: str) -> Service:
         Role(made.epoch_uri, made.checkpoint_uri, environment(settings))
         for settings in (made.agent, made.verifier, made.auditor)
     ]
-    return Service(*roles, rotate)
+    return Service.of(roles, rotate)
 
 
 @contextmanager
@@ -97,7 +113,7 @@ def _aws(folder: Path) -> Iterator[Service]:
         roles = [
             Role(kms.epoch_uri, kms.checkpoint_uri, env(role)) for role in ("agent", "verifier", "auditor")
         ]
-        yield Service(*roles, rotate)
+        yield Service.of(roles, rotate)
 
 
 @contextmanager
@@ -115,4 +131,4 @@ def _pkcs11(_folder: Path) -> Iterator[Service]:
         Role(token.uri("epoch"), token.uri("checkpoint"), env)
         for token in (made.agent, made.verifier, made.auditor)
     ]
-    yield Service(*roles, rotate)
+    yield Service.of(roles, rotate)

@@ -53,7 +53,7 @@ def test_private_wrapping_key_beside_the_agent(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "said"),
-    [({"derived": False}, "derived"), ({"derived": True, "exportable": True}, "exportable")],
+    [({"derived": False}, "derived"), ({"derived": True, "exportable": True}, "exported")],
     ids=["not derived", "exportable"],
 )
 def test_transit_key(bao: OpenBao, tmp_path: Path, key: dict[str, bool], said: str) -> None:

@@ -150,9 +150,10 @@ def test_every_statement_has_a_name_and_known_actions() -> None:
     """A misspelt action allows or denies nothing: each is one that KMS has."""
     known = {
         *CRYPTOGRAPHY["epoch"], *CRYPTOGRAPHY["checkpoint"], *ADMINISTRATION, "ReEncrypt*",
-        "GenerateDataKey*", "GenerateDataKeyPair*", "GenerateDataKeyPairWithoutPlaintext", "DescribeKey", "GetKeyPolicy",
-        "ListResourceTags", "TagResource", "UntagResource", "UpdateKeyDescription", "CreateAlias",
-        "DeleteAlias", "DisableKeyRotation", "GetKeyRotationStatus", "RotateKeyOnDemand", "ListKeyRotations", "EnableKey",
+        "GenerateDataKey*", "GenerateDataKeyPair*", "GenerateDataKeyPairWithoutPlaintext",
+        "DescribeKey", "GetKeyPolicy", "ListResourceTags", "TagResource", "UntagResource",
+        "UpdateKeyDescription", "CreateAlias", "DeleteAlias", "DisableKeyRotation",
+        "GetKeyRotationStatus", "RotateKeyOnDemand", "ListKeyRotations", "EnableKey",
         "CancelKeyDeletion", "GetPublicKey",
     }  # fmt: skip  # a list
     for name in ("epoch-key", "checkpoint-key", "agent", "verifier", "auditor"):

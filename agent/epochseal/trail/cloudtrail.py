@@ -9,21 +9,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from epochseal.encoding import parse_decimal
 from epochseal.errors import FormatError
-from epochseal.trail.events import Call, Operation, Take, TrailContext, parse_time
+from epochseal.trail.events import SECOND, Call, Operation, Take, TrailContext, parse_time
 
-RESOLUTION = 1000
+RESOLUTION = SECOND
 _OPERATIONS: dict[str, Operation] = {
     "GenerateDataKey": "issue",
     "GenerateDataKeyWithoutPlaintext": "issue",
     "Decrypt": "recover",
     "ReEncrypt": "recover",
     "Sign": "sign",
+    "Encrypt": "wrap",
+    # Who may use the key, for how long it is there, and whose key material it is.
+    **dict.fromkeys(
+        (
+            "CancelKeyDeletion",
+            "CreateGrant",
+            "DeleteImportedKeyMaterial",
+            "DisableKey",
+            "EnableKey",
+            "ImportKeyMaterial",
+            "PutKeyPolicy",
+            "ReplicateKey",
+            "ScheduleKeyDeletion",
+        ),
+        "change",
+    ),
 }
 _KEY = re.compile(r"arn:[\w-]+:kms:[\w-]+:\d+:key/[\w-]+")
 
@@ -75,6 +92,10 @@ def read_cloudtrail(content: bytes, take: Take, saw: Callable[[int], None]) -> N
         operation = _OPERATIONS.get(record.eventName)
         if record.eventSource == "kms.amazonaws.com" and operation is not None:
             take(_call(record, operation, time))
+            target = (record.requestParameters or {}).get("destinationEncryptionContext")
+            if operation == "recover" and target is not None:
+                # What a re-encryption wraps anew, its caller may have chosen.
+                take(replace(_call(record, "wrap", time), context=_context(target)))
 
 
 def _call(record: _Record, operation: Operation, time: int) -> Call:
@@ -85,12 +106,13 @@ def _call(record: _Record, operation: Operation, time: int) -> Call:
     refused = f"{record.errorCode}: {record.errorMessage}".strip(": ") if record.errorCode else ""
     return Call(
         operation=operation,
-        time=time,
+        at=time,
         who=record.userIdentity.arn or record.userIdentity.invokedBy or record.userIdentity.principalId,
         key=named or str(parameters.get("keyId", "")),
         id=record.eventID,
         context=_context(context),
         refused=refused,
+        detail=record.eventName if operation == "change" else "",
     )
 
 

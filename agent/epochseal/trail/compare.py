@@ -1,27 +1,30 @@
 """Hold a log's epochs against a trail's issue calls, one to one (docs/reconcile.md has the rules).
 
-An issue call of this log is adopted by the epoch line that quotes its context. Any other must have come to
-nothing: it was for an epoch that the log has or begins next, quoted a tag of this log, and nothing was signed
-between it and the call that was adopted. Whoever rolls a log back or forks it leaves calls for which that
-does not hold, because an epoch that nothing carries into has to be signed before it may be used.
+An issue call of this log is adopted by the epoch line that quotes its context and holds what it gave. Any
+other must have come to nothing: it was made before the adopted one, for an epoch that the log has or begins
+next, quoted a tag of this log, and nothing but this log was signed between it and the call that was adopted.
+Whoever rolls a log back or forks it leaves calls for which that does not hold, because an epoch that nothing
+carries into has to be signed before it may be used.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
 
+from epochseal.checkup import PROBE_LOG
 from epochseal.encoding import b64decode, b64encode, format_time
-from epochseal.errors import FormatError
-from epochseal.keys import Context
-from epochseal.lines import Header
+from epochseal.lines import ZERO_TAG, Header
 from epochseal.trail.events import Call, Trail, TrailContext
 from epochseal.trail.findings import Finding, Result, name_of
+from epochseal.trail.hashes import HashOf, with_contexts
 from epochseal.trail.sealed import Sealed, context_of
+from epochseal.trail.signatures import Signatures
 
-_ZERO_TAG = b64encode(bytes(32))
+_ZERO_TAG = b64encode(ZERO_TAG)
+_PROBE_LOG = b64encode(PROBE_LOG)
+_SESSION = re.compile(r"(arn:[\w-]+:sts::\d+:assumed-role/.+)/[^/]+")
 
 
 def reconcile(
@@ -30,7 +33,7 @@ def reconcile(
     *,
     signing_key: str | None = None,
     recoverers: Collection[str] = (),
-    hash_of: Callable[[str], str] | None = None,
+    hash_of: HashOf | None = None,
     altered: Sequence[str] = (),
 ) -> Result:
     """Compare; everything that was found is in the result.
@@ -42,6 +45,9 @@ def reconcile(
         recoverers: who may recover secrets, as the trail names them; nobody named: anybody but the agent.
         hash_of: the HMAC that stands for a text in the trail, if that can be asked.
         altered: files of the trail that are not as their signed digests say.
+
+    Raises:
+        Denied, Unavailable, BackendError: `hash_of` was refused.
     """
     comparison = _Comparison(sealed, trail, signing_key, recoverers, hash_of)
     return comparison.result(altered)
@@ -50,25 +56,37 @@ def reconcile(
 class _Comparison:
     def __init__(
         self, sealed: Sealed, trail: Trail, signing_key: str | None, recoverers: Collection[str],
-        hash_of: Callable[[str], str] | None,
+        hash_of: HashOf | None,
     ) -> None:  # fmt: skip  # one argument a line would hide that these belong together
         self._sealed = sealed
         self._trail = trail
-        self._recoverers = recoverers
+        self._recoverers = {*recoverers, *map(_principal, recoverers)}
+        self._hash_of = hash_of
         self._keys = {_key_name(header.key) for header in sealed.headers}
         self._problems: list[Finding] = []
         self._notes: list[Finding] = []
-        calls = _with_contexts(trail.calls, sealed, hash_of)
+        calls = with_contexts(trail.calls, sealed, hash_of)
         self._hidden = [
-            call for call in calls if call.hidden and call.context is None and call.key in self._keys
+            call for call in calls
+            if call.hidden and call.context is None and call.key in self._keys and not call.refused
+        ]  # fmt: skip  # one expression
+        self._issued = [
+            call for call in calls if self._is_own(call) and call.operation == "issue" and not call.refused
         ]
-        own = [call for call in calls if self._is_own(call)]
-        self._issued = [call for call in own if call.operation == "issue" and not call.refused]
-        self._others = [call for call in calls if self._is_own(call) or call.key in self._keys]
-        self._signed = [
-            call.time for call in calls
+        self._others = [
+            call for call in calls
+            if self._is_own(call) or call.key in self._keys or call.key == signing_key
+        ]  # fmt: skip  # one expression
+        self._elsewhere = [
+            call for call in calls
+            if call.operation == "issue" and not call.refused and call.context is not None
+            and call.context.origin == sealed.origin and call.context.log not in {sealed.log, _PROBE_LOG}
+        ]  # fmt: skip  # one expression
+        signed = [
+            call for call in calls
             if call.operation == "sign" and not call.refused and signing_key in (None, call.key)
         ]  # fmt: skip  # one expression
+        self._signatures = Signatures(sealed, signed, trail.resolution, hash_of)
         self._matched = 0
 
     def result(self, altered: Sequence[str]) -> Result:
@@ -105,33 +123,55 @@ class _Comparison:
             if call.context is not None:
                 waiting[call.context].append(call)
         adopted = self._adopt(waiting)
-        left = sorted((call for calls in waiting.values() for call in calls), key=lambda call: call.time)
+        left = sorted((call for calls in waiting.values() for call in calls), key=lambda call: call.at)
         self._explain(left, adopted)
+        self._look_at_signatures()
         self._look_at_others()
+        self._look_at_keys()
         unread = Counter(call.operation for call in self._hidden)
         if unread["issue"]:
             detail = f"{unread['issue']} issue calls; name the audit device with --audit-hash"
             self._problem("hidden_context", detail)
 
     def _adopt(self, waiting: dict[TrailContext, list[Call]]) -> dict[int, Call]:
-        """Give each epoch line its call, taken out of `waiting`: the last that was made with its context."""
+        """Give each epoch line its call, taken out of `waiting`."""
         adopted: dict[int, Call] = {}
         issuing = [call for call in self._others if call.operation == "issue" and not call.refused]
         if not issuing and not self._hidden:
             self._problem("trail_silent", f"of the keys {', '.join(sorted(self._keys))}")
         for header in self._sealed.headers:
             if calls := waiting.get(context_of(header)):
-                adopted[header.epoch] = calls.pop()
-                self._matched += 1
+                if (call := self._adopted(header, calls)) is not None:
+                    adopted[header.epoch] = call
+                    calls.remove(call)
+                    self._matched += 1
             elif issuing:
                 self._not_issued(header, waiting)
         return adopted
+
+    def _adopted(self, header: Header, calls: list[Call]) -> Call | None:
+        """The call that gave what the epoch line holds; where the trail does not show that, the last one."""
+        wrapped = b64decode(header.wrapped, "wrapped").decode("ascii", "replace")
+        hashed = ""
+        if self._hash_of is not None and any(call.wrapped.hashes for call in calls):
+            hashed = self._hash_of(wrapped)
+        for call in reversed(calls):
+            if call.wrapped.plain == wrapped or hashed in call.wrapped.hashes:
+                return call
+        unseen = [call for call in calls if not call.wrapped.plain and not (hashed and call.wrapped.hashes)]
+        if unseen:
+            return unseen[-1]
+        call = calls[-1]
+        self._problem(
+            "other_secret", f"issued at {format_time(call.time)}", header.epoch, call.time, call.who
+        )
+        return None
 
     def _not_issued(self, header: Header, waiting: dict[TrailContext, list[Call]]) -> None:
         others = [
             call for context, calls in waiting.items() if context.epoch == header.epoch for call in calls
         ]
-        if not self._trail.first <= header.time <= self._trail.last:
+        if not self._trail.covers(header.time):
             covered = f"{format_time(self._trail.first)} to {format_time(self._trail.last)}"
             self._problem("not_covered", f"the trail has {covered}", header.epoch, header.time)
         elif others:
@@ -163,7 +203,7 @@ class _Comparison:
                 # Told already: no call is left that fits this epoch line.
                 continue
             next_call = adopted.get(epoch)
-            if not self._came_to_nothing(call, epoch, last, next_call):
+            if not self._came_to_nothing(call, last, next_call, adopted.get(epoch - 1)):
                 continue
             if allowed.get(call.context, 0) > 0:
                 allowed[call.context] -= 1
@@ -176,16 +216,19 @@ class _Comparison:
         for kind, count in counted.items():
             self._note(kind, f"{count} calls")
 
-    def _came_to_nothing(self, call: Call, epoch: int, last: int, next_call: Call | None) -> bool:
+    def _came_to_nothing(self, call: Call, last: int, adopted: Call | None, before: Call | None) -> bool:
         """Whether nothing can have been sealed with what this call gave; told if not."""
-        prev = call.context.prev if call.context is not None else ""
+        assert call.context is not None  # noqa: S101  # for the type checker: own calls have one
+        epoch, prev = call.context.epoch, call.context.prev
         at = format_time(call.time)
         if epoch > last + 1:
             self._lost(call, epoch, f"issued at {at}, the log ends with epoch {last}")
-        elif not (prev == _ZERO_TAG or self._sealed.has_tag(prev)):
+        elif not (prev == _ZERO_TAG or self._sealed.line_of(prev) is not None):
             self._lost(call, epoch, f"issued at {at} at tag {prev}, which no line of the log has")
-        elif (signed := self._signed_between(call, next_call)) == "yes":
-            what = "signed before the log's own epoch began" if next_call is not None else "signed after it"
+        elif adopted is not None and call.at > adopted.at + self._trail.resolution:
+            self._lost(call, epoch, f"issued at {at}, when the log's own epoch had its secret")
+        elif (signed := self._signatures.after(call, adopted, before)) == "yes":
+            what = "signed before the log's own epoch began" if adopted is not None else "signed after it"
             self._lost(call, epoch, f"issued at {at}, and a checkpoint was {what}")
         elif signed == "unclear":
             detail = f"issued at {at}; signatures in the same second"
@@ -197,22 +240,42 @@ class _Comparison:
     def _lost(self, call: Call, epoch: int, detail: str) -> None:
         self._problem("issued_not_sealed", detail, epoch, call.time, call.who)
 
-    def _signed_between(self, call: Call, next_call: Call | None) -> str:
-        step = self._trail.resolution
-        stop = next_call.time if next_call is not None else self._trail.last + step + 1
-        surely = self._signatures(call.time + step + (step == 0), stop - step)
-        if surely:
-            return "yes"
-        return "unclear" if self._signatures(call.time + (step == 0), stop + (step != 0)) else "no"
+    # --- what was signed, who recovered, who was refused, what happened to the keys -------------------------
 
-    def _signatures(self, start: int, stop: int) -> int:
-        """How many there are from `start` on and before `stop`."""
-        return max(bisect_left(self._signed, stop) - bisect_left(self._signed, start), 0)
+    def _look_at_signatures(self) -> None:
+        since = self._elsewhere[0].at if self._elsewhere else None
+        for call in self._signatures.unknown():
+            # Checkpoints do not name the log's id: these may be of another log that has the same origin.
+            kind = "signed_not_sealed" if since is None or call.at < since else "signed_unclear"
+            self._problem(kind, f"at {format_time(call.time)}", -1, call.time, call.who)
+        if self._elsewhere:
+            last = self._elsewhere[-1]
+            detail = f"{len(self._elsewhere)} calls, the last at {format_time(last.time)}"
+            self._note("other_log", detail, -1, last.time, last.who)
 
-    # --- who recovered, who was refused ---------------------------------------------------------------------
+    def _look_at_keys(self) -> None:
+        changed: dict[tuple[str, str, str], list[Call]] = defaultdict(list)
+        for call in self._others:
+            at = format_time(call.time)
+            if call.refused:
+                continue
+            if call.operation == "wrap":
+                epoch = call.context.epoch if call.context is not None else -1
+                self._problem("wrapped_by_hand", f"with {call.key} at {at}", epoch, call.time, call.who)
+            elif call.operation == "export":
+                self._problem("key_exported", f"{call.key} at {at}", -1, call.time, call.who)
+            elif call.operation == "change":
+                changed[call.who, call.key, call.detail].append(call)
+        for (who, key, what), calls in changed.items():
+            detail = f"{key}: {what}, {len(calls)} calls, the last at {format_time(calls[-1].time)}"
+            self._note("key_changed", detail, -1, calls[-1].time, who)
+        issuers = Counter(call.who for call in self._issued)
+        if len(issuers) > 1:
+            detail = ", ".join(f"{who}: {count} calls" for who, count in sorted(issuers.items()))
+            self._note("issuers", detail)
 
     def _look_at_others(self) -> None:
-        agents = {call.who for call in self._issued}
+        agents = {_principal(call.who) for call in self._issued}
         recovered: dict[str, list[Call]] = defaultdict(list)
         denied: dict[tuple[str, str], list[Call]] = defaultdict(list)
         for call in self._others:
@@ -222,9 +285,9 @@ class _Comparison:
                 recovered[call.who].append(call)
         for who, calls in recovered.items():
             kind, tell = "recovered", self._note
-            if who in agents:
+            if _principal(who) in agents:
                 kind, tell = "recovered_by_agent", self._problem
-            elif self._recoverers and who not in self._recoverers:
+            elif self._recoverers and not {who, _principal(who)} & self._recoverers:
                 kind, tell = "recovered_by_stranger", self._problem
             span = f"{format_time(calls[0].time)} to {format_time(calls[-1].time)}"
             epochs = sorted({call.context.epoch for call in calls if call.context is not None})
@@ -246,22 +309,7 @@ def _key_name(key_id: str) -> str:
     return key_id.split(":", 2)[2] if key_id.startswith("vault:") else key_id
 
 
-def _with_contexts(calls: list[Call], sealed: Sealed, hash_of: Callable[[str], str] | None) -> list[Call]:
-    """The calls with the contexts behind their HMACs, as far as these are ones that the log itself has."""
-    if hash_of is None or not any(call.hidden for call in calls):
-        return calls
-    known: dict[str, TrailContext] = {}
-    for header in sealed.headers:
-        for tag in (header.asked.tag, *(item.tag for item in header.abandoned)):
-            context = context_of(header, tag)
-            known[hash_of(_encoded(context))] = context
-    return [replace(call, context=known[call.hidden]) if call.hidden in known else call for call in calls]
-
-
-def _encoded(context: TrailContext) -> str:
-    """The text that transit is given: base64 of the one string of a context."""
-    try:
-        log, prev = b64decode(context.log, "log"), b64decode(context.prev, "prev")
-        return b64encode(Context(context.origin, log, context.epoch, prev).encode())
-    except FormatError:
-        return ""
+def _principal(who: str) -> str:
+    """The role behind a session of AWS STS: whoever may assume it chooses the session's name."""
+    match = _SESSION.fullmatch(who)
+    return match[1] if match is not None else who

@@ -20,12 +20,29 @@ KINDS: dict[str, tuple[Name, str]] = {
         "contradiction",
         "the secret of this epoch was issued at another tag than the epoch line says",
     ),
+    "other_secret": (
+        "contradiction",
+        "the backend gave another secret than the epoch line holds: it is forged",
+    ),
+    "signed_not_sealed": (
+        "contradiction",
+        "a tree of this origin was signed that the log does not have: it was rolled back or forked",
+    ),
+    "wrapped_by_hand": (
+        "contradiction",
+        "a secret of the caller's own choice was wrapped: no epoch needs that",
+    ),
+    "key_exported": ("contradiction", "the key was handed out: who has it needs the backend no more"),
     "recovered_by_agent": ("contradiction", "a caller that has secrets issued has recovered some as well"),
     "recovered_by_stranger": ("contradiction", "secrets were recovered by a caller that may not"),
     "trail_altered": ("contradiction", "a file of the trail is not what its signed digest says"),
     "order_unclear": (
         "incomplete",
         "whether something was signed between two calls is not shown by the trail's times",
+    ),
+    "signed_unclear": (
+        "incomplete",
+        "a tree was signed that the log does not have; another log of the same origin may",
     ),
     "not_covered": ("incomplete", "the trail does not reach over the time of this epoch"),
     "trail_silent": (
@@ -46,6 +63,9 @@ NOTES: dict[str, str] = {
     "not_adopted": "the latest issue call is not in the log yet",
     "recovered": "secrets were recovered",
     "denied": "calls were refused",
+    "issuers": "more than one caller had secrets issued for this log",
+    "other_log": "secrets were issued for a log with this origin and another id",
+    "key_changed": "a key's configuration, versions or permissions were changed",
     "expired": "calls of epochs that have expired from the log",
     "doubled": "events that stand in more than one file were counted once",
 }

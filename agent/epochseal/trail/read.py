@@ -9,7 +9,7 @@ from pathlib import Path
 
 from epochseal.errors import FormatError, StorageError
 from epochseal.trail import cloudtrail, vault_audit
-from epochseal.trail.events import Call, Trail
+from epochseal.trail.events import MILLISECOND, Call, Take, Trail
 
 _GZIP = b"\x1f\x8b"
 _MAX_FILE = 4 << 30
@@ -28,23 +28,27 @@ def read_trail(
     calls: dict[tuple[str, str], Call] = {}
 
     def take(call: Call) -> None:
-        if calls.setdefault((call.operation, call.id), call) != call:
-            raise FormatError(f"two different calls have the number {call.id}")
+        key = (call.operation, call.id)
+        calls[key] = calls[key].joined(call) if key in calls else call
         taken.append(call)
 
     for number, path in enumerate(paths):
         taken: list[Call] = []
         before = len(calls)
+        times: list[int] = []
         try:
-            _read(load(path), trail, take)
+            if broken := _read(load(path), trail, take, times.append):
+                trail.gaps.append(f"{path.name} has {broken} lines that cannot be read")
         except FormatError as exc:
             raise FormatError(
                 f"{path}: {exc}", exc.hint or "name the files as the backend delivered them"
             ) from exc
         trail.doubled += len(taken) - (len(calls) - before)
         trail.files += 1
+        if times:
+            trail.spans.append((min(times) // MILLISECOND, max(times) // MILLISECOND))
         progress(number + 1, len(paths))
-    trail.calls = sorted(calls.values(), key=lambda call: call.time)
+    trail.calls = sorted(calls.values(), key=lambda call: call.at)
     return trail
 
 
@@ -70,17 +74,18 @@ def load(path: Path) -> bytes:
     return content
 
 
-def _read(content: bytes, trail: Trail, take: Callable[[Call], None]) -> None:
+def _read(content: bytes, trail: Trail, take: Take, saw: Callable[[int], None]) -> int:
+    """Hand on what stands in a file; how many lines of it are damaged."""
     if not content.strip():
         # A rotated file that nothing was written to.
-        return
+        return 0
     if content.lstrip()[:1] != b"{":
         raise FormatError("neither a CloudTrail file nor that of a Vault or OpenBao audit device")
     # Each line of an audit device is an object with these two; CloudTrail's one object begins with `Records`.
     if content.lstrip()[1:].lstrip().startswith(b'"Records"'):
         trail.kinds.add("cloudtrail")
         trail.resolution = max(trail.resolution, cloudtrail.RESOLUTION)
-        cloudtrail.read_cloudtrail(content, take, trail.saw)
-    else:
-        trail.kinds.add("vault")
-        vault_audit.read_vault_audit(content, take, trail.saw)
+        cloudtrail.read_cloudtrail(content, take, saw)
+        return 0
+    trail.kinds.add("vault")
+    return vault_audit.read_vault_audit(content, take, saw)

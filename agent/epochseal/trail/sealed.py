@@ -9,8 +9,11 @@ import mmap
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from epochseal.encoding import b64decode
 from epochseal.errors import FormatError, StorageError
-from epochseal.lines import Header, TaggedLine, parse_line
+from epochseal.lines import End, Header, NoteLine, TaggedLine, parse_line
+from epochseal.merkle import Frontier, leaf_hash
+from epochseal.note import parse_checkpoint, parse_note
 from epochseal.segments import list_segments
 from epochseal.trail.events import TrailContext
 
@@ -24,6 +27,9 @@ class Sealed:
         headers: every readable epoch line.
         unreadable: epoch lines that are damaged.
         foreign: epoch lines that name another log.
+        roots: the trees that an agent signs, by size: behind each epoch line, and where an epoch ended.
+        signed: the sizes of the checkpoints that are there.
+        closes: the index of each `end` line that closed the log.
     """
 
     origin: str = ""
@@ -32,15 +38,45 @@ class Sealed:
     unreadable: int = 0
     foreign: int = 0
     paths: list[Path] = field(default_factory=list)
+    roots: dict[int, bytes] = field(default_factory=dict)
+    signed: set[int] = field(default_factory=set)
+    closes: set[int] = field(default_factory=set)
 
-    def has_tag(self, tag: str) -> bool:
-        """Whether a line of the log has this tag (base64).
+    def line_of(self, tag: str) -> int | None:
+        """The index of the line of the log that has this tag (base64); None if none has.
 
         Raises:
             StorageError: a seal file cannot be read.
         """
         wanted = b" " + tag.encode("ascii", "replace") + b"\n"
-        return any(_find(path, wanted) for path in self.paths)
+        for path in self.paths:
+            with _Mapped(path) as content:
+                if (found := content.find(wanted)) >= 0:
+                    start = content.rfind(b"\n", 0, found) + 1
+                    index = content[start:found].split(b" ", 2)[1]
+                    return int(index) if index.isdigit() else None
+        return None
+
+    def tags_of(self, epoch: int) -> list[str]:
+        """The tags (base64) of the lines before the header of `epoch`, back to the header before it.
+
+        The end of the log stands for the header that is not there yet.
+
+        Raises:
+            StorageError: a seal file cannot be read.
+        """
+        sizes = {header.epoch: header.tree.size for header in self.headers}
+        first, stop = sizes.get(epoch - 1, -1), sizes.get(epoch)
+        tags = []
+        for path in self.paths if first >= 0 else ():
+            with _Mapped(path) as content:
+                for raw in content[:].splitlines():
+                    words = raw.split(b" ", 2)
+                    if words[0] == b"note" or len(words) < 3 or not words[1].isdigit():  # noqa: PLR2004  # kind, index, rest
+                        continue
+                    if first <= int(words[1]) and (stop is None or int(words[1]) < stop):
+                        tags.append(raw.rpartition(b" ")[2].decode("ascii", "replace"))
+        return tags
 
 
 def read_sealed(logdir: Path) -> Sealed:
@@ -54,8 +90,12 @@ def read_sealed(logdir: Path) -> Sealed:
         if segment.seal is None:
             continue
         sealed.paths.append(segment.seal)
-        for raw in _epoch_lines(segment.seal):
+        for raw in _lines(segment.seal, b"epoch "):
             _take(sealed, raw)
+        for kind in (b"note ", b"end "):
+            for raw in _lines(segment.seal, kind):
+                _take_end(sealed, raw)
+    _close_tree(sealed)
     return sealed
 
 
@@ -78,25 +118,56 @@ def _take(sealed: Sealed, raw: bytes) -> None:
     else:
         sealed.origin, sealed.log = header.origin, header.log
         sealed.headers.append(header)
+        assert isinstance(line, TaggedLine)  # noqa: S101  # for the type checker: only such a one has a header
+        # What an agent signs is the tree at both sides of its epoch lines, and the end of the log.
+        try:
+            tree = Frontier(header.tree.size, [b64decode(item, "frontier") for item in header.tree.frontier])
+        except FormatError:
+            return
+        sealed.roots[tree.size] = tree.root()
+        tree.append(leaf_hash(line.payload))
+        sealed.roots[tree.size] = tree.root()
 
 
-def _epoch_lines(path: Path) -> list[bytes]:
+def _take_end(sealed: Sealed, raw: bytes) -> None:
+    try:
+        line = parse_line(raw)
+        if isinstance(line, NoteLine):
+            sealed.signed.add(parse_checkpoint(parse_note(line.note).text).size)
+        elif isinstance(line.body, End) and line.body.reason == "close":
+            sealed.closes.add(line.index)
+    except FormatError:
+        # For epochseal verify to tell: without it, less is explained here.
+        return
+
+
+def _close_tree(sealed: Sealed) -> None:
+    """Add the tree behind the last line, where the log was closed."""
+    if not sealed.headers or not sealed.closes or max(sealed.closes) < sealed.headers[-1].tree.size:
+        return
+    before = sealed.headers[-1].tree
+    tree = Frontier(before.size, [b64decode(item, "frontier") for item in before.frontier])
+    with _Mapped(sealed.paths[-1]) as content:
+        for raw in content[:].splitlines():
+            words = raw.split(b" ", 2)
+            if words[0] != b"note" and len(words) > 1 and words[1] == b"%d" % tree.size:
+                tree.append(leaf_hash(raw.rpartition(b" ")[0]))
+    sealed.roots[tree.size] = tree.root()
+
+
+def _lines(path: Path, kind: bytes) -> list[bytes]:
+    """All lines that begin so."""
     lines = []
     with _Mapped(path) as content:
-        start = 0 if content[:6] == b"epoch " else content.find(b"\nepoch ") + 1 or len(content)
+        start = 0 if content[: len(kind)] == kind else content.find(b"\n" + kind) + 1 or len(content)
         while 0 <= start < len(content):
             stop = content.find(b"\n", start)
             if stop < 0:
                 break
             lines.append(content[start:stop])
-            found = content.find(b"\nepoch ", stop)
+            found = content.find(b"\n" + kind, stop)
             start = found + 1 if found >= 0 else len(content)
     return lines
-
-
-def _find(path: Path, wanted: bytes) -> bool:
-    with _Mapped(path) as content:
-        return content.find(wanted) >= 0
 
 
 class _Mapped:

@@ -15,22 +15,25 @@ import msgspec
 
 from epochseal.encoding import b64decode, parse_decimal
 from epochseal.errors import FormatError
-from epochseal.trail.events import Call, Operation, Take, TrailContext, parse_time
+from epochseal.trail.events import NOTHING, Call, Operation, Shown, Take, TrailContext, parse_time
 
 RESOLUTION = 0
-_PATH = re.compile(
-    r"(?P<mount>.+?)/(?P<what>datakey/(?:plaintext|wrapped)|decrypt|rewrap|sign)/(?P<key>[^/]+)(?:/.*)?"
+_KEY = r"(?P<key>[^/]+)"
+_FORMS: tuple[tuple[Operation, str, str], ...] = (
+    ("issue", "update create", rf"datakey/(?:plaintext|wrapped)/{_KEY}"),
+    ("recover", "update create", rf"(?:decrypt|rewrap)/{_KEY}"),
+    ("sign", "update create", rf"sign/{_KEY}(?:/.*)?"),
+    ("wrap", "update create", rf"encrypt/{_KEY}"),
+    ("export", "read", rf"(?:export/[^/]+|backup|byok-export/[^/]+)/{_KEY}(?:/.*)?"),
+    ("change", "update create delete", rf"(?:keys|restore)/{_KEY}(?:/.*)?"),
 )
-_OPERATIONS: dict[str, Operation] = {
-    "datakey/plaintext": "issue",
-    "datakey/wrapped": "issue",
-    "decrypt": "recover",
-    "rewrap": "recover",
-    "sign": "sign",
-}
+_PATHS = [
+    (operation, verbs.split(), re.compile(rf"(?P<mount>.+?)/(?P<what>{path})"))
+    for operation, verbs, path in _FORMS
+]
 _CONTEXT = re.compile(r"log=([^;]+);{1,3}id=([^;]+);epoch=([^;]+);prev=([^;]+)")
 # Most lines of a busy server are about something else: they are not decoded at all.
-_WANTED = re.compile(rb"/(?:datakey|decrypt|rewrap|sign)/")
+_WANTED = re.compile(rb"/(?:datakey|decrypt|rewrap|sign|encrypt|export|backup|byok-export|keys|restore)/")
 
 
 class _Auth(msgspec.Struct):
@@ -44,6 +47,11 @@ class _Request(msgspec.Struct):
     id: str = ""
     path: str = ""
     operation: str = ""
+    mount_type: str = "transit"
+    data: dict[str, Any] | None = None
+
+
+class _Response(msgspec.Struct):
     data: dict[str, Any] | None = None
 
 
@@ -52,6 +60,7 @@ class _Line(msgspec.Struct):
     type: str
     auth: _Auth | None = None
     request: _Request = msgspec.field(default_factory=_Request)
+    response: _Response = msgspec.field(default_factory=_Response)
     error: str = ""
 
 
@@ -62,8 +71,11 @@ class _Moment(msgspec.Struct):
 _decoder, _moments = msgspec.json.Decoder(_Line), msgspec.json.Decoder(_Moment)
 
 
-def read_vault_audit(content: bytes, take: Take, saw: Callable[[int], None]) -> None:
-    """Hand on the transit calls of one file; `saw` is told the times of its first and last line.
+def read_vault_audit(content: bytes, take: Take, saw: Callable[[int], None]) -> int:
+    """Hand on the transit calls of one file; `saw` is told the times of its first and last readable line.
+
+    Returns:
+        How many lines are damaged, as those are that a crash of the server cut.
 
     Raises:
         FormatError: not such a file.
@@ -72,12 +84,23 @@ def read_vault_audit(content: bytes, take: Take, saw: Callable[[int], None]) -> 
     if lines and not content.endswith(b"\n"):
         # The device is in the middle of a line.
         lines.pop()
-    for line in (lines[0], lines[-1]) if lines else ():
-        saw(parse_time(_decode(_moments, line).time))
-    for line in lines:
-        if _WANTED.search(line) is not None:
-            for call in _calls(_decode(_decoder, line)):
-                take(call)
+    if not lines:
+        return 0
+    saw(parse_time(_decode(_moments, lines[0]).time))
+    broken = 0
+    for number, line in enumerate(lines, 1):
+        wanted = _WANTED.search(line) is not None
+        if not wanted and number < len(lines):
+            continue
+        try:
+            found = _decode(_decoder, line)
+            saw(parse_time(found.time))
+        except FormatError:
+            broken += 1
+            continue
+        for call in _calls(found):
+            take(call)
+    return broken
 
 
 def _decode(decoder: msgspec.json.Decoder[Any], line: bytes) -> Any:  # noqa: ANN401  # of the decoder's type
@@ -88,32 +111,60 @@ def _decode(decoder: msgspec.json.Decoder[Any], line: bytes) -> Any:  # noqa: AN
 
 
 def _calls(line: _Line) -> Iterator[Call]:
-    match = _PATH.fullmatch(line.request.path)
-    if match is None or line.type != "response" or line.request.operation != "update":
+    # Another engine takes such paths as well, a key-value store for one: nothing was issued there.
+    if line.type != "response" or line.request.mount_type != "transit":
         return
-    data = line.request.data or {}
-    batch = data.get("batch_input")
+    for operation, verbs, path in _PATHS:
+        match = path.fullmatch(line.request.path)
+        if match is not None and line.request.operation in verbs:
+            yield from _calls_of(line, operation, match)
+            return
+
+
+def _calls_of(line: _Line, operation: Operation, match: re.Match[str]) -> Iterator[Call]:
+    data, answer = line.request.data or {}, line.response.data or {}
     # Of a batch each item is a call of its own; what is no object there still counts as one.
-    items = batch if isinstance(batch, list) and batch else [data]
+    items, answers = _list(data.get("batch_input")) or [data], _list(answer.get("batch_results")) or [answer]
     for number, item in enumerate(items):
-        text = item.get("context") if isinstance(item, dict) else None
-        text = text if isinstance(text, str) else ""
-        hidden = text if text.startswith("hmac-sha256:") else ""
+        given = answers[number] if number < len(answers) else {}
+        context = _shown(item, "context")
         yield Call(
-            operation=_OPERATIONS[match["what"]],
-            time=parse_time(line.time),
+            operation=operation,
+            at=parse_time(line.time),
             who=_who(line.auth or _Auth()),
             key=f"{match['mount']}/{match['key']}",
             id=line.request.id if len(items) == 1 else f"{line.request.id} item {number}",
-            context=None if hidden else _context(text),
-            hidden=hidden,
-            refused=line.error.strip().replace("\n", " "),
+            context=_context(context.plain),
+            hidden=context.hashes,
+            wrapped=_shown(given, "ciphertext") if operation == "issue" else NOTHING,
+            message=_shown(item, "input") if operation == "sign" else NOTHING,
+            refused=_refused(line, given),
+            detail=f"{line.request.operation} {match['what']}" if operation in {"change", "export"} else "",
         )
 
 
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _shown(item: object, name: str) -> Shown:
+    text = item.get(name) if isinstance(item, dict) else None
+    if not isinstance(text, str):
+        return NOTHING
+    return Shown(hashes=frozenset({text})) if text.startswith("hmac-sha256:") else Shown(text)
+
+
+def _refused(line: _Line, answer: object) -> str:
+    """Why it was not served: the server says so beside the answer, the engine in the place of one."""
+    if line.error:
+        return line.error.strip().replace("\n", " ")
+    refused = isinstance(answer, dict) and answer.get("error")
+    return "the engine did not do it" if refused else ""
+
+
 def _who(auth: _Auth) -> str:
-    role = (auth.metadata or {}).get("role_name")
-    return str(role or auth.display_name or auth.entity_id or "unknown")
+    metadata = auth.metadata or {}
+    return str(metadata.get("role_name") or auth.display_name or auth.entity_id or "unknown")
 
 
 def _context(text: str) -> TrailContext | None:

@@ -1,0 +1,123 @@
+"""What was signed with the checkpoint key, and whether it was this log.
+
+Where the trail shows what was signed, or its HMAC can be asked for, every signature is held against the trees
+of the log. CloudTrail does not: there it is counted how many an honest agent could have made.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Literal
+
+from epochseal.encoding import b64decode, b64encode
+from epochseal.errors import FormatError
+from epochseal.note import Checkpoint, parse_checkpoint
+from epochseal.trail.events import Call
+from epochseal.trail.hashes import HashOf
+from epochseal.trail.sealed import Sealed
+
+Answer = Literal["yes", "no", "unclear"]
+_Kind = Literal["own", "other", "unknown", "opaque"]
+
+
+class Signatures:
+    """The signatures of a trail, beside one log.
+
+    Args:
+        sealed: the log.
+        calls: the sign calls, in the order of time.
+        resolution: ns within which the order of two calls is not known.
+        hash_of: the HMAC that stands for a text in the trail, if that can be asked.
+    """
+
+    def __init__(
+        self, sealed: Sealed, calls: Sequence[Call], resolution: int, hash_of: HashOf | None
+    ) -> None:
+        self._sealed = sealed
+        self._calls = calls
+        self._times = [call.at for call in calls]
+        self._step = resolution
+        self._hash_of = hash_of
+        self._first = sealed.headers[0].tree.size if sealed.headers else 0
+        self._own: set[str] | None = None
+
+    def unknown(self) -> list[Call]:
+        """Signatures over trees of this origin that the log does not have, where the trail shows these."""
+        return [call for call in self._calls if self._kind(call) == "unknown"]
+
+    def after(self, call: Call, stop: Call | None, before: Call | None) -> Answer:
+        """Whether something was signed with what an issue call gave, before the call that was adopted.
+
+        Args:
+            call: the issue call that no epoch line quotes.
+            stop: the call that was adopted for that epoch; None: none was.
+            before: the call that was adopted for the epoch before.
+        """
+        end = self._times[-1] + self._step + 1 if self._times else 0
+        until = stop.at if stop is not None else end
+        surely = self._foreign(call.at + self._step + (not self._step), until - self._step)
+        maybe = self._foreign(call.at + (not self._step), until + bool(self._step))
+        if not maybe:
+            return "no"
+        if any(self._kind(item) == "unknown" for item in maybe):
+            return "yes"
+        expected = self._expected(call, before)
+        if len(surely) > expected:
+            return "yes"
+        return "unclear" if len(maybe) > expected else "no"
+
+    def _foreign(self, start: int, stop: int) -> list[Call]:
+        """Those from `start` on and before `stop` that are not known to be over this log, or no log."""
+        found = self._calls[bisect_left(self._times, start) : bisect_left(self._times, stop)]
+        return [call for call in found if self._kind(call) in {"unknown", "opaque"}]
+
+    def _expected(self, call: Call, before: Call | None) -> int:
+        """How many signatures the agent itself owed when its issue call was lost: of a start, of a close."""
+        if call.context is None:
+            return 0
+        line = self._sealed.line_of(call.context.prev)
+        if line is None:
+            return 0
+        sizes = {header.epoch: header.tree.size for header in self._sealed.headers}
+        epoch = call.context.epoch
+        start, stop = sizes.get(epoch - 1, 0), sizes.get(epoch)
+        # A stop between call and answer closes the log and signs that; nothing can be reopened at a line
+        # before the `end`, so this hides no fork.
+        closed = any(
+            line < index and (stop is None or index < stop) and index + 1 in self._sealed.signed
+            for index in self._sealed.closes
+        )
+        # The start of the running epoch is signed late when the agent was stopped before it was.
+        begun = before.at if before is not None else 0
+        late = not self._foreign(begun, call.at) and start + 1 in self._sealed.signed
+        return closed + late
+
+    def _kind(self, call: Call) -> _Kind:
+        if call.message.plain:
+            return self._kind_of(call.message.plain)
+        if self._hash_of is not None and call.message.hashes and call.message.hashes & self._own_hashes():
+            return "own"
+        return "opaque"
+
+    def _kind_of(self, message: str) -> _Kind:
+        try:
+            found = parse_checkpoint(b64decode(message, "message").decode("utf-8"))
+        except (FormatError, UnicodeDecodeError):
+            return "other"
+        if found.origin != self._sealed.origin:
+            return "other"
+        # What was signed before the first epoch that is left has expired.
+        if found.size < self._first or self._sealed.roots.get(found.size) == found.root:
+            return "own"
+        return "unknown"
+
+    def _own_hashes(self) -> set[str]:
+        if self._own is None:
+            assert self._hash_of is not None  # noqa: S101  # for the type checker: asked for with it alone
+            texts = (
+                Checkpoint(self._sealed.origin, size, root).text().encode()
+                for size, root in self._sealed.roots.items()
+            )
+            self._own = {self._hash_of(b64encode(text)) for text in texts}
+        return self._own

@@ -7,6 +7,7 @@
 |          | GET `MOUNT/keys/EPOCH`              | see that the epoch key is derived        |
 | verifier | POST `MOUNT/decrypt/EPOCH`          | recover an epoch secret                  |
 | all      | GET `MOUNT/keys/CHECKPOINT`         | the public checkpoint key                |
+| auditor  | POST `sys/audit-hash/DEVICE`        | compare with an audit trail of HMACs     |
 
 The epoch key is of a type that encrypts, and `derived`: only then does the context bind. A wrapped secret is
 the ciphertext as the engine writes it, `vault:vN:BASE64`, in ASCII. The checkpoint key is `ed25519` or
@@ -27,6 +28,7 @@ from epochseal.encoding import b64decode, b64encode
 from epochseal.errors import BackendError, ConfigError, Denied, FormatError, WrongKey
 from epochseal.keys import SECRET_SIZE, Context, Issued, KeyURI, PublicKey, check_secret_buffer
 from epochseal_backends.vault_access import read_access
+from epochseal_backends.vault_audit_hash import AuditHasher
 from epochseal_backends.vault_examine import examine_checkpoint_key, examine_epoch_key
 from epochseal_backends.vault_login import LoginDenied
 from epochseal_backends.vault_names import (
@@ -40,7 +42,10 @@ from epochseal_backends.vault_names import (
 from epochseal_backends.vault_refusals import explained, says_wrong_key
 from epochseal_backends.vault_session import Refusal, Session
 
-__all__ = ["examine_checkpoint_key", "examine_epoch_key", "issuer", "public_key", "recoverer", "signer"]
+__all__ = [
+    "audit_hasher", "examine_checkpoint_key", "examine_epoch_key", "issuer", "public_key", "recoverer",
+    "signer",
+]  # fmt: skip  # one list
 
 _ISSUE = "have epoch secrets issued"
 _RECOVER = "recover epoch secrets"
@@ -112,6 +117,16 @@ def public_key(uri: KeyURI, settings: Mapping[str, str]) -> PublicKey:
         Denied, Unavailable, BackendError: the server did not give it.
     """
     return signer(uri, settings).public_key()
+
+
+def audit_hasher(uri: KeyURI, settings: Mapping[str, str], device: str) -> AuditHasher:
+    """What an audit device of the server of `uri` writes in the place of a text.
+
+    Raises:
+        ConfigError: `uri`, a setting or the device's name cannot be used.
+    """
+    parse_epoch_key(uri)
+    return AuditHasher(Session(read_access(settings)), device)
 
 
 class TransitIssuer:

@@ -56,6 +56,7 @@ class OpenBao:
         ca_file: the authority of its certificate.
         authority: that authority, which also makes certificates for clients.
         trail: its audit log, contexts and ciphertexts in plain where `provision` made the mount.
+        devices: its audit devices; a change counts from the next start on. `file` writes `trail`.
         root_token: the token that may do everything.
     """
 
@@ -65,6 +66,7 @@ class OpenBao:
         self.authority = Authority(folder / "tls")
         self.ca_file = str(self.authority.file)
         self.trail = folder / "audit.log"
+        self.devices = ["file"]
         self.root_token = ""
         self._unseal_key = ""
         self._process: subprocess.Popen[bytes] | None = None
@@ -73,7 +75,6 @@ class OpenBao:
         self.port, self._cluster_port = _free_port(), _free_port()
         self.address = f"https://127.0.0.1:{self.port}"
         (folder / "raft").mkdir()
-        (folder / "bao.hcl").write_text(self._config(), encoding="utf-8")
 
     def __enter__(self) -> Self:
         self.start()
@@ -92,6 +93,7 @@ class OpenBao:
 
     def start(self) -> None:
         """Start it and wait until it serves; the second time on the storage of the first."""
+        (self._folder / "bao.hcl").write_text(self._config(), encoding="utf-8")
         program = str(Path(sys.executable).parent / "bao")
         with (self._folder / "bao.out").open("ab") as out:
             self._process = subprocess.Popen(
@@ -218,6 +220,10 @@ class OpenBao:
         path.write_text(secret + "\n", encoding="utf-8")
         return path
 
+    def trail_of(self, device: str) -> Path:
+        """What an audit device writes."""
+        return self.trail if device == "file" else self._folder / f"audit-{device}.log"
+
     def _listens(self) -> bool:
         try:
             self.answer("GET", "sys/health")
@@ -226,6 +232,17 @@ class OpenBao:
         return True
 
     def _config(self) -> str:
+        devices = "".join(
+            f'''
+audit "file" "{device}" {{
+  options {{
+    file_path = "{self.trail_of(device)}"
+    mode = "0600"
+  }}
+}}
+'''
+            for device in self.devices
+        )
         return f"""
 storage "raft" {{
   path = "{self._folder / "raft"}"
@@ -240,12 +257,7 @@ listener "tcp" {{
 api_addr = "{self.address}"
 cluster_addr = "https://127.0.0.1:{self._cluster_port}"
 disable_mlock = true
-audit "file" "file" {{
-  options {{
-    file_path = "{self.trail}"
-    mode = "0600"
-  }}
-}}
+{devices}
 """
 
 

@@ -62,6 +62,7 @@ class _Comparison:
         self._trail = trail
         self._recoverers = {*recoverers, *map(_principal, recoverers)}
         self._hash_of = hash_of
+        self._names_signing_key = signing_key is not None
         self._keys = {_key_name(header.key) for header in sealed.headers}
         self._problems: list[Finding] = []
         self._notes: list[Finding] = []
@@ -125,7 +126,7 @@ class _Comparison:
         adopted = self._adopt(waiting)
         left = sorted((call for calls in waiting.values() for call in calls), key=lambda call: call.at)
         self._explain(left, adopted)
-        self._look_at_signatures()
+        self._look_at_signatures(adopted)
         self._look_at_others()
         self._look_at_keys()
         unread = Counter(call.operation for call in self._hidden)
@@ -242,12 +243,17 @@ class _Comparison:
 
     # --- what was signed, who recovered, who was refused, what happened to the keys -------------------------
 
-    def _look_at_signatures(self) -> None:
+    def _look_at_signatures(self, adopted: dict[int, Call]) -> None:
         since = self._elsewhere[0].at if self._elsewhere else None
         for call in self._signatures.unknown():
             # Checkpoints do not name the log's id: these may be of another log that has the same origin.
             kind = "signed_not_sealed" if since is None or call.at < since else "signed_unclear"
             self._problem(kind, f"at {format_time(call.time)}", -1, call.time, call.who)
+        begun = adopted.get(self._sealed.headers[0].epoch)
+        if self._names_signing_key and begun is not None:
+            # What was signed before has expired with its epochs.
+            for call in self._signatures.unmatched(begun.at):
+                self._problem("signed_unclear", f"at {format_time(call.time)}", -1, call.time, call.who)
         if self._elsewhere:
             last = self._elsewhere[-1]
             detail = f"{len(self._elsewhere)} calls, the last at {format_time(last.time)}"

@@ -10,8 +10,8 @@ from typing import Literal
 from epochseal.errors import FormatError
 
 Operation = Literal["issue", "recover", "sign", "wrap", "export", "change"]
-"""`wrap`: a secret of the caller's choice was encrypted; `export`: the key itself was handed out; `change`: its
-configuration, versions or permissions were changed, or it was deleted."""
+"""`wrap`: a secret of the caller's choice was encrypted; `export`: the key itself was handed out; `change`:
+its configuration, versions or permissions were changed, or it was deleted."""
 MILLISECOND, SECOND = 1_000_000, 1_000_000_000
 """In the unit of `Call.at`."""
 

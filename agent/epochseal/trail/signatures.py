@@ -18,7 +18,8 @@ from epochseal.trail.hashes import HashOf
 from epochseal.trail.sealed import Sealed
 
 Answer = Literal["yes", "no", "unclear"]
-_Kind = Literal["own", "other", "unknown", "opaque"]
+_Kind = Literal["own", "other", "unknown", "unmatched", "opaque"]
+_OF_SETUP = b64encode(b"epochseal setup.sh")
 
 
 class Signatures:
@@ -46,6 +47,10 @@ class Signatures:
         """Signatures over trees of this origin that the log does not have, where the trail shows these."""
         return [call for call in self._calls if self._kind(call) == "unknown"]
 
+    def unmatched(self, since: int) -> list[Call]:
+        """Those from a moment (ns) on whose HMAC is that of no tree of the log."""
+        return [call for call in self._calls if call.at >= since and self._kind(call) == "unmatched"]
+
     def after(self, call: Call, stop: Call | None, before: Call | None) -> Answer:
         """Whether something was signed with what an issue call gave, before the call that was adopted.
 
@@ -70,7 +75,7 @@ class Signatures:
     def _foreign(self, start: int, stop: int) -> list[Call]:
         """Those from `start` on and before `stop` that are not known to be over this log, or no log."""
         found = self._calls[bisect_left(self._times, start) : bisect_left(self._times, stop)]
-        return [call for call in found if self._kind(call) in {"unknown", "opaque"}]
+        return [call for call in found if self._kind(call) not in {"own", "other"}]
 
     def _expected(self, call: Call, before: Call | None) -> int:
         """How many signatures the agent itself owed when its issue call was lost: of a start, of a close."""
@@ -96,9 +101,9 @@ class Signatures:
     def _kind(self, call: Call) -> _Kind:
         if call.message.plain:
             return self._kind_of(call.message.plain)
-        if self._hash_of is not None and call.message.hashes and call.message.hashes & self._own_hashes():
-            return "own"
-        return "opaque"
+        if self._hash_of is None or not call.message.hashes:
+            return "opaque"
+        return "own" if call.message.hashes & self._own_hashes() else "unmatched"
 
     def _kind_of(self, message: str) -> _Kind:
         try:
@@ -119,5 +124,5 @@ class Signatures:
                 Checkpoint(self._sealed.origin, size, root).text().encode()
                 for size, root in self._sealed.roots.items()
             )
-            self._own = {self._hash_of(b64encode(text)) for text in texts}
+            self._own = {self._hash_of(b64encode(text)) for text in texts} | {self._hash_of(_OF_SETUP)}
         return self._own

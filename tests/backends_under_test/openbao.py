@@ -213,6 +213,13 @@ class OpenBao:
         """Settings of the Vault backend that reach this server."""
         return {"address": self.address, "ca_file": self.ca_file, **more}
 
+    def login(self, settings: dict[str, str]) -> str:
+        """A token of the AppRole with these settings."""
+        secret_id = Path(settings["secret_id_file"]).read_text(encoding="utf-8").strip()
+        body = {"role_id": settings["role_id"], "secret_id": secret_id}
+        made: str = self.request("POST", "auth/approle/login", body)["auth"]["client_token"]
+        return made
+
     def secret_file(self, secret: str) -> Path:
         """A file that only this user may read."""
         path = self._folder / f"secret-{next(self._numbers)}"

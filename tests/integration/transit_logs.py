@@ -6,15 +6,23 @@ import json
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from epochseal.encoding import b64decode, b64encode
+from epochseal.keys import Context, Issued, parse_key_uri
+from epochseal.note import Checkpoint, Note, VerifierKey, sign_text
 from epochseal.segments import list_segments
+from epochseal.trail import read_sealed
+from epochseal_backends import vault
 from tests.backends_under_test.openbao import OpenBao, Provisioned, environment
 from tests.integration.agents import PROGRAM, Agent, wait_until
+from tests.integration.logs import ORIGIN, LogWriter
 
-ORIGIN = "example.com/payments"
+__all__ = ["ORIGIN", "Forger", "TransitLog"]
 PER_EPOCH = 2
 _PATIENCE = 120.0
 
@@ -42,18 +50,40 @@ class TransitLog:
 
     def agent(self, *options: str) -> Agent:
         """Start `epochseal seal` with the agent's login; an epoch has two entries."""
-        words = [
+        return Agent(self._sealing(*options), self.path.parent / f"{self.path.name}.stderr")
+
+    def _sealing(self, *options: str) -> list[str]:
+        return [
             *_variables(self.keys.agent), PROGRAM, "seal", str(self.path), "--origin", ORIGIN,
             "--epoch-key", self.keys.epoch_uri, "--checkpoint-key", self.keys.checkpoint_uri,
             "--epoch-max-entries", str(PER_EPOCH), "--commit-interval", "1ms", "--acks", *options,
         ]  # fmt: skip  # a command
-        return Agent(words, self.path.parent / f"{self.path.name}.stderr")
 
     def seal(self, entries: int, *options: str) -> None:
         """Seal some entries, one at a time, and close the log."""
         with self.agent(*options) as agent:
             self.send(agent, entries)
             assert agent.end() == 0, agent.said
+
+    @contextmanager
+    def held_at_start(self) -> Iterator[subprocess.Popen[bytes]]:
+        """An agent that was stopped when a secret was issued to it, before it began an epoch with it."""
+        issue = f"{self.keys.mount}/datakey/plaintext/{self.keys.name}-epoch"
+        epochs = self.epochs()
+        calls = self.served(issue)
+        process = subprocess.Popen(self._sealing(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        try:
+            # Its courier asks for the public key, then for the secret: it has been told to do both by then.
+            read = f"{self.keys.mount}/keys/{self.keys.name}-epoch"
+            asked = self.served(read)
+            wait_until(lambda: self.served(read) > asked)
+            process.send_signal(signal.SIGSTOP)
+            wait_until(lambda: self.served(issue) > calls)
+            assert self.epochs() == epochs
+            yield process
+        finally:
+            process.kill()
+            process.wait(_PATIENCE)
 
     @staticmethod
     def send(agent: Agent, entries: int) -> None:
@@ -66,6 +96,11 @@ class TransitLog:
         segments = list_segments(self.path).segments
         seals = b"".join(item.seal.read_bytes() for item in segments if item.seal is not None)
         return sum(line.startswith(b"epoch ") for line in seals.splitlines())
+
+    def pass_by(self, moment: int) -> None:
+        """Have the trail reach over a moment (ms): something else happens on the server after it."""
+        wait_until(lambda: time.time() * 1000 > moment)
+        self.bao.request("GET", "sys/mounts")
 
     def served(self, what: str, trail: Path | None = None) -> int:
         """How many calls to a path of the server have been answered."""
@@ -93,6 +128,30 @@ class TransitLog:
                 return
             agent.process.send_signal(signal.SIGCONT)
             agent.wait_for(wanted)
+
+    def recover_with(self, token: str) -> None:
+        """Get the first epoch's secret back with some token."""
+        header = read_sealed(self.path).headers[0]
+        context = Context(
+            header.origin, b64decode(header.log, "log"), header.epoch, b64decode(header.asked.tag, "tag")
+        )
+        body = {
+            "ciphertext": b64decode(header.wrapped, "wrapped").decode(), "context": b64encode(context.encode())
+        }  # fmt: skip  # a call
+        self.bao.request("POST", f"{self.keys.mount}/decrypt/{self.keys.name}-epoch", body, token=token)
+
+    def doctor(self, folder: Path) -> subprocess.CompletedProcess[bytes]:
+        """Run `epochseal doctor` with the agent's login."""
+        settings = "".join(f'{name} = "{value}"\n' for name, value in self.keys.agent.items())
+        file = folder / "epochseal.toml"
+        file.write_text(
+            f'epoch_key = "{self.keys.epoch_uri}"\ncheckpoint_key = "{self.keys.checkpoint_uri}"\n'
+            f'[vault]\n{settings}[[log]]\ndir = "doctored"\norigin = "{ORIGIN}"\n'
+            f'[[log.source]]\nkind = "unix-stream"\npath = "log.sock"\n',
+            encoding="utf-8",
+        )
+        words = [PROGRAM, "doctor", "--config", str(file)]
+        return subprocess.run(words, capture_output=True, check=False, timeout=_PATIENCE)
 
     def reconcile(self, *options: str, trail: Sequence[Path] = ()) -> tuple[int, Any]:
         """Exit status and result of the real command."""
@@ -128,3 +187,48 @@ class TransitLog:
 def _variables(settings: dict[str, str]) -> list[str]:
     """The prefix of a command that is to have these settings."""
     return ["env", *(f"EPOCHSEAL_VAULT_{name.upper()}={value}" for name, value in settings.items())]
+
+
+class Forger(LogWriter):
+    """Continues a log by hand, with every permission on its keys, and without what the agent's memory held.
+
+    With `replays`, an epoch gets the wrapped secret of the first one, and has one issued that it does not use.
+    """
+
+    @classmethod
+    def of(cls, log: TransitLog, *, replays: bool = False) -> LogWriter:
+        """From the files of the log as they are now."""
+        return cls.after(
+            log.path,
+            StolenKeys(log, replays=replays),  # type: ignore[arg-type]  # the two methods that a writer uses
+            "thief",
+            time=int(time.time() * 1000),
+            signs=True,
+        )
+
+
+class StolenKeys:
+    """Wraps and signs through the server, as root."""
+
+    def __init__(self, log: TransitLog, *, replays: bool) -> None:
+        self._log, self._replays = log, replays
+
+    def wrap(self, context: Context, secret: bytes) -> Issued:
+        """Encrypt a secret of the thief's own, for this context."""
+        log, encoded = self._log, b64encode(context.encode())
+        if self._replays:
+            header = read_sealed(log.path).headers[0]
+            log.bao.request(
+                "POST", f"{log.keys.mount}/datakey/plaintext/{log.keys.name}-epoch", {"context": encoded}
+            )
+            return Issued(header.key, b64decode(header.wrapped, "wrapped"))
+        body = {"plaintext": b64encode(secret), "context": encoded}
+        made = log.bao.request("POST", f"{log.keys.mount}/encrypt/{log.keys.name}-epoch", body)
+        return Issued(f"vault:v1:{log.epoch_key}", made["data"]["ciphertext"].encode())
+
+    def sign(self, checkpoint: Checkpoint) -> bytes:
+        """A signed note over a checkpoint."""
+        uri, text = parse_key_uri(self._log.keys.checkpoint_uri), checkpoint.text()
+        signer = vault.signer(uri, self._log.keys.agent)
+        key = VerifierKey(checkpoint.origin, signer.public_key())
+        return Note(text, (sign_text(text, key, signer.sign(text.encode())),)).encode()

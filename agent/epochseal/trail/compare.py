@@ -74,13 +74,10 @@ class _Comparison:
         self._issued = [
             call for call in calls if self._is_own(call) and call.operation == "issue" and not call.refused
         ]
-        self._others = [
-            call for call in calls
-            if self._is_own(call) or call.key in self._keys or call.key == signing_key
-        ]  # fmt: skip  # one expression
         self._elsewhere = [
             call for call in calls
-            if call.operation == "issue" and not call.refused and call.context is not None
+            if call.operation == "issue" and call.key in self._keys and not call.refused
+            and call.context is not None
             and call.context.origin == sealed.origin and call.context.log not in {sealed.log, _PROBE_LOG}
         ]  # fmt: skip  # one expression
         signed = [
@@ -88,6 +85,8 @@ class _Comparison:
             if call.operation == "sign" and not call.refused and signing_key in (None, call.key)
         ]  # fmt: skip  # one expression
         self._signatures = Signatures(sealed, signed, trail.resolution, hash_of)
+        keys = self._keys | {signing_key} | self._signatures.keys()
+        self._others = [call for call in calls if self._is_own(call) or call.key in keys]
         self._matched = 0
 
     def result(self, altered: Sequence[str]) -> Result:

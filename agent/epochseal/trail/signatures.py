@@ -44,8 +44,16 @@ class Signatures:
         self._own: set[str] | None = None
 
     def unknown(self) -> list[Call]:
-        """Signatures over trees of this origin that the log does not have, where the trail shows these."""
-        return [call for call in self._calls if self._kind(call) == "unknown"]
+        """Signatures over trees of this origin that the log does not have, where the trail shows these.
+
+        Only those with a key that has signed this log as well: another key's speak for another log.
+        """
+        keys = self.keys()
+        return [call for call in self._calls if call.key in keys and self._kind(call) == "unknown"]
+
+    def keys(self) -> set[str]:
+        """The keys that have signed this log, as far as the trail shows it."""
+        return {call.key for call in self._calls if self._kind(call) == "own"}
 
     def unmatched(self, since: int) -> list[Call]:
         """Those from a moment (ns) on whose HMAC is that of no tree of the log."""

@@ -240,14 +240,14 @@ class OpenBao:
 
     def _config(self) -> str:
         devices = "".join(
-            f'''
+            f"""
 audit "file" "{device}" {{
   options {{
     file_path = "{self.trail_of(device)}"
     mode = "0600"
   }}
 }}
-'''
+"""
             for device in self.devices
         )
         return f"""

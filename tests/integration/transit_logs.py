@@ -141,7 +141,8 @@ class TransitLog:
             header.origin, b64decode(header.log, "log"), header.epoch, b64decode(header.asked.tag, "tag")
         )
         body = {
-            "ciphertext": b64decode(header.wrapped, "wrapped").decode(), "context": b64encode(context.encode())
+            "ciphertext": b64decode(header.wrapped, "wrapped").decode(),
+            "context": b64encode(context.encode()),
         }  # fmt: skip  # a call
         self.bao.request("POST", f"{self.keys.mount}/decrypt/{self.keys.name}-epoch", body, token=token)
 

@@ -78,6 +78,25 @@ def test_honest(log: TransitLog) -> None:
     assert kinds == {"orphan": 2, "key_changed": 3, "recovered": 1}
 
 
+def test_recorded_rotations(log: TransitLog) -> None:
+    """Three times `epochseal rotate`, of both keys: clean, every signature is over this log."""
+    epoch, checkpoint = log.keys.epoch_uri, log.keys.checkpoint_uri
+    log.seal(3)
+    for option, uri, key in (
+        ("--checkpoint-key", f"{checkpoint}?version=2", log.signing_key),
+        ("--epoch-key", epoch, log.epoch_key),
+        ("--checkpoint-key", f"{checkpoint}?version=3", log.signing_key),
+    ):
+        mount, _, name = key.rpartition("/")
+        log.bao.request("POST", f"{mount}/keys/{name}/rotate", {})
+        log.rotate(option, uri)
+        log.seal(3)
+    assert log.verify()[:2] == (0, [])
+    status, result = log.reconcile()
+    assert (status, result["problems"]) == (0, [])
+    assert result["matched"] == result["epochs"] == log.epochs()
+
+
 # --- thieves ----------------------------------------------------------------------------------------------
 
 
@@ -245,11 +264,11 @@ def test_stopped_between_call_and_answer(log: TransitLog) -> None:
     assert log.found() == (0, [])
 
 
-def test_probes_of_doctor(log: TransitLog, tmp_path: Path) -> None:
+def test_probes_of_doctor(log: TransitLog) -> None:
     """The doctor's calls are of another log, or refused: the log stays clean, the refusals are told."""
     log.seal(3)
     before = log.reconcile()[1]["calls"]
-    done = log.doctor(tmp_path)
+    done = log.doctor()
     assert b"epoch secrets are issued" in done.stdout, done.stderr
     issue = f"{log.keys.mount}/datakey/plaintext/{log.keys.name}-epoch"
     # Without a context a derived key issues nothing, and says so with 400.

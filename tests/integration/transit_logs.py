@@ -32,6 +32,7 @@ class TransitLog:
 
     def __init__(self, path: Path, bao: OpenBao, keys: Provisioned) -> None:
         self.path, self.bao, self.keys = path, bao, keys
+        self.signer = keys.checkpoint_uri
 
     def of(self, path: Path) -> TransitLog:
         """A copy of the log as it is, on another host."""
@@ -55,7 +56,7 @@ class TransitLog:
     def _sealing(self, *options: str) -> list[str]:
         return [
             *_variables(self.keys.agent), PROGRAM, "seal", str(self.path), "--origin", ORIGIN,
-            "--epoch-key", self.keys.epoch_uri, "--checkpoint-key", self.keys.checkpoint_uri,
+            "--epoch-key", self.keys.epoch_uri, "--checkpoint-key", self.signer,
             "--epoch-max-entries", str(PER_EPOCH), "--commit-interval", "1ms", "--acks", *options,
         ]  # fmt: skip  # a command
 
@@ -146,17 +147,27 @@ class TransitLog:
         }  # fmt: skip  # a call
         self.bao.request("POST", f"{self.keys.mount}/decrypt/{self.keys.name}-epoch", body, token=token)
 
-    def doctor(self, folder: Path) -> subprocess.CompletedProcess[bytes]:
+    def doctor(self) -> subprocess.CompletedProcess[bytes]:
         """Run `epochseal doctor` with the agent's login."""
+        return self._configured("doctor")
+
+    def rotate(self, option: str, uri: str) -> None:
+        """Record another key with `epochseal rotate` and the agent's login; the log goes on with it."""
+        done = self._configured("rotate", "--reason", "yearly", option, uri)
+        assert done.returncode == 0, done.stderr
+        if option == "--checkpoint-key":
+            self.signer = uri
+
+    def _configured(self, command: str, *options: str) -> subprocess.CompletedProcess[bytes]:
         settings = "".join(f'{name} = "{value}"\n' for name, value in self.keys.agent.items())
-        file = folder / "epochseal.toml"
+        file = self.path.parent / "epochseal.toml"
         file.write_text(
-            f'epoch_key = "{self.keys.epoch_uri}"\ncheckpoint_key = "{self.keys.checkpoint_uri}"\n'
-            f'[vault]\n{settings}[[log]]\ndir = "doctored"\norigin = "{ORIGIN}"\n'
+            f'epoch_key = "{self.keys.epoch_uri}"\ncheckpoint_key = "{self.signer}"\n'
+            f'[vault]\n{settings}[[log]]\ndir = "{self.path}"\norigin = "{ORIGIN}"\n'
             f'[[log.source]]\nkind = "unix-stream"\npath = "log.sock"\n',
             encoding="utf-8",
         )
-        words = [PROGRAM, "doctor", "--config", str(file)]
+        words = [PROGRAM, command, "--config", str(file), *options]
         return subprocess.run(words, capture_output=True, check=False, timeout=_PATIENCE)
 
     def reconcile(self, *options: str, trail: Sequence[Path] = ()) -> tuple[int, Any]:

@@ -55,9 +55,15 @@ field() { "$cli" read -field="$1" "$2"; }
 
 if [[ $("$cli" secrets list -format=json) != *"\"$MOUNT/\""* ]]; then
   "$cli" secrets enable -path="$MOUNT" transit
+  # An engine of epochseal's own signs nothing but checkpoints, which are public.
+  "$cli" secrets tune -audit-non-hmac-request-keys=input "$MOUNT/"
 fi
 # For epochseal reconcile: contexts and ciphertexts stand in the audit trail as they are. Neither is a secret.
-"$cli" secrets tune -audit-non-hmac-request-keys=context -audit-non-hmac-response-keys=ciphertext "$MOUNT/"
+shown=(-audit-non-hmac-request-keys=context)
+if [[ $(field audit_non_hmac_request_keys "sys/mounts/$MOUNT/tune" 2>/dev/null) == *input* ]]; then
+  shown+=(-audit-non-hmac-request-keys=input)
+fi
+"$cli" secrets tune "${shown[@]}" -audit-non-hmac-response-keys=ciphertext "$MOUNT/"
 
 has read "$MOUNT/keys/$EPOCH_KEY" || "$cli" write -f "$MOUNT/keys/$EPOCH_KEY" type=aes256-gcm96 derived=true >/dev/null
 has read "$MOUNT/keys/$CHECKPOINT_KEY" || "$cli" write -f "$MOUNT/keys/$CHECKPOINT_KEY" type="$CHECKPOINT_TYPE" >/dev/null

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from epochseal.checkup import Finding
+from epochseal.encoding import b64encode
 from epochseal.errors import Denied
 from epochseal.keys import parse_key_uri
 from epochseal_backends import vault
@@ -79,6 +80,16 @@ def test_setup_provisions_and_proves(bao: OpenBao, tmp_path: Path) -> None:
         vault.recoverer(uri, settings).recover(issued.wrapped, CONTEXT, memoryview(bytearray(32)))
     # What reconcile reads: the context as it was sent, without a hash.
     assert encode_context(CONTEXT) in bao.trail.read_text()
+    # What was signed too, in an engine that the script made; a second run leaves that as it is.
+    assert f'"input":"{b64encode(MESSAGE)}"' in bao.trail.read_text()
+
+
+def test_setup_in_an_engine_of_others(bao: OpenBao, tmp_path: Path) -> None:
+    """There the trail does not show what is signed: it may be somebody else's."""
+    bao.request("POST", "sys/mounts/shared", {"type": "transit"})
+    assert set_up(bao, "bao", tmp_path / "bin", NAME="guest", MOUNT="shared").returncode == 0
+    shown = bao.request("GET", "sys/mounts/shared/tune")["data"]["audit_non_hmac_request_keys"]
+    assert shown == ["context"]
 
 
 def test_setup_refuses_a_key_that_is_not_right(bao: OpenBao, tmp_path: Path) -> None:

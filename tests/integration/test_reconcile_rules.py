@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from epochseal.chain import Pace
 from epochseal.errors import FormatError
 from epochseal.trail import read_trail
 from tests.integration import cloudtrail as ct
@@ -73,6 +74,26 @@ def test_asked_again_for_an_epoch_that_runs(case: Case) -> None:
     status, result = case.reconcile()
     assert status == 1
     assert [(item["kind"], item["epoch"]) for item in result["problems"]] == [("issued_not_sealed", 3)]
+
+
+def test_going_back_in_what_has_expired(keys: LogKeys, tmp_path: Path) -> None:
+    """Of expired epochs only the order of calls is left: a branch from there goes back in it."""
+    writer = LogWriter(tmp_path / "log", keys, pace=Pace()).start("genesis")
+    for _ in range(5):
+        writer.time += SPACING
+        writer.turn("segment")
+    writer.end()
+    case = Case(tmp_path / "log", tmp_path, ct.honest(tmp_path / "log"))
+    headers = case.headers
+    for path in sorted((case.log / "segments").iterdir())[:4]:
+        path.unlink()
+    assert [header.epoch for header in case.headers] == [2, 3, 4, 5]
+    status, result = case.reconcile()
+    assert (status, [item["kind"] for item in result["notes"]]) == (0, ["expired"])
+    case.events.append(ct.issue(headers[1], headers[3].time))
+    status, result = case.reconcile()
+    assert status == 1
+    assert [(item["kind"], item["epoch"]) for item in result["problems"]] == [("issued_not_sealed", 1)]
 
 
 def test_session_of_the_same_role(case: Case) -> None:

@@ -197,7 +197,8 @@ class _Comparison:
             assert call.context is not None  # noqa: S101  # for the type checker: own calls have one
             epoch = call.context.epoch
             if epoch < first:
-                counted["expired"] += 1
+                if not self._went_back(call, epoch):
+                    counted["expired"] += 1
                 continue
             if epoch in headers and epoch not in adopted:
                 # Told already: no call is left that fits this epoch line.
@@ -215,6 +216,20 @@ class _Comparison:
                 self._note("orphan", detail, epoch, call.time, call.who)
         for kind, count in counted.items():
             self._note(kind, f"{count} calls")
+
+    def _went_back(self, call: Call, epoch: int) -> bool:
+        """Whether a later epoch had its secret before; told if so. Nothing else is known of expired epochs."""
+        last = max(
+            (
+                other.context.epoch for other in self._issued
+                if other.context is not None and other.at + self._trail.resolution < call.at
+            ),
+            default=epoch,
+        )  # fmt: skip  # one call
+        if last > epoch:
+            at = format_time(call.time)
+            self._lost(call, epoch, f"issued at {at}, when epoch {last} had been issued")
+        return last > epoch
 
     def _came_to_nothing(self, call: Call, last: int, adopted: Call | None, before: Call | None) -> bool:
         """Whether nothing can have been sealed with what this call gave; told if not."""

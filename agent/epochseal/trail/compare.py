@@ -10,8 +10,10 @@ carries into has to be signed before it may be used.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
+from itertools import accumulate
 
 from epochseal.checkup import PROBE_LOG
 from epochseal.encoding import b64decode, b64encode, format_time
@@ -74,6 +76,8 @@ class _Comparison:
         self._issued = [
             call for call in calls if self._is_own(call) and call.operation == "issue" and not call.refused
         ]
+        epochs = (call.context.epoch for call in self._issued if call.context is not None)
+        self._highest = list(accumulate(epochs, max))
         self._elsewhere = [
             call for call in calls
             if call.operation == "issue" and call.key in self._keys and not call.refused
@@ -218,14 +222,9 @@ class _Comparison:
             self._note(kind, f"{count} calls")
 
     def _went_back(self, call: Call, epoch: int) -> bool:
-        """Whether a later epoch had its secret before; told if so. Nothing else is known of expired epochs."""
-        last = max(
-            (
-                other.context.epoch for other in self._issued
-                if other.context is not None and other.at + self._trail.resolution < call.at
-            ),
-            default=epoch,
-        )  # fmt: skip  # one call
+        """Whether a later epoch had its secret before; told if so. Nothing else shows of expired epochs."""
+        before = bisect_left(self._issued, call.at - self._trail.resolution, key=lambda other: other.at)
+        last = self._highest[before - 1] if before else epoch
         if last > epoch:
             at = format_time(call.time)
             self._lost(call, epoch, f"issued at {at}, when epoch {last} had been issued")

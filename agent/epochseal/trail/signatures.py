@@ -42,6 +42,7 @@ class Signatures:
         self._hash_of = hash_of
         self._first = sealed.headers[0].tree.size if sealed.headers else 0
         self._own: set[str] | None = None
+        self._kinds: dict[str, _Kind] = {}
 
     def unknown(self) -> list[Call]:
         """Signatures over trees of this origin that the log does not have, where the trail shows these.
@@ -107,6 +108,11 @@ class Signatures:
         return closed + late
 
     def _kind(self, call: Call) -> _Kind:
+        if call.id not in self._kinds:
+            self._kinds[call.id] = self._look_at(call)
+        return self._kinds[call.id]
+
+    def _look_at(self, call: Call) -> _Kind:
         if call.message.plain:
             return self._kind_of(call.message.plain)
         if self._hash_of is None or not call.message.hashes:

@@ -152,6 +152,19 @@ def test_file_missing_in_the_middle(case: Case) -> None:
     assert [(item["kind"], item["epoch"]) for item in result["problems"]] == [("not_covered", 2)]
 
 
+def test_report(case: Case) -> None:
+    """The findings as a page without script or network; names of callers are text in it and no markup."""
+    header = case.headers[1]
+    case.events.append(ct.recover(header, header.time + 5000, "<b>mallory</b>"))
+    page = case.folder / "page.html"
+    assert case.kinds("--recovered-by", ct.VERIFIER, "--report", str(page)) == (1, ["recovered_by_stranger"])
+    text = page.read_text()
+    assert "&lt;b&gt;mallory&lt;/b&gt;" in text
+    assert "<h1>contradiction</h1>" in text
+    for forbidden in ("<script", "http://", "https://", "<b>mallory"):
+        assert forbidden not in text
+
+
 # --- files of audit devices --------------------------------------------------------------------------------
 
 

@@ -64,12 +64,19 @@ _SHOWN = 50
     metavar="FILE",
     help="The public key that CloudTrail's digests are signed with.",
 )
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.html",
+    help="Write what was found as a page that needs nothing but itself.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def reconcile(
     ctx: click.Context, logdir: Path, trail: tuple[Path, ...], more: tuple[Path, ...],
     signing_key: str | None, recoverers: tuple[str, ...], audit_hash: str | None,
-    epoch_key: KeyURI | None, digests: tuple[Path, ...], digest_key: Path | None, as_json: bool,
+    epoch_key: KeyURI | None, digests: tuple[Path, ...], digest_key: Path | None, report: Path | None,
+    as_json: bool,
 ) -> int:  # fmt: skip  # one argument a line would hide that these belong together
     """Hold a log against the trail of its key backend, one to one.
 
@@ -87,9 +94,11 @@ def reconcile(
     """
     from epochseal.cli.console import open_console
     from epochseal.cli.progress import progress_bar
+    from epochseal.cli.report import TrailReportFile
     from epochseal.trail import check_digests, read_digest_key, read_sealed, read_trail
     from epochseal.trail import reconcile as compare
 
+    page = TrailReportFile(report) if report is not None else None
     if bool(digests) != (digest_key is not None):
         raise click.UsageError("--digest and --digest-key are given together or not at all", ctx)
     hash_of = None
@@ -113,6 +122,8 @@ def reconcile(
         hash_of=hash_of,
         altered=altered,
     )
+    if page is not None:
+        page.write(logdir, result)
     if as_json:
         import msgspec
 

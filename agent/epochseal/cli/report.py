@@ -1,4 +1,4 @@
-"""`--report` of `epochseal verify`: where the page goes, and what it needs, known before the work begins."""
+"""`--report` of `verify` and `reconcile`: where the page goes, and what it needs, known before work begins."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from epochseal.errors import ConfigError
 
 if TYPE_CHECKING:
     from epochseal.keys import KeyURI
+    from epochseal.trail import Result
     from epochseal.verifier import Verdict
 
 
@@ -23,12 +24,7 @@ class ReportFile:
     """
 
     def __init__(self, path: Path, logdirs: Sequence[Path]) -> None:
-        try:
-            import jinja2  # noqa: F401  # only whether it is there
-        except ImportError as exc:
-            raise ConfigError("--report needs jinja2", "pip install 'epochseal[report]'") from exc
-        if not path.parent.is_dir():
-            raise ConfigError(f"there is no directory {path.parent}", "make it, or name another --report")
+        check_report(path)
         self._path = path
         self._logdirs = logdirs
 
@@ -57,3 +53,42 @@ class ReportFile:
             for logdir, verdict in zip(self._logdirs, verdicts, strict=True)
         ]
         replace_file(self._path, render_report(subjects, time.time_ns() // 1_000_000))
+
+
+class TrailReportFile:
+    """The page of one comparison with a trail.
+
+    Raises:
+        ConfigError: as `ReportFile`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        check_report(path)
+        self._path = path
+
+    def write(self, logdir: Path, result: Result) -> None:
+        """Render and replace the file as a whole.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        from epochseal.durable import replace_file
+        from epochseal.report import render_trail_report
+
+        replace_file(
+            self._path, render_trail_report(logdir.resolve().name, result, time.time_ns() // 1_000_000)
+        )
+
+
+def check_report(path: Path) -> None:
+    """Refuse a page that could not be made, before the work begins.
+
+    Raises:
+        ConfigError: it cannot be written there, or the library that fills it is not installed.
+    """
+    try:
+        import jinja2  # noqa: F401  # only whether it is there
+    except ImportError as exc:
+        raise ConfigError("--report needs jinja2", "pip install 'epochseal[report]'") from exc
+    if not path.parent.is_dir():
+        raise ConfigError(f"there is no directory {path.parent}", "make it, or name another --report")

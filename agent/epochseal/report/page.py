@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
@@ -16,8 +15,9 @@ from jinja2 import Environment, StrictUndefined
 from epochseal import __version__
 from epochseal.overview import CheckpointKeyView, EpochKeyView, read_overview
 from epochseal.report.advice import advice
-from epochseal.report.excerpts import Excerpt, escape, read_excerpts
+from epochseal.report.excerpts import Excerpt, read_excerpts
 from epochseal.report.timeline import MAX_BARS, Timeline, draw, short_time
+from epochseal.report.words import count, plain, resource
 from epochseal.verifier import KINDS, WARNINGS, Problem, Verdict
 from epochseal.verifier.verdict import Name
 
@@ -91,13 +91,13 @@ def render_report(subjects: Sequence[Subject], now: int) -> bytes:
     """
     chapters = [_chapter(item) for item in subjects]
     gravest = next(name for name in _ORDER if any(item.verdict.verdict == name for item in chapters))
-    style = _resource("style.css")
+    style = resource("style.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(count=_count, entry_text=_entry_text, short_time=short_time)
-    page = environment.from_string(_resource("page.html.jinja")).render(
+    environment.filters.update(count=count, entry_text=_entry_text, short_time=short_time)
+    page = environment.from_string(resource("page.html.jinja")).render(
         chapters=chapters,
         gravest=gravest,
         style=style,
@@ -117,7 +117,7 @@ def _chapter(subject: Subject) -> Chapter:
     warnings = tuple(_warning(item) for item in verdict.warnings[:MAX_WARNINGS])
     keys, signers = view.epoch_keys, view.checkpoint_keys
     return Chapter(
-        name=_plain(subject.logdir.resolve().name),
+        name=plain(subject.logdir.resolve().name),
         verdict=verdict,
         headline=_headline(verdict),
         summary=_summary(verdict),
@@ -132,7 +132,7 @@ def _chapter(subject: Subject) -> Chapter:
         hidden_keys=max(len(keys) - _MAX_KEYS, 0) + max(len(signers) - _MAX_KEYS, 0),
         tree_size=view.tree_size,
         signed_size=view.signed_size,
-        command=tuple(map(_plain, subject.command)),
+        command=tuple(map(plain, subject.command)),
     )
 
 
@@ -147,10 +147,10 @@ def _summary(verdict: Verdict) -> str:
         return "A verdict needs at least one epoch line that can be read."
     counts = Counter(KINDS[item.kind][0] for item in verdict.problems)
     if not counts:
-        return f"{_count(verdict.entries, 'entry')} checked, {verdict.signed_entries:,} of them signed for."
-    total = _count(len(verdict.problems), "finding")
+        return f"{count(verdict.entries, 'entry')} checked, {verdict.signed_entries:,} of them signed for."
+    total = count(len(verdict.problems), "finding")
     kinds = ", ".join(f"{counts[name]:,} {name}" for name in _ORDER if counts[name])
-    return f"{total}{f' ({kinds})' if len(counts) > 1 else ''} in {_count(verdict.entries, 'entry')}."
+    return f"{total}{f' ({kinds})' if len(counts) > 1 else ''} in {count(verdict.entries, 'entry')}."
 
 
 def _finding(item: Problem, excerpt: Excerpt | None) -> Finding:
@@ -164,7 +164,7 @@ def _finding(item: Problem, excerpt: Excerpt | None) -> Finding:
         title=f"{meaning[0].upper()}{meaning[1:]}",
         where=" · ".join(where),
         entries=_range("entry", item.first_entry, item.last_entry),
-        detail=_plain(item.detail),
+        detail=plain(item.detail),
         advice=advice(item.kind),
         excerpt=excerpt,
     )
@@ -175,7 +175,7 @@ def _warning(item: Problem) -> Finding:
     where = f"segment {item.segment}, epoch {item.epoch}" if item.segment else ""
     entries = _range("entry", item.first_entry, item.last_entry)
     title = f"{meaning[0].upper()}{meaning[1:]}"
-    return Finding("warning", title, where, entries, _plain(item.detail), "", None)
+    return Finding("warning", title, where, entries, plain(item.detail), "", None)
 
 
 def _range(noun: str, first: int, last: int) -> str:
@@ -184,20 +184,5 @@ def _range(noun: str, first: int, last: int) -> str:
     return f"{noun.removesuffix('y')}{'ies' if noun.endswith('y') else 's'} {first:,} to {last:,}"
 
 
-def _count(number: int, noun: str) -> str:
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number:,} {noun.removesuffix('y')}ies" if noun.endswith("y") else f"{number:,} {noun}s"
-
-
 def _entry_text(pieces: Sequence[str]) -> list[tuple[bool, str]]:
     return [(place % 2 == 1, text) for place, text in enumerate(pieces) if text]
-
-
-def _plain(text: str) -> str:
-    """Text that came from a file or a command line, with escapes for what could deceive a reader."""
-    return "".join(escape(text.encode("utf-8", "surrogateescape")))
-
-
-def _resource(name: str) -> str:
-    return (files("epochseal.report") / name).read_text(encoding="utf-8")

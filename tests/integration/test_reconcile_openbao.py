@@ -230,6 +230,19 @@ def test_key_handed_out(log: TransitLog) -> None:
     assert log.found() == (1, [("key_exported", -1)])
 
 
+def test_digest_signed(bao: OpenBao, tmp_path: Path) -> None:
+    """A checkpoint that is signed by its digest leaves a call too: what it is over stays open."""
+    keys = bao.provision(next(_names), ORIGIN, checkpoint_type="ecdsa-p256")
+    log = TransitLog(tmp_path / "log", bao, keys)
+    log.seal(3)
+    # The public half is for everybody.
+    bao.answer("GET", f"{keys.mount}/export/public-key/{keys.name}-checkpoint")
+    assert log.found() == (0, [])
+    body = {"input": b64encode(bytes(32)), "prehashed": True, "hash_algorithm": "sha2-256"}
+    bao.request("POST", f"{keys.mount}/sign/{keys.name}-checkpoint", body, token=bao.login(keys.agent))
+    assert log.found() == (3, [("signed_unclear", -1)])
+
+
 def test_issued_in_a_store(log: TransitLog) -> None:
     """A key-value store takes the path and the data of an issue call: that issues nothing."""
     log.seal(3)

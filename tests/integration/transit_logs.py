@@ -14,7 +14,6 @@ from typing import Any
 
 from epochseal.encoding import b64decode, b64encode
 from epochseal.keys import Context, Issued, parse_key_uri
-from epochseal.note import Checkpoint, Note, VerifierKey, sign_text
 from epochseal.segments import list_segments
 from epochseal.trail import read_sealed
 from epochseal_backends import vault
@@ -217,7 +216,7 @@ class Forger(LogWriter):
         """From the files of the log as they are now."""
         return cls.after(
             log.path,
-            StolenKeys(log, replays=replays),  # type: ignore[arg-type]  # the two methods that a writer uses
+            StolenKeys(log, replays=replays),  # type: ignore[arg-type]  # what a writer uses of them
             "thief",
             time=int(time.time() * 1000),
             signs=True,
@@ -225,10 +224,12 @@ class Forger(LogWriter):
 
 
 class StolenKeys:
-    """Wraps and signs through the server, as root."""
+    """Wraps through the server as root, and signs with the agent's login."""
 
     def __init__(self, log: TransitLog, *, replays: bool) -> None:
         self._log, self._replays = log, replays
+        self.checkpoint = vault.signer(parse_key_uri(log.keys.checkpoint_uri), log.keys.agent)
+        self.public = self.checkpoint.public_key()
 
     def wrap(self, context: Context, secret: bytes) -> Issued:
         """Encrypt a secret of the thief's own, for this context."""
@@ -242,10 +243,3 @@ class StolenKeys:
         body = {"plaintext": b64encode(secret), "context": encoded}
         made = log.bao.request("POST", f"{log.keys.mount}/encrypt/{log.keys.name}-epoch", body)
         return Issued(f"vault:v1:{log.epoch_key}", made["data"]["ciphertext"].encode())
-
-    def sign(self, checkpoint: Checkpoint) -> bytes:
-        """A signed note over a checkpoint."""
-        uri, text = parse_key_uri(self._log.keys.checkpoint_uri), checkpoint.text()
-        signer = vault.signer(uri, self._log.keys.agent)
-        key = VerifierKey(checkpoint.origin, signer.public_key())
-        return Note(text, (sign_text(text, key, signer.sign(text.encode())),)).encode()

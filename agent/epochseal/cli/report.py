@@ -1,4 +1,4 @@
-"""`--report` of `verify` and `reconcile`: where the page goes, and what it needs, known before work begins."""
+"""`--report` of `verify` and `reconcile`: where the page goes, and what it needs, known beforehand."""
 
 from __future__ import annotations
 

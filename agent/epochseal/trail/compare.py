@@ -263,9 +263,10 @@ class _Comparison:
             kind = "signed_not_sealed" if since is None or call.at < since else "signed_unclear"
             self._problem(kind, f"at {format_time(call.time)}", -1, call.time, call.who)
         begun = adopted.get(self._sealed.headers[0].epoch)
-        if self._names_signing_key and begun is not None:
-            # What was signed before has expired with its epochs.
-            for call in self._signatures.unmatched(begun.at):
+        own = self._signatures.keys()
+        # What was signed before has expired with its epochs.
+        for call in self._signatures.unmatched(begun.at) if begun is not None else ():
+            if self._names_signing_key or (call.message.plain and call.key in own):
                 self._problem("signed_unclear", f"at {format_time(call.time)}", -1, call.time, call.who)
         if self._elsewhere:
             last = self._elsewhere[-1]

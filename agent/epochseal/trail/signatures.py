@@ -57,7 +57,7 @@ class Signatures:
         return {call.key for call in self._calls if self._kind(call) == "own"}
 
     def unmatched(self, since: int) -> list[Call]:
-        """Those from a moment (ns) on whose HMAC is that of no tree of the log."""
+        """Those from a moment (ns) on that are over no checkpoint, or whose HMAC is that of no tree here."""
         return [call for call in self._calls if call.at >= since and self._kind(call) == "unmatched"]
 
     def after(self, call: Call, stop: Call | None, before: Call | None) -> Answer:
@@ -123,7 +123,8 @@ class Signatures:
         try:
             found = parse_checkpoint(b64decode(message, "message").decode("utf-8"))
         except (FormatError, UnicodeDecodeError):
-            return "other"
+            # It may be the digest of a checkpoint: who may sign may have that signed as well.
+            return "other" if message == _OF_SETUP else "unmatched"
         if found.origin != self._sealed.origin:
             return "other"
         # What was signed before the first epoch that is left has expired.

@@ -24,7 +24,7 @@ _FORMS: tuple[tuple[Operation, str, str], ...] = (
     ("recover", "update create", rf"(?:decrypt|rewrap)/{_KEY}"),
     ("sign", "update create", rf"sign/{_KEY}(?:/.*)?"),
     ("wrap", "update create", rf"encrypt/{_KEY}"),
-    ("export", "read", rf"(?:export/[^/]+|backup|byok-export/[^/]+)/{_KEY}(?:/.*)?"),
+    ("export", "read", rf"(?:export/(?!public-key/)[^/]+|backup|byok-export/[^/]+)/{_KEY}(?:/.*)?"),
     ("change", "update create delete", rf"(?:keys|restore)/{_KEY}(?:/.*)?"),
 )
 _PATHS = [

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from epochseal.keys import parse_key_uri
+from epochseal_backends import vault
 from tests.backends_under_test.openbao import OpenBao, environment
 from tests.integration.agents import PROGRAM
 from tests.integration.transit_logs import ORIGIN, TransitLog
@@ -92,6 +94,17 @@ def test_changed_salt(log: TransitLog) -> None:
         log.bao.start()
     assert log.found(*asking(log)) == (3, [("hidden_context", -1)])
     assert log.found(*asking(log, "second"), trail=[log.bao.trail_of("second")]) == (0, [])
+
+
+def test_asked_once(log: TransitLog) -> None:
+    """A text is asked for once; its HMAC is the one that the device writes."""
+    settings = log.bao.settings(token_file=str(log.bao.secret_file(log.bao.root_token)))
+    hash_of = vault.audit_hasher(parse_key_uri(log.keys.epoch_uri), settings, "file")
+    before = log.served("sys/audit-hash/file")
+    text = "a text that stands nowhere else"
+    assert hash_of(text) == hash_of(text)
+    assert log.served("sys/audit-hash/file") == before + 1
+    assert hash_of(text) in log.bao.trail.read_text()
 
 
 def test_who_may_not_ask(log: TransitLog) -> None:

@@ -19,7 +19,9 @@ FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
 ENTRIES, EPOCHS = (100_000, 20) if FULL else (1_200, 6)
 PATIENCE = 600.0 if FULL else 120.0
 # How every backend begins what it says of a role that is refused, and what is to be done.
-REFUSED = re.compile(r"epochseal: error: .*this (?:role|credential|folder is .*)(?: and)? may not .*\nepochseal: hint: ")
+REFUSED = re.compile(
+    r"epochseal: error: .*this (?:role|credential|folder is .*)(?: and)? may not .*\nepochseal: hint: "
+)
 
 
 @pytest.fixture(params=BACKENDS)

@@ -107,8 +107,9 @@ class Daemon:
 
     def metric(self, name: str, label: str = 'log="log"') -> float:
         """The value of a metric of this log, the one with this label if there are several."""
-        values = re.findall(rf"^epochseal_{name}{{.*{label}.*}} (\S+)$", self.get("/metrics")[1], re.MULTILINE)
-        (value,) = values
+        (value,) = re.findall(
+            rf"^epochseal_{name}{{.*{label}.*}} (\S+)$", self.get("/metrics")[1], re.MULTILINE
+        )
         return float(value)
 
     def told(self, event: str) -> list[dict[str, Any]]:

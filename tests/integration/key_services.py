@@ -31,15 +31,18 @@ class Role:
         """The two options."""
         return ["--epoch-key", self.epoch, "--checkpoint-key", self.checkpoint]
 
-    def table(self, family: str) -> str:
-        """The settings of the environment as the lines of a table `[vault]`, `[aws]` or `[pkcs11]`."""
+    def settings(self, family: str) -> dict[str, str]:
+        """The settings of the environment as the table `[vault]`, `[aws]` or `[pkcs11]` names them."""
         prefix = f"EPOCHSEAL_{family.upper()}_"
-        found = {
+        return {
             name.removeprefix(prefix).lower(): text
             for name, text in self.env.items()
             if name.startswith(prefix)
         }
-        return "".join(f"{name} = {json.dumps(text)}\n" for name, text in found.items())
+
+    def table(self, family: str) -> str:
+        """These settings as the lines of that table."""
+        return "".join(f"{name} = {json.dumps(text)}\n" for name, text in self.settings(family).items())
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +17,11 @@ from tests.integration.key_services import BACKENDS, ORIGIN, Role, Service, key_
 
 FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
 ENTRIES, EPOCHS = (100_000, 20) if FULL else (1_200, 6)
-PATIENCE = 120.0
+PATIENCE = 600.0 if FULL else 120.0
+# How every backend begins what it says of a role that is refused, and what is to be done.
+REFUSED = re.compile(
+    r"epochseal: error: .*this (?:role|credential|folder is .*)(?: and)? may not .*\nepochseal: hint: "
+)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -75,14 +80,13 @@ def _check_roles(service: Service, log: Path, data: bytes) -> None:
     status, verdict = verify(auditor, log, "--checkpoint-key", auditor.checkpoint)
     assert (status, verdict["mode"], verdict["signed_entries"]) == (0, "public", ENTRIES)
     # The agent's own credential recovers nothing: the service refuses, and the message says what is missing.
+    # A service that is away ends with 6 as well, so the words are looked at too.
     status, said = verify(agent, log, *agent.keys)
-    assert status == 6, said
-    assert "epochseal: error: " in said
-    assert "epochseal: hint: " in said
+    assert (status, REFUSED.search(said) is not None) == (6, True), said
     # The verifier's signs nothing: a log is not even begun.
     other = log.with_name("other")
     done = run(verifier.env, "seal", str(other), "--origin", ORIGIN, *verifier.keys, data=b"an entry\n")
-    assert done.returncode == 6, done.stderr
+    assert (done.returncode, REFUSED.search(done.stderr) is not None) == (6, True), done.stderr
     assert not list(other.glob("segments/*.log")) or not b"".join(
         path.read_bytes() for path in other.glob("segments/*.log")
     )

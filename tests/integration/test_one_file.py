@@ -98,11 +98,23 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_each_environment(site: Site, name: str) -> None:
     """Checked, found good by the doctor, sealed by the daemon, verified with the verifier's credential."""
-    shown = site.run(name, "run", "--check")
+    service, family = site.services[name], ENVIRONMENTS[name]
+    shown = site.run(name, "run", "--check", "--json")
     assert shown.returncode == 0, shown.stderr
-    service = site.services[name]
-    assert service.agent.epoch in "".join(shown.stdout.split())
-    assert f"env.{name}" in shown.stdout
+    (log,) = json.loads(shown.stdout)["logs"]
+    expected = {
+        ("epoch_key", service.agent.epoch, f"env.{name}"),
+        ("checkpoint_key", service.agent.checkpoint, f"env.{name}"),
+    }
+    expected |= {
+        (f"{family}.{setting}", text, f"env.{name}.{family}")
+        for setting, text in service.agent.settings(family).items()
+    }
+    assert expected == {
+        (setting, found["value"], found["set_in"])
+        for setting, found in log["settings"].items()
+        if found["set_in"].startswith("env.") and setting != "dir"
+    }
     checked = site.run(name, "doctor", "--json")
     findings = json.loads(checked.stdout)
     assert checked.returncode == 0, [item for item in json.dumps(findings).split("{") if '"wrong"' in item]

@@ -13,6 +13,7 @@ from epochseal_backends import file
 from tests.backends_under_test.kms import running_kms
 from tests.backends_under_test.openbao import OpenBao, environment
 from tests.backends_under_test.softhsm import SoftHSM, make_roles
+from tests.contract.pkcs11_parties import fresh_process
 from tests.memory.running import Backend
 
 
@@ -60,6 +61,8 @@ def pkcs11_backend() -> Backend:
     """Keys in tokens of SoftHSM."""
     hsm = SoftHSM.shared()
     roles = make_roles(hsm)
+    # SoftHSM shows a process no token that was made after its start: this one may have used it in a test before.
+    fresh_process()
     agent, verifier = roles.agent.uri("epoch"), parse_key_uri(roles.verifier.uri("epoch"))
     settings = {f"EPOCHSEAL_PKCS11_{name.upper()}": value for name, value in hsm.settings.items()}
     return Backend(

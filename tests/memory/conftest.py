@@ -61,7 +61,7 @@ def pkcs11_backend() -> Backend:
     """Keys in tokens of SoftHSM."""
     hsm = SoftHSM.shared()
     roles = make_roles(hsm)
-    # SoftHSM shows a process no token that was made after its start: this one may have used it in a test before.
+    # SoftHSM shows a process no token that was made after its start, which an earlier test may have been.
     fresh_process()
     agent, verifier = roles.agent.uri("epoch"), parse_key_uri(roles.verifier.uri("epoch"))
     settings = {f"EPOCHSEAL_PKCS11_{name.upper()}": value for name, value in hsm.settings.items()}

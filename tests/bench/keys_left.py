@@ -1,0 +1,52 @@
+"""Superseded keys in an agent's memory after so many entries, beside what was measured of another log sealer.
+
+    python -m tests.bench.keys_left                  # 100 and 10,000 entries, each in a commit of its own
+    python -m tests.bench.keys_left 100 100000
+
+Every key that the sealing ever made is looked for in every form (tests/memory/patterns.py), in every process
+of the agent, from outside. The figures of Acra 0.96 are quoted: they were counted in the same way.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from epochseal.keys import load_backend, parse_key_uri
+from epochseal_backends import file
+from tests.memory.running import Backend, Watched
+
+_ACRA = {100: "100 (all)", 100_000: "140"}
+
+
+def main(counts: list[int]) -> None:
+    """Seal, look, print."""
+    print(
+        f"{'entries':>9} {'keys made':>10} {'superseded found':>17} {'live found':>11} {'seconds':>8}  Acra 0.96"
+    )
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            _measure(Path(folder), count)
+
+
+def _measure(folder: Path, count: int) -> None:
+    file.generate(folder / "keys")
+    uri, verifier = f"file:{folder / 'keys/agent'}", parse_key_uri(f"file:{folder / 'keys/verifier'}")
+    recoverer = load_backend(verifier).recoverer(verifier, {})
+    backend = Backend(("--epoch-key", uri, "--checkpoint-key", uri), recoverer)
+    began = time.monotonic()
+    # Without memfd_secret, so that the page itself can be looked into, and the live key be found.
+    with Watched(folder, backend, change="no memfd_secret", epoch=max(count // 50, 20)) as watched:
+        watched.commit(count)
+        look = watched.look()
+        watched.agent.stop()
+    live = sum(len(places) for places in look.live.values())
+    took = time.monotonic() - began
+    theirs = _ACRA.get(count, "-")
+    print(f"{count:>9,} {look.keys:>10,} {len(look.superseded):>17} {live:>11} {took:>8.1f}  {theirs}")
+
+
+if __name__ == "__main__":
+    main([int(text) for text in sys.argv[1:]] or [100, 10_000])

@@ -23,9 +23,8 @@ _ACRA = {100: "100 (all)", 100_000: "140"}
 
 def main(counts: list[int]) -> None:
     """Seal, look, print."""
-    print(
-        f"{'entries':>9} {'keys made':>10} {'superseded found':>17} {'live found':>11} {'seconds':>8}  Acra 0.96"
-    )
+    titles = f"{'entries':>9} {'keys made':>10} {'superseded found':>17} {'live found':>11} {'seconds':>8}"
+    print(f"{titles}  Acra 0.96")
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
             _measure(Path(folder), count)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-from epochseal.errors import ConfigError, FormatError, StorageError, VerificationError
+from epochseal.errors import ConfigError, FormatError, VerificationError
 from epochseal.keys import PublicKey
 from epochseal.lines import KeyKind, NoteLine, Rotate, TaggedLine, parse_line
+from epochseal.mapped import mapped
 from epochseal.note import Note, VerifierKey, parse_checkpoint, parse_note, parse_vkey, verify_note
 from epochseal.segments import Segment, list_segments
 
@@ -101,7 +101,7 @@ def read_signed_by(logdir: Path, origin: str) -> SignedBy:
     found = SignedBy(origin)
     last = True
     for segment in reversed(list_segments(logdir).segments):
-        with _mapped(segment) as content:
+        with mapped(segment.seal) as content:
             if last and content:
                 found, last = replace(found, epoch_key=_epoch_key(content)), False
             if (read := _last_note(content)) is not None:
@@ -115,25 +115,9 @@ def read_rotates(segment: Segment) -> list[Rotate]:
     Raises:
         StorageError: its seal file cannot be read.
     """
-    with _mapped(segment) as content:
+    with mapped(segment.seal) as content:
         found = [body for kind in get_args(KeyKind) for body in _rotates(content, kind, len(content), 0)]
         return [body for _, body in sorted(found, key=lambda item: item[0])]
-
-
-@contextmanager
-def _mapped(segment: Segment) -> Iterator[mmap.mmap | bytes]:
-    if segment.seal is None:
-        yield b""
-        return
-    try:
-        with segment.seal.open("rb") as file:
-            if not file.seek(0, 2):
-                yield b""
-                return
-            with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
-                yield content
-    except OSError as exc:
-        raise StorageError(f"cannot read {segment.seal}: {exc.strerror}") from exc
 
 
 def _last_note(content: mmap.mmap | bytes) -> tuple[Note, tuple[int, Rotate] | None] | None:

@@ -8,13 +8,12 @@ the true ones.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from epochseal.encoding import b64decode
-from epochseal.errors import FormatError, StorageError
+from epochseal.errors import FormatError
 from epochseal.lines import Block, End, Header, NoteLine, TaggedLine, parse_line
+from epochseal.mapped import mapped
 from epochseal.merkle import Frontier, leaf_hash
 from epochseal.segments import Segment
 
@@ -50,7 +49,7 @@ def read_tail(segments: tuple[Segment, ...]) -> Tail | None:
         StorageError: a seal file cannot be read.
     """
     for position in range(len(segments) - 1, -1, -1):
-        with _content(segments[position]) as content:
+        with mapped(segments[position].seal) as content:
             if (found := _last_header(content)) is None:
                 continue
             start, header = found
@@ -61,26 +60,10 @@ def read_tail(segments: tuple[Segment, ...]) -> Tail | None:
             _walk(tail, content, start)
         for later in segments[position + 1 :]:
             tail.segment, tail.sealed = later, 0
-            with _content(later) as content:
+            with mapped(later.seal) as content:
                 _walk(tail, content, 0)
         return tail
     return None
-
-
-@contextmanager
-def _content(segment: Segment) -> Iterator[mmap.mmap | bytes]:
-    if segment.seal is None:
-        yield b""
-        return
-    try:
-        with segment.seal.open("rb") as file:
-            if not file.seek(0, 2):
-                yield b""
-                return
-            with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
-                yield mapped
-    except OSError as exc:
-        raise StorageError(f"cannot read {segment.seal}: {exc.strerror}") from exc
 
 
 def _last_header(content: mmap.mmap | bytes) -> tuple[int, Header] | None:

@@ -5,13 +5,13 @@ Only seal files are read, and no key is needed: whether their lines are authenti
 
 from __future__ import annotations
 
-import mmap
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from epochseal.encoding import b64decode
-from epochseal.errors import FormatError, StorageError
+from epochseal.errors import FormatError
 from epochseal.lines import End, Header, NoteLine, TaggedLine, parse_line
+from epochseal.mapped import mapped
 from epochseal.merkle import Frontier, leaf_hash
 from epochseal.note import parse_checkpoint, parse_note
 from epochseal.segments import list_segments
@@ -50,7 +50,7 @@ class Sealed:
         """
         wanted = b" " + tag.encode("ascii", "replace") + b"\n"
         for path in self.paths:
-            with _Mapped(path) as content:
+            with mapped(path) as content:
                 if (found := content.find(wanted)) >= 0:
                     start = content.rfind(b"\n", 0, found) + 1
                     index = content[start:found].split(b" ", 2)[1]
@@ -69,7 +69,7 @@ class Sealed:
         first, stop = sizes.get(epoch - 1, -1), sizes.get(epoch)
         tags = []
         for path in self.paths if first >= 0 else ():
-            with _Mapped(path) as content:
+            with mapped(path) as content:
                 for raw in content[:].splitlines():
                     words = raw.split(b" ", 2)
                     if words[0] == b"note" or len(words) < 3 or not words[1].isdigit():  # noqa: PLR2004  # kind, index, rest
@@ -147,7 +147,7 @@ def _close_tree(sealed: Sealed) -> None:
         return
     before = sealed.headers[-1].tree
     tree = Frontier(before.size, [b64decode(item, "frontier") for item in before.frontier])
-    with _Mapped(sealed.paths[-1]) as content:
+    with mapped(sealed.paths[-1]) as content:
         for raw in content[:].splitlines():
             words = raw.split(b" ", 2)
             if words[0] != b"note" and len(words) > 1 and words[1] == b"%d" % tree.size:
@@ -158,7 +158,7 @@ def _close_tree(sealed: Sealed) -> None:
 def _lines(path: Path, kind: bytes) -> list[bytes]:
     """All lines that begin so."""
     lines = []
-    with _Mapped(path) as content:
+    with mapped(path) as content:
         start = 0 if content[: len(kind)] == kind else content.find(b"\n" + kind) + 1 or len(content)
         while 0 <= start < len(content):
             stop = content.find(b"\n", start)
@@ -168,25 +168,3 @@ def _lines(path: Path, kind: bytes) -> list[bytes]:
             found = content.find(b"\n" + kind, stop)
             start = found + 1 if found >= 0 else len(content)
     return lines
-
-
-class _Mapped:
-    """A file as bytes, without reading it into memory; an empty one is no bytes."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._mapped: mmap.mmap | None = None
-
-    def __enter__(self) -> mmap.mmap | bytes:
-        try:
-            with self._path.open("rb") as file:
-                if not file.seek(0, 2):
-                    return b""
-                self._mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-                return self._mapped
-        except OSError as exc:
-            raise StorageError(f"cannot read {self._path}: {exc.strerror}") from exc
-
-    def __exit__(self, *_error: object) -> None:
-        if self._mapped is not None:
-            self._mapped.close()

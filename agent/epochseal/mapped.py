@@ -1,0 +1,32 @@
+"""A file as bytes to search in, without reading it into memory."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from epochseal.errors import StorageError
+
+
+@contextmanager
+def mapped(path: Path | None) -> Iterator[mmap.mmap | bytes]:
+    """The content of a file as it is now; of an empty one, and of none, no bytes.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    if path is None:
+        yield b""
+        return
+    try:
+        with path.open("rb") as file:
+            # A map of nothing is an error to the system.
+            if not file.seek(0, 2):
+                yield b""
+                return
+            with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
+                yield content
+    except OSError as exc:
+        raise StorageError(f"cannot read {path}: {exc.strerror}") from exc

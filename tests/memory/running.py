@@ -70,7 +70,6 @@ class Watched:
             *program, "seal", str(self.logdir), "--origin", "log.example/memory", *backend.agent, "--acks",
             "--commit-interval", "0ms", "--epoch-max-entries", str(epoch), *options,
         ]  # fmt: skip  # a command line
-        os.environ.update(backend.environment)
         self.words = words
         self._agent: Agent | None = None
 
@@ -78,7 +77,7 @@ class Watched:
         before = Path.cwd()
         os.chdir(ROOT)
         try:
-            self._agent = Agent(self.words, self.stderr)
+            self._agent = Agent(self.words, self.stderr, {**os.environ, **self._backend.environment})
         finally:
             os.chdir(before)
         return self

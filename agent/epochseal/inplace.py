@@ -6,7 +6,7 @@ This calls OpenSSL's one-shot `HMAC`, which wipes what it used on its own, in th
 `hashlib` loaded.
 
 A Python that has OpenSSL linked into itself may not show that function. There the library's way is taken, and
-the block that it dropped is taken back and wiped at once (`WRITES_IN_PLACE` is False; docs/limitations.md).
+its object is wiped while it is still ours alone (docs/limitations.md).
 """
 
 from __future__ import annotations
@@ -39,8 +39,6 @@ def _find() -> tuple[Callable[..., object], int] | None:
 
 
 _found = _find()
-WRITES_IN_PLACE = _found is not None
-"""Whether OpenSSL's own function is used."""
 
 
 def hmac_into(key: memoryview, message: memoryview, into: memoryview) -> None:
@@ -57,7 +55,7 @@ def hmac_into(key: memoryview, message: memoryview, into: memoryview) -> None:
     if into.nbytes != HASH_SIZE:
         raise ValueError(f"a result of {HASH_SIZE} bytes does not go into {into.nbytes}")
     if _found is None:
-        _drop_and_wipe(key, message, into)
+        _copy_and_wipe(key, message, into)
         return
     one_shot, sha256 = _found
     places = _address(_buffer(key)), key.nbytes, _address(_buffer(message)), message.nbytes
@@ -65,9 +63,10 @@ def hmac_into(key: memoryview, message: memoryview, into: memoryview) -> None:
         raise ValueError("OpenSSL computes no HMAC-SHA-256")
 
 
-def _drop_and_wipe(key: memoryview, message: memoryview, into: memoryview) -> None:
+def _copy_and_wipe(key: memoryview, message: memoryview, into: memoryview) -> None:
     mac = HMAC(key, SHA256())
     mac.update(message)
-    into[:] = mac.finalize()
-    # The allocator hands out the block of this size that it got back last: it is set to zero here.
-    bytes(bytearray(HASH_SIZE))
+    result = mac.finalize()
+    into[:] = result
+    # No other name and no cache has this object, so nothing can see that its content changes.
+    ctypes.memset(ctypes.c_char_p(result), 0, HASH_SIZE)

@@ -39,12 +39,13 @@ def _measure(folder: Path, count: int) -> None:
     # Without memfd_secret, so that the page itself can be looked into, and the live key be found.
     with Watched(folder, backend, change="no memfd_secret", epoch=max(count // 50, 20)) as watched:
         watched.commit(count)
-        look = watched.look()
+        look = watched.look_at_rest()
         watched.agent.stop()
-    live = sum(len(places) for places in look.live.values())
     took = time.monotonic() - began
     theirs = _ACRA.get(count, "-")
-    print(f"{count:>9,} {look.keys:>10,} {len(look.superseded):>17} {live:>11} {took:>8.1f}  {theirs}")
+    print(
+        f"{count:>9,} {look.keys:>10,} {len(look.superseded):>17} {len(look.live):>11} {took:>8.1f}  {theirs}"
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +11,13 @@ import pytest
 
 from epochseal.keys import load_backend, parse_key_uri
 from epochseal_backends import file
-from tests.backends_under_test.kms import running_kms
+from tests.backends_under_test.kms import KmsServer, running_kms
 from tests.backends_under_test.openbao import OpenBao, environment
 from tests.backends_under_test.softhsm import SoftHSM, make_roles
 from tests.contract.pkcs11_parties import fresh_process
-from tests.memory.running import Backend
+from tests.memory.running import ORIGIN, Backend
+
+_NUMBERS = itertools.count()
 
 
 @pytest.fixture
@@ -28,32 +31,44 @@ def file_backend(tmp_path: Path) -> Backend:
     )
 
 
-@pytest.fixture
-def vault_backend(tmp_path: Path) -> Iterator[Backend]:
-    """Keys in a real OpenBao server, over TLS."""
-    with OpenBao(tmp_path / "bao") as server:
-        keys = server.provision("memory", "log.example/memory")
-        uri = parse_key_uri(keys.epoch_uri)
-        yield Backend(
-            ("--epoch-key", keys.epoch_uri, "--checkpoint-key", keys.checkpoint_uri),
-            load_backend(uri).recoverer(uri, keys.verifier),
-            environment(keys.agent),
-        )
+@pytest.fixture(scope="session")
+def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+    """A real OpenBao server, over TLS."""
+    with OpenBao(tmp_path_factory.mktemp("bao")) as server:
+        yield server
 
 
 @pytest.fixture
-def aws_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
-    """Keys in a KMS, over HTTP."""
-    with running_kms(tmp_path / "kms") as kms:
-        for name, value in kms.environ.items():
-            monkeypatch.setenv(name, value)
-        uri = parse_key_uri(kms.epoch_uri)
-        settings = {f"EPOCHSEAL_AWS_{name.upper()}": value for name, value in kms.settings("agent").items()}
-        yield Backend(
-            ("--epoch-key", kms.epoch_uri, "--checkpoint-key", kms.checkpoint_uri),
-            load_backend(uri).recoverer(uri, kms.settings("verifier")),
-            {**os.environ, **settings},
-        )
+def vault_backend(bao: OpenBao) -> Backend:
+    """Keys in OpenBao that no other test uses."""
+    keys = bao.provision(f"memory-{next(_NUMBERS)}", ORIGIN)
+    uri = parse_key_uri(keys.epoch_uri)
+    return Backend(
+        ("--epoch-key", keys.epoch_uri, "--checkpoint-key", keys.checkpoint_uri),
+        load_backend(uri).recoverer(uri, keys.verifier),
+        environment(keys.agent),
+    )
+
+
+@pytest.fixture(scope="session")
+def kms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KmsServer]:
+    """A KMS, over HTTP."""
+    with running_kms(tmp_path_factory.mktemp("kms")) as server:
+        yield server
+
+
+@pytest.fixture
+def aws_backend(kms: KmsServer, monkeypatch: pytest.MonkeyPatch) -> Backend:
+    """Keys in that KMS."""
+    for name, value in kms.environ.items():
+        monkeypatch.setenv(name, value)
+    uri = parse_key_uri(kms.epoch_uri)
+    settings = {f"EPOCHSEAL_AWS_{name.upper()}": value for name, value in kms.settings("agent").items()}
+    return Backend(
+        ("--epoch-key", kms.epoch_uri, "--checkpoint-key", kms.checkpoint_uri),
+        load_backend(uri).recoverer(uri, kms.settings("verifier")),
+        {**os.environ, **settings},
+    )
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator
+import json
+from base64 import b64decode as decode
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from epochseal.lines import Header, TaggedLine, parse_line
 from epochseal.segments import list_segments
 
 _ZERO = bytes(32)
+_NEVER = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,30 @@ class LogKey:
         name: what it was, in which epoch.
         value: 32 bytes.
         gone: the number of durable seal lines from which on it must not be anywhere.
+        epoch: the epoch that it belongs to.
     """
 
     name: str
     value: bytes
     gone: int
+    epoch: int
+
+
+class Recovered:
+    """A verifier's access that asks its key service once for each secret."""
+
+    def __init__(self, recoverer: Recoverer) -> None:
+        self._recoverer = recoverer
+        self._known: dict[tuple[bytes, bytes], bytes] = {}
+
+    def secret(self, wrapped: bytes, context: Context) -> bytes:
+        """The 32 bytes in a wrapped secret."""
+        call = wrapped, context.encode()
+        if call not in self._known:
+            into = bytearray(32)
+            self._recoverer.recover(wrapped, context, memoryview(into))
+            self._known[call] = bytes(into)
+        return self._known[call]
 
 
 def count_lines(logdir: Path) -> int:
@@ -49,7 +71,17 @@ def _tagged(logdir: Path) -> Iterator[bytes]:
                 yield raw
 
 
-def keys_of_log(logdir: Path, recoverer: Recoverer) -> list[LogKey]:
+def headers(logdir: Path) -> Iterator[Header]:
+    """The epoch lines that are durable at this moment."""
+    for raw in _tagged(logdir):
+        if raw.startswith(b"epoch "):
+            line = parse_line(raw)
+            assert isinstance(line, TaggedLine)
+            assert isinstance(line.body, Header)
+            yield line.body
+
+
+def keys_of_log(logdir: Path, recovered: Recovered) -> list[LogKey]:
     """The secret, carry, derivation keys and every ratchet key of every epoch, and the key after the last."""
     keys: list[LogKey] = []
     key, carry = _ZERO, _ZERO
@@ -62,29 +94,47 @@ def keys_of_log(logdir: Path, recoverer: Recoverer) -> list[LogKey]:
             header, epoch = line.body, line.body.epoch
             if place:
                 # The key after `end` is not used: the carry is derived from it at once.
-                keys.append(LogKey(f"key after epoch {epoch - 1}", key, place))
+                keys.append(LogKey(f"key after epoch {epoch - 1}", key, place, epoch - 1))
                 carry = _expand(key, b"epochseal/v1/carry")
             carry = carry if header.link == "carry" else _ZERO
-            secret = _recover(header, recoverer)
+            secret = recovered.secret(b64decode(header.wrapped, "wrapped"), _context(header))
             # The header is durable only after its epoch's first keys were used and wiped.
-            keys.append(LogKey(f"secret of epoch {epoch}", secret, place + 1))
+            keys.append(LogKey(f"secret of epoch {epoch}", secret, place + 1, epoch))
             if carry != _ZERO:
-                keys.append(LogKey(f"carry into epoch {epoch}", carry, place + 1))
+                keys.append(LogKey(f"carry into epoch {epoch}", carry, place + 1, epoch))
                 sealing = _hkdf_parts(_ZERO, secret, _seal_info(header))
                 keys += _named(("extract of carry seal", "carry seal"), sealing, epoch, place)
             info = hashlib.sha256(raw.rpartition(b" ")[0]).digest()
             first = _hkdf_parts(b"epochseal/v1/epoch", secret + carry, info)
             keys += _named(("extract of epoch key",), first[:1], epoch, place)
             key = first[1]
-        keys.append(LogKey(f"key of line {place}", key, place + 1))
+        keys.append(LogKey(f"key of line {place}", key, place + 1, epoch))
         key = _expand(key, b"epochseal/v1/next")
-    keys.append(LogKey(f"key of line {place + 1}", key, place + 2))
+    keys.append(LogKey(f"key of line {place + 1}", key, place + 2, epoch))
+    return keys
+
+
+def keys_of_record(record: Path, recovered: Recovered, known: Sequence[LogKey]) -> list[LogKey]:
+    """The secrets that were issued for no epoch of the log, from the record of tests.memory.program.
+
+    One of an epoch that the log has already, by another secret, must be gone; one of the next may come yet.
+    """
+    values = {key.value for key in known}
+    last = max((key.epoch for key in known), default=-1)
+    keys = []
+    for number, line in enumerate(record.read_text(encoding="utf-8").splitlines()):
+        call = json.loads(line)
+        context = Context(call["origin"], decode(call["log"]), call["epoch"], decode(call["prev"]))
+        secret = recovered.secret(decode(call["wrapped"]), context)
+        if secret not in values:
+            gone = 0 if context.epoch <= last else _NEVER
+            keys.append(LogKey(f"issued secret {number}", secret, gone, context.epoch))
     return keys
 
 
 def _named(names: tuple[str, ...], values: tuple[bytes, ...], epoch: int, place: int) -> list[LogKey]:
     return [
-        LogKey(f"{name} of epoch {epoch}", value, place + 1)
+        LogKey(f"{name} of epoch {epoch}", value, place + 1, epoch)
         for name, value in zip(names, values, strict=True)
     ]
 
@@ -92,12 +142,6 @@ def _named(names: tuple[str, ...], values: tuple[bytes, ...], epoch: int, place:
 def _context(header: Header) -> Context:
     tag = b64decode(header.asked.tag, "asked")
     return Context(header.origin, b64decode(header.log, "log"), header.epoch, tag)
-
-
-def _recover(header: Header, recoverer: Recoverer) -> bytes:
-    into = bytearray(32)
-    recoverer.recover(b64decode(header.wrapped, "wrapped"), _context(header), memoryview(into))
-    return bytes(into)
 
 
 def _seal_info(header: Header) -> bytes:

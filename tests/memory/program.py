@@ -1,22 +1,32 @@
-"""`epochseal` with a leak planted, or without memfd_secret: `python -m tests.memory.program LEAK WORDS…`.
+"""`epochseal` with something changed in it: `python -m tests.memory.program CHANGE[,CHANGE] WORDS…`.
 
-Each leak is a mistake that somebody could make in good faith; the scans must see every one of them.
+Each leak is a mistake that somebody could make in good faith; the scans must see every one of them. The other
+changes take away what a kernel or a Python may not have, or have a courier do what is otherwise rare.
 """
 
 from __future__ import annotations
 
+import base64
+import json
+import mmap
+import os
+import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from epochseal import chain, courier, memory, ratchet
+from epochseal import chain, courier, inplace, launch, memory, ratchet
 from epochseal.__main__ import main
 from epochseal.calls import BackendCalls
 from epochseal.keys import SECRET_SIZE, Context, Issued, load_backend, settings_of
+
+RECORD = "ISSUED_SECRETS_RECORD"
+"""The environment variable that names the file of "recorded"."""
 
 _kept: list[object] = []
 
@@ -87,9 +97,75 @@ def _log_the_key() -> None:
     _replace("derive_epoch_key", derive_epoch_key)
 
 
+def _leave_the_process_open() -> None:
+    """The start forgets prctl and the limits: a crash is dumped."""
+    launch.harden_process = lambda: None  # type: ignore[attr-defined]  # imported there
+
+
+def _leave_the_page_open() -> None:
+    """The page is neither locked nor kept out of dumps: a machine short of memory writes it to swap."""
+    _refuse_memfd_secret()
+    memory._lock = lambda region: None  # noqa: ARG005, SLF001  # planted
+    mmap.MADV_DONTDUMP = mmap.MADV_NORMAL  # type: ignore[misc]  # planted
+
+
 def _refuse_memfd_secret() -> None:
     """No leak: a kernel or a container without memfd_secret (ENOSYS)."""
     memory._MEMFD_SECRET = 100_000  # noqa: SLF001  # the one thing that says so
+
+
+def _hide_openssl() -> None:
+    """No leak: a Python that has OpenSSL linked into itself and shows none of its functions."""
+    inplace._found = None  # noqa: SLF001  # as above
+
+
+def _record_what_was_issued() -> None:
+    """No leak: each issue call is written down as a verifier can open it, its secret wrapped."""
+
+    def after(call: courier.IssueCall, reply: courier.IssueReply) -> None:
+        wrapped, prev, log = (
+            base64.b64encode(data).decode() for data in (reply.wrapped, call.prev, call.log)
+        )
+        line = {"origin": call.origin, "log": log, "epoch": call.epoch, "prev": prev, "wrapped": wrapped}
+        with Path(os.environ[RECORD]).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    _after_issue(after)
+
+
+def _linger() -> None:
+    """No leak: from epoch 1 on a courier that has a secret goes on living."""
+
+    def after(call: courier.IssueCall, _reply: courier.IssueReply) -> None:
+        while call.epoch:
+            signal.pause()
+
+    _after_issue(after)
+
+
+def _die_with_a_secret() -> None:
+    """No leak: the first courier of each epoch dies when the secret is in the mailbox, before it answers."""
+
+    def after(call: courier.IssueCall, _reply: courier.IssueReply) -> None:
+        lines = Path(os.environ[RECORD]).read_text(encoding="utf-8").splitlines()
+        if sum(json.loads(line)["epoch"] == call.epoch for line in lines) == 1:
+            os._exit(1)
+
+    _after_issue(after)
+
+
+def _after_issue(after: Callable[[courier.IssueCall, courier.IssueReply], None]) -> None:
+    child = courier._Child  # noqa: SLF001  # what couriers run has no other name
+    real = child._answer  # noqa: SLF001  # as above
+
+    def answer(self: Any, call: Any) -> Any:  # noqa: ANN401  # as the real one
+        reply = real(self, call)
+        if isinstance(call, courier.IssueCall):
+            assert isinstance(reply, courier.IssueReply)
+            after(call, reply)
+        return reply
+
+    child._answer = answer  # type: ignore[method-assign]  # noqa: SLF001  # as above
 
 
 def _replace(name: str, function: Callable[..., Any]) -> None:
@@ -105,9 +181,19 @@ LEAKS = {
     "hvac in the agent": _call_the_backend_here,
     "a log line": _log_the_key,
 }
-CHANGES = {**LEAKS, "no memfd_secret": _refuse_memfd_secret}
+OPEN = {"an open process": _leave_the_process_open, "an open page": _leave_the_page_open}
+CHANGES = {
+    **LEAKS,
+    **OPEN,
+    "no memfd_secret": _refuse_memfd_secret,
+    "OpenSSL hidden": _hide_openssl,
+    "recorded": _record_what_was_issued,
+    "lingering": _linger,
+    "dying": _die_with_a_secret,
+}
 
 
 if __name__ == "__main__":
-    CHANGES[sys.argv.pop(1)]()
+    for change in sys.argv.pop(1).split(","):
+        CHANGES[change]()
     main()

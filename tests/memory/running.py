@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-import re
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Self
 
 from epochseal.keys import Recoverer
-from tests.integration.agents import PROGRAM, Agent
-from tests.memory.log_keys import LogKey, count_lines, keys_of_log
+from tests.integration.agents import PROGRAM, Agent, wait_until
+from tests.memory.log_keys import LogKey, Recovered, count_lines, keys_of_log, keys_of_record
 from tests.memory.patterns import make_patterns
+from tests.memory.program import RECORD
+from tests.memory.protection import find_gaps
 from tests.memory.scanner import Hit, Index, Scan, children, scan, stopped
 
 ROOT = Path(__file__).parents[2]
+ORIGIN = "log.example/memory"
 
 
 @dataclass(frozen=True)
@@ -42,42 +45,54 @@ class Look:
     Attributes:
         lines: durable seal lines at that moment.
         keys: keys that were looked for.
+        couriers: processes that were about a backend call.
         superseded: places of keys that must be gone.
         in_flight: places of the secret that a living courier fetched last, in that courier.
-        live: for each key that may still be there, the mappings that hold it: the page counts once.
+        live: places of the key that is there until the next line is sealed.
+        gaps: what is missing in the protection of processes and pages.
         scan: all of it.
     """
 
     lines: int
     keys: int
-    superseded: list[str]
-    in_flight: list[str]
-    live: Mapping[str, set[str]]
+    couriers: int
+    superseded: list[Hit]
+    in_flight: list[Hit]
+    live: list[Hit]
+    gaps: list[str]
     scan: Scan
 
 
 class Watched:
-    """`epochseal seal --acks` with one entry a commit, as it is or changed by tests.memory.program."""
+    """`epochseal seal --acks` with one entry a commit, as it is or changed by tests.memory.program.
+
+    Attributes:
+        logdir: its log.
+        record: what couriers fetched, with the change "recorded".
+        words: its command line.
+    """
 
     def __init__(
         self, folder: Path, backend: Backend, *options: str, change: str | None = None, epoch: int = 40
     ) -> None:
-        self.logdir = folder / "log"
-        self._backend = backend
-        self.stderr = folder / "stderr"
+        self.logdir, self.record, self.cwd = folder / "log", folder / "record", folder / "cwd"
+        self._environment, self._recovered = backend.environment, Recovered(backend.recoverer)
+        self._stderr = folder / "stderr"
         program = [PROGRAM] if change is None else [sys.executable, "-m", "tests.memory.program", change]
-        words = [
-            *program, "seal", str(self.logdir), "--origin", "log.example/memory", *backend.agent, "--acks",
+        self.words = [
+            *program, "seal", str(self.logdir), "--origin", ORIGIN, *backend.agent, "--acks",
             "--commit-interval", "0ms", "--epoch-max-entries", str(epoch), *options,
         ]  # fmt: skip  # a command line
-        self.words = words
         self._agent: Agent | None = None
 
     def __enter__(self) -> Self:
         before = Path.cwd()
-        os.chdir(ROOT)
+        self.cwd.mkdir()
+        # A crash leaves its core where the process was.
+        os.chdir(self.cwd)
+        environment = {"PYTHONPATH": str(ROOT), RECORD: str(self.record)}
         try:
-            self._agent = Agent(self.words, self.stderr, {**os.environ, **self._backend.environment})
+            self._agent = Agent(self.words, self._stderr, {**os.environ, **environment, **self._environment})
         finally:
             os.chdir(before)
         return self
@@ -90,6 +105,18 @@ class Watched:
         """The running agent."""
         assert self._agent is not None
         return self._agent
+
+    @property
+    def pid(self) -> int:
+        """The agent's process, below a tracer if it has one."""
+        pid = self.agent.process.pid
+        return children(pid)[0] if self.words[0] == "strace" else pid
+
+    @property
+    def zygote(self) -> int:
+        """The agent's one child: it makes no calls, it forks couriers."""
+        (pid,) = children(self.pid)
+        return pid
 
     def commit(self, count: int) -> None:
         """Seal so many entries, each in a commit of its own."""
@@ -109,41 +136,63 @@ class Watched:
             self.commit(max(following - self.agent.acknowledged, 0))
         return found
 
+    def linger(self) -> int:
+        """With the changes "recorded" and "lingering": a courier that has the secret of epoch 1."""
+        self.commit(50)
+        # The epoch is to end, and goes on until its successor's secret is there: which this courier keeps.
+        os.kill(self.pid, signal.SIGHUP)
+        wait_until(lambda: self.record.read_bytes().count(b"\n") > 1)
+        (courier,) = children(self.zygote)
+        return courier
+
     def look(self) -> Look:
         """Hold it still and count keys in all of its processes."""
-        with stopped(self.agent.process.pid) as pids:
+        # The agent's child is the zygote, and the zygote's children are couriers.
+        lasting = {self.pid, self.zygote}
+        with stopped(self.pid) as pids:
             lines = count_lines(self.logdir)
-            keys = keys_of_log(self.logdir, self._backend.recoverer)
-            found = scan(pids, Index(make_patterns([(key.name, key.value) for key in keys])))
-            # The agent's child is the zygote, and the zygote's children are couriers.
-            lasting = {pids[0], *children(pids[0])}
-        return _sort(lines, keys, found, lasting)
+            keys = self.keys()
+            found = scan(pids, index_of(keys))
+            gaps = find_gaps(pids)
+        return _sort(lines, keys, found, gaps, lasting, len(set(pids) - lasting))
+
+    def look_at_rest(self) -> Look:
+        """Look when all that was asked for is done: the last courier has gone, and nothing is sealed."""
+        while True:
+            wait_until(lambda: not children(self.zygote))
+            look = self.look()
+            # One more may have been sent for a signature between the two.
+            if not look.couriers:
+                return look
+
+    def keys(self) -> list[LogKey]:
+        """All keys that its log ever needed, and the secrets that were issued for it."""
+        keys = keys_of_log(self.logdir, self._recovered)
+        if self.record.exists():
+            keys += keys_of_record(self.record, self._recovered, keys)
+        return keys
+
+    def index(self) -> Index:
+        """Finds any of `keys` in what was dumped or traced."""
+        return index_of(self.keys())
 
     def said_keys(self) -> int:
         """Keys in its messages, in any form."""
-        keys = keys_of_log(self.logdir, self._backend.recoverer)
-        index = Index(make_patterns([(key.name, key.value) for key in keys]))
-        return len({start for start, _, _ in index.find(self.stderr.read_bytes().ljust(64))})
+        return len({start for start, _, _ in self.index().find(self._stderr.read_bytes().ljust(64))})
 
 
-def _sort(lines: int, keys: Sequence[LogKey], found: Scan, lasting: set[int]) -> Look:
+def index_of(keys: Sequence[LogKey]) -> Index:
+    """Finds any of the keys."""
+    return Index(make_patterns([(key.name, key.value) for key in keys]))
+
+
+def _sort(
+    lines: int, keys: Sequence[LogKey], found: Scan, gaps: list[str], lasting: set[int], couriers: int
+) -> Look:
     gone = {key.name for key in keys if key.gone <= lines}
     fetched = [key.name for key in keys if key.name.startswith("secret of epoch ")][-1:]
     in_flight = [hit for hit in found.hits if hit.pid not in lasting and hit.key in fetched]
-    superseded = [hit for hit in found.hits if hit.key in gone and hit not in in_flight]
-    live: dict[str, set[str]] = {}
-    for hit in found.hits:
-        if hit.key not in gone and hit not in in_flight:
-            live.setdefault(hit.key, set()).add(hit.mapping)
-    return Look(
-        lines, len(keys), [_told(hit) for hit in superseded], [_told(hit) for hit in in_flight], live, found
-    )
-
-
-def _told(hit: Hit) -> str:
-    return f"{hit.key}: {hit.form} in {hit.mapping} of {hit.pid}"
-
-
-def page_kinds(look: Look) -> set[str]:
-    """How the pages of the agent look from outside: memory that the kernel shows to nobody, or files."""
-    return {re.sub(r"^\d+ ", "", name) for name in look.scan.refused}
+    others = [hit for hit in found.hits if hit not in in_flight]
+    superseded = [hit for hit in others if hit.key in gone]
+    live = [hit for hit in others if hit.key not in gone]
+    return Look(lines, len(keys), couriers, superseded, in_flight, live, gaps, found)

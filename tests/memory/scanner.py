@@ -19,19 +19,28 @@ from tests.memory.patterns import Patterns
 
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ (\d+) *(.*)")
 _PIECE = 16 << 20
-_TABLE_BITS = 26
+_WORDS = 1 << 16
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _LONGEST = 128
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One form of one key at one place."""
+    """One form of one key at one place.
+
+    Args:
+        key: its name.
+        form: raw, hex, … (tests/memory/patterns.py).
+        pid: the process, the first one of those that share the place.
+        mapping: the name that the kernel gives to this memory.
+        place: the address, or in memory that processes can share the offset.
+    """
 
     key: str
     form: str
     pid: int
     mapping: str
+    place: int
 
 
 class Index:
@@ -40,11 +49,14 @@ class Index:
     def __init__(self, patterns: Patterns) -> None:
         self._patterns = patterns
         self._sizes = {}
-        self._table = np.zeros(1 << _TABLE_BITS, np.bool_)
+        # One in 512 is set: few words are looked at twice, and the table of a small log stays in the cache.
+        bits = 7 + sum(len(rows) for rows, *_ in patterns.parts.values()).bit_length()
+        self._shift = np.uint64(64 - bits)
+        self._table = np.zeros(1 << bits, np.bool_)
         for size, (rows, owners, leads, forms) in patterns.parts.items():
             anchors = np.ascontiguousarray(rows[:, :8]).view("<u8").reshape(-1)
             order = np.argsort(anchors)
-            self._table[_slots(anchors)] = True
+            self._table[self._slots(anchors)] = True
             sorted_forms = [forms[item] for item in order]
             self._sizes[size] = anchors[order], rows[order], owners[order], leads[order], sorted_forms
 
@@ -52,7 +64,9 @@ class Index:
         """Where a form begins, or would, the name of its key, and the form: for each half that is found."""
         for start in range(min(8, max(len(data) - 7, 0))):
             words = np.frombuffer(data, "<u8", (len(data) - start) // 8, start)
-            candidates = np.nonzero(self._table[_slots(words)])[0]
+            pieces = range(0, len(words), _WORDS)
+            known = [self._table[self._slots(words[first : first + _WORDS])] for first in pieces]
+            candidates = np.flatnonzero(np.concatenate(known))
             if len(candidates):
                 yield from self._compare(data, start, words, candidates)
 
@@ -62,16 +76,17 @@ class Index:
         for size, (anchors, rows, owners, leads, forms) in self._sizes.items():
             low = np.searchsorted(anchors, words[candidates], "left")
             high = np.searchsorted(anchors, words[candidates], "right")
-            for place, first, last in zip(candidates, low, high, strict=True):
+            same = np.flatnonzero(low < high)
+            for place, first, last in zip(candidates[same], low[same], high[same], strict=True):
                 offset = start + 8 * int(place)
                 for item in range(int(first), int(last)):
                     if data[offset : offset + size] == rows[item].tobytes():
                         yield offset - int(leads[item]), self._patterns.keys[owners[item]], forms[item]
 
-
-def _slots(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    mixed: npt.NDArray[np.uint64] = (words * _MIX) >> np.uint64(64 - _TABLE_BITS)
-    return mixed
+    def _slots(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        mixed = words * _MIX
+        mixed >>= self._shift
+        return mixed.view(np.int64)
 
 
 def processes(root: int) -> list[int]:
@@ -156,7 +171,8 @@ def scan(pids: list[int], index: Index) -> Scan:
                 for offset, key, form in index.find(data):
                     place = at + offset - low if inode else at + offset
                     where: object = (name, inode) if inode else pid
-                    hits.setdefault((where, place, key, form), Hit(key, form, pid, name or "anonymous"))
+                    hit = Hit(key, form, pid, name or "anonymous", place)
+                    hits.setdefault((where, place, key, form), hit)
     return Scan(list(hits.values()), read, refused)
 
 

@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 
 from tests.integration.agents import PROGRAM
-from tests.memory.log_keys import keys_of_log
-from tests.memory.patterns import make_patterns
-from tests.memory.running import ROOT, Backend
-from tests.memory.scanner import Hit, Index, scan, stopped
+from tests.memory.log_keys import Recovered, keys_of_log
+from tests.memory.running import ROOT, Backend, index_of
+from tests.memory.scanner import Hit, scan, stopped
 
 ENTRIES, EPOCH, LOOKS = 15_000, 150, 6
 _LINE = re.compile(r"key of line (\d+)")
@@ -29,8 +28,8 @@ def test_no_key_of_a_finished_epoch(tmp_path: Path, file_backend: Backend) -> No
     sealing = [PROGRAM, "seal", str(log), "--origin", "log.example/memory", *file_backend.agent]
     options = ["--epoch-max-entries", str(EPOCH), "--block-bytes", "100"]
     subprocess.run([*sealing, *options], input=entries, check=True)
-    keys = keys_of_log(log, file_backend.recoverer)
-    index = Index(make_patterns([(key.name, key.value) for key in keys]))
+    keys = keys_of_log(log, Recovered(file_backend.recoverer))
+    index = index_of(keys)
     program = [sys.executable, "-m", "tests.memory.program", "no memfd_secret"]
     verifying = [
         *program, "verify", str(log), "--jobs", "1", "--epoch-key", f"file:{tmp_path / 'keys/verifier'}",

@@ -1,4 +1,4 @@
-"""A KMS to test against: moto's server over HTTP in a process of its own, with IAM for three roles.
+"""A KMS to test against: moto's server in a process of its own, over HTTP or TLS, with IAM for three roles.
 
     with running_kms(tmp_path) as kms:
         environ |= kms.environ
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import subprocess
 import sys
 import time
@@ -27,8 +28,10 @@ from urllib.request import Request, urlopen
 
 import boto3
 
+from tests.backends_under_test.certificates import Authority
+
 REGION = "eu-west-1"
-_READY = re.compile(r"Running on (http://127\.0\.0\.1:[0-9]+)")
+_READY = re.compile(r"Running on (https?://127\.0\.0\.1:[0-9]+)")
 _PATIENCE = 120.0
 _SERVER = """
 import sys
@@ -72,6 +75,7 @@ class KmsServer:
         config: the AWS configuration file with the profiles `admin`, `agent`, `verifier`, `auditor`.
         epoch_arn: a symmetric key, also `alias/epoch`.
         checkpoint_arn: a P-256 key, also `alias/checkpoint`.
+        ca_file: the authority of its certificate, None for HTTP.
     """
 
     url: str
@@ -79,6 +83,7 @@ class KmsServer:
     config: Path
     epoch_arn: str
     checkpoint_arn: str
+    ca_file: str | None
 
     @property
     def epoch_uri(self) -> str:
@@ -93,20 +98,23 @@ class KmsServer:
     @property
     def environ(self) -> dict[str, str]:
         """What a process needs to find the profiles, and this server for whatever has no setting."""
+        trusted = {} if self.ca_file is None else {"AWS_CA_BUNDLE": self.ca_file}
         return {
             "AWS_CONFIG_FILE": str(self.config),
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
             "AWS_ENDPOINT_URL": self.url,
             "AWS_EC2_METADATA_DISABLED": "true",
+            **trusted,
         }
 
     def settings(self, role: str) -> dict[str, str]:
         """The settings of `[aws]` for one role."""
-        return {"profile": role, "endpoint": self.url, "region": REGION}
+        trusted = {} if self.ca_file is None else {"ca_file": self.ca_file}
+        return {"profile": role, "endpoint": self.url, "region": REGION, **trusted}
 
     def admin(self, service: str = "kms") -> Any:  # noqa: ANN401  # boto3 has no types
         """A client that may do everything."""
-        return _client(self.url, service, *_profile_keys(self.config, "admin"))
+        return _client(self.url, self.ca_file, service, *_profile_keys(self.config, "admin"))
 
     def create_key(self, **parameters: object) -> str:
         """Make one more key; its ARN."""
@@ -119,19 +127,22 @@ class KmsServer:
 
 
 @contextmanager
-def running_kms(folder: Path) -> Iterator[KmsServer]:
+def running_kms(folder: Path, *, tls: bool = False) -> Iterator[KmsServer]:
     """Start a server on a free port of 127.0.0.1; it is stopped by its pid in the end."""
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "moto.log"
+    log, options, ca_file = folder / "moto.log", ["-H", "127.0.0.1", "-p", "0"], None
+    if tls:
+        authority = Authority(folder / "tls")
+        certificate, key = authority.server()
+        options += ["-c", str(certificate), "-k", str(key)]
+        ca_file = str(authority.file)
     with (
         log.open("wb") as sink,
-        subprocess.Popen(
-            [sys.executable, "-c", _SERVER, "-H", "127.0.0.1", "-p", "0"], stdout=sink, stderr=sink
-        ) as server,
+        subprocess.Popen([sys.executable, "-c", _SERVER, *options], stdout=sink, stderr=sink) as server,
     ):
         try:
             url = _await_url(server, log)
-            yield _provision(url, server.pid, folder / "aws.ini")
+            yield _provision(url, ca_file, server.pid, folder / "aws.ini")
         finally:
             server.terminate()
 
@@ -145,9 +156,9 @@ def _await_url(server: subprocess.Popen[bytes], log: Path) -> str:
     return found[1]
 
 
-def _provision(url: str, pid: int, config: Path) -> KmsServer:
+def _provision(url: str, ca_file: str | None, pid: int, config: Path) -> KmsServer:
     # Until IAM is switched on, any credential will do.
-    iam, kms = (_client(url, service, "AKIAANYBODY", "anything") for service in ("iam", "kms"))
+    iam, kms = (_client(url, ca_file, service, "AKIAANYBODY", "anything") for service in ("iam", "kms"))
     config.write_text("")
     _add_user(iam, config, "admin", {"Allow": ["*"]})
     for role, policy in ROLES.items():
@@ -159,9 +170,10 @@ def _provision(url: str, pid: int, config: Path) -> KmsServer:
     kms.create_alias(AliasName="alias/checkpoint", TargetKeyId=checkpoint)
     # From here on every request needs a known identity, a good signature, and a policy that allows it.
     switch = Request(f"{url}/moto-api/reset-auth", b"0", {"Content-Type": "text/plain"})  # noqa: S310  # our server
-    with urlopen(switch) as answer:  # noqa: S310  # as above
+    trusted = ssl.create_default_context(cafile=ca_file)
+    with urlopen(switch, context=trusted) as answer:  # noqa: S310  # as above
         answer.read()
-    return KmsServer(url, pid, config, epoch, checkpoint)
+    return KmsServer(url, pid, config, epoch, checkpoint, ca_file)
 
 
 def _add_user(iam: Any, config: Path, name: str, policy: Mapping[str, Sequence[str]]) -> None:  # noqa: ANN401  # as above
@@ -187,7 +199,8 @@ def _profile_keys(config: Path, name: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
-def _client(url: str, service: str, key: str, secret: str) -> Any:  # noqa: ANN401  # as above
+def _client(url: str, ca_file: str | None, service: str, key: str, secret: str) -> Any:  # noqa: ANN401  # as above
     return boto3.client(
-        service, endpoint_url=url, region_name=REGION, aws_access_key_id=key, aws_secret_access_key=secret
-    )
+        service, endpoint_url=url, region_name=REGION, verify=ca_file,
+        aws_access_key_id=key, aws_secret_access_key=secret,
+    )  # fmt: skip  # where, and who

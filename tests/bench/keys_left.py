@@ -16,7 +16,7 @@ from pathlib import Path
 
 from epochseal.keys import load_backend, parse_key_uri
 from epochseal_backends import file
-from tests.memory.running import Backend, Watched
+from tests.memory.running import Backend, Watched, key_options
 
 _ACRA = {100: "100 (all)", 100_000: "140"}
 
@@ -34,7 +34,7 @@ def _measure(folder: Path, count: int) -> None:
     file.generate(folder / "keys")
     uri, verifier = f"file:{folder / 'keys/agent'}", parse_key_uri(f"file:{folder / 'keys/verifier'}")
     recoverer = load_backend(verifier).recoverer(verifier, {})
-    backend = Backend(("--epoch-key", uri, "--checkpoint-key", uri), recoverer)
+    backend = Backend(key_options(uri, uri), (), recoverer)
     began = time.monotonic()
     # Without memfd_secret, so that the page itself can be looked into, and the live key be found.
     with Watched(folder, backend, change="no memfd_secret", epoch=max(count // 50, 20)) as watched:

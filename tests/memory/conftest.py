@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from tests.backends_under_test.kms import KmsServer, running_kms
 from tests.backends_under_test.openbao import OpenBao, environment
 from tests.backends_under_test.softhsm import SoftHSM, make_roles
 from tests.contract.pkcs11_parties import fresh_process
-from tests.memory.running import ORIGIN, Backend
+from tests.memory.running import ORIGIN, Backend, key_options
 
 _NUMBERS = itertools.count()
 
@@ -24,11 +23,10 @@ _NUMBERS = itertools.count()
 def file_backend(tmp_path: Path) -> Backend:
     """Keys in files."""
     file.generate(tmp_path / "keys")
-    uri = f"file:{tmp_path / 'keys/agent'}"
-    verifier = parse_key_uri(f"file:{tmp_path / 'keys/verifier'}")
-    return Backend(
-        ("--epoch-key", uri, "--checkpoint-key", uri), load_backend(verifier).recoverer(verifier, {})
-    )
+    uris = [f"file:{tmp_path / 'keys' / role}" for role in ("agent", "verifier")]
+    verifier = parse_key_uri(uris[1])
+    agent, reader = (key_options(uri, uri) for uri in uris)
+    return Backend(agent, reader, load_backend(verifier).recoverer(verifier, {}))
 
 
 @pytest.fixture(scope="session")
@@ -42,18 +40,15 @@ def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
 def vault_backend(bao: OpenBao) -> Backend:
     """Keys in OpenBao that no other test uses."""
     keys = bao.provision(f"memory-{next(_NUMBERS)}", ORIGIN)
-    uri = parse_key_uri(keys.epoch_uri)
-    return Backend(
-        ("--epoch-key", keys.epoch_uri, "--checkpoint-key", keys.checkpoint_uri),
-        load_backend(uri).recoverer(uri, keys.verifier),
-        environment(keys.agent),
-    )
+    uri, options = parse_key_uri(keys.epoch_uri), key_options(keys.epoch_uri, keys.checkpoint_uri)
+    recoverer = load_backend(uri).recoverer(uri, keys.verifier)
+    return Backend(options, options, recoverer, environment(keys.agent), environment(keys.verifier))
 
 
 @pytest.fixture(scope="session")
 def kms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KmsServer]:
-    """A KMS, over HTTP."""
-    with running_kms(tmp_path_factory.mktemp("kms")) as server:
+    """A KMS, over TLS."""
+    with running_kms(tmp_path_factory.mktemp("kms"), tls=True) as server:
         yield server
 
 
@@ -62,13 +57,13 @@ def aws_backend(kms: KmsServer, monkeypatch: pytest.MonkeyPatch) -> Backend:
     """Keys in that KMS."""
     for name, value in kms.environ.items():
         monkeypatch.setenv(name, value)
-    uri = parse_key_uri(kms.epoch_uri)
-    settings = {f"EPOCHSEAL_AWS_{name.upper()}": value for name, value in kms.settings("agent").items()}
-    return Backend(
-        ("--epoch-key", kms.epoch_uri, "--checkpoint-key", kms.checkpoint_uri),
-        load_backend(uri).recoverer(uri, kms.settings("verifier")),
-        {**os.environ, **settings},
+    uri, options = parse_key_uri(kms.epoch_uri), key_options(kms.epoch_uri, kms.checkpoint_uri)
+    recoverer = load_backend(uri).recoverer(uri, kms.settings("verifier"))
+    agent, verifier = (
+        {f"EPOCHSEAL_AWS_{name.upper()}": value for name, value in kms.settings(role).items()}
+        for role in ("agent", "verifier")
     )
+    return Backend(options, options, recoverer, agent, verifier)
 
 
 @pytest.fixture
@@ -78,10 +73,11 @@ def pkcs11_backend() -> Backend:
     roles = make_roles(hsm)
     # SoftHSM shows a process no token that was made after its start, which an earlier test may have been.
     fresh_process()
-    agent, verifier = roles.agent.uri("epoch"), parse_key_uri(roles.verifier.uri("epoch"))
+    agent, reader = (
+        key_options(token.uri("epoch"), token.uri("checkpoint")) for token in (roles.agent, roles.verifier)
+    )
+    verifier = parse_key_uri(roles.verifier.uri("epoch"))
     settings = {f"EPOCHSEAL_PKCS11_{name.upper()}": value for name, value in hsm.settings.items()}
     return Backend(
-        ("--epoch-key", agent, "--checkpoint-key", roles.agent.uri("checkpoint")),
-        load_backend(verifier).recoverer(verifier, hsm.settings),
-        {**os.environ, **settings},
+        agent, reader, load_backend(verifier).recoverer(verifier, hsm.settings), settings, settings
     )

@@ -29,13 +29,17 @@ class Backend:
 
     Args:
         agent: the two key options of the agent.
+        verifier: those of a verifier.
         recoverer: gets back what the agent may not.
         environment: what the agent needs beside.
+        verifier_environment: what a verifier needs beside.
     """
 
     agent: Sequence[str]
+    verifier: Sequence[str]
     recoverer: Recoverer
     environment: Mapping[str, str] = field(default_factory=dict)
+    verifier_environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,11 @@ class Look:
     live: list[Hit]
     gaps: list[str]
     scan: Scan
+
+
+def key_options(epoch: str, checkpoint: str) -> tuple[str, ...]:
+    """Two keys on a command line."""
+    return "--epoch-key", epoch, "--checkpoint-key", checkpoint
 
 
 class Watched:

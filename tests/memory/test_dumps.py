@@ -12,7 +12,7 @@ from tests.integration.agents import tmpfs
 from tests.memory.running import Backend, Watched
 
 _STRING = re.compile(rb'"((?:\\x[0-9a-f]{2})*)"')
-_TRACER = ["strace", "-f", "-xx", "-s", "10000000", "-e", "trace=%desc,%network", "-o"]
+_TRACER = ["strace", "-f", "-xx", "-s", "10000000", "-e", "trace=%desc,%network,%process,%file", "-o"]
 
 
 def dump(pid: int, folder: Path) -> bytes:
@@ -57,6 +57,12 @@ def test_dumps_of_the_helpers(tmp_path: Path, vault_backend: Backend) -> None:
         assert found[courier] == {"issued secret 1"}
 
 
+def handed_over(trace: Path) -> bytes:
+    """All strings of a trace."""
+    texts = _STRING.findall(trace.read_bytes())
+    return b"\0".join(bytes.fromhex(text.replace(b"\\x", b"").decode()) for text in texts)
+
+
 @pytest.mark.parametrize("name", ["file", "vault", "aws", "pkcs11"])
 def test_no_system_call_carries_a_key(tmp_path: Path, request: pytest.FixtureRequest, name: str) -> None:
     """Every byte that the agent and its helpers exchange with the kernel, by strace: no key in any form."""
@@ -69,10 +75,19 @@ def test_no_system_call_carries_a_key(tmp_path: Path, request: pytest.FixtureReq
         with watched:
             watched.commit(120)
             assert watched.agent.end() == 0
-    raw = trace.read_bytes()
-    handed = [bytes.fromhex(text.replace(b"\\x", b"").decode()) for text in _STRING.findall(raw)]
-    data = b"\0".join(handed)
+    data = handed_over(trace)
     # What it writes is in the trace: the entries, and the lines that seal them.
     assert data.count(b"an entry as a service writes it\n") >= 120
     assert b'{"epoch":2,"origin":"log.example/memory"' in data
     assert {name for _, name, _ in watched.index().find(data)} == set()
+
+
+def test_a_key_in_a_system_call_is_seen(tmp_path: Path, file_backend: Backend) -> None:
+    """With a log line that tells a key the same trace shows it, in the form in which it was written."""
+    trace = tmp_path / "trace"
+    watched = Watched(tmp_path, file_backend, change="a log line")
+    watched.words[:0] = [*_TRACER, str(trace)]
+    with watched:
+        watched.commit(50)
+        assert watched.agent.end() == 0
+    assert {form for _, _, form in watched.index().find(handed_over(trace))} == {"hex"}

@@ -8,7 +8,8 @@ moto checks identities, signatures of requests and IAM policies of actions. It l
 `Condition` and no key policy, and it serves disabled keys as if they were not. Two of its answers are
 corrected here. To a `Decrypt` that names a key, of a blob by another one, moto says `AccessDeniedException`
 without a text, where KMS documents `IncorrectKeyException`. A missing permission it reports in XML, where the
-protocol of KMS is JSON.
+protocol of KMS is JSON. And a handshake is left to the thread of its connection: moto's server accepts no other
+client meanwhile, which one that is held still would make last forever.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ REGION = "eu-west-1"
 _READY = re.compile(r"Running on (https?://127\.0\.0\.1:[0-9]+)")
 _PATIENCE = 120.0
 _SERVER = """
+import ssl
 import sys
 from moto.core.exceptions import JsonRESTError
 from moto.iam import access_control
@@ -48,6 +50,10 @@ def access_denied(user_arn, action):
     kms = action.startswith("kms:")
     return JsonRESTError("AccessDeniedException", text) if kms else xml(user_arn=user_arn, action=action)
 access_control.AccessDeniedError = access_denied
+wrap = ssl.SSLContext.wrap_socket
+def wrap_socket(context, plain, **options):
+    return wrap(context, plain, **{**options, "do_handshake_on_connect": False})
+ssl.SSLContext.wrap_socket = wrap_socket
 main(sys.argv[1:])
 """
 

@@ -8,7 +8,7 @@ moto checks identities, signatures of requests and IAM policies of actions. It l
 `Condition` and no key policy, and it serves disabled keys as if they were not. Two of its answers are
 corrected here. To a `Decrypt` that names a key, of a blob by another one, moto says `AccessDeniedException`
 without a text, where KMS documents `IncorrectKeyException`. A missing permission it reports in XML, where the
-protocol of KMS is JSON. And a handshake is left to the thread of its connection: moto's server would accept no
+protocol of KMS is JSON. And a handshake is left to the thread of its connection: moto's server would take no
 other client meanwhile, and one that is held still would make that last forever.
 """
 

@@ -8,6 +8,8 @@ from epochseal.calls import Clock
 from epochseal.chain import Pace
 from epochseal.lines import EndReason
 
+PATIENCE = 8.0
+"""For so many seconds an epoch that is full waits for a slow backend; then it runs on past its limit."""
 _SPREAD = 0.1
 
 
@@ -43,6 +45,11 @@ class Rhythm:
         return self._clock.monotonic() - self._due_since if self.due else 0.0
 
     @property
+    def patient(self) -> bool:
+        """Whether the end of the epoch has been due for a short time only."""
+        return self.overdue_seconds < PATIENCE
+
+    @property
     def epoch_age(self) -> float:
         """For how long the epoch has been running."""
         return self._clock.monotonic() - self._epoch
@@ -59,6 +66,8 @@ class Rhythm:
             moments.append(self._epoch + self._interval - self._early)
             if self._segment_age is not None:
                 moments.append(self._segment + self._segment_age - self._segment_early)
+        elif self.patient:
+            moments.append(self._due_since + PATIENCE)
         return moments
 
     def tick(self) -> None:

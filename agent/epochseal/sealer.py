@@ -109,11 +109,10 @@ class Sealer:
         )  # fmt: skip  # a flat list of what is told
 
     def room(self) -> Room:
-        """What may be committed at this moment; beyond the limits only while the backend is down."""
+        """What may be committed at this moment; beyond the limits only while the backend is down or slow."""
         if not self.live or self._late:
             return NO_ROOM
-        if self._rhythm.due and self.calls.issue_failures:
-            # Only an unavailable backend lets an epoch run past its limits.
+        if self._rhythm.due and (self.calls.issue_failures or not self._rhythm.patient):
             return UNBOUNDED_ROOM
         return NO_ROOM if self._full else self._limits.room(self._chain)
 

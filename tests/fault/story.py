@@ -72,6 +72,7 @@ class Story:
     logdir: Path
     runtime_dir: Path | None
     origin: str = ORIGIN
+    limits: Limits = field(default_factory=Limits)
     clock: Clock = field(default_factory=Clock)
     sent: list[bytes] = field(default_factory=list)
     acknowledged: list[bytes] = field(default_factory=list)
@@ -88,7 +89,7 @@ class Story:
         calls = BackendCalls(self.host.zygote, self.clock, lambda: 0.0)
         sealer = Sealer(
             self.logdir, self.origin, calls, self.host.mailbox, self.clock, runtime,
-            pace=Pace(), limits=Limits(),
+            pace=Pace(), limits=self.limits,
         )  # fmt: skip  # one call
         self.sealer = sealer
         finding = sealer.start()

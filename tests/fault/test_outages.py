@@ -12,9 +12,10 @@ from epochseal.chain import Pace
 from epochseal.courier import Courier, Zygote
 from epochseal.errors import BackendError, Unavailable
 from epochseal.keys import Issued, parse_key_uri
-from epochseal.limits import NO_ROOM
+from epochseal.limits import NO_ROOM, Limits
 from epochseal.memory import SecretPage
 from epochseal.outage import Outlook
+from epochseal.rhythm import PATIENCE
 from epochseal_backends import file
 from tests.fault.story import Host, Story
 
@@ -146,6 +147,30 @@ def test_an_outage_delays_no_entry(network: tuple[Network, Host], directory: Pat
     assert (sealer.stats.epochs, sealer.overdue_seconds) == (2, 0.0)
     assert [outlook for outlook, _ in told] == ["down", "up"]
     story.commit(1)
+    _close(story, host)
+
+
+def test_a_backend_that_does_not_answer(network: tuple[Network, Host], directory: Path) -> None:
+    """A full epoch waits for the answer to its call, but not for long: then it runs past its limit."""
+    _, host = network
+    story = Story(host, directory / "log", None, limits=Limits(epoch_entries=5))
+    story.start()
+    sealer = story.running
+    story.commit(5)
+    sealer.tick()
+    assert sealer.calls.pending == "issue"
+    assert sealer.room() == NO_ROOM
+    # It is woken when its patience ends, though nothing else happens.
+    story.clock.elapsed += int(sealer.wait_seconds() * 1000) + 1
+    sealer.tick()
+    assert sealer.room().entries > 0
+    assert PATIENCE < sealer.overdue_seconds < PATIENCE + 0.1
+    assert (sealer.calls.pending, sealer.calls.failures) == ("issue", 0)
+    story.commit(3)
+    assert sealer.wait_seconds() > 1
+    story.pump()
+    assert (sealer.stats.epochs, sealer.overdue_seconds) == (2, 0.0)
+    assert sealer.room().entries == 5
     _close(story, host)
 
 

@@ -73,7 +73,7 @@ def test_no_system_call_carries_a_key(tmp_path: Path, request: pytest.FixtureReq
         watched = Watched(tmp_path, backend, *options)
         watched.words[:0] = [*_TRACER, str(trace)]
         with watched:
-            watched.commit(120)
+            watched.commit(200)
             assert watched.agent.end() == 0
     data = handed_over(trace)
     # What it writes is in the trace: the entries, and the lines that seal them.

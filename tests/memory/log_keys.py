@@ -41,6 +41,11 @@ class LogKey:
     epoch: int
 
 
+def carry_after(keys: Sequence[LogKey]) -> bytes:
+    """What a log that was closed hands to its next epoch."""
+    return _expand(keys[-1].value, b"epochseal/v1/carry")
+
+
 class Recovered:
     """A verifier's access that asks its key service once for each secret."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from epochseal.runtime import Runtime
 from epochseal.sealer import Sealer
 from epochseal.segments import list_segments
 from epochseal.verifier import Request, Verdict, verify
+from epochseal_backends import file
 
 ORIGIN = "example.com/faults"
 START = 1_700_000_000_000
@@ -62,6 +64,17 @@ class Host(NamedTuple):
                 now=now,
             ),
         )
+
+
+@contextmanager
+def running_host(folder: Path) -> Iterator[Host]:
+    """Keys in files, and a zygote that knows them."""
+    file.generate(folder / "keys")
+    uri = parse_key_uri(f"file:{folder / 'keys' / 'agent'}")
+    with SecretPage() as mailbox:
+        zygote = Zygote.start(uri, uri, {}, mailbox)
+        yield Host(folder / "keys", zygote, mailbox)
+        zygote.close()
 
 
 @dataclass

@@ -14,17 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
-from epochseal.courier import Zygote
 from epochseal.errors import StorageError
-from epochseal.keys import parse_key_uri
-from epochseal.memory import SecretPage
 from epochseal.sealer import Sealer
-from epochseal_backends import file
 from tests.fault.story import Clock, Host, Story, check, go_on, read_log
 from tests.integration.agents import Agent, Place, kinds, tmpfs
 
@@ -33,35 +28,6 @@ DISK = 1 << 20
 
 
 # --- every step that needs room, by hand ------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """Keys in files, and a zygote that knows them."""
-    keys = tmp_path_factory.mktemp("host") / "keys"
-    file.generate(keys)
-    uri = parse_key_uri(f"file:{keys / 'agent'}")
-    with SecretPage() as mailbox:
-        zygote = Zygote.start(uri, uri, {}, mailbox)
-        yield Host(keys, zygote, mailbox)
-        zygote.close()
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A place for logs where a sync costs nothing: there are hundreds of them."""
-    with TemporaryDirectory(dir="/dev/shm") as made:  # a test's own directory
-        yield Path(made)
-
-
-@pytest.fixture(params=["in memory", "on tmpfs"])
-def runtime_dir(request: pytest.FixtureRequest) -> Iterator[Path | None]:
-    """Where the ratchet's page is: gone with the process, or not."""
-    if request.param == "in memory":
-        yield None
-        return
-    with TemporaryDirectory(dir="/dev/shm") as directory:  # keys are kept on no other file system
-        yield Path(directory)
 
 
 class NoRoom:

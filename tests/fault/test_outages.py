@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -59,13 +58,6 @@ def network(tmp_path: Path) -> Iterator[tuple[Network, Host]]:
         assert isinstance(zygote, Network)
         yield zygote, Host(tmp_path / "keys", zygote, mailbox)
         zygote.close()
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A place for a log where a sync costs nothing."""
-    with TemporaryDirectory(dir="/dev/shm") as made:
-        yield Path(made)
 
 
 def _listen(story: Story) -> list[tuple[Outlook, str]]:

@@ -10,18 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
-from epochseal.courier import Zygote
 from epochseal.durable import AppendFile, DurabilityError, replace_file
 from epochseal.errors import ConfigError, LogBusy, StorageError
-from epochseal.keys import parse_key_uri
-from epochseal.memory import SecretPage
 from epochseal.pages import RatchetPage
-from epochseal_backends import file
 from tests.fault.story import Host, Story, check, go_on, read_files, read_log
 
 MODES = ("not done", "half done", "done")
@@ -30,35 +25,6 @@ STEPS = ("append", "sync", "truncate", "replace", "publish")
 
 class Killed(BaseException):
     """The process ends here: nothing that it would do about an error is done."""
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """Keys in files, and a zygote that knows them."""
-    keys = tmp_path_factory.mktemp("host") / "keys"
-    file.generate(keys)
-    uri = parse_key_uri(f"file:{keys / 'agent'}")
-    with SecretPage() as mailbox:
-        zygote = Zygote.start(uri, uri, {}, mailbox)
-        yield Host(keys, zygote, mailbox)
-        zygote.close()
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A place for logs where a sync costs nothing: there are hundreds of them."""
-    with TemporaryDirectory(dir="/dev/shm") as made:  # a test's own directory
-        yield Path(made)
-
-
-@pytest.fixture(params=["in memory", "on tmpfs"])
-def runtime_dir(request: pytest.FixtureRequest) -> Iterator[Path | None]:
-    """Where the ratchet's page is: gone with the process, or not."""
-    if request.param == "in memory":
-        yield None
-        return
-    with TemporaryDirectory(dir="/dev/shm") as directory:  # keys are kept on no other file system
-        yield Path(directory)
 
 
 class Faults:

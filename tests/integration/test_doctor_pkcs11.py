@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.backends_under_test.softhsm import SoftHSM, make_roles
-from tests.contract.pkcs11_parties import party
+from tests.contract.pkcs11.parties import party
 
 PROGRAM = str(Path(sys.executable).with_name("epochseal"))
 

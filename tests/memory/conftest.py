@@ -13,7 +13,7 @@ from epochseal_backends import file
 from tests.backends_under_test.kms import KmsServer, running_kms
 from tests.backends_under_test.openbao import OpenBao, environment
 from tests.backends_under_test.softhsm import SoftHSM, make_roles
-from tests.contract.pkcs11_parties import fresh_process
+from tests.contract.pkcs11.parties import fresh_process
 from tests.memory.running import ORIGIN, Backend, key_options
 
 _NUMBERS = itertools.count()

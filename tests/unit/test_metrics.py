@@ -17,29 +17,20 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from epochseal.calls import BackendCalls
-from epochseal.courier import Zygote
 from epochseal.durable import AppendFile, DiskFullError, DurabilityError
 from epochseal.errors import ConfigError, Denied, StorageError
 from epochseal.health import LogView, reasons
-from epochseal.keys import parse_key_uri
-from epochseal.memory import SecretPage
 from epochseal.metrics import MetricsServer, start_metrics
 from epochseal.sources.stream import StreamSource
 from epochseal.stats import LATENCY_BOUNDS, Histogram, Stats
-from epochseal_backends import file
-from tests.fault.story import Host, Story
+from tests.fault.story import Host, Story, running_host
 
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """Keys in files, and a zygote that knows them."""
-    keys = tmp_path_factory.mktemp("host") / "keys"
-    file.generate(keys)
-    uri = parse_key_uri(f"file:{keys / 'agent'}")
-    with SecretPage() as mailbox:
-        zygote = Zygote.start(uri, uri, {}, mailbox)
-        yield Host(keys, zygote, mailbox)
-        zygote.close()
+    with running_host(tmp_path_factory.mktemp("host")) as made:
+        yield made
 
 
 @pytest.fixture

@@ -16,28 +16,10 @@ from epochseal.errors import Denied
 from epochseal.keys import parse_key_uri
 from epochseal_backends import pkcs11
 from tests.backends_under_test.softhsm import MODULE, Roles, SoftHSM, SoftToken, make_roles
-from tests.contract.pkcs11_parties import fresh_process, party
+from tests.contract.pkcs11.parties import fresh_process, party
 
 EXAMINER: Examiner = pkcs11
 """Checked by mypy: the module has the functions of an examiner."""
-
-
-@pytest.fixture(autouse=True)
-def as_a_courier_starts() -> None:
-    """No module is initialized, nothing is open, nobody is logged in."""
-    fresh_process()
-
-
-@pytest.fixture(scope="module")
-def hsm() -> SoftHSM:
-    """This process's folder of tokens."""
-    return SoftHSM.shared()
-
-
-@pytest.fixture(scope="module")
-def roles(hsm: SoftHSM) -> Roles:
-    """Tokens that no test changes."""
-    return make_roles(hsm)
 
 
 def test_examination_of_a_good_agent(roles: Roles) -> None:
@@ -93,7 +75,7 @@ def test_examination_tells_the_count_of_wrong_pins(hsm: SoftHSM, tmp_path: Path)
 
 def test_script_is_clean() -> None:
     """Shellcheck has nothing to say about the script."""
-    script = Path(__file__).parents[2] / "deploy" / "pkcs11" / "provision.sh"
+    script = Path(__file__).parents[3] / "deploy" / "pkcs11" / "provision.sh"
     checked = _run(["shellcheck", str(script)], dict(os.environ))
     assert (checked.returncode, checked.stdout) == (0, "")
 
@@ -104,7 +86,7 @@ def test_provisioning(tmp_path: Path) -> None:
     tokens.mkdir()
     conf = tmp_path / "softhsm2.conf"
     conf.write_text(f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
-    script = Path(__file__).parents[2] / "deploy" / "pkcs11" / "provision.sh"
+    script = Path(__file__).parents[3] / "deploy" / "pkcs11" / "provision.sh"
     environment = os.environ | {"SOFTHSM2_CONF": str(conf), "MODULE": str(MODULE), "PYTHON": sys.executable}
     pins = tmp_path / "pins"
     first = _run([str(script), "--softhsm", str(pins)], environment)

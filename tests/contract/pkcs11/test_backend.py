@@ -19,28 +19,10 @@ from epochseal_backends import pkcs11, pkcs11_session
 from epochseal_backends.pkcs11_uri import parse_pkcs11_uri
 from tests.backends_under_test.softhsm import MODULE, PIN, Roles, SoftHSM, SoftToken, make_roles
 from tests.contract.backend_contract import CONTEXT, MESSAGE, BackendContract, Harness, Party
-from tests.contract.pkcs11_parties import fresh_process, issue, party
+from tests.contract.pkcs11.parties import fresh_process, issue, party
 
 BACKEND: Backend = pkcs11
 """Checked by mypy: the module has the functions of a backend."""
-
-
-@pytest.fixture(autouse=True)
-def as_a_courier_starts() -> None:
-    """No module is initialized, nothing is open, nobody is logged in."""
-    fresh_process()
-
-
-@pytest.fixture(scope="module")
-def hsm() -> SoftHSM:
-    """This process's folder of tokens."""
-    return SoftHSM.shared()
-
-
-@pytest.fixture(scope="module")
-def roles(hsm: SoftHSM) -> Roles:
-    """Tokens that no test changes."""
-    return make_roles(hsm)
 
 
 class TestP256AndEd25519(BackendContract):

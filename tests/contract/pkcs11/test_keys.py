@@ -22,25 +22,7 @@ from epochseal_backends import pkcs11, pkcs11_session
 from epochseal_backends.pkcs11_uri import parse_pkcs11_uri
 from tests.backends_under_test.softhsm import MODULE, Roles, SoftHSM, make_roles
 from tests.contract.backend_contract import CONTEXT, MESSAGE
-from tests.contract.pkcs11_parties import fresh_process, issue, party
-
-
-@pytest.fixture(autouse=True)
-def as_a_courier_starts() -> None:
-    """No module is initialized, nothing is open, nobody is logged in."""
-    fresh_process()
-
-
-@pytest.fixture(scope="module")
-def hsm() -> SoftHSM:
-    """This process's folder of tokens."""
-    return SoftHSM.shared()
-
-
-@pytest.fixture(scope="module")
-def roles(hsm: SoftHSM) -> Roles:
-    """Tokens that no test changes."""
-    return make_roles(hsm)
+from tests.contract.pkcs11.parties import fresh_process, issue, party
 
 
 def test_token_by_serial_and_key_by_id(hsm: SoftHSM, roles: Roles) -> None:
@@ -196,7 +178,7 @@ def test_new_checkpoint_key_does_not_sign_by_itself(hsm: SoftHSM) -> None:
 
 def test_wrapped_secret_of_the_vector(hsm: SoftHSM, tmp_path: Path) -> None:
     """The stored secret of docs/format.md, 6.2, opens in a token that was given the vector's key."""
-    vector = json.loads((Path(__file__).parents[1] / "vectors" / "wrapped" / "pkcs11-p256.json").read_text())
+    vector = json.loads((Path(__file__).parents[2] / "vectors" / "wrapped" / "pkcs11-p256.json").read_text())
     key = derive_private_key(int(vector["private"], 16), SECP256R1())
     private, public = tmp_path / "private.der", tmp_path / "public.der"
     private.write_bytes(key.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption()))

@@ -165,6 +165,25 @@ def test_report(case: Case) -> None:
         assert forbidden not in text
 
 
+@pytest.mark.parametrize("name", ["StopLogging", "PutEventSelectors", "DeleteTrail"])
+def test_recording_changed(case: Case, name: str) -> None:
+    """What was done to a trail of the account is told: it can be why calls are missing."""
+    parameter = "trailName" if name == "PutEventSelectors" else "name"
+    changed = {
+        **ct.event(name, case.headers[2].time, "root"), "requestParameters": {parameter: "audit-trail"},
+        "eventSource": "cloudtrail.amazonaws.com", "resources": None,
+    }  # fmt: skip  # what differs
+    case.events.append(changed)
+    status, result = case.reconcile()
+    assert (status, result["problems"]) == (0, [])
+    (note,) = result["notes"]
+    assert (note["kind"], note["who"]) == ("trail_changed", "root")
+    assert note["detail"].startswith(f"audit-trail: {name}, 1 calls")
+    # An event of that name of another service is another event.
+    case.events[-1]["eventSource"] = "other.amazonaws.com"
+    assert case.reconcile()[1]["notes"] == []
+
+
 # --- files of audit devices --------------------------------------------------------------------------------
 
 
@@ -216,6 +235,27 @@ def test_order_within_a_millisecond(tmp_path: Path) -> None:
         + line("transit/datakey/plaintext/k", time="2026-01-01T00:00:00.000000001Z")
     )
     assert [call.operation for call in read_trail([path]).calls] == ["issue", "sign"]
+
+
+def test_device_switched_off(tmp_path: Path) -> None:
+    """Whoever switches an audit device off leaves one last line about it; a hash by one is none."""
+    path = tmp_path / "audit.log"
+    path.write_bytes(
+        line("sys/audit/file", operation="delete", mount_type="system")
+        + line("sys/audit/other", mount_type="system", number="2")
+        + line("sys/audit-hash/file", mount_type="system", number="3")
+        + line("sys/audit", operation="read", mount_type="system", number="4")
+    )
+    refused = json.loads(line("sys/audit/file", operation="delete", mount_type="system", number="5"))
+    # What OpenBao answers, whose devices its configuration file names.
+    refused["error"] = "1 error occurred:\n\t* invalid request\n\n"
+    path.write_bytes(path.read_bytes() + json.dumps(refused).encode() + b"\n")
+    calls = read_trail([path]).calls
+    assert [(call.operation, call.key, call.detail, bool(call.refused)) for call in calls] == [
+        ("record", "sys/audit/file", "switched off", False),
+        ("record", "sys/audit/other", "switched on", False),
+        ("record", "sys/audit/file", "switched off", True),
+    ]
 
 
 def test_refused_by_the_engine(tmp_path: Path) -> None:

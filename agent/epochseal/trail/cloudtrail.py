@@ -42,6 +42,10 @@ _OPERATIONS: dict[str, Operation] = {
         "change",
     ),
 }
+# Of whichever trail of the account: which of them wrote the files that are read here, they do not say.
+_RECORDING = frozenset(
+    {"CreateTrail", "DeleteTrail", "PutEventSelectors", "StartLogging", "StopLogging", "UpdateTrail"}
+)
 _KEY = re.compile(r"arn:[\w-]+:kms:[\w-]+:\d+:key/[\w-]+")
 
 
@@ -89,6 +93,8 @@ def read_cloudtrail(content: bytes, take: Take, saw: Callable[[int], None]) -> N
     for record in records:
         time = parse_time(record.eventTime)
         saw(time)
+        if record.eventSource == "cloudtrail.amazonaws.com" and record.eventName in _RECORDING:
+            take(_recording(record, time))
         operation = _OPERATIONS.get(record.eventName)
         if record.eventSource == "kms.amazonaws.com" and operation is not None:
             take(_call(record, operation, time))
@@ -98,22 +104,37 @@ def read_cloudtrail(content: bytes, take: Take, saw: Callable[[int], None]) -> N
                 take(replace(_call(record, "wrap", time), context=_context(target)))
 
 
+def _recording(record: _Record, time: int) -> Call:
+    parameters = record.requestParameters or {}
+    trail = str(parameters.get("name") or parameters.get("trailName") or "a trail")
+    refused = _refused(record)
+    return Call("record", time, _who(record), trail, record.eventID, refused=refused, detail=record.eventName)
+
+
 def _call(record: _Record, operation: Operation, time: int) -> Call:
     parameters = record.requestParameters or {}
     named = next((item.ARN for item in record.resources or () if _KEY.fullmatch(item.ARN)), "")
     # Of a re-encryption the context of the old ciphertext says what was opened.
     context = parameters.get("encryptionContext") or parameters.get("sourceEncryptionContext")
-    refused = f"{record.errorCode}: {record.errorMessage}".strip(": ") if record.errorCode else ""
     return Call(
         operation=operation,
         at=time,
-        who=record.userIdentity.arn or record.userIdentity.invokedBy or record.userIdentity.principalId,
+        who=_who(record),
         key=named or str(parameters.get("keyId", "")),
         id=record.eventID,
         context=_context(context),
-        refused=refused,
+        refused=_refused(record),
         detail=record.eventName if operation == "change" else "",
     )
+
+
+def _who(record: _Record) -> str:
+    identity = record.userIdentity
+    return identity.arn or identity.invokedBy or identity.principalId
+
+
+def _refused(record: _Record) -> str:
+    return f"{record.errorCode}: {record.errorMessage}".strip(": ") if record.errorCode else ""
 
 
 def _context(context: object) -> TrailContext | None:

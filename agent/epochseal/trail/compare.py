@@ -90,7 +90,9 @@ class _Comparison:
         ]  # fmt: skip  # one expression
         self._signatures = Signatures(sealed, signed, trail.resolution, hash_of)
         keys = self._keys | {signing_key} | self._signatures.keys()
-        self._others = [call for call in calls if self._is_own(call) or call.key in keys]
+        self._others = [
+            call for call in calls if self._is_own(call) or call.key in keys or call.operation == "record"
+        ]
         self._matched = 0
 
     def result(self, altered: Sequence[str]) -> Result:
@@ -274,7 +276,7 @@ class _Comparison:
             self._note("other_log", detail, -1, last.time, last.who)
 
     def _look_at_keys(self) -> None:
-        changed: dict[tuple[str, str, str], list[Call]] = defaultdict(list)
+        changed: dict[tuple[str, str, str, str], list[Call]] = defaultdict(list)
         for call in self._others:
             at = format_time(call.time)
             if call.refused:
@@ -284,11 +286,12 @@ class _Comparison:
                 self._problem("wrapped_by_hand", f"with {call.key} at {at}", epoch, call.time, call.who)
             elif call.operation == "export":
                 self._problem("key_exported", f"{call.key} at {at}", -1, call.time, call.who)
-            elif call.operation == "change":
-                changed[call.who, call.key, call.detail].append(call)
-        for (who, key, what), calls in changed.items():
+            elif call.operation in {"change", "record"}:
+                kind = "key_changed" if call.operation == "change" else "trail_changed"
+                changed[kind, call.who, call.key, call.detail].append(call)
+        for (kind, who, key, what), calls in changed.items():
             detail = f"{key}: {what}, {len(calls)} calls, the last at {format_time(calls[-1].time)}"
-            self._note("key_changed", detail, -1, calls[-1].time, who)
+            self._note(kind, detail, -1, calls[-1].time, who)
         issuers = Counter(call.who for call in self._issued)
         if len(issuers) > 1:
             detail = ", ".join(f"{who}: {count} calls" for who, count in sorted(issuers.items()))

@@ -9,9 +9,10 @@ from typing import Literal
 
 from epochseal.errors import FormatError
 
-Operation = Literal["issue", "recover", "sign", "wrap", "export", "change"]
+Operation = Literal["issue", "recover", "sign", "wrap", "export", "change", "record"]
 """`wrap`: a secret of the caller's choice was encrypted; `export`: the key itself was handed out; `change`:
-its configuration, versions or permissions were changed, or it was deleted."""
+its configuration, versions or permissions were changed, or it was deleted; `record`: what is recorded was
+changed, `Call.key` is the trail or audit device then."""
 MILLISECOND, SECOND = 1_000_000, 1_000_000_000
 """In the unit of `Call.at`."""
 
@@ -65,7 +66,7 @@ class Call:
         wrapped: what an issue call gave, if the trail has it.
         message: what was signed (base64), if the trail has it.
         refused: why the call was refused, empty if it was served.
-        detail: what a change was, in the backend's words.
+        detail: what an export or a change was, in the backend's words.
     """
 
     operation: Operation

@@ -66,6 +66,7 @@ NOTES: dict[str, str] = {
     "issuers": "more than one caller had secrets issued for this log",
     "other_log": "secrets were issued for a log with this origin and another id",
     "key_changed": "a key's configuration, versions or permissions were changed",
+    "trail_changed": "what the trail records was changed: calls may be missing from then on",
     "expired": "calls of epochs that have expired from the log",
     "doubled": "events that stand in more than one file were counted once",
 }

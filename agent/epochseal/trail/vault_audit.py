@@ -31,9 +31,12 @@ _PATHS = [
     (operation, verbs.split(), re.compile(rf"(?P<mount>.+?)/(?P<what>{path})"))
     for operation, verbs, path in _FORMS
 ]
+_DEVICE = re.compile(r"sys/audit/.+")
 _CONTEXT = re.compile(r"log=([^;]+);{1,3}id=([^;]+);epoch=([^;]+);prev=([^;]+)")
 # Most lines of a busy server are about something else: they are not decoded at all.
-_WANTED = re.compile(rb"/(?:datakey|decrypt|rewrap|sign|encrypt|export|backup|byok-export|keys|restore)/")
+_WANTED = re.compile(
+    rb'/(?:datakey|decrypt|rewrap|sign|encrypt|export|backup|byok-export|keys|restore)/|"sys/audit/'
+)
 
 
 class _Auth(msgspec.Struct):
@@ -111,14 +114,25 @@ def _decode(decoder: msgspec.json.Decoder[Any], line: bytes) -> Any:  # noqa: AN
 
 
 def _calls(line: _Line) -> Iterator[Call]:
+    if line.type != "response":
+        return
+    if _DEVICE.fullmatch(line.request.path) and line.request.operation in {"update", "delete"}:
+        yield _recording(line)
     # Another engine takes such paths as well, a key-value store for one: nothing was issued there.
-    if line.type != "response" or line.request.mount_type != "transit":
+    if line.request.mount_type != "transit":
         return
     for operation, verbs, path in _PATHS:
         match = path.fullmatch(line.request.path)
         if match is not None and line.request.operation in verbs:
             yield from _calls_of(line, operation, match)
             return
+
+
+def _recording(line: _Line) -> Call:
+    what = "switched on" if line.request.operation == "update" else "switched off"
+    who, refused = _who(line.auth or _Auth()), _refused(line, None)
+    at, device = parse_time(line.time), line.request.path
+    return Call("record", at, who, device, line.request.id, refused=refused, detail=what)
 
 
 def _calls_of(line: _Line, operation: Operation, match: re.Match[str]) -> Iterator[Call]:

@@ -1,6 +1,6 @@
 """A buffer of lines that the sealer reads in place.
 
-There is no work per entry: lines are found from the block's edges and counted by the C library.
+There is no work per entry: lines are found from the block's edges and counted by the C library (newlines.py).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from epochseal.errors import ConfigError
 from epochseal.limits import Piece
 from epochseal.lines import Source
+from epochseal.sources.newlines import count_newlines
 
 READ_SIZE = 1 << 20
 _NEWLINE = b"\n"
@@ -110,7 +111,8 @@ class LineBuffer:
         cut = self._cut(min(size, self._block), max(size, first))
         if cut is None:
             return None
-        count = self._buffer.count(_NEWLINE, self._begin, cut)
+        with memoryview(self._buffer) as whole, whole[self._begin : cut] as piece:
+            count = count_newlines(piece)
         if count > entries:
             cut, count = self._after_entries(entries, cut), entries
         nolf = 1 if self._added and cut == self._end else 0

@@ -17,8 +17,9 @@ from epochseal.calls import BackendCalls, Clock, Kind
 from epochseal.chain import Chain, Pace, Start
 from epochseal.checkpoints import Checkpoints
 from epochseal.durable import DirectoryLock, make_directory
+from epochseal.epochs import end_line, epoch_line
 from epochseal.errors import BackendError, StorageError
-from epochseal.keys import SECRET_SIZE, Issued
+from epochseal.keys import Issued
 from epochseal.limits import NO_ROOM, UNBOUNDED_ROOM, Limits, Piece, Room
 from epochseal.lines import EndReason, Link, Prune, Rotate
 from epochseal.memory import SecretPage
@@ -321,7 +322,7 @@ class Sealer:
             self._start_epoch(issued, new_segment=rotate or old is None)
 
     def _start_epoch(self, issued: Issued, *, new_segment: bool) -> None:
-        chain, page, calls = self._chain, self._page, self.calls
+        chain, calls = self._chain, self.calls
         context, asked = calls.context, calls.asked
         if context is None or asked is None:
             raise BackendError("a secret arrived that was not asked for")
@@ -331,14 +332,7 @@ class Sealer:
         start = Start(self._link, issued, context, asked, tuple(calls.abandoned), segment, self._pace, now)
         if new_segment:
             self._rotate(segment_stem(segment, now))
-        try:
-            page.secret[:] = self._mailbox.view[:SECRET_SIZE]
-            self._mailbox.wipe()
-            if self._link == "carry":
-                page.carry[:] = page.key
-            line = chain.start(start, page.secret_and_carry, page.scratch, page.next_key)
-        finally:
-            page.secret_and_carry[:] = bytes(2 * SECRET_SIZE)
+        line = epoch_line(chain, self._page, self._mailbox, start)
         self._running, self._ended = True, False
         self._unsigned_start = self._checkpoint()
         self._full = False
@@ -356,8 +350,7 @@ class Sealer:
             self.checkpoints.retire(old)
 
     def _end_line(self, reason: EndReason) -> None:
-        page = self._page
-        line = self._chain.end(reason, page.key, page.scratch, page.next_key)
+        line = end_line(self._chain, self._page, reason)
         self._ended = True
         self._write_lines(line)
 

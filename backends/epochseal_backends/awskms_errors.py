@@ -56,8 +56,6 @@ _FORBIDDEN = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 _WRONG_KEY = {"IncorrectKeyException", "InvalidCiphertextException"}
 # How KMS begins when the key of a ciphertext is not there, or not for this caller: it does not tell which.
 _HIDDEN_KEY = "The ciphertext refers to a customer master key that does not exist"
-# X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL.
-_OTHER_HOST = {62, 64}
 # The calls of other services that credentials are got with; every other call is one of KMS.
 _LOGINS = {
     "AssumeRole": "sts",
@@ -201,14 +199,13 @@ def _unreachable(exc: Exception, subject: str) -> Unavailable:
 def _untrusted(exc: aws.SSLError, where: str) -> Unavailable:
     """TLS failed; only a certificate that nobody vouches for is mended by another authority."""
     cause = next(iter(getattr(exc.kwargs.get("error"), "args", ())), None)
-    if not isinstance(cause, ssl.SSLCertVerificationError):
-        return Unavailable(
-            f"{where}: TLS fails ({_plain(str(cause))})", "see whether this endpoint speaks https"
-        )
-    hint = "name its authority with ca_file in [aws]"
-    if cause.verify_code in _OTHER_HOST:
-        hint = "name the endpoint as its certificate does"
-    return Unavailable(f"{where}: the server's certificate is not accepted: {cause.verify_message}", hint)
+    refused = f"{where}: the server's certificate is not accepted"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return Unavailable(f"{refused}: {cause.verify_message}", "name its authority with ca_file in [aws]")
+    if isinstance(cause, ValueError):
+        # urllib3 compares names itself, and has an error of its own for it.
+        return Unavailable(f"{refused}: {_plain(str(cause))}", "name the endpoint as its certificate does")
+    return Unavailable(f"{where}: TLS fails ({_plain(str(cause))})", "see whether this endpoint speaks https")
 
 
 def _unreadable(exc: OSError, subject: str) -> EpochsealError:

@@ -16,7 +16,7 @@ from epochseal_backends import awskms, awskms_client
 from tests.backends_under_test.kms import KmsServer, running_kms
 from tests.backends_under_test.kms_calls import each_call, issue, recover, see_only
 from tests.backends_under_test.proxy import Proxy
-from tests.contract.backend_contract import MESSAGE
+from tests.contract.backend_contract import CONTEXT, MESSAGE
 
 CALLS = {"issue": 1, "recover": 3, "sign": 3}
 """Each operation, and how often it is tried."""
@@ -73,6 +73,29 @@ def test_key_that_waits_for_its_deletion(kms: KmsServer, wrapped: bytes, name: s
     assert not isinstance(refused.value, (Denied, Unavailable, WrongKey))
     assert "cancel-key-deletion" in str(refused.value.hint)
     call()
+
+
+def test_doctor_of_keys_that_are_disabled(kms: KmsServer) -> None:
+    """The state is named, and what does not work; what must be refused is asked all the same."""
+    epoch, checkpoint = (parse_key_uri(uri) for uri in (kms.epoch_uri, kms.checkpoint_uri))
+    settings = kms.settings("agent")
+    topics: dict[str, str] = {}
+    for arn in (kms.epoch_arn, kms.checkpoint_arn):
+        kms.admin().disable_key(KeyId=arn.rpartition("/")[2])
+    try:
+        for findings in (
+            awskms.examine_epoch_key(epoch, settings, CONTEXT.origin),
+            awskms.examine_checkpoint_key(checkpoint, settings),
+        ):
+            topics |= {finding.topic: finding.outcome for finding in findings}
+    finally:
+        for arn in (kms.epoch_arn, kms.checkpoint_arn):
+            kms.admin().enable_key(KeyId=arn.rpartition("/")[2])
+    assert {topic for topic, outcome in topics.items() if outcome == "wrong"} == {
+        "epoch key is enabled", "checkpoint key is enabled", "agent may sign",
+        f"agent may have secrets issued for {CONTEXT.origin}",
+    }  # fmt: skip  # what was disabled, and what follows
+    assert topics["agent may not wrap"] == topics["agent may not make grants"] == "good"
 
 
 def test_rotated_key_material(kms: KmsServer, wrapped: bytes) -> None:

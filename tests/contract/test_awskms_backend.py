@@ -17,7 +17,7 @@ from tests.contract.backend_contract import CONTEXT, BackendContract, Harness, P
 BACKEND: Backend = awskms
 """Checked by mypy: the module has the functions of a backend."""
 EXAMINER: Examiner = awskms
-"""Checked by mypy too: `epochseal doctor` asks every backend alike."""
+"""Checked by mypy: and those that the doctor asks."""
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 
 import pytest
+from botocore.retries import standard
 
 from epochseal.errors import EpochsealError
 from epochseal.keys import Issued, parse_key_uri
@@ -25,6 +26,11 @@ def see_only(environ: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Non
             monkeypatch.delenv(name)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
+
+
+def do_not_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the library's pauses before another attempt so short that a test need not wait for them."""
+    monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda _self, _context: 0.001)
 
 
 def issue(uri: str, settings: Settings) -> Issued:

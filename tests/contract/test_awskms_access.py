@@ -14,7 +14,7 @@ from epochseal_backends import awskms_client
 from tests.backends_under_test.answers import Answers
 from tests.backends_under_test.certificates import Authority
 from tests.backends_under_test.kms import KmsServer, running_kms
-from tests.backends_under_test.kms_calls import each_call, issue, see_only, sign
+from tests.backends_under_test.kms_calls import do_not_pause, each_call, issue, see_only, sign
 from tests.backends_under_test.proxy import Proxy
 
 AGENT = "arn:aws:iam::123456789012:user/agent"
@@ -36,6 +36,7 @@ def kms(server: KmsServer, monkeypatch: pytest.MonkeyPatch) -> KmsServer:
     """The server; STS is found in the environment, and trusted for nothing but the setting `ca_file`."""
     found = {name: value for name, value in server.environ.items() if name != "AWS_CA_BUNDLE"}
     see_only(found, monkeypatch)
+    do_not_pause(monkeypatch)
     return server
 
 

@@ -12,6 +12,7 @@ import pytest
 from epochseal.errors import BackendError, Denied, EpochsealError, Unavailable, WrongKey
 from epochseal.keys import parse_key_uri
 from epochseal_backends import awskms
+from tests.backends_under_test.kms_calls import do_not_pause
 from tests.contract.backend_contract import CONTEXT, MESSAGE
 
 URI = parse_key_uri("awskms:///alias/x")
@@ -35,6 +36,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAX")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "5")
+    do_not_pause(monkeypatch)
     monkeypatch.setattr(_Refusing, "count", 0)
     with HTTPServer(("127.0.0.1", 0), _Refusing) as server:
         thread = threading.Thread(target=server.serve_forever)

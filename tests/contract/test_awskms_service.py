@@ -14,7 +14,7 @@ from epochseal.errors import BackendError, Denied, Unavailable, WrongKey
 from epochseal.keys import parse_key_uri
 from epochseal_backends import awskms, awskms_client
 from tests.backends_under_test.kms import KmsServer, running_kms
-from tests.backends_under_test.kms_calls import each_call, issue, recover, see_only
+from tests.backends_under_test.kms_calls import do_not_pause, each_call, issue, recover, see_only
 from tests.backends_under_test.proxy import Proxy
 from tests.contract.backend_contract import CONTEXT, MESSAGE
 
@@ -33,13 +33,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KmsServer]:
 def kms(server: KmsServer, monkeypatch: pytest.MonkeyPatch) -> KmsServer:
     """The server, and an environment in which nothing but it is found."""
     see_only(server.environ, monkeypatch)
+    do_not_pause(monkeypatch)
     return server
 
 
-@pytest.fixture
-def wrapped(kms: KmsServer) -> bytes:
+@pytest.fixture(scope="module")
+def wrapped(server: KmsServer) -> bytes:
     """A secret that was issued while all was well."""
-    return issue(kms.epoch_uri, kms.settings("agent")).wrapped
+    with pytest.MonkeyPatch.context() as patch:
+        see_only(server.environ, patch)
+        return issue(server.epoch_uri, server.settings("agent")).wrapped
 
 
 @pytest.mark.parametrize("name", CALLS)

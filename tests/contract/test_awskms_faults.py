@@ -39,7 +39,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     do_not_pause(monkeypatch)
     monkeypatch.setattr(_Refusing, "count", 0)
     with HTTPServer(("127.0.0.1", 0), _Refusing) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield {"endpoint": f"http://127.0.0.1:{server.server_port}", "region": "eu-west-1"}
         server.shutdown()

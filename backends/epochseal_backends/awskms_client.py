@@ -115,7 +115,7 @@ def _make_client(key: KeyName, settings: Mapping[str, str], attempts: int) -> An
 
 
 def _session(settings: Mapping[str, str], **found_by: object) -> Any:  # noqa: ANN401  # as above
-    """A session whose clients all follow the settings: also those it makes itself for a login."""
+    """A session whose clients all follow the settings: also those that it makes for a login."""
     core = botocore.session.get_session()
     if "ca_file" in settings:
         core.set_config_variable("ca_bundle", settings["ca_file"])
@@ -162,14 +162,14 @@ def _assume(session: Any, settings: Mapping[str, str]) -> Any:  # noqa: ANN401  
 
 
 def _client_of(session: Any, service: str, subject: str, **options: object) -> Any:  # noqa: ANN401  # as above
-    try:
-        with translated(subject):
+    with translated(subject):
+        try:
             client = session.client(service, **options)
-    except Unavailable as exc:
-        # Nothing was sent yet: only an endpoint that is no URL can be meant.
-        raise ConfigError(
-            f"the endpoint of {service} is not the URL of a server", "write it as https://HOST[:PORT]"
-        ) from exc
+        except ValueError as exc:
+            # No answer was read yet that could not be parsed: only an endpoint that is no URL can be meant.
+            raise ConfigError(
+                f"the endpoint of {service} is not the URL of a server", "write it as https://HOST[:PORT]"
+            ) from exc
     _check_endpoint(client.meta.endpoint_url)
     return client
 

@@ -100,7 +100,7 @@ def translated(subject: str) -> Iterator[None]:
             "see whether something other than AWS answers at this endpoint",
         ) from None
     except OSError as exc:
-        # Of all files, only the one with a web identity's token has no error of the library's own.
+        # Of all files, only those with the token of a login have no error of the library's own.
         raise _unreadable(exc, subject) from exc
     except aws.BotoCoreError as exc:
         # Not chained: some of these quote what a credential process printed.
@@ -212,7 +212,9 @@ def _unreadable(exc: OSError, subject: str) -> EpochsealError:
     what = f"no AWS credential for {subject}: {exc.filename} cannot be read ({exc.strerror})"
     if isinstance(exc, PermissionError):
         return Denied(what, "check owner and mode")
-    return ConfigError(what, "check AWS_WEB_IDENTITY_TOKEN_FILE, or web_identity_token_file in the profile")
+    return ConfigError(
+        what, "check AWS_WEB_IDENTITY_TOKEN_FILE, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE and the profile"
+    )
 
 
 def _unusable(exc: aws.BotoCoreError, subject: str) -> EpochsealError:
@@ -222,6 +224,12 @@ def _unusable(exc: aws.BotoCoreError, subject: str) -> EpochsealError:
         return Denied(
             f"no complete AWS credential was found for {subject}",
             "name a profile in [aws], or give this process a role (docs/aws.md)",
+        )
+    if isinstance(exc.__context__, aws.MetadataRetrievalError):
+        # The library does not tell it from a refusal, but it is the service beside a container that is away.
+        return Unavailable(
+            f"no AWS credential could be got for {subject}: the container's service did not give one",
+            "see whether AWS_CONTAINER_CREDENTIALS_FULL_URI, or the relative one, can be reached from here",
         )
     if isinstance(exc, (aws.CredentialRetrievalError, aws.TokenRetrievalError, aws.SSOError)):
         return Denied(

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
+from botocore import utils
 
 from epochseal.errors import BackendError, ConfigError, Denied, Unavailable
 from epochseal_backends import awskms_client
@@ -238,6 +239,28 @@ def test_web_identity_that_sts_refuses(
     assert "AWS_ROLE_ARN" in str(refused.value.hint)
     assert b"WebIdentityToken=a-token-of-the-cluster" in sts.bodies[0]
     assert "a-token-of" not in f"{refused.value}{refused.value.hint}"
+
+
+def test_container_whose_credential_service_is_away(
+    kms: KmsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent of EKS Pod Identity, or of ECS, is away: that is an outage; a missing token is not."""
+    monkeypatch.setattr(utils.ContainerMetadataFetcher, "SLEEP_TIME", 0)
+    monkeypatch.delenv("AWS_CONFIG_FILE")
+    settings = {name: value for name, value in kms.settings("agent").items() if name != "profile"}
+    with Answers(200, {}) as gone:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{gone.address}/v1/credentials")
+    with pytest.raises(Unavailable, match="the container's service did not give one"):
+        issue(kms.epoch_uri, settings)
+    monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", str(tmp_path / "token"))
+    with pytest.raises(ConfigError, match="token cannot be read"):
+        issue(kms.epoch_uri, settings)
+
+
+def test_endpoint_that_is_no_url(kms: KmsServer) -> None:
+    """An endpoint that names no server is a wrong setting, and no outage."""
+    with pytest.raises(ConfigError, match="endpoint of kms is not the URL of a server"):
+        issue(kms.epoch_uri, {**kms.settings("agent"), "endpoint": "kms"})
 
 
 def test_web_identity_without_its_token(

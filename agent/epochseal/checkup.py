@@ -34,8 +34,13 @@ class Finding:
 class Examiner(Protocol):
     """An optional power of a backend module."""
 
-    def examine_epoch_key(self, uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
+    def examine_epoch_key(self, uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[Finding]:
         """Properties of the wrapping key, and what the agent's credential may do with it and must not.
+
+        Args:
+            uri: the key.
+            settings: of its family.
+            origin: the log's: what a policy allows or refuses may depend on it.
 
         Raises:
             Denied, Unavailable, ConfigError: no more can be looked at.

@@ -8,8 +8,10 @@
 | `role_arn`     | a role to assume with the credential found so far                       | none         |
 | `external_id`  | what the role's trust policy asks for                                   | none         |
 | `session_name` | the name of the session in CloudTrail                                   | `epochseal`  |
-| `fips`         | `true`: the FIPS 140 endpoints of KMS and STS                           | `false`      |
-| `ca_file`      | certificates to trust instead of the built-in ones                      | built in     |
+| `fips`         | `true`: the FIPS 140 endpoints of KMS and STS                           | `AWS_*`      |
+| `ca_file`      | certificates to trust instead of the built-in ones                      | `AWS_*`      |
+
+`fips`, `ca_file` and the limits of time hold for logins too, also for those that the library makes by itself.
 
 Credentials without a setting come from boto3's default chain: the environment, the profile, web identity
 (IRSA), a container's or an instance's role. A secret is never among the settings.
@@ -19,15 +21,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import ssl
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 from botocore.config import Config
 
-from epochseal.errors import ConfigError, Unavailable
+from epochseal.errors import ConfigError, Denied, Unavailable
 from epochseal_backends.awskms_errors import Expired, translated
 from epochseal_backends.awskms_key import KeyName
 
@@ -96,29 +99,42 @@ def _make_client(key: KeyName, settings: Mapping[str, str], attempts: int) -> An
             f"the key is in {key.region}, and [aws] says region = {region!r}",
             "leave region out, or correct it",
         )
-    region = key.region or region
     endpoint = key.endpoint or settings.get("endpoint")
-    fips = _flag(settings, "fips")
-    if fips and endpoint:
+    if _flag(settings, "fips") and endpoint:
         raise ConfigError(
             f"fips and the endpoint {endpoint} exclude each other",
             "leave fips out, and name an endpoint that is validated itself",
         )
-    verify = _ca_file(settings)
-    config = Config(
-        connect_timeout=_CONNECT_SECONDS,
-        read_timeout=_READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": attempts},
-        use_fips_endpoint=True if fips else None,
-    )
+    _check_ca_file(settings)
     with translated(key.name):
-        session = boto3.Session(profile_name=settings.get("profile"), region_name=region)
+        session = _session(settings, profile_name=settings.get("profile"), region_name=key.region or region)
     if "role_arn" in settings:
-        session = _assume(session, settings, verify, config)
-    return _client_of(session, "kms", key.name, endpoint_url=endpoint, verify=verify, config=config)
+        session = _assume(session, settings)
+    config = Config(retries={"mode": "standard", "total_max_attempts": attempts})
+    return _client_of(session, "kms", key.name, endpoint_url=endpoint, config=config)
 
 
-def _assume(session: Any, settings: Mapping[str, str], verify: str | None, config: Any) -> Any:  # noqa: ANN401  # as above
+def _session(settings: Mapping[str, str], **found_by: object) -> Any:  # noqa: ANN401  # as above
+    """A session whose clients all follow the settings: also those that it makes for a login."""
+    core = botocore.session.get_session()
+    if "ca_file" in settings:
+        core.set_config_variable("ca_bundle", settings["ca_file"])
+    fips = _flag(settings, "fips") if "fips" in settings else None
+    core.set_default_client_config(
+        Config(
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_READ_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": STANDARD},
+            # None leaves it to AWS_USE_FIPS_ENDPOINT and the profile.
+            use_fips_endpoint=fips,
+            # The library would go to AWS_ENDPOINT_URL instead, and drop the wish for FIPS without a word.
+            ignore_configured_endpoint_urls=True if fips else None,
+        )
+    )
+    return boto3.Session(botocore_session=core, **found_by)
+
+
+def _assume(session: Any, settings: Mapping[str, str]) -> Any:  # noqa: ANN401  # as above
     """A session of the role: the shortest that AWS gives, for a courier needs it for seconds."""
     role = settings["role_arn"]
     name = settings.get("session_name", "epochseal")
@@ -133,10 +149,11 @@ def _assume(session: Any, settings: Mapping[str, str], verify: str | None, confi
     }
     if "external_id" in settings:
         parameters["ExternalId"] = settings["external_id"]
-    client = _client_of(session, "sts", role, verify=verify, config=config)
+    client = _client_of(session, "sts", role)
     with translated(role):
         given = field(client.assume_role(**parameters), "Credentials", dict)
-        return boto3.Session(
+        return _session(
+            settings,
             aws_access_key_id=field(given, "AccessKeyId", str),
             aws_secret_access_key=field(given, "SecretAccessKey", str),
             aws_session_token=field(given, "SessionToken", str),
@@ -145,14 +162,14 @@ def _assume(session: Any, settings: Mapping[str, str], verify: str | None, confi
 
 
 def _client_of(session: Any, service: str, subject: str, **options: object) -> Any:  # noqa: ANN401  # as above
-    try:
-        with translated(subject):
+    with translated(subject):
+        try:
             client = session.client(service, **options)
-    except Unavailable as exc:
-        # Nothing was sent yet: only an endpoint that is no URL can be meant.
-        raise ConfigError(
-            f"the endpoint of {service} is not the URL of a server", "write it as https://HOST[:PORT]"
-        ) from exc
+        except ValueError as exc:
+            # No answer was read yet that could not be parsed: only an endpoint that is no URL can be meant.
+            raise ConfigError(
+                f"the endpoint of {service} is not the URL of a server", "write it as https://HOST[:PORT]"
+            ) from exc
     _check_endpoint(client.meta.endpoint_url)
     return client
 
@@ -166,12 +183,25 @@ def _flag(settings: Mapping[str, str], name: str) -> bool:
     return written == "true"
 
 
-def _ca_file(settings: Mapping[str, str]) -> str | None:
+def _check_ca_file(settings: Mapping[str, str]) -> None:
+    """Refuse a file that the library would only complain of in the first call, as if the network were down.
+
+    Raises:
+        ConfigError: it is not there, or holds no certificate.
+        Denied: this user may not read it.
+    """
     path = settings.get("ca_file")
-    if path is not None and not Path(path).is_file():
-        # The library would only say so in the first call, as if the network were down.
-        raise ConfigError(f"ca_file {path} is not there", "name a file of certificates in PEM")
-    return path
+    if path is None:
+        return
+    hint = "name a file of certificates in PEM"
+    try:
+        ssl.create_default_context(cafile=path)
+    except PermissionError as exc:
+        raise Denied(f"this user may not read ca_file {path}", "check owner and mode") from exc
+    except ssl.SSLError as exc:
+        raise ConfigError(f"ca_file {path} holds no certificate that can be read", hint) from exc
+    except OSError as exc:
+        raise ConfigError(f"ca_file {path} cannot be read: {exc.strerror}", hint) from exc
 
 
 def _check_endpoint(url: str) -> None:

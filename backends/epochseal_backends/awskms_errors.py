@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -53,8 +54,8 @@ _UNKNOWN_CREDENTIAL = {
 }
 _FORBIDDEN = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 _WRONG_KEY = {"IncorrectKeyException", "InvalidCiphertextException"}
-# How KMS begins when the key inside a ciphertext is not there, or belongs to somebody else.
-_OTHERS_BLOB = "The ciphertext refers to a customer master key that does not exist"
+# How KMS begins when the key of a ciphertext is not there, or not for this caller: it does not tell which.
+_HIDDEN_KEY = "The ciphertext refers to a customer master key that does not exist"
 # The calls of other services that credentials are got with; every other call is one of KMS.
 _LOGINS = {
     "AssumeRole": "sts",
@@ -89,7 +90,8 @@ def translated(subject: str) -> Iterator[None]:
         yield
     except aws.ClientError as exc:
         raise _refusal(exc, subject) from exc
-    except (aws.HTTPClientError, aws.MetadataRetrievalError) as exc:
+    except (aws.HTTPClientError, aws.ConnectionError, aws.MetadataRetrievalError) as exc:
+        # The library's two trees of network errors; ahead of OSError, which some of these are as well.
         raise _unreachable(exc, subject) from exc
     except (ResponseParserError, ValueError) as exc:
         # Not chained: these errors may quote the answer, and an answer may hold a secret.
@@ -97,6 +99,9 @@ def translated(subject: str) -> Iterator[None]:
             f"the answer about {subject} cannot be read ({type(exc).__name__})",
             "see whether something other than AWS answers at this endpoint",
         ) from None
+    except OSError as exc:
+        # Of all files, only those with the token of a login have no error of the library's own.
+        raise _unreadable(exc, subject) from exc
     except aws.BotoCoreError as exc:
         # Not chained: some of these quote what a credential process printed.
         raise _unusable(exc, subject) from None
@@ -115,9 +120,15 @@ def _refusal(exc: aws.ClientError, subject: str) -> EpochsealError:
             f"the wrapped secret was not made by {subject} for this log, epoch and previous tag, "
             "or was changed"
         )
-    if code in _FORBIDDEN and reason.startswith(_OTHERS_BLOB):
-        # Each call names its key, and a refusal to use that one reads "is not authorized to perform".
-        return WrongKey(f"the wrapped secret names another key than {subject} ({said})")
+    if code in _FORBIDDEN and reason.startswith(_HIDDEN_KEY):
+        # KMS says this of a secret whose key is hidden from the caller, and also of ours where kms:Decrypt is
+        # missing. WrongKey would call an honest log tampered with for want of a permission. This calls it
+        # neither that nor verified: nothing is recovered. Each call names its key, and of another key's
+        # secret that this caller may open, KMS says IncorrectKeyException.
+        return Forbidden(
+            f"this credential may not {where}, or the wrapped secret was made by another key ({said})",
+            f"{_missing(action)}; if it has that permission, the header of this epoch was changed",
+        )
     if code in _FORBIDDEN:
         return Forbidden(f"this credential may not {where} ({said})", _missing(action))
     if code in _EXPIRED or code in _UNKNOWN_CREDENTIAL:
@@ -167,18 +178,43 @@ def _unfit(code: str, where: str, said: str) -> EpochsealError:
 def _missing(action: str) -> str:
     if action == "sts:AssumeRole":
         return "let the role trust this caller, and allow this caller sts:AssumeRole on it; check external_id"
+    if action == "sts:AssumeRoleWithWebIdentity":
+        return (
+            "let the role of AWS_ROLE_ARN trust the token's issuer, audience and subject (docs/backends.md)"
+        )
+    if not action.startswith("kms:"):
+        return "try the same profile with aws sts get-caller-identity"
     return f"allow {action} in the key's policy, or use the role that has it (docs/aws.md)"
 
 
 def _unreachable(exc: Exception, subject: str) -> Unavailable:
     where = f"AWS cannot be reached about {subject}"
     if isinstance(exc, aws.SSLError):
-        return Unavailable(
-            f"{where}: the server's certificate is not accepted", "name your own CA with ca_file in [aws]"
-        )
+        return _untrusted(exc, where)
     if isinstance(exc, aws.ReadTimeoutError):
         return Unavailable(f"{where}: no answer within the time limit")
     return Unavailable(f"{where}: {_plain(str(exc))}")
+
+
+def _untrusted(exc: aws.SSLError, where: str) -> Unavailable:
+    """TLS failed; only a certificate that nobody vouches for is mended by another authority."""
+    cause = next(iter(getattr(exc.kwargs.get("error"), "args", ())), None)
+    refused = f"{where}: the server's certificate is not accepted"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return Unavailable(f"{refused}: {cause.verify_message}", "name its authority with ca_file in [aws]")
+    if isinstance(cause, ValueError):
+        # urllib3 compares names itself, and has an error of its own for it.
+        return Unavailable(f"{refused}: {_plain(str(cause))}", "name the endpoint as its certificate does")
+    return Unavailable(f"{where}: TLS fails ({_plain(str(cause))})", "see whether this endpoint speaks https")
+
+
+def _unreadable(exc: OSError, subject: str) -> EpochsealError:
+    what = f"no AWS credential for {subject}: {exc.filename} cannot be read ({exc.strerror})"
+    if isinstance(exc, PermissionError):
+        return Denied(what, "check owner and mode")
+    return ConfigError(
+        what, "check AWS_WEB_IDENTITY_TOKEN_FILE, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE and the profile"
+    )
 
 
 def _unusable(exc: aws.BotoCoreError, subject: str) -> EpochsealError:
@@ -189,16 +225,30 @@ def _unusable(exc: aws.BotoCoreError, subject: str) -> EpochsealError:
             f"no complete AWS credential was found for {subject}",
             "name a profile in [aws], or give this process a role (docs/aws.md)",
         )
+    if isinstance(exc.__context__, aws.MetadataRetrievalError):
+        # The library does not tell it from a refusal, but it is the service beside a container that is away.
+        return Unavailable(
+            f"no AWS credential could be got for {subject}: the container's service did not give one",
+            "see whether AWS_CONTAINER_CREDENTIALS_FULL_URI, or the relative one, can be reached from here",
+        )
+    if isinstance(exc, (aws.CredentialRetrievalError, aws.TokenRetrievalError, aws.SSOError)):
+        return Denied(
+            f"no AWS credential could be got for {subject} ({kind})",
+            "try the same profile with aws sts get-caller-identity",
+        )
+    return _misconfigured(exc, kind, subject)
+
+
+def _misconfigured(exc: aws.BotoCoreError, kind: str, subject: str) -> ConfigError:
     if isinstance(exc, (aws.NoRegionError, aws.InvalidRegionError)):
         return ConfigError(
             f"no usable AWS region is named for {subject}", "set region in [aws], or write the ARN of the key"
         )
     if isinstance(exc, aws.ProfileNotFound):
         return ConfigError(f"{_plain(str(exc))}", "name a profile of the AWS configuration file")
-    if isinstance(exc, (aws.CredentialRetrievalError, aws.TokenRetrievalError, aws.SSOError)):
-        return Denied(
-            f"no AWS credential could be got for {subject} ({kind})",
-            "try the same profile with aws sts get-caller-identity",
+    if isinstance(exc, aws.InvalidConfigError):
+        return ConfigError(
+            f"the AWS configuration cannot be used for {subject}: {_plain(str(exc))}", "check [aws] and AWS_*"
         )
     return ConfigError(f"the AWS library refuses the call about {subject} ({kind})", "check [aws] and AWS_*")
 

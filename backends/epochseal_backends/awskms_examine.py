@@ -19,22 +19,17 @@ from epochseal_backends.awskms_errors import Forbidden, WouldServe
 from epochseal_backends.awskms_key import parse
 from epochseal_backends.awskms_signer import ALGORITHMS, KmsSigner
 
-PROBE_ORIGIN = "epochseal.invalid/doctor"
-"""The origin of a probe where none is given: a policy that binds the agent to its own logs refuses it."""
-
 _MESSAGE = b"epochseal doctor: not a checkpoint\n"
 _DENY = "deny it to the agent in the key's policy (docs/aws.md)"
 
 
-def examine_epoch_key(
-    uri: KeyURI, settings: Mapping[str, str], origin: str = PROBE_ORIGIN
-) -> Iterator[Finding]:
+def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[Finding]:
     """Properties of the wrapping key; that the agent has secrets issued, and opens and wraps none.
 
     Args:
         uri: the epoch key.
         settings: as in `awskms_client`.
-        origin: a name that this agent may have secrets issued for.
+        origin: the log's, whose secrets this agent must have issued: a policy may bind it to that.
 
     Raises:
         Denied, Unavailable, ConfigError: no more can be looked at.
@@ -52,7 +47,13 @@ def examine_epoch_key(
     try:
         answer = kms.call("generate_data_key", NumberOfBytes=SECRET_SIZE, EncryptionContext=fields)
     except Forbidden as exc:
-        yield Finding(topic, "unknown" if origin == PROBE_ORIGIN else "wrong", str(exc), exc.hint)
+        yield Finding(topic, "wrong", str(exc), exc.hint)
+        blob = None
+    except (Denied, Unavailable):
+        raise
+    except BackendError as exc:
+        # Such as a disabled key: what the credential may do to it can be asked all the same.
+        yield Finding(topic, "wrong", str(exc), exc.hint)
         blob = None
     else:
         blob = field(answer, "CiphertextBlob", bytes)
@@ -78,11 +79,7 @@ def examine_epoch_key(
     yield _no_grant(kms, metadata, "Decrypt")
 
 
-def examine_checkpoint_key(
-    uri: KeyURI,
-    settings: Mapping[str, str],
-    origin: str = PROBE_ORIGIN,  # noqa: ARG001  # KMS signs for a key, not for a log
-) -> Iterator[Finding]:
+def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
     """Properties of the signing key; that the agent signs, and lets nobody else sign.
 
     Raises:
@@ -96,16 +93,23 @@ def examine_checkpoint_key(
         yield Finding("checkpoint key signs", "wrong", str(exc), exc.hint)
         return
     yield Finding("checkpoint key signs", "good", f"it is an {key.algorithm} key")
-    algorithm = ALGORITHMS[key.algorithm]
+    yield _signing(kms, ALGORITHMS[key.algorithm])
+    yield _no_grant(kms, metadata, "Sign")
+
+
+def _signing(kms: Kms, algorithm: str) -> Finding:
+    topic = "agent may sign"
     try:
         kms.call("sign", Message=_MESSAGE, MessageType="RAW", SigningAlgorithm=algorithm, DryRun=True)
     except WouldServe:
         pass
     except Forbidden as exc:
-        yield Finding("agent may sign", "wrong", str(exc), exc.hint)
-        return
-    yield Finding("agent may sign", "good", "kms:Sign is permitted")
-    yield _no_grant(kms, metadata, "Sign")
+        return Finding(topic, "wrong", str(exc), exc.hint)
+    except (Denied, Unavailable):
+        raise
+    except BackendError as exc:
+        return Finding(topic, "wrong", str(exc), exc.hint)
+    return Finding(topic, "good", "kms:Sign is permitted")
 
 
 def _describe(kms: Kms, which: str) -> Generator[Finding, None, dict[str, Any] | None]:

@@ -125,11 +125,11 @@ def public_key(uri: KeyURI, settings: Mapping[str, str]) -> PublicKey:  # noqa: 
     return PublicKey("ed25519", key.public_bytes_raw())
 
 
-def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
+def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[Finding]:
     """See `epochseal_backends.file_examine`."""
     from epochseal_backends import file_examine  # noqa: PLC0415  # for the doctor alone; it imports this module
 
-    return file_examine.examine_epoch_key(uri, settings)
+    return file_examine.examine_epoch_key(uri, settings, origin)
 
 
 def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:

@@ -21,9 +21,10 @@ _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 _MESSAGE = b"epochseal doctor: this is no checkpoint\n"
 
 
-def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
+def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[Finding]:
     """The agent's folder holds no private wrapping key, and nobody else may change the public one."""
-    del settings
+    # No setting leads to a folder, and no file is for one log.
+    del settings, origin
     folder = file.folder_of(uri)
     yield from _guarded(folder, (file.EPOCH_PUBLIC,))
     topic = "agent holds no private wrapping key"

@@ -152,11 +152,11 @@ def public_key(uri: KeyURI, settings: Mapping[str, str]) -> PublicKey:
     return _as_public_key(oldest(halves, name, connection).public, connection)
 
 
-def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
+def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[Finding]:
     """What `epochseal doctor` asks: see `pkcs11_examine`."""
     from epochseal_backends import pkcs11_examine  # noqa: PLC0415  # only the doctor needs it, and it needs this module
 
-    return pkcs11_examine.examine_epoch_key(uri, settings)
+    return pkcs11_examine.examine_epoch_key(uri, settings, origin)
 
 
 def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:

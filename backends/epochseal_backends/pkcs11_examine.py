@@ -30,7 +30,7 @@ _OTHER_USES = {
 _MAKE_AGAIN = "make the pair in the token, with deploy/pkcs11/provision.sh or the vendor's tool"
 
 
-def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
+def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[Finding]:
     """The token and its PIN, the public wrapping key, issuing, and that the private half is not there.
 
     Raises:
@@ -41,7 +41,7 @@ def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Find
     issuer = pkcs11.issuer(uri, settings)
     key, connection = issuer.key, issuer.connection
     yield _seen("public wrapping key", good=True, detail=f"{key.curve}, {_in(key, connection)}")
-    issued = issuer.issue(probe_context("epochseal-doctor"), memoryview(bytearray(SECRET_SIZE)))
+    issued = issuer.issue(probe_context(origin), memoryview(bytearray(SECRET_SIZE)))
     yield _seen(
         "agent can issue", good=True, detail=f"with random bytes of the token, key id {issued.key_id}"
     )

@@ -70,8 +70,8 @@ class _Forbidden:
         return held if self.capabilities is None else held & self.capabilities
 
 
-def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
-    """Properties of an epoch key, and what this login may do with it.
+def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[Finding]:
+    """Properties of an epoch key, and what this login may do with it for the log `origin`, and for another.
 
     Raises:
         Denied, Unavailable, ConfigError: the login fails, or the server is gone: no more can be looked at.
@@ -92,7 +92,7 @@ def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Find
         ),
     ]  # fmt: skip  # a table
     held = yield from _permissions(session, "agent may have epoch secrets issued", issue, forbidden)
-    yield _recovery(session, recover)
+    yield _recovery(session, recover, origin)
     if held:
         yield _binding(session, issue)
 
@@ -224,8 +224,9 @@ def _permissions(
     return may
 
 
-def _recovery(session: Session, path: str) -> Finding:
-    body = {"ciphertext": _NO_CIPHERTEXT, "context": encode_context(probe_context(FOREIGN_ORIGIN))}
+def _recovery(session: Session, path: str, origin: str) -> Finding:
+    # For this very log: a policy may allow it for one and refuse it for another.
+    body = {"ciphertext": _NO_CIPHERTEXT, "context": encode_context(probe_context(origin))}
     return _judged(
         "agent may not recover epoch secrets", session.refuses(path, body),
         f"{path} is allowed: whoever takes over the agent can rewrite what it sealed", _POLICIES,

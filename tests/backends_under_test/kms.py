@@ -5,11 +5,15 @@
         kms.epoch_uri, kms.checkpoint_uri, kms.settings("agent")
 
 moto checks identities, signatures of requests and IAM policies of actions. It looks at no `Resource`, no
-`Condition` and no key policy, and it serves disabled keys as if they were not. Two of its answers are
-corrected here. To a `Decrypt` that names a key, of a blob by another one, moto says `AccessDeniedException`
-without a text, where KMS documents `IncorrectKeyException`. A missing permission it reports in XML, where the
-protocol of KMS is JSON. And a handshake is left to the thread of its connection: moto's server would take no
-other client meanwhile, and one that is held still would make that last forever.
+`Condition` of a permission and no key policy; it does look at trust policies of roles, and their external id.
+Four of its answers are corrected here. To a `Decrypt` that names a key, of a blob by another one, moto says
+`AccessDeniedException` without a text, where KMS documents `IncorrectKeyException`. A missing permission it
+reports in XML, where the protocol of KMS is JSON. And it serves keys that are disabled or wait for their
+deletion, where KMS answers `GenerateDataKey`, `Decrypt` and `Sign` with `DisabledException` and
+`KMSInvalidStateException`. Of `AssumeRoleWithWebIdentity` moto wants a signature, which that call has not;
+here it wants a token, and does not look at it. `RotateKeyOnDemand` is only written down: the material stays.
+A handshake is left to the thread of its connection: moto's server would take no other client meanwhile, and
+one that is held still would make that last forever.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ _PATIENCE = 120.0
 _SERVER = """
 import ssl
 import sys
+from moto.core.authorization import ActionAuthenticatorMixin as Authenticator
 from moto.core.exceptions import JsonRESTError
 from moto.iam import access_control
 from moto.kms import models, utils
@@ -54,6 +59,22 @@ wrap = ssl.SSLContext.wrap_socket
 def wrap_socket(context, plain, **options):
     return wrap(context, plain, **{**options, "do_handshake_on_connect": False})
 ssl.SSLContext.wrap_socket = wrap_socket
+authenticate = Authenticator._authenticate_and_authorize_normal_action
+def by_token(request, resource="*"):
+    if request._get_action() != "AssumeRoleWithWebIdentity" or not request._get_param("WebIdentityToken"):
+        authenticate(request, resource)
+Authenticator._authenticate_and_authorize_normal_action = by_token
+def by_state(serve):
+    def checked(backend, **parameters):
+        key = backend.keys.get(backend.any_id_to_key_id(parameters.get("key_id") or ""))
+        if key is not None and key.key_state == "Disabled":
+            raise JsonRESTError("DisabledException", f"{key.arn} is disabled.")
+        if key is not None and key.key_state == "PendingDeletion":
+            raise JsonRESTError("KMSInvalidStateException", f"{key.arn} is pending deletion.")
+        return serve(backend, **parameters)
+    return checked
+for operation in ("generate_data_key", "decrypt", "sign"):
+    setattr(models.KmsBackend, operation, by_state(getattr(models.KmsBackend, operation)))
 main(sys.argv[1:])
 """
 

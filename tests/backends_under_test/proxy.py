@@ -15,15 +15,15 @@ class Proxy:
     """Passes bytes on between clients and `127.0.0.1:port`, and can cut, stall or count.
 
     Attributes:
-        port: where it listens, on 127.0.0.1.
+        port: where it listens, on 127.0.0.1 or another address of this machine.
         connections: clients so far.
         cut_after: when set, bytes of the server's answers after which every connection is reset.
         stalled: when set, nothing of the server's answers is passed on.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
         self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((address, 0))
         self.port: int = self._listener.getsockname()[1]
         self.connections = 0
         self.cut_after: int | None = None
@@ -41,7 +41,10 @@ class Proxy:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        # A server may wait for the next byte of a connection that its client has not closed.
         for connection in self._open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
             connection.close()
 
     def _accept(self) -> None:

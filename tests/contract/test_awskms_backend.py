@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from epochseal.checkup import Examiner
 from epochseal.errors import ConfigError, Denied, WrongKey
 from epochseal.keys import Backend, load_backend, parse_key_uri
 from epochseal_backends import awskms
@@ -15,6 +16,8 @@ from tests.contract.backend_contract import CONTEXT, BackendContract, Harness, P
 
 BACKEND: Backend = awskms
 """Checked by mypy: the module has the functions of a backend."""
+EXAMINER: Examiner = awskms
+"""Checked by mypy: and those that the doctor asks."""
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +97,9 @@ def test_plain_http_is_refused() -> None:
 
 def test_doctor_finds_the_agent_in_order(kms: KmsServer) -> None:
     """With the agent's credential, what must be refused is refused."""
-    findings = list(awskms.examine_epoch_key(parse_key_uri(kms.epoch_uri), kms.settings("agent"), "o"))
+    findings = list(
+        awskms.examine_epoch_key(parse_key_uri(kms.epoch_uri), kms.settings("agent"), CONTEXT.origin)
+    )
     outcomes = {finding.topic: finding.outcome for finding in findings}
     for verb in ("recover", "wrap", "wrap again", "make grants"):
         assert outcomes[f"agent may not {verb}"] == "good"
@@ -103,7 +108,9 @@ def test_doctor_finds_the_agent_in_order(kms: KmsServer) -> None:
 
 def test_doctor_finds_an_agent_that_decrypts(kms: KmsServer) -> None:
     """An agent that may do everything is found wanting, call by call."""
-    findings = list(awskms.examine_epoch_key(parse_key_uri(kms.epoch_uri), kms.settings("admin"), "o"))
+    findings = list(
+        awskms.examine_epoch_key(parse_key_uri(kms.epoch_uri), kms.settings("admin"), CONTEXT.origin)
+    )
     wrong = {finding.topic for finding in findings if finding.outcome == "wrong"}
     assert {f"agent may not {verb}" for verb in ("recover", "wrap", "wrap again", "make grants")} == wrong
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -11,7 +12,8 @@ import pytest
 from epochseal.errors import BackendError, Denied, EpochsealError, Unavailable, WrongKey
 from epochseal.keys import parse_key_uri
 from epochseal_backends import awskms
-from tests.contract.backend_contract import CONTEXT
+from tests.backends_under_test.kms_calls import do_not_pause
+from tests.contract.backend_contract import CONTEXT, MESSAGE
 
 URI = parse_key_uri("awskms:///alias/x")
 
@@ -34,9 +36,10 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAX")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "5")
+    do_not_pause(monkeypatch)
     monkeypatch.setattr(_Refusing, "count", 0)
     with HTTPServer(("127.0.0.1", 0), _Refusing) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield {"endpoint": f"http://127.0.0.1:{server.server_port}", "region": "eu-west-1"}
         server.shutdown()
@@ -70,6 +73,59 @@ def test_issue_is_sent_once(
         awskms.issuer(URI, settings).issue(CONTEXT, memoryview(into))
     assert _Refusing.count == 1
     assert into == bytes(32)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "times"),
+    [
+        (400, "ThrottlingException", Unavailable, 3),
+        (500, "KMSInternalException", Unavailable, 3),
+        (400, "AccessDeniedException", Denied, 1),
+        (400, "IncorrectKeyException", WrongKey, 1),
+    ],
+)
+def test_recover_is_sent_again_where_that_can_help(
+    settings: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    code: str,
+    kind: type[EpochsealError],
+    times: int,
+) -> None:
+    """What was throttled or broken is asked for three times, against the environment; a refusal once."""
+    monkeypatch.setattr(_Refusing, "status", status)
+    monkeypatch.setattr(_Refusing, "body", b'{"__type":"%s","message":"no"}' % code.encode())
+    into = bytearray(32)
+    with pytest.raises(kind):
+        awskms.recoverer(URI, settings).recover(b"wrapped", CONTEXT, memoryview(into))
+    assert _Refusing.count == times
+    assert into == bytes(32)
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_sign_without_the_text_of_aws(
+    settings: dict[str, str], monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """An error page of something in between, as a balancer has, is an outage by its status."""
+    monkeypatch.setattr(_Refusing, "status", status)
+    monkeypatch.setattr(_Refusing, "body", b"<html>busy</html>")
+    with pytest.raises(Unavailable):
+        awskms.signer(URI, settings).sign(MESSAGE)
+    assert _Refusing.count == 3
+
+
+def test_hidden_key_is_denied(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """KMS hides whether a key is another's or not permitted: no log is called tampered with for that."""
+    text = (
+        "The ciphertext refers to a customer master key that does not exist, "
+        "does not exist in this region, or you are not allowed to access."
+    )
+    monkeypatch.setattr(_Refusing, "status", 400)
+    body = {"__type": "AccessDeniedException", "message": text}
+    monkeypatch.setattr(_Refusing, "body", json.dumps(body).encode())
+    with pytest.raises(Denied, match="or the wrapped secret was made by another key") as refused:
+        awskms.recoverer(URI, settings).recover(b"wrapped", CONTEXT, memoryview(bytearray(32)))
+    assert "allow kms:Decrypt" in str(refused.value.hint)
 
 
 def test_answer_that_is_cut(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from epochseal.checkup import Examiner
 from epochseal.cli.keygen import keygen
 from epochseal.errors import BackendError, ConfigError, Denied, WrongKey
 from epochseal.keys import Backend, KeyURI, load_backend, parse_key_uri
@@ -32,6 +33,8 @@ from tests.contract.backend_contract import CONTEXT, BackendContract, Harness, P
 
 BACKEND: Backend = file
 """Checked by mypy: the module has the functions of a backend."""
+EXAMINER: Examiner = file
+"""Checked by mypy: and those that the doctor asks."""
 
 
 @pytest.fixture

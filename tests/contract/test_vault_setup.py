@@ -124,7 +124,7 @@ def test_setup_notices_a_role_that_may_too_much(bao: OpenBao, tmp_path: Path) ->
 def examine(keys: Provisioned, settings: Mapping[str, str]) -> dict[str, Finding]:
     """All findings about both keys, by topic."""
     found = [
-        *vault.examine_epoch_key(parse_key_uri(keys.epoch_uri), settings),
+        *vault.examine_epoch_key(parse_key_uri(keys.epoch_uri), settings, CONTEXT.origin),
         *vault.examine_checkpoint_key(parse_key_uri(keys.checkpoint_uri), settings),
     ]
     assert len({finding.topic for finding in found}) == len(found)
@@ -165,7 +165,7 @@ def test_doctor_finds_a_wrong_key(bao: OpenBao, made: dict[str, bool], wrong: se
     if "deletion_allowed" in made or "allow_plaintext_backup" in made:
         bao.request("POST", f"transit/keys/{name}/config", made)
     bao.make_policy(f"{keys.name}-agent", "agent", "transit", name, f"{keys.name}-checkpoint", CONTEXT.origin)
-    found = vault.examine_epoch_key(parse_key_uri(f"openbao://transit/{name}"), keys.agent)
+    found = vault.examine_epoch_key(parse_key_uri(f"openbao://transit/{name}"), keys.agent, CONTEXT.origin)
     assert {finding.topic for finding in found if finding.outcome == "wrong"} == wrong
 
 
@@ -202,6 +202,16 @@ def test_doctor_finds_a_wrong_permission(bao: OpenBao, path: str, capability: st
     assert not_good(findings) == dict.fromkeys(wrong, "wrong")
 
 
+def test_doctor_finds_recovery_for_the_own_log(bao: OpenBao) -> None:
+    """A policy that lets the agent recover for its own log alone is no better than one for all logs."""
+    keys = bao.provision(next(_names), CONTEXT.origin)
+    own = '"context" = ["bG9nPWV4YW1wbGUuY29tL2NvbnRyYWN0Ozs7*"]'
+    allowed = f'capabilities = ["update"]\nallowed_parameters = {{\n{own}\n"ciphertext" = []\n}}'
+    text = f'path "transit/decrypt/{keys.name}-epoch" {{\n{allowed}\n}}'
+    bao.request("PUT", f"sys/policies/acl/{keys.name}-agent", {"policy": text})
+    assert not_good(examine(keys, keys.agent))["agent may not recover epoch secrets"] == "wrong"
+
+
 def test_doctor_with_the_wrong_role(bao: OpenBao) -> None:
     """A verifier's login in the agent's place is found out on each side of its permissions."""
     keys = bao.provision(next(_names), CONTEXT.origin)
@@ -220,7 +230,7 @@ def test_doctor_without_a_login(bao: OpenBao) -> None:
         bao.settings(token_file=str(bao.secret_file("s.unknown"))),
     ):
         with pytest.raises(Denied):
-            list(vault.examine_epoch_key(parse_key_uri(keys.epoch_uri), settings))
+            list(vault.examine_epoch_key(parse_key_uri(keys.epoch_uri), settings, CONTEXT.origin))
         with pytest.raises(Denied):
             list(vault.examine_checkpoint_key(parse_key_uri(keys.checkpoint_uri), settings))
 

@@ -72,16 +72,16 @@ def test_backend_without_an_examiner(monkeypatch: pytest.MonkeyPatch, log: LogCo
 
 
 def test_an_examiner_is_asked(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -> None:
-    """A backend that can say more is asked, with the settings of its own family."""
+    """A backend that can say more is asked, with the settings of its own family and the log's origin."""
 
-    def examine(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
-        yield Finding(uri.scheme, "good", str(dict(settings)))
+    def examine(uri: KeyURI, settings: Mapping[str, str], *origin: str) -> Iterator[Finding]:
+        yield Finding(uri.scheme, "good", f"{dict(settings)} {origin}")
         yield Finding("key is derived", "wrong", "it is not", "make another")
 
     found = _ask(monkeypatch, log, examine_epoch_key=examine, examine_checkpoint_key=examine)
     assert [item.detail for item in found if item.topic in {"openbao", "awskms"}] == [
-        "{'address': 'https://v'}",
-        "{'region': 'a'}",
+        "{'address': 'https://v'} ('example.com/doctor',)",
+        "{'region': 'a'} ()",
     ]
     assert _status(found) == 1
 
@@ -123,7 +123,7 @@ def test_backend_that_is_down(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -
 def test_denied_issue_is_wrong_and_examined(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -> None:
     """A role that may not issue is told, and what the backend knows of the key too."""
 
-    def examine(_uri: KeyURI, _settings: Mapping[str, str]) -> Iterator[Finding]:
+    def examine(_uri: KeyURI, _settings: Mapping[str, str], *_origin: str) -> Iterator[Finding]:
         yield Finding("more", "good", "seen")
 
     found = _ask(monkeypatch, log, issue=_denied, examine_epoch_key=examine, examine_checkpoint_key=examine)

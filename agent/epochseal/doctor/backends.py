@@ -83,7 +83,7 @@ def _epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterato
     with SecretPage() as page:
         yield from _issue_and_recover(backend, uri, settings, probe_context(origin), page.view[:SECRET_SIZE])
     if (examiner := _examiner(backend)) is not None:
-        yield from examiner.examine_epoch_key(uri, settings)
+        yield from examiner.examine_epoch_key(uri, settings, origin)
 
 
 def _issue_and_recover(

@@ -16,6 +16,7 @@ from epochseal.errors import Denied
 from epochseal.keys import parse_key_uri
 from epochseal_backends import pkcs11
 from tests.backends_under_test.softhsm import MODULE, Roles, SoftHSM, SoftToken, make_roles
+from tests.contract.backend_contract import CONTEXT
 from tests.contract.pkcs11.parties import fresh_process, party
 
 EXAMINER: Examiner = pkcs11
@@ -114,7 +115,7 @@ def _examine(token: SoftToken) -> list[Finding]:
     agent = party(token)
 
     def findings() -> Iterator[Finding]:
-        yield from pkcs11.examine_epoch_key(parse_key_uri(agent.epoch_uri), agent.settings)
+        yield from pkcs11.examine_epoch_key(parse_key_uri(agent.epoch_uri), agent.settings, CONTEXT.origin)
         yield from pkcs11.examine_checkpoint_key(parse_key_uri(agent.checkpoint_uri), agent.settings)
 
     return list(findings())

@@ -6,6 +6,10 @@
 Whole processes are measured, children included, and the start-up of each program (a run on one entry) is
 subtracted. `copy` writes the same bytes in the pieces in which the agent commits them, each made durable:
 what the kernel asks of anybody who stores this log.
+
+A virtual machine may hand freed memory back to its host. Then each page of a new file is fetched anew at its
+first write, which counts as system time, of `copy` as of sealing, and may be most of it: the best of several
+rounds shows the least of that.
 """
 
 from __future__ import annotations

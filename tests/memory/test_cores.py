@@ -22,10 +22,10 @@ _PATTERN = Path("/proc/sys/kernel/core_pattern")
 def _cores_of_any_size() -> Iterator[None]:
     """The user allows core files: what prevents them is the agent's own doing."""
     before = resource.getrlimit(resource.RLIMIT_CORE)
-    wanted = resource.RLIM_INFINITY if os.geteuid() == 0 else before[1]
-    resource.setrlimit(resource.RLIMIT_CORE, (wanted, wanted))
+    assert before[1], "core files are forbidden to this process: ulimit -Hc"
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
     yield
-    resource.setrlimit(resource.RLIMIT_CORE, (wanted, wanted) if os.geteuid() else before)
+    resource.setrlimit(resource.RLIMIT_CORE, before)
 
 
 def crash(watched: Watched, name: str, trace: Path) -> bool:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.integration.agents import PROGRAM
 from tests.memory.log_keys import Recovered, keys_of_log
+from tests.memory.protection import find_gaps
 from tests.memory.running import ROOT, Backend, index_of
 from tests.memory.scanner import Hit, scan, stopped
 
@@ -38,6 +39,7 @@ def test_no_key_of_a_finished_epoch(tmp_path: Path, request: pytest.FixtureReque
     program = [sys.executable, "-m", "tests.memory.program", "no memfd_secret"]
     verifying = [*program, "verify", str(log), "--jobs", "1", *backend.verifier]
     environment = {**os.environ, **backend.verifier_environment}
+    gaps: list[str] = []
     seen: list[set[int]] = []
     left: list[set[str]] = []
     with subprocess.Popen(verifying, stdout=subprocess.DEVNULL, cwd=ROOT, env=environment) as process:
@@ -47,11 +49,13 @@ def test_no_key_of_a_finished_epoch(tmp_path: Path, request: pytest.FixtureReque
         while process.poll() is None and (len(seen) < LOOKS or not any(seen)):
             with stopped(process.pid) as pids:
                 found = scan(pids, index)
+                gaps += find_gaps(pids)
             secrets = {hit.key for hit in found.hits if hit.key.startswith("secret of epoch ")}
             seen.append({_epoch_of(hit) for hit in found.hits if hit.key not in secrets})
             left.append(secrets)
             time.sleep(0.05)
     assert process.returncode == 0
+    assert gaps == []
     assert all(len(epochs) <= 1 for epochs in seen), seen
     most = {"pkcs11": 1, "file": 2}.get(name, EPOCHS)
     assert all(len(secrets) <= most for secrets in left), left

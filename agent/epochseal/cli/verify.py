@@ -149,7 +149,10 @@ def worst(statuses: list[int]) -> int:
 
 
 def recoverer_maker(uris: tuple[KeyURI, ...]) -> _RecovererMaker:
-    """What makes recoverers of these keys, one of each a process."""
+    """What makes recoverers of these keys in each process; this one is hardened before it has a key."""
+    from epochseal.memory import harden_process
+
+    harden_process()
     maker = _RecovererMaker(uris)
     maker()  # so that a wrong URI or folder is an error of its own before anything is read
     return maker

@@ -67,7 +67,7 @@ def run_tasks(
         yield from map(_run, tasks)
         return
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(jobs, context, initializer=_prepare, initargs=(make_recoverer,)) as pool:
+    with ProcessPoolExecutor(jobs, context, initializer=_prepare_worker, initargs=(make_recoverer,)) as pool:
         ahead: list[Future[TaskResult]] = []
         for task in tasks:
             ahead.append(pool.submit(_run, task))
@@ -84,8 +84,13 @@ class _Worker:
     keyring: Keyring | None = None
 
 
-def _prepare(make_recoverer: Callable[[], Recoverers] | None) -> None:
+def _prepare_worker(make_recoverer: Callable[[], Recoverers] | None) -> None:
+    # The calling process is its owner's to harden: a limit that was lowered stays low.
     harden_process()
+    _prepare(make_recoverer)
+
+
+def _prepare(make_recoverer: Callable[[], Recoverers] | None) -> None:
     _Worker.keyring = Keyring(make_recoverer()) if make_recoverer is not None else None
 
 

@@ -31,23 +31,30 @@ class Service(threading.Thread):
         super().__init__()
         self._path, self._rng, self.written = path, random.Random(seed), bytearray()
 
+    def begin(self) -> None:
+        """Write the first one: what was rotated before an agent's first look is not its to seal."""
+        self._write(0)
+
     def run(self) -> None:
-        """Write them all."""
-        for number in range(LINES):
+        """Write all others."""
+        for number in range(1, LINES):
             if number % 1500 == 1499:
                 for age in range(LINES // 1500, 0, -1):
                     older = self._path.with_name(f"{self._path.name}.{age}")
                     if older.exists():
                         older.rename(self._path.with_name(f"{self._path.name}.{age + 1}"))
                 self._path.rename(self._path.with_name(f"{self._path.name}.1"))
-            line = b"%s %06d %b\n" % (self._path.name.encode(), number, b"x" * self._rng.randrange(60))
-            cut = self._rng.randrange(len(line))
-            with self._path.open("ab", buffering=0) as file:
-                file.write(line[:cut])
-                file.write(line[cut:])
-            self.written += line
+            self._write(number)
             if number % 20 == 0:
                 time.sleep(0.01)
+
+    def _write(self, number: int) -> None:
+        line = b"%s %06d %b\n" % (self._path.name.encode(), number, b"x" * self._rng.randrange(60))
+        cut = self._rng.randrange(len(line))
+        with self._path.open("ab", buffering=0) as file:
+            file.write(line[:cut])
+            file.write(line[cut:])
+        self.written += line
 
 
 def test_two_rotated_files_through_kills(place: Place, tmp_path: Path) -> None:
@@ -58,8 +65,10 @@ def test_two_rotated_files_through_kills(place: Place, tmp_path: Path) -> None:
     rng = random.Random(3)
     with TailAgent(place.log, place.keys.directory, place.runtime, [folder / "*.log"]) as agent:
         for service in services:
-            service.start()
+            service.begin()
         agent.wait_for(lambda sealed: b"a.log" in sealed and b"b.log" in sealed)
+        for service in services:
+            service.start()
         while any(service.is_alive() for service in services):
             before = len(agent.sealed())
             agent.wait_for(lambda sealed, before=before: len(sealed) > before)  # type: ignore[misc]  # mypy sees no default

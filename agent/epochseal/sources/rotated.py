@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -18,6 +20,7 @@ _MARK = r"[._-](\d[\dT:._-]*|old|bak)"
 _AT_END = re.compile(rf"(.+?){_MARK}")
 _BEFORE_ENDING = re.compile(rf"(.+?){_MARK}(\.[A-Za-z][^.]*)")
 _DATE_DIGITS = 6
+_MOST_LISTINGS = 10
 
 
 def base_names(name: str) -> list[str]:
@@ -49,24 +52,40 @@ def list_rotated(path: str) -> list[Rotated]:
     real = os.path.realpath(path)
     folder, base = os.path.split(real)
     bases = {base} if real == path else {base, *base_names(base)}
-    try:
-        entries = {
-            entry.name: entry
-            for entry in os.scandir(folder)
-            if entry.name != base and bases & set(base_names(entry.name))
-        }
-        found = [
-            Rotated(entry.path, entry.stat(), _age(name, base, entry.stat()))
-            for name, entry in entries.items()
-            if not name.endswith(COMPRESSED[1:]) and not (name.endswith(".gz") and name[:-3] in entries)
-        ]
-    except OSError:
-        return []
+    entries = _stats(folder, lambda name: name != base and bool(bases & set(base_names(name))))
+    found = [
+        Rotated(os.path.join(folder, name), stat, _age(name, base, stat))  # noqa: PTH118  # as `path` is
+        for name, stat in entries.items()
+        if not name.endswith(COMPRESSED[1:]) and not (name.endswith(".gz") and name[:-3] in entries)
+    ]
     # Numbers count down towards the newest, dates count up; where both are there, only the time of the last
     # write is comparable.
     if real != path or len({item.age[0] for item in found}) > 1:
         return sorted(found, key=lambda item: (item.found.st_mtime_ns, item.path))
     return sorted(found, key=lambda item: (item.age, item.path))
+
+
+def _stats(folder: str, wanted: Callable[[str], bool]) -> dict[str, os.stat_result]:
+    """Names and what they are; none if the folder cannot be listed.
+
+    While a rotation renames one file after the other a listing can miss one that moved to a name it was past:
+    it is asked for again until it says the same twice.
+    """
+    before, stats = None, dict[str, os.stat_result]()
+    for _ in range(_MOST_LISTINGS):
+        stats, inodes = {}, dict[str, int]()
+        try:
+            for name in filter(wanted, os.listdir(folder)):  # noqa: PTH208  # names are all that is wanted
+                inodes[name] = 0
+                with suppress(FileNotFoundError):  # renamed at this moment, or a link that leads nowhere
+                    stats[name] = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118  # as `path` is
+                    inodes[name] = stats[name].st_ino
+        except OSError:
+            return {}
+        if inodes == before:
+            break
+        before = inodes
+    return stats
 
 
 def _age(name: str, base: str, found: os.stat_result) -> tuple[int, int, int]:

@@ -154,6 +154,16 @@ def _die_with_a_secret() -> None:
     _after_issue(after)
 
 
+def _die_with_each_secret() -> None:
+    """No leak: as before, but every one from epoch 1 on."""
+
+    def after(call: courier.IssueCall, _reply: courier.IssueReply) -> None:
+        if call.epoch:
+            os._exit(1)
+
+    _after_issue(after)
+
+
 def _after_issue(after: Callable[[courier.IssueCall, courier.IssueReply], None]) -> None:
     child = courier._Child  # noqa: SLF001  # what couriers run has no other name
     real = child._answer  # noqa: SLF001  # as above
@@ -190,6 +200,7 @@ CHANGES = {
     "recorded": _record_what_was_issued,
     "lingering": _linger,
     "dying": _die_with_a_secret,
+    "dead": _die_with_each_secret,
 }
 
 

@@ -13,7 +13,7 @@ from typing import Self
 
 from epochseal.keys import Recoverer
 from tests.integration.agents import PROGRAM, Agent, wait_until
-from tests.memory.log_keys import LogKey, Recovered, count_lines, keys_of_log, keys_of_record
+from tests.memory.log_keys import LogKey, Recovered, count_lines, headers, keys_of_log, keys_of_record
 from tests.memory.patterns import make_patterns
 from tests.memory.program import RECORD
 from tests.memory.protection import find_gaps
@@ -144,6 +144,12 @@ class Watched:
             self.agent.wait_for(wanted)
             self.commit(max(following - self.agent.acknowledged, 0))
         return found
+
+    def turn(self) -> None:
+        """Begin another epoch, and seal nothing in it."""
+        before = sum(1 for _ in headers(self.logdir))
+        os.kill(self.pid, signal.SIGHUP)
+        wait_until(lambda: sum(1 for _ in headers(self.logdir)) > before)
 
     def linger(self) -> int:
         """With the changes "recorded" and "lingering": a courier that has the secret of epoch 1."""

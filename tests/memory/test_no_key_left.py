@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.integration.agents import tmpfs
+from tests.integration.agents import tmpfs, wait_until
 from tests.memory.log_keys import headers
 from tests.memory.program import LEAKS, OPEN
 from tests.memory.running import Backend, Look, Watched
@@ -69,6 +70,9 @@ def test_under_load(tmp_path: Path, request: pytest.FixtureRequest, name: str, k
             check(look, watched.pid, most)
         last = watched.look_at_rest()
         check_at_rest(last, watched.pid, most)
+        # Right behind an epoch line, before a block has used the work area again.
+        watched.turn()
+        check_at_rest(watched.look_at_rest(), watched.pid, most)
         # What was looked for is what there was: a key a line, and the live one where it may be.
         assert last.keys > last.lines >= COMMITS - 20 * LOOKS
         assert bool(last.scan.refused) == (kind == "memfd_secret")
@@ -98,6 +102,19 @@ def test_a_secret_that_never_became_an_epoch(tmp_path: Path, file_backend: Backe
     assert lost == list(range(_epochs(watched)))
     assert len(watched.record.read_text(encoding="utf-8").splitlines()) == 2 * len(lost)
     assert [sum(call.calls for call in header.abandoned) for header in headers(watched.logdir)] == [1] * 5
+
+
+def test_a_secret_of_a_call_that_failed(tmp_path: Path, file_backend: Backend) -> None:
+    """Each courier of epoch 1 dies before it answers: between two tries the mailbox is empty."""
+    with Watched(tmp_path, file_backend, change="no memfd_secret,recorded,dead", epoch=1000) as watched:
+        watched.commit(50)
+        os.kill(watched.pid, signal.SIGHUP)
+        wait_until(lambda: watched.record.read_bytes().count(b"\n") > 3)  # one of epoch 0
+        # The agent may be held still just before it hears of a courier's end.
+        wait_until(lambda: len(watched.look_at_rest().live) == 1)
+        watched.commit(5)
+        assert watched.look_at_rest().superseded == []
+        assert _epochs(watched) == 1
 
 
 def _epochs(watched: Watched) -> int:

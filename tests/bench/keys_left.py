@@ -1,7 +1,7 @@
 """Superseded keys in an agent's memory after so many entries, beside what was measured of another log sealer.
 
-    python -m tests.bench.keys_left                  # 100 and 10,000 entries, each in a commit of its own
-    python -m tests.bench.keys_left 100 100000
+    python -m tests.bench.keys_left                  # 100 and 100,000 entries, each in a commit of its own
+    python -m tests.bench.keys_left 100 10000
 
 Every key that the sealing ever made is looked for in every form (tests/memory/patterns.py), in every process
 of the agent, from outside. The figures of Acra 0.96 are quoted: they were counted in the same way.
@@ -49,4 +49,4 @@ def _measure(folder: Path, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main([int(text) for text in sys.argv[1:]] or [100, 10_000])
+    main([int(text) for text in sys.argv[1:]] or [100, 100_000])

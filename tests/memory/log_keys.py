@@ -41,11 +41,6 @@ class LogKey:
     epoch: int
 
 
-def carry_after(keys: Sequence[LogKey]) -> bytes:
-    """What a log that was closed hands to its next epoch."""
-    return _expand(keys[-1].value, b"epochseal/v1/carry")
-
-
 class Recovered:
     """A verifier's access that asks its key service once for each secret."""
 
@@ -90,7 +85,7 @@ def keys_of_log(logdir: Path, recovered: Recovered) -> list[LogKey]:
     """The secret, carry, derivation keys and every ratchet key of every epoch, and the key after the last."""
     keys: list[LogKey] = []
     key, carry = _ZERO, _ZERO
-    place = epoch = 0
+    place, epoch, raw = 0, 0, b""
     for place, raw in enumerate(_tagged(logdir)):
         if raw.startswith(b"epoch "):
             line = parse_line(raw)
@@ -116,6 +111,10 @@ def keys_of_log(logdir: Path, recovered: Recovered) -> list[LogKey]:
         keys.append(LogKey(f"key of line {place}", key, place + 1, epoch))
         key = _expand(key, b"epochseal/v1/next")
     keys.append(LogKey(f"key of line {place + 1}", key, place + 2, epoch))
+    if raw.startswith(b"end "):
+        # It waits for the next epoch, in the page or in its file; it is nobody's to tell.
+        carry = _expand(key, b"epochseal/v1/carry")
+        keys.append(LogKey(f"carry out of epoch {epoch}", carry, _NEVER, epoch))
     return keys
 
 

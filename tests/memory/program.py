@@ -10,6 +10,7 @@ import base64
 import json
 import mmap
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -100,6 +101,17 @@ def _log_the_key() -> None:
 def _leave_the_process_open() -> None:
     """The start forgets prctl and the limits: a crash is dumped."""
     launch.harden_process = lambda: None  # type: ignore[attr-defined]  # imported there
+
+
+def _leave_the_core_limit() -> None:
+    """Cores of any size: what a `core_pattern` that is a program amounts to."""
+    real = resource.setrlimit
+
+    def setrlimit(which: int, limits: tuple[int, int]) -> None:
+        if which != resource.RLIMIT_CORE:
+            real(which, limits)
+
+    resource.setrlimit = setrlimit
 
 
 def _leave_the_page_open() -> None:
@@ -197,6 +209,7 @@ CHANGES = {
     **OPEN,
     "no memfd_secret": _refuse_memfd_secret,
     "OpenSSL hidden": _hide_openssl,
+    "no core limit": _leave_the_core_limit,
     "recorded": _record_what_was_issued,
     "lingering": _linger,
     "dying": _die_with_a_secret,

@@ -19,7 +19,7 @@ def find_gaps(pids: Sequence[int]) -> list[str]:
         try:
             limits = Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
             pages = list(_pages(pid))
-        except OSError:
+        except (FileNotFoundError, ProcessLookupError):
             continue  # a courier that has ended
         # A courier on its way out has no memory any more, and no limits either.
         if limits and not _CORE_LIMIT.search(limits):

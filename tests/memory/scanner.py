@@ -179,12 +179,12 @@ def scan(pids: list[int], index: Index) -> Scan:
 def _mappings(pid: int) -> Iterator[tuple[int, int, int, str]]:
     try:
         text = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return
+    except (FileNotFoundError, ProcessLookupError):
+        return  # it has ended
     for line in text.splitlines():
         match = _MAPPING.fullmatch(line)
         assert match is not None, line
-        # What cannot be read by the process has never been written by it; vsyscall is no memory.
+        # Guard pages and reserved room cannot be read by the process either; vsyscall is no memory.
         if match[3][0] == "r" and match[5] not in {"[vvar]", "[vsyscall]", "[vvar_vclock]"}:
             yield int(match[1], 16), int(match[2], 16), int(match[4]), match[5]
 
@@ -192,8 +192,8 @@ def _mappings(pid: int) -> Iterator[tuple[int, int, int, str]]:
 def _pieces(pid: int, low: int, high: int) -> Iterator[tuple[int, bytes | None]]:
     try:
         memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return
+    except (FileNotFoundError, ProcessLookupError):
+        return  # it has ended
     try:
         while low < high:
             try:

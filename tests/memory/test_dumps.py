@@ -12,7 +12,7 @@ from tests.integration.agents import tmpfs
 from tests.memory.running import Backend, Watched
 
 _STRING = re.compile(rb'"((?:\\x[0-9a-f]{2})*)"')
-_TRACER = ["strace", "-f", "-xx", "-s", "10000000", "-e", "trace=%desc,%network,%process,%file", "-o"]
+_TRACER = ["strace", "-f", "-xx", "-s", "10000000", "-o"]
 
 
 def dump(pid: int, folder: Path) -> bytes:

@@ -80,6 +80,19 @@ def test_under_load(tmp_path: Path, request: pytest.FixtureRequest, name: str, k
     assert watched.said_keys() == 0
 
 
+@pytest.mark.parametrize("kind", ["locked", "file"])
+def test_commits_of_many_blocks(tmp_path: Path, file_backend: Backend, kind: str) -> None:
+    """Within a commit the keys of its blocks go through the work area, and none stays there."""
+    with (
+        page_of(kind) as (change, options, most),
+        Watched(tmp_path, file_backend, *options, "--block-bytes", "1B", change=change) as watched,
+    ):
+        for _ in range(8):
+            watched.agent.send(*[b"an entry of a burst\n"] * 12)
+        check_at_rest(watched.look_at_rest(), watched.pid, most)
+        assert watched.agent.stop() == 0
+
+
 def test_a_python_without_openssls_functions(tmp_path: Path, file_backend: Backend) -> None:
     """Where a library must make an object of each key, that object is wiped: the same check holds."""
     with Watched(tmp_path, file_backend, change="no memfd_secret,OpenSSL hidden") as watched:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # Ctrl-C is not ours yet: as little as possible is loaded before it is
+    from typing import NoReturn
 
 
 def main() -> NoReturn:

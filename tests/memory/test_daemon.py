@@ -95,10 +95,9 @@ class Daemon:
 
     def look(self) -> tuple[list[Hit], dict[str, list[Hit]], list[str]]:
         """At rest: places of superseded keys, those of each log's live one, and gaps in the protection."""
-        wait_until(lambda: not any(children(zygote) for zygote in children(self.pid)))
         superseded: list[Hit] = []
         live: dict[str, list[Hit]] = {}
-        with stopped(self.pid) as pids:
+        with self._at_rest() as pids:
             for name, keys in self.keys().items():
                 lines = count_lines(self.logs[name])
                 gone = {key.name for key in keys if key.gone <= lines}
@@ -107,6 +106,17 @@ class Daemon:
                 live[name] = [hit for hit in hits if hit.key not in gone]
             gaps = find_gaps(pids)
         return superseded, live, gaps
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[list[int]]:
+        """Held still in a moment without a courier: its processes."""
+        while True:
+            wait_until(lambda: not any(children(zygote) for zygote in children(self.pid)))
+            with stopped(self.pid) as pids:
+                # One may have been sent for between the two.
+                if set(pids) == {self.pid, *children(self.pid)}:
+                    yield pids
+                    return
 
     def left(self) -> list[set[str]]:
         """Each log's keys that are in a file of the runtime directory."""

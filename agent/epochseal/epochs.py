@@ -1,4 +1,4 @@
-"""The lines at the ends of an epoch: its secret goes from the mailbox through the page, and is wiped there.
+"""The line that begins an epoch: its secret goes from the mailbox through the page, and is wiped there.
 
 As with blocks (blocks.py), the key of the line after is in `page.next_key` then, not published yet.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from epochseal.chain import Chain, Start
 from epochseal.keys import SECRET_SIZE
-from epochseal.lines import EndReason
 from epochseal.memory import SecretPage
 from epochseal.pages import RatchetPage
 
@@ -29,8 +28,3 @@ def epoch_line(chain: Chain, page: RatchetPage, mailbox: SecretPage, start: Star
         return chain.start(start, page.secret_and_carry, page.scratch, page.next_key)
     finally:
         page.secret_and_carry[:] = bytes(2 * SECRET_SIZE)
-
-
-def end_line(chain: Chain, page: RatchetPage, reason: EndReason) -> bytes:
-    """The `end` line, with what the epoch hands to the next in `page.next_key`."""
-    return chain.end(reason, page.key, page.scratch, page.next_key)

@@ -17,7 +17,7 @@ from epochseal.calls import BackendCalls, Clock, Kind
 from epochseal.chain import Chain, Pace, Start
 from epochseal.checkpoints import Checkpoints
 from epochseal.durable import DirectoryLock, make_directory
-from epochseal.epochs import end_line, epoch_line
+from epochseal.epochs import epoch_line
 from epochseal.errors import BackendError, StorageError
 from epochseal.keys import Issued
 from epochseal.limits import NO_ROOM, UNBOUNDED_ROOM, Limits, Piece, Room
@@ -350,7 +350,8 @@ class Sealer:
             self.checkpoints.retire(old)
 
     def _end_line(self, reason: EndReason) -> None:
-        line = end_line(self._chain, self._page, reason)
+        page = self._page
+        line = self._chain.end(reason, page.key, page.scratch, page.next_key)
         self._ended = True
         self._write_lines(line)
 

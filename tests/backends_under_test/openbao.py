@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.backends_under_test.certificates import Authority
+from tests.backends_under_test.variables import variables
 
 POLICIES = Path(__file__).resolve().parents[2] / "deploy" / "vault"
 ROLES = ("agent", "verifier", "auditor")
@@ -270,8 +271,7 @@ disable_mlock = true
 
 def environment(settings: dict[str, str]) -> dict[str, str]:
     """This process's environment with these settings, as a command without a configuration reads them."""
-    named = {f"EPOCHSEAL_VAULT_{name.upper()}": value for name, value in settings.items()}
-    return {**os.environ, **named}
+    return {**os.environ, **variables("vault", settings)}
 
 
 def _free_port() -> int:

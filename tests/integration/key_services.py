@@ -13,6 +13,7 @@ from epochseal_backends import file
 from tests.backends_under_test.kms import running_kms
 from tests.backends_under_test.openbao import OpenBao, environment
 from tests.backends_under_test.softhsm import SoftHSM, make_roles
+from tests.backends_under_test.variables import variables
 
 ORIGIN = "example.com/services"
 BACKENDS = ("file", "vault", "aws", "pkcs11")
@@ -107,8 +108,7 @@ def _aws(folder: Path) -> Iterator[Service]:
     with running_kms(folder / "kms") as kms:
 
         def env(role: str) -> dict[str, str]:
-            settings = {f"EPOCHSEAL_AWS_{name.upper()}": value for name, value in kms.settings(role).items()}
-            return {**os.environ, **kms.environ, **settings}
+            return {**os.environ, **kms.environ, **variables("aws", kms.settings(role))}
 
         def rotate() -> None:
             kms.admin().rotate_key_on_demand(KeyId=kms.epoch_uri.removeprefix("awskms:///"))
@@ -123,8 +123,7 @@ def _aws(folder: Path) -> Iterator[Service]:
 def _pkcs11(_folder: Path) -> Iterator[Service]:
     hsm = SoftHSM.shared()
     made = make_roles(hsm)
-    settings = {f"EPOCHSEAL_PKCS11_{name.upper()}": value for name, value in hsm.settings.items()}
-    env = {**os.environ, **settings}
+    env = {**os.environ, **variables("pkcs11", hsm.settings)}
 
     def rotate() -> None:
         made.verifier.generate("epoch", "p256", "derive", "02")

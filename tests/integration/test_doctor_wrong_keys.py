@@ -14,6 +14,7 @@ from epochseal_backends import file
 from tests.backends_under_test.kms import running_kms
 from tests.backends_under_test.openbao import OpenBao, environment
 from tests.backends_under_test.softhsm import SoftHSM
+from tests.backends_under_test.variables import variables
 from tests.integration.agents import PROGRAM
 from tests.integration.key_services import ORIGIN, Role
 
@@ -88,8 +89,8 @@ def test_extractable_signing_key(tmp_path: Path) -> None:
     verifier.generate("epoch", "p256", "derive")
     verifier.copy_public("epoch", agent)
     agent.generate("checkpoint", "ed25519", "sign", extractable=True)
-    settings = {f"EPOCHSEAL_PKCS11_{name.upper()}": value for name, value in hsm.settings.items()}
-    role = Role(agent.uri("epoch"), agent.uri("checkpoint"), {**os.environ, **settings})
+    named = variables("pkcs11", hsm.settings)
+    role = Role(agent.uri("epoch"), agent.uri("checkpoint"), {**os.environ, **named})
     found = wrong(tmp_path, role, "pkcs11")
     assert any("extract" in text.lower() for text in found), found
 
@@ -98,10 +99,7 @@ def test_kms_credential_that_can_decrypt(tmp_path: Path) -> None:
     """KMS: a role that may do everything with the key."""
     with running_kms(tmp_path / "kms") as kms:
         kms.add_user("wide", {"Allow": ["kms:*"]})
-        settings = {
-            f"EPOCHSEAL_AWS_{name.upper()}": value
-            for name, value in {**kms.settings("agent"), "profile": "wide"}.items()
-        }
-        role = Role(kms.epoch_uri, kms.checkpoint_uri, {**os.environ, **kms.environ, **settings})
+        named = variables("aws", {**kms.settings("agent"), "profile": "wide"})
+        role = Role(kms.epoch_uri, kms.checkpoint_uri, {**os.environ, **kms.environ, **named})
         found = wrong(tmp_path, role, "aws")
         assert any("decrypt" in text.lower() or "recover" in text.lower() for text in found), found

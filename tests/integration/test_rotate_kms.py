@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from tests.backends_under_test.kms import KmsServer, running_kms
+from tests.backends_under_test.variables import variables
 from tests.integration.agents import PROGRAM, tmpfs
 
 ORIGIN = "example.com/rotated"
@@ -15,10 +16,9 @@ ORIGIN = "example.com/rotated"
 
 def run(kms: KmsServer, role: str, *words: str, data: bytes = b"") -> bytes:
     """What a command with one role's credentials prints; it must end with 0."""
-    settings = {f"EPOCHSEAL_AWS_{name.upper()}": value for name, value in kms.settings(role).items()}
     done = subprocess.run(
         [PROGRAM, *words], input=data, capture_output=True, check=False, timeout=120,
-        env={**os.environ, **kms.environ, **settings},
+        env={**os.environ, **kms.environ, **variables("aws", kms.settings(role))},
     )  # fmt: skip  # one call
     assert done.returncode == 0, (done.stdout, done.stderr)
     return done.stdout

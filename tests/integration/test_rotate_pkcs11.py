@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from tests.backends_under_test.softhsm import SoftHSM, make_roles
+from tests.backends_under_test.variables import variables
 from tests.integration.agents import PROGRAM, tmpfs
 
 ORIGIN = "example.com/rotated"
@@ -15,8 +16,7 @@ ORIGIN = "example.com/rotated"
 
 def run(*words: str, data: bytes = b"") -> bytes:
     """What a command prints; it must end with 0."""
-    settings = SoftHSM.shared().settings
-    named = {f"EPOCHSEAL_PKCS11_{name.upper()}": value for name, value in settings.items()}
+    named = variables("pkcs11", SoftHSM.shared().settings)
     done = subprocess.run(
         [PROGRAM, *words], input=data, capture_output=True, check=False, timeout=120, env=os.environ | named
     )

@@ -18,6 +18,7 @@ from epochseal.segments import list_segments
 from epochseal.trail import read_sealed
 from epochseal_backends import vault
 from tests.backends_under_test.openbao import OpenBao, Provisioned, environment
+from tests.backends_under_test.variables import variables
 from tests.integration.agents import PROGRAM, Agent, wait_until
 from tests.integration.logs import ORIGIN, LogWriter
 
@@ -202,7 +203,7 @@ class TransitLog:
 
 def _variables(settings: dict[str, str]) -> list[str]:
     """The prefix of a command that is to have these settings."""
-    return ["env", *(f"EPOCHSEAL_VAULT_{name.upper()}={value}" for name, value in settings.items())]
+    return ["env", *(f"{name}={value}" for name, value in variables("vault", settings).items())]
 
 
 class Forger(LogWriter):

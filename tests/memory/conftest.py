@@ -13,6 +13,7 @@ from epochseal_backends import file
 from tests.backends_under_test.kms import KmsServer, running_kms
 from tests.backends_under_test.openbao import OpenBao, environment
 from tests.backends_under_test.softhsm import SoftHSM, make_roles
+from tests.backends_under_test.variables import variables
 from tests.contract.pkcs11.parties import fresh_process
 from tests.memory.running import ORIGIN, Backend, key_options
 
@@ -59,10 +60,7 @@ def aws_backend(kms: KmsServer, monkeypatch: pytest.MonkeyPatch) -> Backend:
         monkeypatch.setenv(name, value)
     uri, options = parse_key_uri(kms.epoch_uri), key_options(kms.epoch_uri, kms.checkpoint_uri)
     recoverer = load_backend(uri).recoverer(uri, kms.settings("verifier"))
-    agent, verifier = (
-        {f"EPOCHSEAL_AWS_{name.upper()}": value for name, value in kms.settings(role).items()}
-        for role in ("agent", "verifier")
-    )
+    agent, verifier = (variables("aws", kms.settings(role)) for role in ("agent", "verifier"))
     return Backend(options, options, recoverer, agent, verifier)
 
 
@@ -77,7 +75,7 @@ def pkcs11_backend() -> Backend:
         key_options(token.uri("epoch"), token.uri("checkpoint")) for token in (roles.agent, roles.verifier)
     )
     verifier = parse_key_uri(roles.verifier.uri("epoch"))
-    settings = {f"EPOCHSEAL_PKCS11_{name.upper()}": value for name, value in hsm.settings.items()}
+    settings = variables("pkcs11", hsm.settings)
     return Backend(
         agent, reader, load_backend(verifier).recoverer(verifier, hsm.settings), settings, settings
     )

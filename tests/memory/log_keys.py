@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from base64 import b64decode as decode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,10 +74,14 @@ def headers(logdir: Path) -> Iterator[Header]:
     """The epoch lines that are durable at this moment."""
     for raw in _tagged(logdir):
         if raw.startswith(b"epoch "):
-            line = parse_line(raw)
-            assert isinstance(line, TaggedLine)
-            assert isinstance(line.body, Header)
-            yield line.body
+            yield _header(raw)
+
+
+def _header(raw: bytes) -> Header:
+    line = parse_line(raw)
+    assert isinstance(line, TaggedLine)
+    assert isinstance(line.body, Header)
+    return line.body
 
 
 def keys_of_log(logdir: Path, recovered: Recovered) -> list[LogKey]:
@@ -88,10 +91,8 @@ def keys_of_log(logdir: Path, recovered: Recovered) -> list[LogKey]:
     place, epoch, raw = 0, 0, b""
     for place, raw in enumerate(_tagged(logdir)):
         if raw.startswith(b"epoch "):
-            line = parse_line(raw)
-            assert isinstance(line, TaggedLine)
-            assert isinstance(line.body, Header)
-            header, epoch = line.body, line.body.epoch
+            header = _header(raw)
+            epoch = header.epoch
             if place:
                 # The key after `end` is not used: the carry is derived from it at once.
                 keys.append(LogKey(f"key after epoch {epoch - 1}", key, place, epoch - 1))
@@ -128,8 +129,10 @@ def keys_of_record(record: Path, recovered: Recovered, known: Sequence[LogKey]) 
     keys = []
     for number, line in enumerate(record.read_text(encoding="utf-8").splitlines()):
         call = json.loads(line)
-        context = Context(call["origin"], decode(call["log"]), call["epoch"], decode(call["prev"]))
-        secret = recovered.secret(decode(call["wrapped"]), context)
+        context = Context(
+            call["origin"], b64decode(call["log"], "log"), call["epoch"], b64decode(call["prev"], "prev")
+        )
+        secret = recovered.secret(b64decode(call["wrapped"], "wrapped"), context)
         if secret not in values:
             gone = 0 if context.epoch <= last else _NEVER
             keys.append(LogKey(f"issued secret {number}", secret, gone, context.epoch))

@@ -6,7 +6,6 @@ changes take away what a kernel or a Python may not have, or have a courier do w
 
 from __future__ import annotations
 
-import base64
 import json
 import mmap
 import os
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from epochseal import chain, courier, inplace, launch, memory, ratchet
 from epochseal.__main__ import main
 from epochseal.calls import BackendCalls
+from epochseal.encoding import b64encode
 from epochseal.keys import SECRET_SIZE, Context, Issued, load_backend, settings_of
 
 RECORD = "ISSUED_SECRETS_RECORD"
@@ -135,9 +135,7 @@ def _record_what_was_issued() -> None:
     """No leak: each issue call is written down as a verifier can open it, its secret wrapped."""
 
     def after(call: courier.IssueCall, reply: courier.IssueReply) -> None:
-        wrapped, prev, log = (
-            base64.b64encode(data).decode() for data in (reply.wrapped, call.prev, call.log)
-        )
+        wrapped, prev, log = (b64encode(data) for data in (reply.wrapped, call.prev, call.log))
         line = {"origin": call.origin, "log": log, "epoch": call.epoch, "prev": prev, "wrapped": wrapped}
         with Path(os.environ[RECORD]).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -72,6 +72,11 @@ def key_options(epoch: str, checkpoint: str) -> tuple[str, ...]:
     return "--epoch-key", epoch, "--checkpoint-key", checkpoint
 
 
+def changed(change: str) -> list[str]:
+    """The program with something changed in it, to be run with `PYTHONPATH` at `ROOT`."""
+    return [sys.executable, "-m", "tests.memory.program", change]
+
+
 class Watched:
     """`epochseal seal --acks` with one entry a commit, as it is or changed by tests.memory.program.
 
@@ -87,7 +92,7 @@ class Watched:
         self.logdir, self.record, self.cwd = folder / "log", folder / "record", folder / "cwd"
         self._environment, self._recovered = backend.environment, Recovered(backend.recoverer)
         self._stderr = folder / "stderr"
-        program = [PROGRAM] if change is None else [sys.executable, "-m", "tests.memory.program", change]
+        program = [PROGRAM] if change is None else changed(change)
         self.words = [
             *program, "seal", str(self.logdir), "--origin", ORIGIN, *backend.agent, "--acks",
             "--commit-interval", "0ms", "--epoch-max-entries", str(epoch), *options,
@@ -147,9 +152,13 @@ class Watched:
 
     def turn(self) -> None:
         """Begin another epoch, and seal nothing in it."""
-        before = sum(1 for _ in headers(self.logdir))
+        before = self.epochs()
         os.kill(self.pid, signal.SIGHUP)
-        wait_until(lambda: sum(1 for _ in headers(self.logdir)) > before)
+        wait_until(lambda: self.epochs() > before)
+
+    def epochs(self) -> int:
+        """Epochs that its log has begun."""
+        return sum(1 for _ in headers(self.logdir))
 
     def linger(self) -> int:
         """With the changes "recorded" and "lingering": a courier that has the secret of epoch 1."""
@@ -204,10 +213,14 @@ def index_of(keys: Sequence[LogKey]) -> Index:
 def _sort(
     lines: int, keys: Sequence[LogKey], found: Scan, gaps: list[str], lasting: set[int], couriers: int
 ) -> Look:
-    gone = {key.name for key in keys if key.gone <= lines}
     fetched = [key.name for key in keys if key.name.startswith("secret of epoch ")][-1:]
     in_flight = [hit for hit in found.hits if hit.pid not in lasting and hit.key in fetched]
     others = [hit for hit in found.hits if hit not in in_flight]
-    superseded = [hit for hit in others if hit.key in gone]
-    live = [hit for hit in others if hit.key not in gone]
+    superseded, live = split(others, keys, lines)
     return Look(lines, len(keys), couriers, superseded, in_flight, live, gaps, found)
+
+
+def split(hits: Sequence[Hit], keys: Sequence[LogKey], lines: int) -> tuple[list[Hit], list[Hit]]:
+    """Places of keys that must be gone after so many durable lines, and those of keys that may be there."""
+    gone = {key.name for key in keys if key.gone <= lines}
+    return [hit for hit in hits if hit.key in gone], [hit for hit in hits if hit.key not in gone]

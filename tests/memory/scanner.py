@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -49,7 +48,7 @@ class Index:
     def __init__(self, patterns: Patterns) -> None:
         self._patterns = patterns
         self._sizes = {}
-        # One in 512 is set: few words are looked at twice, and the table of a small log stays in the cache.
+        # One in 128 at most is set: few words are looked at twice, and a small table stays in the cache.
         bits = 7 + sum(len(rows) for rows, *_ in patterns.parts.values()).bit_length()
         self._shift = np.uint64(64 - bits)
         self._table = np.zeros(1 << bits, np.bool_)
@@ -151,10 +150,6 @@ class Scan:
     hits: list[Hit]
     read: int
     refused: list[str]
-
-    def by_key(self) -> Counter[str]:
-        """Places by name of the key."""
-        return Counter(hit.key for hit in self.hits)
 
 
 def scan(pids: list[int], index: Index) -> Scan:

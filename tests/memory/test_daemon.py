@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ import pytest
 from tests.integration.agents import tmpfs, wait_until
 from tests.memory.log_keys import LogKey, Recovered, count_lines, keys_of_log
 from tests.memory.protection import find_gaps
-from tests.memory.running import ORIGIN, ROOT, Backend, index_of
+from tests.memory.running import ORIGIN, ROOT, Backend, changed, index_of, split
 from tests.memory.scanner import Hit, children, scan, stopped
 
 _PATIENCE = 60.0
@@ -50,15 +49,7 @@ class Daemon:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Started, its clients connected; it is for the caller to end it."""
-        words = [
-            sys.executable,
-            "-m",
-            "tests.memory.program",
-            "no memfd_secret",
-            "run",
-            "--config",
-            "epochseal.toml",
-        ]
+        words = [*changed("no memfd_secret"), "run", "--config", "epochseal.toml"]
         with (self.folder / "stderr").open("ab") as stderr:
             process = subprocess.Popen(
                 words,
@@ -99,11 +90,9 @@ class Daemon:
         live: dict[str, list[Hit]] = {}
         with self._at_rest() as pids:
             for name, keys in self.keys().items():
-                lines = count_lines(self.logs[name])
-                gone = {key.name for key in keys if key.gone <= lines}
                 hits = scan(pids, index_of(keys)).hits
-                superseded += [hit for hit in hits if hit.key in gone]
-                live[name] = [hit for hit in hits if hit.key not in gone]
+                gone, live[name] = split(hits, keys, count_lines(self.logs[name]))
+                superseded += gone
             gaps = find_gaps(pids)
         return superseded, live, gaps
 

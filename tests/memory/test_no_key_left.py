@@ -105,14 +105,14 @@ def test_a_secret_that_never_became_an_epoch(tmp_path: Path, file_backend: Backe
     """A courier dies between mailbox and answer, and another asks again: the first one's secret is gone."""
     with Watched(tmp_path, file_backend, change="no memfd_secret,recorded,dying") as watched:
         # The second call of an epoch waits for a moment, in which the epoch before goes on.
-        while _epochs(watched) < 5:
+        while watched.epochs() < 5:
             watched.commit(20)
         check_at_rest(watched.look_at_rest(), watched.pid, 1)
         keys = watched.keys()
         assert watched.agent.stop() == 0
     # One in two calls was in vain, and the secret of each was looked for.
     lost = [key.epoch for key in keys if key.name.startswith("issued secret ")]
-    assert lost == list(range(_epochs(watched)))
+    assert lost == list(range(watched.epochs()))
     assert len(watched.record.read_text(encoding="utf-8").splitlines()) == 2 * len(lost)
     assert [sum(call.calls for call in header.abandoned) for header in headers(watched.logdir)] == [1] * 5
 
@@ -127,11 +127,7 @@ def test_a_secret_of_a_call_that_failed(tmp_path: Path, file_backend: Backend) -
         wait_until(lambda: len(watched.look_at_rest().live) == 1)
         watched.commit(5)
         assert watched.look_at_rest().superseded == []
-        assert _epochs(watched) == 1
-
-
-def _epochs(watched: Watched) -> int:
-    return sum(1 for _ in headers(watched.logdir))
+        assert watched.epochs() == 1
 
 
 @pytest.mark.parametrize("leak", LEAKS)

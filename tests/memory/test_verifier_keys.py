@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from tests.integration.agents import PROGRAM
 from tests.memory.log_keys import Recovered, keys_of_log
 from tests.memory.protection import find_gaps
-from tests.memory.running import ROOT, Backend, index_of
+from tests.memory.running import ROOT, Backend, changed, index_of
 from tests.memory.scanner import Hit, scan, stopped
 
 EPOCHS, EPOCH, LOOKS = 50, 150, 4
@@ -36,8 +35,7 @@ def test_no_key_of_a_finished_epoch(tmp_path: Path, request: pytest.FixtureReque
     subprocess.run([*sealing, *options], input=entries, check=True, env={**os.environ, **backend.environment})
     keys = keys_of_log(log, Recovered(backend.recoverer))
     index = index_of(keys)
-    program = [sys.executable, "-m", "tests.memory.program", "no memfd_secret"]
-    verifying = [*program, "verify", str(log), "--jobs", "1", *backend.verifier]
+    verifying = [*changed("no memfd_secret"), "verify", str(log), "--jobs", "1", *backend.verifier]
     environment = {**os.environ, **backend.verifier_environment}
     gaps: list[str] = []
     seen: list[set[int]] = []

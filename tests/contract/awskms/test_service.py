@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
@@ -13,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from epochseal.errors import BackendError, Denied, Unavailable, WrongKey
 from epochseal.keys import parse_key_uri
 from epochseal_backends import awskms, awskms_client
-from tests.backends_under_test.kms import KmsServer, running_kms
-from tests.backends_under_test.kms_calls import do_not_pause, each_call, issue, recover, see_only
+from tests.backends_under_test.kms import KmsServer
+from tests.backends_under_test.kms_calls import each_call, issue, recover, see_only
 from tests.backends_under_test.proxy import Proxy
 from tests.contract.backend_contract import CONTEXT, MESSAGE
 
@@ -22,19 +21,7 @@ CALLS = {"issue": 1, "recover": 3, "sign": 3}
 """Each operation, and how often it is tried."""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KmsServer]:
-    """One server for all tests of this file."""
-    with running_kms(tmp_path_factory.mktemp("kms")) as kms:
-        yield kms
-
-
-@pytest.fixture(autouse=True)
-def kms(server: KmsServer, monkeypatch: pytest.MonkeyPatch) -> KmsServer:
-    """The server, and an environment in which nothing but it is found."""
-    see_only(server.environ, monkeypatch)
-    do_not_pause(monkeypatch)
-    return server
+pytestmark = pytest.mark.usefixtures("kms")
 
 
 @pytest.fixture(scope="module")

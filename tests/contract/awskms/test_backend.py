@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -11,7 +10,7 @@ from epochseal.checkup import Examiner
 from epochseal.errors import ConfigError, Denied, WrongKey
 from epochseal.keys import Backend, load_backend, parse_key_uri
 from epochseal_backends import awskms
-from tests.backends_under_test.kms import KmsServer, running_kms
+from tests.backends_under_test.kms import KmsServer
 from tests.contract.backend_contract import CONTEXT, BackendContract, Harness, Party
 
 BACKEND: Backend = awskms
@@ -20,21 +19,7 @@ EXAMINER: Examiner = awskms
 """Checked by mypy: and those that the doctor asks."""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KmsServer]:
-    """One server for all tests of this file."""
-    with running_kms(tmp_path_factory.mktemp("kms")) as kms:
-        yield kms
-
-
-@pytest.fixture(autouse=True)
-def kms(server: KmsServer, monkeypatch: pytest.MonkeyPatch) -> KmsServer:
-    """The server, and an environment in which nothing but it is found."""
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in server.environ.items():
-        monkeypatch.setenv(name, value)
-    return server
+pytestmark = pytest.mark.usefixtures("kms")
 
 
 class TestAwsKmsBackend(BackendContract):

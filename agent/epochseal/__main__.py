@@ -15,7 +15,7 @@ def main() -> NoReturn:
     heard = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     if heard:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from epochseal.cli import main as run  # noqa: PLC0415  # slow: this is what Ctrl-C may come in the middle of
+    from epochseal.cli.program import main as run  # noqa: PLC0415  # slow: this is what Ctrl-C may come in the middle of
 
     if heard:
         signal.signal(signal.SIGINT, signal.default_int_handler)

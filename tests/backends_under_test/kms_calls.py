@@ -10,7 +10,7 @@ from botocore.retries import standard
 
 from epochseal.errors import EpochsealError
 from epochseal.keys import Issued, parse_key_uri
-from epochseal_backends import awskms
+from epochseal_backends.awskms import backend as awskms
 from tests.backends_under_test.kms import KmsServer
 from tests.contract.backend_contract import CONTEXT, MESSAGE
 

@@ -6,7 +6,7 @@ import json
 
 from epochseal.errors import EpochsealError
 from epochseal.keys import Issued, parse_key_uri
-from epochseal_backends import vault
+from epochseal_backends.vault import backend as vault
 from tests.backends_under_test.openbao import OpenBao, Provisioned
 from tests.backends_under_test.proxy import Proxy
 from tests.contract.backend_contract import CONTEXT, MESSAGE

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from epochseal.keys import load_backend, parse_key_uri
-from epochseal_backends import file
+from epochseal_backends.file import backend as file
 from tests.memory.running import Backend, Watched, key_options
 
 _ACRA = {100: "100 (all)", 100_000: "140"}

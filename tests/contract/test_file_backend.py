@@ -24,11 +24,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from epochseal.checkup import Examiner
 from epochseal.cli.keygen import keygen
 from epochseal.errors import BackendError, ConfigError, Denied, WrongKey
+from epochseal.examiner import Examiner
 from epochseal.keys import Backend, KeyURI, load_backend, parse_key_uri
-from epochseal_backends import file
+from epochseal_backends.file import backend as file
 from tests.contract.backend_contract import CONTEXT, BackendContract, Harness, Party
 
 BACKEND: Backend = file

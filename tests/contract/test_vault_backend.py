@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from epochseal.checkup import Examiner
 from epochseal.errors import ConfigError
+from epochseal.examiner import Examiner
 from epochseal.keys import Backend, load_backend, parse_key_uri
-from epochseal_backends import vault
+from epochseal_backends.vault import backend as vault
 from tests.backends_under_test.openbao import OpenBao, Provisioned
 from tests.contract.backend_contract import CONTEXT, BackendContract, Harness, Party
 

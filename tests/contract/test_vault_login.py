@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from epochseal.errors import ConfigError, Denied
 from epochseal.keys import parse_key_uri
-from epochseal_backends import vault, vault_login
+from epochseal_backends.vault import backend as vault
+from epochseal_backends.vault import login as vault_login
 from tests.backends_under_test.openbao import OpenBao, Provisioned
 from tests.contract.backend_contract import CONTEXT, MESSAGE
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.checkup import Finding
 from epochseal.encoding import b64encode
 from epochseal.errors import Denied
+from epochseal.examiner import Finding
 from epochseal.keys import parse_key_uri
-from epochseal_backends import vault
-from epochseal_backends.vault_names import encode_context
+from epochseal_backends.vault import backend as vault
+from epochseal_backends.vault.names import encode_context
 from tests.backends_under_test.openbao import POLICIES, OpenBao, Provisioned
 from tests.contract.backend_contract import CONTEXT, MESSAGE
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from epochseal.cli import main
-from epochseal.durable import AppendFile, replace_file, sync_directory
-from epochseal.pages import RatchetPage
+from epochseal.cli.program import main
+from epochseal.custody.ratchet_page import RatchetPage
+from epochseal.storage.durable import AppendFile, replace_file, sync_directory
 
 
 class Steps:
@@ -35,8 +35,8 @@ class Steps:
             patch.setattr(AppendFile, name, self._wrap(name, getattr(AppendFile, name)))
         patch.setattr(RatchetPage, "publish", self._wrap("publish", RatchetPage.publish))
         patch.setattr(Path, "unlink", self._wrap("unlink", Path.unlink))
-        patch.setattr("epochseal.checkpoints.replace_file", self._wrap("replace", replace_file))
-        patch.setattr("epochseal.retention.sync_directory", self._wrap("sync", sync_directory))
+        patch.setattr("epochseal.sealing.checkpoints.replace_file", self._wrap("replace", replace_file))
+        patch.setattr("epochseal.upkeep.retention.sync_directory", self._wrap("sync", sync_directory))
 
     def _wrap(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def step(first: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401  # stands for seven functions

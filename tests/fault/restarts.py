@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from epochseal.segments import list_segments
+from epochseal.storage.segments import list_segments
 from epochseal.verifier import Verdict
 from tests.integration.agents import Place, kinds, warnings
 

@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from epochseal.calls import BackendCalls
-from epochseal.chain import Pace
-from epochseal.courier import Zygote
+from epochseal.custody.courier import Zygote
+from epochseal.custody.memory import SecretPage
+from epochseal.format.seal_lines import Block, Header, Link, Source, TaggedLine, parse_line
 from epochseal.keys import load_backend, parse_key_uri
-from epochseal.limits import Limits, Piece
-from epochseal.lines import Block, Header, Link, Source, TaggedLine, parse_line
-from epochseal.memory import SecretPage
-from epochseal.restart import Finding
-from epochseal.runtime import Runtime
-from epochseal.sealer import Sealer
-from epochseal.segments import list_segments
+from epochseal.sealing.backend_calls import BackendCalls
+from epochseal.sealing.chain import Pace
+from epochseal.sealing.limits import Limits, Piece
+from epochseal.sealing.page_store import Runtime
+from epochseal.sealing.restart import Finding
+from epochseal.sealing.sealer import Sealer
+from epochseal.storage.segments import list_segments
 from epochseal.verifier import Request, Verdict, verify
-from epochseal_backends import file
+from epochseal_backends.file import backend as file
 
 ORIGIN = "example.com/faults"
 START = 1_700_000_000_000

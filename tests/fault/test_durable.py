@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from epochseal.durable import (
+from epochseal.storage.durable import (
     AppendFile,
     DurabilityError,
     make_directory,

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from epochseal.errors import StorageError
-from epochseal.sealer import Sealer
+from epochseal.sealing.sealer import Sealer
 from tests.fault.story import Clock, Host, Story, check, go_on, read_log
 from tests.integration.agents import Agent, Place, kinds, tmpfs
 
@@ -52,7 +52,7 @@ class NoRoom:
             for name in ("write", "pwrite", "open", "mkdir", "rename"):
                 patch.setattr(os, name, self._wrap(name, getattr(os, name)))
             patch.setattr(Sealer, "start", self._arming(Sealer.start))
-            patch.setattr("epochseal.stall._stop", self._pause)
+            patch.setattr("epochseal.sealing.full_disk._stop", self._pause)
             yield self
 
     def _arming(self, real: Callable[[Sealer], Any]) -> Callable[[Sealer], Any]:
@@ -422,7 +422,7 @@ def slow(fd):
     time.sleep(0.05)
     real(fd)
 os.fdatasync = slow
-from epochseal.cli import main
+from epochseal.cli.program import main
 main()
 """
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.chain import Pace
-from epochseal.courier import Courier, Zygote
+from epochseal.custody.courier import Courier, Zygote
+from epochseal.custody.memory import SecretPage
 from epochseal.errors import BackendError, Unavailable
 from epochseal.keys import Issued, parse_key_uri
-from epochseal.limits import NO_ROOM, Limits
-from epochseal.memory import SecretPage
-from epochseal.outage import Outlook
-from epochseal.rhythm import PATIENCE
-from epochseal_backends import file
+from epochseal.sealing.backend_outage import Outlook
+from epochseal.sealing.chain import Pace
+from epochseal.sealing.due_times import PATIENCE
+from epochseal.sealing.limits import NO_ROOM, Limits
+from epochseal_backends.file import backend as file
 from tests.fault.story import Host, Story
 
 INTERVAL, MAX_OVERDUE = Pace().interval, Pace().max_overdue

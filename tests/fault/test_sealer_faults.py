@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from epochseal.durable import AppendFile, DurabilityError, replace_file
+from epochseal.custody.ratchet_page import RatchetPage
 from epochseal.errors import ConfigError, LogBusy, StorageError
-from epochseal.pages import RatchetPage
+from epochseal.storage.durable import AppendFile, DurabilityError, replace_file
 from tests.fault.story import Host, Story, check, go_on, read_files, read_log
 
 MODES = ("not done", "half done", "done")
@@ -47,7 +47,7 @@ class Faults:
             for name in ("append", "sync", "truncate"):
                 patch.setattr(AppendFile, name, self._wrap(name, getattr(AppendFile, name)))
             patch.setattr(RatchetPage, "publish", self._wrap("publish", RatchetPage.publish))
-            patch.setattr("epochseal.checkpoints.replace_file", self._wrap("replace", replace_file))
+            patch.setattr("epochseal.sealing.checkpoints.replace_file", self._wrap("replace", replace_file))
             yield self
 
     def _wrap(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,8 +11,9 @@ import pytest
 from epochseal.encoding import b64encode
 from epochseal.errors import BackendError, ConfigError, Denied, Unavailable, WrongKey
 from epochseal.keys import Issued, parse_key_uri
-from epochseal_backends import vault, vault_session
-from epochseal_backends.vault_names import encode_context
+from epochseal_backends.vault import backend as vault
+from epochseal_backends.vault import session as vault_session
+from epochseal_backends.vault.names import encode_context
 from tests.backends_under_test.answers import Answers
 from tests.backends_under_test.certificates import Authority
 from tests.backends_under_test.openbao import OpenBao, Provisioned

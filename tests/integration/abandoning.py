@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from epochseal.chain import Chain, Start
-from epochseal.lines import Abandoned, Header
+from epochseal.format.seal_lines import Abandoned, Header
+from epochseal.sealing.chain import Chain, Start
 from epochseal.trail import read_sealed
 from tests.integration.logs import LogKeys, LogWriter, entry
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from epochseal.segments import list_segments
+from epochseal.storage.segments import list_segments
 from epochseal.verifier import Request, Verdict, verify
 from tests.integration.logs import ORIGIN, LogKeys, Mode
 

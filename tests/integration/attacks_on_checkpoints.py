@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from epochseal.encoding import b64encode
-from epochseal.lines import NoteLine, encode_note_line, parse_line
-from epochseal.note import Checkpoint, parse_note
+from epochseal.format.note import Checkpoint, parse_note
+from epochseal.format.seal_lines import NoteLine, encode_note_line, parse_line
 from tests.integration.attacks import Expect, attack, edit, lines, swap, tampered, without_checkpoint
 from tests.integration.logs import Log, LogKeys
 

@@ -6,7 +6,7 @@ import gzip
 import shutil
 from pathlib import Path
 
-from epochseal.lines import Source
+from epochseal.format.seal_lines import Source
 from tests.integration.attacks import SIZE, Expect, attack, edit, entries, swap, tampered, without_checkpoint
 from tests.integration.logs import Log, LogWriter, entry
 

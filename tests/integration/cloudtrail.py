@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from epochseal.lines import Header
+from epochseal.format.seal_lines import Header
 from epochseal.trail import read_sealed
 
 ACCOUNT, REGION = "111122223333", "eu-central-1"

@@ -23,13 +23,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from epochseal.chain import Chain, Pace, Start
 from epochseal.encoding import MAX_INT
+from epochseal.format.note import Checkpoint, Note, VerifierKey, sign_text
+from epochseal.format.seal_lines import Asked, EndReason, KeyKind, Link, Rotate, Source, encode_note_line
 from epochseal.keys import Context, Issued, PublicKey, Recoverer, load_backend, parse_key_uri
-from epochseal.lines import Asked, EndReason, KeyKind, Link, Rotate, Source, encode_note_line
-from epochseal.note import Checkpoint, Note, VerifierKey, sign_text
-from epochseal.segments import list_segments, segment_stem
-from epochseal.tail import read_tail
+from epochseal.sealing.chain import Chain, Pace, Start
+from epochseal.storage.chain_end import read_tail
+from epochseal.storage.segments import list_segments, segment_stem
 from epochseal.verifier import Request, Verdict, verify
 
 ORIGIN = "log.example/attacks"

@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from epochseal import ratchet
-from epochseal.chain import Chain, Pace, Start
+from epochseal.custody import ratchet
 from epochseal.encoding import b64decode, b64encode
-from epochseal.keys import Context, Issued
-from epochseal.lines import (
+from epochseal.format.note import parse_checkpoint, parse_note
+from epochseal.format.seal_lines import (
     Asked,
     Block,
     End,
@@ -26,7 +25,8 @@ from epochseal.lines import (
     encode_note_line,
     parse_line,
 )
-from epochseal.note import parse_checkpoint, parse_note
+from epochseal.keys import Context, Issued
+from epochseal.sealing.chain import Chain, Pace, Start
 from tests.integration.logs import Log, LogKeys
 
 

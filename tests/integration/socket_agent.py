@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from epochseal.agent import Agent, Signals
 from epochseal.keys import parse_key_uri
-from epochseal.launch import SealOptions, sealing
+from epochseal.service.commit_loop import Agent, Signals
+from epochseal.service.launch import SealOptions, sealing
 from epochseal.sources import connections, syslog
 from epochseal.sources.syslog import SyslogSource, TlsFiles
 from epochseal.sources.unix import UnixDatagramSource, UnixStreamSource

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from epochseal.extract import extract
-from epochseal.lines import Block, TaggedLine, parse_line
+from epochseal.evidence.extract import extract
+from epochseal.format.seal_lines import Block, TaggedLine, parse_line
 from epochseal.verifier import Verdict
 from tests.integration.agents import Place
 from tests.integration.logs import ORIGIN

@@ -10,10 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from epochseal.agent import Agent, Signals
 from epochseal.keys import parse_key_uri
-from epochseal.launch import SealOptions, sealing
-from epochseal.positions import read_positions
+from epochseal.sealing.source_positions import read_positions
+from epochseal.service.commit_loop import Agent, Signals
+from epochseal.service.launch import SealOptions, sealing
 from epochseal.sources.journald import JournaldSource
 from epochseal.sources.source import Source
 from epochseal.sources.tail import TailSource

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from epochseal.trust import read_trust
+from epochseal.evidence.trust_file import read_trust
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "auditors.md").read_text(encoding="utf-8")
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.lines import Block, NoteLine, parse_line
-from epochseal.note import parse_checkpoint, parse_note
+from epochseal.format.note import parse_checkpoint, parse_note
+from epochseal.format.seal_lines import Block, NoteLine, parse_line
 from epochseal.verifier import Verdict
 from tests.integration.attacks import cut_epoch
 from tests.integration.logs import MODES, Log, LogKeys, LogWriter, Mode, entry

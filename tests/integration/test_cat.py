@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.escaping import escape
-from epochseal.extract import extract, extract_unverified
-from epochseal.lines import Source
-from epochseal.segments import list_segments
+from epochseal.evidence.extract import extract, extract_unverified
+from epochseal.format.escaping import escape
+from epochseal.format.seal_lines import Source
+from epochseal.storage.segments import list_segments
 from epochseal.verifier import Request, verify
 from tests.integration.agents import PROGRAM, Place
 from tests.integration.logs import LogKeys, LogWriter, entry

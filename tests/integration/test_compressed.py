@@ -16,9 +16,10 @@ import pytest
 import zstandard
 
 from epochseal.errors import ConfigError
-from epochseal.extract import extract
-from epochseal.segments import list_segments
-from epochseal.verifier import Request, content, verify
+from epochseal.evidence.extract import extract
+from epochseal.storage.segments import list_segments
+from epochseal.verifier import Request, verify
+from epochseal.verifier import sealed_entries as content
 from tests.integration.agents import Place, kinds, warnings
 
 SEGMENTS, SEGMENT, EXPIRED = 40, 512 << 10, 4
@@ -323,7 +324,7 @@ def test_a_bomb_costs_no_memory(place: Place) -> None:
     for suffix in (".gz", ".zst"):
         compressed(place, suffix).write_bytes(pack(suffix, bytes(64 << 20)) * 64)
     script = (
-        "import resource; from epochseal.cli import main;"
+        "import resource; from epochseal.cli.program import main;"
         "resource.setrlimit(resource.RLIMIT_DATA, (120 << 20,) * 2); main()"
     )
     words = [sys.executable, "-c", script, "verify", str(place.log), *place.verifier_keys, "--jobs", "1"]

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from epochseal.durable import DirectoryLock
-from epochseal_backends import file
+from epochseal.storage.durable import DirectoryLock
+from epochseal_backends.file import backend as file
 
 PROGRAM = str(Path(sys.executable).with_name("epochseal"))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from epochseal_backends import file
+from epochseal_backends.file import backend as file
 from tests.backends_under_test.kms import running_kms
 from tests.backends_under_test.openbao import OpenBao, environment
 from tests.backends_under_test.softhsm import SoftHSM

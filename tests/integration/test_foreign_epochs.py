@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.lines import Link
+from epochseal.format.seal_lines import Link
 from tests.integration.attacks import at, drop_segment, lines, without_checkpoint
 from tests.integration.logs import MODES, ORIGIN, Log, LogKeys, LogWriter, Mode, entry, seal, write_log
 from tests.integration.rewriter import rewrite

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import zstandard
 
-from epochseal.lines import MAX_LINE
-from epochseal.overview import read_overview
+from epochseal.evidence.overview import read_overview
+from epochseal.format.seal_lines import MAX_LINE
 from tests.integration.logs import ORIGIN, Log, LogKeys, LogWriter, entry, sealed_log, write_log
 
 PROGRAM = str(Path(sys.executable).parent / "epochseal")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from epochseal.errors import EpochsealError
-from epochseal.lines import Source
-from epochseal.positions import read_positions
+from epochseal.format.seal_lines import Source
+from epochseal.sealing.source_positions import read_positions
 from epochseal.sources.journald import JournaldSource, read_cursor
 from tests.integration.agents import Place, kinds, tmpfs, warnings
 from tests.integration.tailing import TailAgent

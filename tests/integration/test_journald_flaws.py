@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from epochseal.encoding import b64decode
+from epochseal.format.seal_lines import Header, TaggedLine, parse_line
 from epochseal.keys import Context
-from epochseal.lines import Header, TaggedLine, parse_line
 from tests.integration.attacks import drop_epoch, drop_segment, edit, entries, without_checkpoint
 from tests.integration.logs import MODES, Log, LogKeys, LogWriter, Mode, entry, seal, write_log
 

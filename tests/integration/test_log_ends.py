@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.lines import Block, TaggedLine, parse_line
+from epochseal.format.seal_lines import Block, TaggedLine, parse_line
 from tests.integration.attacks import edit, without_checkpoint
 from tests.integration.logs import MODES, Log, LogKeys, LogWriter, Mode, entry, write_log
 

@@ -64,7 +64,9 @@ def test_with_json_too(place: Place) -> None:
 def test_not_without_a_terminal(place: Place) -> None:
     """A program that reads our stderr gets no bar, and rich is not even loaded."""
     script = (
-        "import sys; from epochseal.cli import main\ntry: main()\nfinally: assert 'rich' not in sys.modules"
+        "import sys; from epochseal.cli import program\n"
+        "try: program.main()\n"
+        "finally: assert 'rich' not in sys.modules"
     )
     python = str(Path(PROGRAM).parent / "python")
     words = [python, "-c", script, "verify", str(place.log), *place.verifier_keys]

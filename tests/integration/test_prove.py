@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from epochseal.errors import FormatError, VerificationError
-from epochseal.note import VerifierKey
-from epochseal.proof import check_proof, parse_proof
-from epochseal.prover import prove
+from epochseal.evidence.proof import check_proof, parse_proof
+from epochseal.evidence.prover import prove
+from epochseal.format.note import VerifierKey
 from tests.integration.logs import ORIGIN, LogKeys, LogWriter, entry, seal, write_log
 
 PROGRAM = str(Path(sys.executable).parent / "epochseal")
@@ -76,7 +76,7 @@ def test_a_proof_of_one_entry_block_shows_no_other(tmp_path: Path, keys: LogKeys
 
 def test_an_escaped_entry_is_given_back_as_it_was_sent(tmp_path: Path, keys: LogKeys) -> None:
     """The proof holds the stored form, check-proof prints what the source sent, as `cat` does."""
-    from epochseal.lines import Source  # noqa: PLC0415  # one test needs it
+    from epochseal.format.seal_lines import Source  # noqa: PLC0415  # one test needs it
 
     writer = LogWriter(tmp_path / "log", keys).start("genesis")
     writer.block(b"two\\x0alines\n", src=Source("unix", 1, esc=1)).end()

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.lines import Prune, TaggedLine, parse_line
-from epochseal.segments import list_segments
+from epochseal.format.seal_lines import Prune, TaggedLine, parse_line
+from epochseal.storage.segments import list_segments
 from tests.fault.dying import Steps, run_dying
 from tests.integration.agents import Place, kinds, tmpfs, wait_until, warnings
 from tests.integration.logs import MODES
@@ -187,8 +187,8 @@ def test_while_an_agent_runs(place: Place) -> None:
 def test_without_a_signed_checkpoint_nothing_is_removed(place: Place) -> None:
     """Stopped before the line is signed: exit 6, every segment is there; the next prune removes them."""
     script = (
-        "import os, signal, sys; from epochseal.checkpoints import Checkpoints;"
-        "from epochseal.cli import main;"
+        "import os, signal, sys; from epochseal.sealing.checkpoints import Checkpoints;"
+        "from epochseal.cli.program import main;"
         "write = Checkpoints.write;"
         "Checkpoints.write = lambda *a: (os.kill(os.getpid(), signal.SIGTERM), write(*a))[1];"
         "sys.argv = ['epochseal', *sys.argv[1:]]; main()"

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from epochseal.chain import Pace
-from epochseal.lines import Header
+from epochseal.format.seal_lines import Header
+from epochseal.sealing.chain import Pace
 from epochseal.trail import read_sealed
 from tests.integration import cloudtrail as ct
 from tests.integration.agents import PROGRAM
@@ -178,7 +178,7 @@ def test_rolled_back_and_continued(keys: LogKeys, tmp_path: Path) -> None:
 
 def test_abandoned_calls_are_explained(keys: LogKeys, tmp_path: Path) -> None:
     """Calls that failed during an outage stand in the next epoch line; as many as it says, and no more."""
-    from epochseal.lines import Abandoned  # noqa: PLC0415  # one test needs it
+    from epochseal.format.seal_lines import Abandoned  # noqa: PLC0415  # one test needs it
     from tests.integration.abandoning import write_with_abandoned  # noqa: PLC0415  # as above
 
     header = write_with_abandoned(tmp_path / "log", keys, calls=2)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from epochseal.keys import parse_key_uri
-from epochseal_backends import vault
+from epochseal_backends.vault import backend as vault
 from tests.backends_under_test.openbao import OpenBao, environment
 from tests.integration.agents import PROGRAM
 from tests.integration.transit_logs import ORIGIN, TransitLog

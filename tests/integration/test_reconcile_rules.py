@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.chain import Pace
 from epochseal.errors import FormatError
+from epochseal.sealing.chain import Pace
 from epochseal.trail import read_trail
 from tests.integration import cloudtrail as ct
 from tests.integration.logs import LogKeys, LogWriter

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.compression import clean, compress, exchange
 from epochseal.errors import EpochsealError
-from epochseal.segments import list_segments
+from epochseal.storage.compression import clean, compress, exchange
+from epochseal.storage.segments import list_segments
 from epochseal.verifier import Request, Verdict, verify
 from tests.integration.agents import PROGRAM, kinds, tmpfs, warnings
 from tests.integration.logs import LogKeys
@@ -363,8 +363,14 @@ class CrashError(Exception):
     """Stands for a kill: nothing behind it is done."""
 
 
-CALLS = ["os.link", "pathlib.Path.mkdir", "pathlib.Path.rename", "epochseal.compression.sync_directory",
-         "epochseal.compression._swap", "shutil.copystat"]  # fmt: skip  # one list
+CALLS = [
+    "os.link",
+    "pathlib.Path.mkdir",
+    "pathlib.Path.rename",
+    "epochseal.storage.compression.sync_directory",
+    "epochseal.storage.compression._swap",
+    "shutil.copystat",
+]
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -415,7 +421,7 @@ def test_file_system_without_exchange(host: Host, monkeypatch: pytest.MonkeyPatc
         assert process.wait(_PATIENCE) == 0
     plain = list_segments(host.folder / "logs/a").segments[0].logs[0]
     packed = compress(plain, "gzip", lambda: False)
-    monkeypatch.setattr("epochseal.compression._RENAME_EXCHANGE", 1 << 20)
+    monkeypatch.setattr("epochseal.storage.compression._RENAME_EXCHANGE", 1 << 20)
     with pytest.raises(EpochsealError, match="cannot exchange two directories: Invalid argument"):
         exchange(plain, packed, "gzip")
     assert host.verify("a").verdict == "verified"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.segments import list_segments
+from epochseal.storage.segments import list_segments
 from tests.integration.agents import Place, kinds, tmpfs, wait_until, warnings
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.lines import Link
+from epochseal.format.seal_lines import Link
 from epochseal.verifier import Verdict
 from tests.integration.attacks import cut_epoch
 from tests.integration.logs import Log, LogKeys, LogWriter, entry, write_log

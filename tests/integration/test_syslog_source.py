@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from epochseal.errors import ConfigError
-from epochseal.escaping import escape
+from epochseal.format.escaping import escape
 from epochseal.sources.syslog import SyslogSource, TlsFiles, parse_address
 from tests.integration.agents import Place
 from tests.integration.sockets import SocketAgent, as_sent, blocks, checked, lines_of, run_all, socket_agent

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.positions import read_positions
+from epochseal.sealing.source_positions import read_positions
 from tests.integration.agents import Place, kinds, tmpfs, warnings
 from tests.integration.tailing import TailAgent
 

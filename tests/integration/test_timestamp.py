@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from epochseal.errors import BackendError, ConfigError, Unavailable, VerificationError
-from epochseal.timestamp import check_stamps, request_stamp
+from epochseal.evidence.timestamp import check_stamps, request_stamp
 from tests.integration.logs import LogKeys, LogWriter, entry
 from tests.integration.witnesses import PROGRAM
 

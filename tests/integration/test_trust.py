@@ -15,7 +15,7 @@ import pytest
 
 from epochseal.cli.verify import _move
 from epochseal.errors import VerificationError
-from epochseal.trust import move_forward, read_trust
+from epochseal.evidence.trust_file import move_forward, read_trust
 from epochseal.verifier import Examination, Request, examine
 from tests.integration.logs import ORIGIN, Log, LogKeys, LogWriter, entry, seal
 from tests.integration.rewriter import rewrite

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from epochseal.errors import ConfigError
-from epochseal.escaping import escape
+from epochseal.format.escaping import escape
 from epochseal.sources import connections
 from epochseal.sources.unix import UnixDatagramSource, UnixStreamSource
 from tests.integration.agents import Place

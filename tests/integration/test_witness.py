@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.cosignature import find_cosignatures, parse_witness_vkey
 from epochseal.errors import Denied, StorageError, Unavailable
-from epochseal.note import VerifierKey, parse_checkpoint, parse_note
+from epochseal.format.cosignature import find_cosignatures, parse_witness_vkey
+from epochseal.format.note import VerifierKey, parse_checkpoint, parse_note
 from epochseal.verifier import Request, Verdict, verify
 from epochseal.witness import submit_checkpoint
 from epochseal.witness.client import Forked, RolledBack

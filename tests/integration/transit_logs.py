@@ -14,9 +14,9 @@ from typing import Any
 
 from epochseal.encoding import b64decode, b64encode
 from epochseal.keys import Context, Issued, parse_key_uri
-from epochseal.segments import list_segments
+from epochseal.storage.segments import list_segments
 from epochseal.trail import read_sealed
-from epochseal_backends import vault
+from epochseal_backends.vault import backend as vault
 from tests.backends_under_test.openbao import OpenBao, Provisioned, environment
 from tests.backends_under_test.variables import variables
 from tests.integration.agents import PROGRAM, Agent, wait_until

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from epochseal.note import VerifierKey
-from epochseal.policy import Policy, parse_policy
+from epochseal.format.note import VerifierKey
+from epochseal.format.witness_policy import Policy, parse_policy
 from tests.integration.logs import ORIGIN, LogKeys
 
 PROGRAM = str(Path(sys.executable).parent / "epochseal")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from epochseal.errors import VerificationError
-from epochseal.note import VerifierKey, parse_checkpoint, parse_note, parse_vkey, verify_note
-from epochseal.prover import prove
+from epochseal.evidence.prover import prove
+from epochseal.format.note import VerifierKey, parse_checkpoint, parse_note, parse_vkey, verify_note
 from tests.integration.logs import ORIGIN, LogKeys, write_log
 
 HERE = Path(__file__).parent

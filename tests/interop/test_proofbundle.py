@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from proofbundle.checkpoint import sign_checkpoint, verify_checkpoint, vkey
 from proofbundle.tlogproof import verify_tlog_proof
 
-from epochseal.note import VerifierKey, parse_checkpoint, parse_note, parse_vkey, verify_note
-from epochseal.prover import prove
+from epochseal.evidence.prover import prove
+from epochseal.format.note import VerifierKey, parse_checkpoint, parse_note, parse_vkey, verify_note
 from tests.integration.logs import ORIGIN, LogKeys, write_log
 
 

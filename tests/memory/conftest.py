@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from epochseal.keys import load_backend, parse_key_uri
-from epochseal_backends import file
+from epochseal_backends.file import backend as file
 from tests.backends_under_test.kms import KmsServer, running_kms
 from tests.backends_under_test.openbao import OpenBao, environment
 from tests.backends_under_test.softhsm import SoftHSM, make_roles

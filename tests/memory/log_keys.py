@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from epochseal import ratchet
+from epochseal.custody import ratchet
 from epochseal.encoding import b64decode
+from epochseal.format.seal_lines import Header, TaggedLine, parse_line
 from epochseal.keys import Context, Recoverer
-from epochseal.lines import Header, TaggedLine, parse_line
-from epochseal.segments import list_segments
+from epochseal.storage.segments import list_segments
 
 _ZERO = bytes(32)
 _NEVER = 1 << 62

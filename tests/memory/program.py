@@ -20,11 +20,14 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from epochseal import chain, courier, inplace, launch, memory, ratchet
 from epochseal.__main__ import main
-from epochseal.calls import BackendCalls
+from epochseal.custody import courier, memory, ratchet
+from epochseal.custody import hmac_in_place as inplace
 from epochseal.encoding import b64encode
 from epochseal.keys import SECRET_SIZE, Context, Issued, load_backend, settings_of
+from epochseal.sealing import chain
+from epochseal.sealing.backend_calls import BackendCalls
+from epochseal.service import launch
 
 RECORD = "ISSUED_SECRETS_RECORD"
 """The environment variable that names the file of "recorded"."""

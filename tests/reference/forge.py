@@ -15,8 +15,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from epochseal.format.note import Checkpoint
 from epochseal.keys import Context
-from epochseal.note import Checkpoint
 from tests.integration.logs import LogKeys
 from tests.reference.notes import b64, match, read_note, sha
 from tests.reference.verifier import mac, parse_line, recover, root_of

@@ -12,9 +12,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from epochseal.chain import Pace
-from epochseal.lines import EndReason, Prune, Source, encode_note_line
-from epochseal.note import Checkpoint
+from epochseal.format.note import Checkpoint
+from epochseal.format.seal_lines import EndReason, Prune, Source, encode_note_line
+from epochseal.sealing.chain import Pace
 from tests.integration.logs import MINUTE, Log, LogKeys, LogWriter, seal, seal_command
 from tests.reference.verifier import root_of
 

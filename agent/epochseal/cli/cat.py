@@ -57,7 +57,7 @@ def cat(
     Exit status: that of `epochseal verify`; what does not verify is left out and named on stderr.
     """
     if unverified:
-        from epochseal.extract import extract_unverified
+        from epochseal.evidence.extract import extract_unverified
 
         found = extract_unverified(logdir, sys.stdout.buffer.write, entries)
         sys.stdout.buffer.flush()
@@ -69,7 +69,7 @@ def cat(
             "verified entries need --epoch-key and --checkpoint-key\nor look anyway: --unverified", ctx
         )
     from epochseal.cli.verify import read_checkpoint_key, recoverer_maker
-    from epochseal.extract import extract
+    from epochseal.evidence.extract import extract
     from epochseal.verifier import KINDS, Request, verify
 
     named_origin, public_key = read_checkpoint_key(checkpoint_key)

@@ -35,10 +35,10 @@ def check_proof(file: Path, checkpoint_key: str, origin: str | None) -> int:
     """
     from epochseal.encoding import format_time
     from epochseal.errors import FormatError, VerificationError
-    from epochseal.escaping import unescape
-    from epochseal.note import UnknownKey, VerifierKey, parse_checkpoint, parse_note
-    from epochseal.proof import MAX_PROOF, parse_proof
-    from epochseal.proof import check_proof as check
+    from epochseal.evidence.proof import MAX_PROOF, parse_proof
+    from epochseal.evidence.proof import check_proof as check
+    from epochseal.format.escaping import unescape
+    from epochseal.format.note import UnknownKey, VerifierKey, parse_checkpoint, parse_note
 
     named, public_key = read_checkpoint_key(checkpoint_key)
     if public_key is None:

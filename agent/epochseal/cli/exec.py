@@ -13,11 +13,11 @@ from urllib.parse import quote
 
 import click
 
-from epochseal.agent import Signals
 from epochseal.cli.options import sealing_options
 from epochseal.cli.seal import acknowledger, tell_finding
 from epochseal.errors import ConfigError
-from epochseal.launch import SealOptions, seal_stream
+from epochseal.service.commit_loop import Signals
+from epochseal.service.launch import SealOptions, seal_stream
 
 _SIGNALLED = 128
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from epochseal.overview import EpochView, Overview, SegmentView
+    from epochseal.evidence.overview import EpochView, Overview, SegmentView
 
 _SHOWN = 10
 _SHOWN_DAMAGE = 10
@@ -41,7 +41,7 @@ def inspect(logdir: Path, show_all: bool, as_json: bool) -> int:
 
     Exit status: 0 shown, 5 there is nothing to show, 6 a file cannot be read.
     """
-    from epochseal.overview import read_overview
+    from epochseal.evidence.overview import read_overview
 
     view = read_overview(logdir, shown_epochs=None if show_all or as_json else _SHOWN)
     if as_json:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from epochseal.errors import EpochsealError
+from epochseal.format.note import check_origin
 from epochseal.keys import parse_key_uri
-from epochseal.note import check_origin
 from epochseal.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def sealing_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def with_options(**given: Any) -> Any:  # noqa: ANN401  # whatever click hands over
-        from epochseal.launch import SealOptions
+        from epochseal.service.launch import SealOptions
 
         names = SealOptions.__dataclass_fields__
         options = SealOptions(**{name: given.pop(name) for name in list(given) if name in names})

@@ -42,9 +42,9 @@ def prove(
     Exit status: 0 done, 1 the entry does not verify, 2 usage or no such entry, 3 no checkpoint covers it yet,
     4 the checkpoint is by another key, 5 there is no log, 6 disk.
     """
-    from epochseal.note import UnknownKey
-    from epochseal.prover import NothingSealed, NotProvable
-    from epochseal.prover import prove as make
+    from epochseal.evidence.prover import NothingSealed, NotProvable
+    from epochseal.evidence.prover import prove as make
+    from epochseal.format.note import UnknownKey
 
     named, public_key = read_checkpoint_key(checkpoint_key)
     try:

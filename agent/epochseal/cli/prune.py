@@ -44,9 +44,9 @@ def prune(
 
     Exit status: 0 done (also if nothing had expired), 2 bad arguments, 6 backend, disk, or an agent runs.
     """
-    from epochseal.launch import SealOptions, seal_prune
-    from epochseal.retention import find_expired, remove
-    from epochseal.segments import list_segments
+    from epochseal.service.launch import SealOptions, seal_prune
+    from epochseal.storage.segments import list_segments
+    from epochseal.upkeep.retention import find_expired, remove
 
     age = parse_duration(keep)
     if not list_segments(logdir).segments:

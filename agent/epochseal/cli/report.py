@@ -40,8 +40,8 @@ class ReportFile:
         Raises:
             StorageError: a log cannot be read, or the file not be written.
         """
-        from epochseal.durable import replace_file
         from epochseal.report import Subject, render_report
+        from epochseal.storage.durable import replace_file
 
         options: list[str] = []
         # A place for the reader's own key: the URI of another role's key may be nobody else's business.
@@ -72,8 +72,8 @@ class TrailReportFile:
         Raises:
             StorageError: the file cannot be written.
         """
-        from epochseal.durable import replace_file
         from epochseal.report import render_trail_report
+        from epochseal.storage.durable import replace_file
 
         replace_file(
             self._path, render_trail_report(logdir.resolve().name, result, time.time_ns() // 1_000_000)

@@ -16,8 +16,8 @@ from epochseal.keys import KeyURI
 
 if TYPE_CHECKING:
     from epochseal.config import Configuration, LogConfig
-    from epochseal.launch import SealOptions
-    from epochseal.lines import Rotate
+    from epochseal.format.seal_lines import Rotate
+    from epochseal.service.launch import SealOptions
 
 
 @click.command()
@@ -67,8 +67,8 @@ def rotate(
     if uri is None or (epoch_key is not None and checkpoint_key is not None):
         raise click.UsageError("name --epoch-key or --checkpoint-key\none key is replaced at a time", ctx)
     from epochseal.config import read_config
-    from epochseal.launch import seal_rotation
-    from epochseal.rotation import Wanted
+    from epochseal.service.launch import seal_rotation
+    from epochseal.upkeep.rotation import Wanted
 
     wanted = Wanted(
         key="epoch" if epoch_key is not None else "checkpoint",
@@ -102,7 +102,7 @@ def _choose(config: Configuration, name: str | None) -> LogConfig:
 
 
 def _options(log: LogConfig) -> SealOptions:
-    from epochseal.launch import SealOptions
+    from epochseal.service.launch import SealOptions
 
     return SealOptions(
         logdir=log.dir,

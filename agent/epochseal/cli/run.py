@@ -44,8 +44,8 @@ def run(ctx: click.Context, path: Path, env: str | None, check: bool, as_json: b
 
         _show(read_config(path, env), as_json=as_json)
         return
-    from epochseal.daemon import Daemon
     from epochseal.journal import Journal
+    from epochseal.service.daemon import Daemon
 
     if not Daemon(path, env, Journal()).run():
         ctx.exit(BACKEND)

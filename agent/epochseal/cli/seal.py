@@ -10,8 +10,8 @@ import click
 
 from epochseal.cli.options import sealing_options
 from epochseal.errors import ConfigError, EpochsealError
-from epochseal.launch import SealOptions, seal_stream, stdin_stream
-from epochseal.restart import Finding
+from epochseal.sealing.restart import Finding
+from epochseal.service.launch import SealOptions, seal_stream, stdin_stream
 
 
 @click.command()

@@ -29,7 +29,7 @@ def add(logdir: Path, url: str) -> None:
     Exit status: 0 stamped, 2 usage, 6 the authority did not answer, or a file cannot be read.
     """
     _need_library()
-    from epochseal.timestamp import request_stamp
+    from epochseal.evidence.timestamp import request_stamp
 
     stamp = request_stamp(logdir, url)
     click.echo(f"{stamp.size} lines stamped at {stamp.time}")
@@ -53,7 +53,7 @@ def check(logdir: Path, checkpoint_key: str, authority: Path) -> int:
     """
     _need_library()
     from epochseal.cli.verify import read_checkpoint_key
-    from epochseal.timestamp import check_stamps
+    from epochseal.evidence.timestamp import check_stamps
 
     _, key = read_checkpoint_key(checkpoint_key)
     if key is None:

@@ -14,13 +14,13 @@ from epochseal.errors import ConfigError
 from epochseal.keys import KeyURI
 
 if TYPE_CHECKING:
+    from epochseal.evidence.trust_file import Trust
     from epochseal.keys import PublicKey
-    from epochseal.trust import Trust
     from epochseal.verifier import Examination, Pins
 
 
 def _parse_reason(text: str) -> str:
-    from epochseal.trust import check_reason
+    from epochseal.evidence.trust_file import check_reason
 
     return check_reason(text)
 
@@ -64,7 +64,7 @@ def trust(
         raise click.UsageError("--accept-cold, --accept-key and --reason\ngo together", ctx)
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.show import show_verdict
-    from epochseal.trust import read_trust
+    from epochseal.evidence.trust_file import read_trust
     from epochseal.verifier import Request, examine
 
     named_origin, public_key = read_checkpoint_key(checkpoint_key)
@@ -112,7 +112,7 @@ def _pins(
     known: Trust | None, origin: str | None, key: PublicKey | None, cold: Mapping[int, str],
     keys: Mapping[str, str],
 ) -> Pins | None:  # fmt: skip  # as above
-    from epochseal.trust import accept
+    from epochseal.evidence.trust_file import accept
     from epochseal.verifier import Pins
 
     if known is not None:
@@ -139,8 +139,8 @@ def _write(
     output: Path, known: Trust | None, key: PublicKey | None, found: Examination, cold: Mapping[int, str],
     keys: Mapping[str, str],
 ) -> Trust:  # fmt: skip  # as above
-    from epochseal.note import VerifierKey
-    from epochseal.trust import accept, first_trust, move_forward, write_trust
+    from epochseal.evidence.trust_file import accept, first_trust, move_forward, write_trust
+    from epochseal.format.note import VerifierKey
 
     if known is not None:
         return move_forward(output, accept(known, cold=cold, epoch_keys=keys), found)

@@ -14,8 +14,8 @@ from epochseal.errors import ConfigError, EpochsealError, VerificationError
 from epochseal.keys import KeyURI
 
 if TYPE_CHECKING:
+    from epochseal.evidence.trust_file import Trust
     from epochseal.keys import PublicKey, Recoverer
-    from epochseal.trust import Trust
     from epochseal.verifier import Examination, Verdict
 
 _PARALLEL_FROM = 64 << 20
@@ -76,8 +76,8 @@ def verify(
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.report import ReportFile
     from epochseal.cli.show import show_verdict
-    from epochseal.policy import parse_policy
-    from epochseal.trust import read_trust
+    from epochseal.evidence.trust_file import read_trust
+    from epochseal.format.witness_policy import parse_policy
     from epochseal.verifier import Request, examine
 
     trust = read_trust(trust_file) if trust_file is not None else None
@@ -116,7 +116,7 @@ def _move(path: Path, trust: Trust, found: Examination) -> EpochsealError | None
     """Move a trust file forward; what kept it from it is raised once the verdict has been shown."""
     if found.verdict.verdict != "verified":
         return None
-    from epochseal.trust import move_forward
+    from epochseal.evidence.trust_file import move_forward
     from epochseal.verifier.verdict import withdraw
 
     try:
@@ -150,7 +150,7 @@ def worst(statuses: list[int]) -> int:
 
 def recoverer_maker(uris: tuple[KeyURI, ...]) -> _RecovererMaker:
     """What makes recoverers of these keys in each process; this one is hardened before it has a key."""
-    from epochseal.memory import harden_process
+    from epochseal.custody.memory import harden_process
 
     harden_process()
     maker = _RecovererMaker(uris)
@@ -178,8 +178,8 @@ def read_checkpoint_key(text: str | None) -> tuple[str | None, PublicKey | None]
     if text is None:
         return None, None
     from epochseal.config.environment import settings_from_environment
+    from epochseal.format.note import parse_vkey
     from epochseal.keys import load_backend, parse_key_uri, settings_of
-    from epochseal.note import parse_vkey
 
     path = Path(text)
     if path.is_file():

@@ -13,8 +13,8 @@ from epochseal.cli.options import LOGDIR, Parsed
 from epochseal.errors import ConfigError, EpochsealError, StorageError, VerificationError
 
 if TYPE_CHECKING:
-    from epochseal.note import VerifierKey
-    from epochseal.policy import Policy
+    from epochseal.format.note import VerifierKey
+    from epochseal.format.witness_policy import Policy
 
 _ADDRESS = re.compile(r"\[?([^\s\[\]]+?)\]?:([0-9]{1,5})")
 _MOST_PORT = 65_535
@@ -61,7 +61,7 @@ def submit(
     Exit status: 0 a quorum has cosigned, 1 a witness has seen a later or another state of this log, 2 usage,
     6 too few witnesses answered, or a file cannot be read.
     """
-    from epochseal.policy import parse_policy
+    from epochseal.format.witness_policy import parse_policy
     from epochseal.witness import submit_checkpoint
 
     if (policy is None) == (config is None) or bool(logdirs) != (policy is not None):
@@ -146,7 +146,7 @@ def _configured(path: Path, env: str | None) -> list[tuple[Path, Policy]]:
 
 
 def _vkeys(path: Path) -> list[VerifierKey]:
-    from epochseal.note import parse_vkey
+    from epochseal.format.note import parse_vkey
 
     lines = [line.strip() for line in _read(path).decode("utf-8", "replace").splitlines()]
     return [parse_vkey(line) for line in lines if line and not line.startswith("#")]

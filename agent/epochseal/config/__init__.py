@@ -1,4 +1,8 @@
-"""The daemon's configuration (docs/configuration.md): one file, with overlays for environments."""
+"""The daemon's configuration (docs/configuration.md): one file, with overlays for environments.
+
+May import the ground and format's limits.
+Never: a secret in a value, an unknown key that passes, or a complaint without file and line.
+"""
 
 from epochseal.config.merge import read_config
 from epochseal.config.model import Configuration, LogConfig, Origin, Value

@@ -8,7 +8,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from epochseal.config.document import Document
-from epochseal.config.lines import KeyPath
 from epochseal.config.model import LogConfig
 from epochseal.config.schema import (
     SourceTable,
@@ -18,6 +17,7 @@ from epochseal.config.schema import (
     UnixDatagramTable,
     UnixStreamTable,
 )
+from epochseal.config.toml_positions import KeyPath
 from epochseal.keys import KeyURI
 
 _SHIPPED_SCHEMES = ("file", "hashivault", "openbao", "awskms", "pkcs11")

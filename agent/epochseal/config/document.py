@@ -15,8 +15,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from epochseal.config.backends import CHOICES, FAMILIES, SECRETS, any_of, ways_to
-from epochseal.config.lines import KeyLines, KeyPath
+from epochseal.config.backend_tables import CHOICES, FAMILIES, SECRETS, any_of, ways_to
 from epochseal.config.schema import (
     SOURCES,
     Compression,
@@ -26,6 +25,7 @@ from epochseal.config.schema import (
     TopLevel,
     WitnessTable,
 )
+from epochseal.config.toml_positions import KeyLines, KeyPath
 from epochseal.errors import ConfigError
 
 _T = TypeVar("_T", bound=msgspec.Struct)

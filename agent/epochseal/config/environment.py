@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 
-from epochseal.config.backends import FAMILIES, SECRETS, any_of, as_setting, ways_to
+from epochseal.config.backend_tables import FAMILIES, SECRETS, any_of, as_setting, ways_to
 from epochseal.errors import ConfigError
 from epochseal.keys import BackendSettings, KeyURI
 

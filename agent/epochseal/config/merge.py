@@ -10,17 +10,17 @@ from typing import Any, cast
 
 import msgspec
 
-from epochseal.config.backends import FAMILIES, SECRETS, as_setting, ways_to
+from epochseal.config.backend_tables import FAMILIES, SECRETS, as_setting, ways_to
 from epochseal.config.checks import check_address, check_retention, check_scheme, check_shared, check_source
 from epochseal.config.document import Document
-from epochseal.config.lines import KeyPath
 from epochseal.config.model import NOT_SET, Configuration, LogConfig, Origin, Value
 from epochseal.config.schema import SETTINGS, SHARED, LogTable, SourceTable, TopLevel
-from epochseal.cosignature import parse_witness_vkey
+from epochseal.config.toml_positions import KeyPath
 from epochseal.errors import ConfigError, EpochsealError
+from epochseal.format.cosignature import parse_witness_vkey
+from epochseal.format.note import check_origin
+from epochseal.format.witness_policy import Policy, Witness, threshold_policy
 from epochseal.keys import KeyURI
-from epochseal.note import check_origin
-from epochseal.policy import Policy, Witness, threshold_policy
 
 _Layer = tuple[KeyPath, TopLevel | LogTable]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from epochseal.config.schema import Compression, SourceTable
+from epochseal.format.witness_policy import Policy
 from epochseal.keys import BackendSettings, KeyURI
-from epochseal.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)

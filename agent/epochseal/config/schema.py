@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from epochseal.config.backends import AwsTable, Pkcs11Table, VaultTable
+from epochseal.config.backend_tables import AwsTable, Pkcs11Table, VaultTable
 from epochseal.errors import ConfigError
 from epochseal.keys import parse_key_uri
 from epochseal.units import parse_duration, parse_size

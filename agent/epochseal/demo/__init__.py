@@ -1,4 +1,8 @@
-"""The demo: a sealed log of a real program, honest and attacked, told on this machine in under a minute."""
+"""A sealed log of a real program, honest and attacked, told on this machine in under a minute.
+
+May import everything below the command line.
+Never: a verdict that does not come from the real verifier.
+"""
 
 from epochseal.demo.stage import DemoError, Stage
 from epochseal.demo.story import STEPS, tell

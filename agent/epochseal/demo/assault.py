@@ -14,7 +14,7 @@ from epochseal.demo.attacks import ATTACKS, Attack, Victim
 from epochseal.demo.scene import BOTH_KEYS, Scene
 from epochseal.demo.sealing import seal_words
 from epochseal.demo.stage import DemoError, verdict_text
-from epochseal.segments import FOLDER
+from epochseal.storage.segments import FOLDER
 from epochseal.verifier import KINDS, Verdict
 
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from epochseal.chain import Chain, Pace, Start
+from epochseal.format.seal_lines import Block, Source, TaggedLine, encode_block, encode_line, parse_line
 from epochseal.keys import load_backend, parse_key_uri
-from epochseal.lines import Block, Source, TaggedLine, encode_block, encode_line, parse_line
-from epochseal.segments import FOLDER, list_segments, segment_stem
-from epochseal.tail import read_tail
+from epochseal.sealing.chain import Chain, Pace, Start
+from epochseal.storage.chain_end import read_tail
+from epochseal.storage.segments import FOLDER, list_segments, segment_stem
 from epochseal.verifier.verdict import Name
 
 _FORGED = b'203.0.113.66 - - [01/Jan/2026 00:00:00] "GET /never-happened HTTP/1.1" 200 -\n'

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from epochseal.custody.memory import require_tmpfs
 from epochseal.demo.scene import BOTH_KEYS, Scene
 from epochseal.demo.sealing import AgentProcess, seal_words
 from epochseal.demo.service import Outlet
 from epochseal.demo.stage import DemoError
 from epochseal.errors import EpochsealError
-from epochseal.memory import require_tmpfs
 from epochseal.verifier import Verdict
 
 _EVENTS = 2000

@@ -10,8 +10,8 @@ from epochseal.demo.sealing import AgentProcess, Checker, seal_words
 from epochseal.demo.service import Outlet
 from epochseal.demo.stage import DemoError
 from epochseal.encoding import b64encode, format_time
-from epochseal.lines import Block, TaggedLine, parse_line
-from epochseal.segments import FOLDER, list_segments
+from epochseal.format.seal_lines import Block, TaggedLine, parse_line
+from epochseal.storage.segments import FOLDER, list_segments
 
 _EVENTS = 4500
 _SETTLE_SECONDS = 0.5

@@ -1,6 +1,10 @@
-"""`epochseal doctor`: looks at everything that sealing will depend on, and changes none of it."""
+"""`epochseal doctor`: looks at everything that sealing will depend on.
 
-from epochseal.doctor.checked import Checked
+May import config, custody, storage and the ground; backends only through `examiner`.
+Never: a change to what it looks at.
+"""
+
+from epochseal.doctor.check import Checked
 from epochseal.doctor.diagnosis import diagnose
 
 __all__ = ["Checked", "diagnose"]

@@ -6,11 +6,17 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from epochseal.config import Configuration, LogConfig
-from epochseal.doctor.backends import ask_backends
-from epochseal.doctor.checked import Checked
-from epochseal.doctor.inputs import check_listen, check_source
-from epochseal.doctor.machine import check_clock, check_memory, check_process, check_swap
-from epochseal.doctor.storage import check_directory, check_disk, check_log_clock, check_runtime_dir, is_held
+from epochseal.doctor.check import Checked
+from epochseal.doctor.key_checks import ask_backends
+from epochseal.doctor.machine_checks import check_clock, check_memory, check_process, check_swap
+from epochseal.doctor.source_checks import check_listen, check_source
+from epochseal.doctor.storage_checks import (
+    check_directory,
+    check_disk,
+    check_log_clock,
+    check_runtime_dir,
+    is_held,
+)
 
 
 def diagnose(config: Configuration) -> Iterator[Checked]:

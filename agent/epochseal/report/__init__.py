@@ -1,6 +1,10 @@
-"""A verdict as one page that a person can read, print and hand on (docs/report.md)."""
+"""A verdict as one page that a person can read, print and hand on (docs/report.md).
+
+May import evidence, trail, the verifier, format and the ground.
+Never: foreign text that is not escaped, a script, or anything fetched from a network.
+"""
 
 from epochseal.report.page import Subject, render_report
-from epochseal.report.trail import render_trail_report
+from epochseal.report.trail_page import render_trail_report
 
 __all__ = ["Subject", "render_report", "render_trail_report"]

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from epochseal.errors import FormatError, StorageError
-from epochseal.lines import Block, TaggedLine, parse_line
+from epochseal.format.seal_lines import Block, TaggedLine, parse_line
 from epochseal.verifier import Problem
-from epochseal.verifier.content import Content
 from epochseal.verifier.plan import SegmentPart, take_snapshot
+from epochseal.verifier.sealed_entries import Content
 
 AROUND = 3
 """Entries that are shown before a range, and after it."""

@@ -13,11 +13,11 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from epochseal import __version__
-from epochseal.overview import CheckpointKeyView, EpochKeyView, read_overview
+from epochseal.evidence.overview import CheckpointKeyView, EpochKeyView, read_overview
 from epochseal.report.advice import advice
 from epochseal.report.excerpts import Excerpt, read_excerpts
+from epochseal.report.formatting import count, plain, resource
 from epochseal.report.timeline import MAX_BARS, Timeline, draw, short_time
-from epochseal.report.words import count, plain, resource
 from epochseal.verifier import KINDS, WARNINGS, Problem, Verdict
 from epochseal.verifier.verdict import Name
 

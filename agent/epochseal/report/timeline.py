@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from epochseal.overview import EpochView, Overview, SegmentView
+from epochseal.evidence.overview import EpochView, Overview, SegmentView
 from epochseal.verifier import KINDS, Problem, Verdict
 
 State = Literal["good", "bad", "gap", "doubt"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from epochseal.errors import ConfigError
-from epochseal.limits import Piece
-from epochseal.lines import Source
+from epochseal.format.seal_lines import Source
+from epochseal.sealing.limits import Piece
 from epochseal.sources.newlines import count_newlines
 
 READ_SIZE = 1 << 20

@@ -8,9 +8,9 @@ import select
 import socket
 import time
 
-from epochseal.lines import Source
+from epochseal.format.seal_lines import Source
 from epochseal.sources.framing import Framing, FramingError
-from epochseal.sources.shared import SharedBuffer
+from epochseal.sources.shared_buffer import SharedBuffer
 
 MAX_CLIENTS = 256
 """Clients of one socket at the same time; more of them wait to be accepted."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from epochseal.errors import FormatError
-from epochseal.escaping import escape
+from epochseal.format.escaping import escape
 
 _LF = b"\n"
 _DIGITS = frozenset(b"0123456789")

@@ -17,10 +17,10 @@ from urllib.parse import unquote
 import msgspec
 
 from epochseal.errors import EpochsealError
-from epochseal.limits import Piece
-from epochseal.lines import Source
+from epochseal.format.seal_lines import Source
+from epochseal.sealing.limits import Piece
 from epochseal.sources.buffer import LineBuffer
-from epochseal.sources.content import percent_encode
+from epochseal.sources.log_file import percent_encode
 
 NAME = "journald"
 _PROGRAM = "journalctl"

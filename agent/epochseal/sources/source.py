@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from epochseal.limits import Piece
-from epochseal.lines import Source as Position
+from epochseal.format.seal_lines import Source as Position
+from epochseal.sealing.limits import Piece
 
 
 class Source(Protocol):

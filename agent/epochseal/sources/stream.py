@@ -7,7 +7,7 @@ import os
 import select
 
 from epochseal.errors import EpochsealError
-from epochseal.lines import Source
+from epochseal.format.seal_lines import Source
 from epochseal.sources.buffer import EntryTooLongError, LineBuffer
 
 __all__ = ["EntryTooLongError", "StreamSource"]

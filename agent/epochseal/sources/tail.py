@@ -18,11 +18,11 @@ from urllib.parse import unquote_to_bytes
 from msgspec.structs import replace
 
 from epochseal.errors import ConfigError
-from epochseal.limits import Piece
-from epochseal.lines import Source
-from epochseal.sources.content import FileBuffer, source_name
-from epochseal.sources.follow import Follower
-from epochseal.sources.rotated import COMPRESSED, base_names
+from epochseal.format.seal_lines import Source
+from epochseal.sealing.limits import Piece
+from epochseal.sources.follower import Follower
+from epochseal.sources.log_file import FileBuffer, source_name
+from epochseal.sources.rotated_files import COMPRESSED, base_names
 
 SHORTEST, LONGEST = 0.01, 0.25
 _SCAN_EVERY = 1.0

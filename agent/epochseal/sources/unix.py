@@ -13,12 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from epochseal.errors import ConfigError
-from epochseal.escaping import escape
-from epochseal.lines import Source
+from epochseal.format.escaping import escape
+from epochseal.format.seal_lines import Source
 from epochseal.sources.buffer import READ_SIZE
 from epochseal.sources.connections import Client, ListeningSource
 from epochseal.sources.framing import LineFraming
-from epochseal.sources.shared import SharedBuffer
+from epochseal.sources.shared_buffer import SharedBuffer
 
 MAX_DATAGRAM = 4 << 20
 """A datagram larger than this, in bytes, is refused even where an entry may be longer."""

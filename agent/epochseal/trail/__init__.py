@@ -1,4 +1,8 @@
-"""The log held against the trail of its key backend: what was issued, and what was sealed with it."""
+"""The log held against the audit trail of its key backend: what was issued, and what was sealed with it.
+
+May import format, storage and the ground.
+Never: a trail's text taken for more than its sender's word.
+"""
 
 from epochseal.trail.compare import reconcile
 from epochseal.trail.digests import check_digests, read_digest_key

@@ -15,9 +15,9 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from itertools import accumulate
 
-from epochseal.checkup import PROBE_LOG
 from epochseal.encoding import b64decode, b64encode, format_time
-from epochseal.lines import ZERO_TAG, Header
+from epochseal.examiner import PROBE_LOG
+from epochseal.format.seal_lines import ZERO_TAG, Header
 from epochseal.trail.events import Call, Trail, TrailContext
 from epochseal.trail.findings import Finding, Result, name_of
 from epochseal.trail.hashes import HashOf, with_contexts

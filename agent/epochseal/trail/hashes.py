@@ -11,11 +11,11 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from epochseal.checkup import PROBE_LOG
 from epochseal.encoding import b64decode, b64encode
 from epochseal.errors import FormatError
+from epochseal.examiner import PROBE_LOG
+from epochseal.format.seal_lines import ZERO_TAG
 from epochseal.keys import Context
-from epochseal.lines import ZERO_TAG
 from epochseal.trail.events import Call, TrailContext
 from epochseal.trail.sealed import Sealed, context_of
 

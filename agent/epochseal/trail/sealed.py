@@ -10,11 +10,11 @@ from pathlib import Path
 
 from epochseal.encoding import b64decode
 from epochseal.errors import FormatError
-from epochseal.lines import End, Header, NoteLine, TaggedLine, parse_line
-from epochseal.mapped import mapped
-from epochseal.merkle import Frontier, leaf_hash
-from epochseal.note import parse_checkpoint, parse_note
-from epochseal.segments import list_segments
+from epochseal.format.merkle import Frontier, leaf_hash
+from epochseal.format.note import parse_checkpoint, parse_note
+from epochseal.format.seal_lines import End, Header, NoteLine, TaggedLine, parse_line
+from epochseal.storage.mapped_file import mapped
+from epochseal.storage.segments import list_segments
 from epochseal.trail.events import TrailContext
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from epochseal.encoding import b64decode, b64encode
 from epochseal.errors import FormatError
-from epochseal.note import Checkpoint, parse_checkpoint
+from epochseal.format.note import Checkpoint, parse_checkpoint
 from epochseal.trail.events import Call
 from epochseal.trail.hashes import HashOf
 from epochseal.trail.sealed import Sealed

@@ -1,4 +1,8 @@
-"""The verifier: reads only, is handed its keys, and shares lines, ratchet and Merkle tree with the sealer."""
+"""Checks a log: epochs one by one, then joined, then held against notes, memory and witnesses.
+
+May import custody's pages, format, storage and the ground; it is handed its keys.
+Never: a write, a backend call that seals or signs, or a failure that is only returned.
+"""
 
 from epochseal.verifier.pins import Pins
 from epochseal.verifier.verdict import KINDS, WARNINGS, Problem, Verdict

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from epochseal.errors import FormatError
-from epochseal.lines import NoteLine, TaggedLine, encode_line, parse_line
+from epochseal.format.seal_lines import NoteLine, TaggedLine, encode_line, parse_line
 
 # Each missing line costs a step of the ratchet: a forged index must not buy minutes of work with a few bytes.
 _MOST_MISSING = 10_000

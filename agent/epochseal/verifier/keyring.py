@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from epochseal.custody.memory import SecretPage
 from epochseal.keys import Recoverer
-from epochseal.memory import SecretPage
 
 Recoverers = Recoverer | Sequence[Recoverer]
 """One epoch key, or all those that a log went through."""

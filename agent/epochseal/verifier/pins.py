@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from epochseal.encoding import b64decode, b64encode
+from epochseal.format.merkle import EMPTY_ROOT
 from epochseal.keys import PublicKey
-from epochseal.merkle import EMPTY_ROOT
-from epochseal.verifier.join import Joiner
+from epochseal.verifier.link_epochs import Joiner
 from epochseal.verifier.verdict import Problem
 
 

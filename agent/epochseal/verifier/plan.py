@@ -10,8 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from epochseal.errors import FormatError, StorageError
-from epochseal.lines import Block, End, Header, TaggedLine, parse_line
-from epochseal.segments import Listing, Segment, list_segments
+from epochseal.format.seal_lines import Block, End, Header, TaggedLine, parse_line
+from epochseal.storage.segments import Listing, Segment, list_segments
 
 _SETTLE_SECONDS = 3.0
 _FRESH_SECONDS = 30.0

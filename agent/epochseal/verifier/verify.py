@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from epochseal.encoding import b64decode, b64encode, format_time
+from epochseal.format.merkle import Frontier
+from epochseal.format.note import VerifierKey
+from epochseal.format.seal_lines import Header, Prune
+from epochseal.format.witness_policy import Policy
 from epochseal.keys import PublicKey
-from epochseal.lines import Header, Prune
-from epochseal.merkle import Frontier
-from epochseal.note import VerifierKey
-from epochseal.policy import Policy
-from epochseal.verifier.epoch import EpochResult
-from epochseal.verifier.join import Findings, Joiner
+from epochseal.verifier.check_epoch import EpochResult
+from epochseal.verifier.key_findings import check_keys
+from epochseal.verifier.key_history import Rotation
 from epochseal.verifier.keyring import Recoverers
+from epochseal.verifier.link_epochs import Findings, Joiner
 from epochseal.verifier.pins import Pins, check_pins
 from epochseal.verifier.plan import Plan, take_snapshot
-from epochseal.verifier.rotated import check_keys
-from epochseal.verifier.rotations import Rotation
 from epochseal.verifier.verdict import LIMIT_CLOSED, LIMIT_OPEN, RotationView, Verdict, name_of
 from epochseal.verifier.witnesses import NOT_WITNESSED, Witnessed, check_witnesses
-from epochseal.verifier.work import TaskResult, cut_tasks, run_tasks
+from epochseal.verifier.workers import TaskResult, cut_tasks, run_tasks
 
 FUTURE_MS = 120_000
 _STALE_HEARTBEATS = 3

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from epochseal.cosignature import WitnessKey, find_cosignatures
 from epochseal.encoding import format_time
 from epochseal.errors import FormatError, VerificationError
-from epochseal.note import Note, parse_checkpoint, parse_note
-from epochseal.policy import Policy
-from epochseal.verifier.join import Joiner
+from epochseal.format.cosignature import WitnessKey, find_cosignatures
+from epochseal.format.note import Note, parse_checkpoint, parse_note
+from epochseal.format.witness_policy import Policy
+from epochseal.verifier.link_epochs import Joiner
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,8 @@
-"""Witnesses (C2SP tlog-witness): submitting checkpoints to them, and a small one of our own."""
+"""Witnesses (C2SP tlog-witness): submitting checkpoints to them, and a small one of our own.
+
+May import format, storage and the ground.
+Never: a cosignature that was not checked, or one over a tree that did not grow consistently.
+"""
 
 from epochseal.witness.client import submit_checkpoint
 from epochseal.witness.server import serve

@@ -14,8 +14,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from epochseal.cosignature import find_cosignatures
-from epochseal.durable import replace_file
 from epochseal.encoding import parse_decimal
 from epochseal.errors import (
     BackendError,
@@ -27,8 +25,10 @@ from epochseal.errors import (
     Unavailable,
     VerificationError,
 )
-from epochseal.note import Checkpoint, Note, Signature, parse_checkpoint, parse_note
-from epochseal.policy import Policy, Witness
+from epochseal.format.cosignature import find_cosignatures
+from epochseal.format.note import Checkpoint, Note, Signature, parse_checkpoint, parse_note
+from epochseal.format.witness_policy import Policy, Witness
+from epochseal.storage.durable import replace_file
 from epochseal.witness.growth import read_growth
 from epochseal.witness.messages import MAX_BODY, SIZE_TYPE, Submission
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from epochseal.encoding import b64decode
 from epochseal.errors import FormatError, StorageError
-from epochseal.lines import MAX_LINE, Header, TaggedLine, parse_line
-from epochseal.merkle import Frontier, growth_proof, leaf_hash, verify_consistency
-from epochseal.note import Checkpoint
-from epochseal.segments import list_segments
+from epochseal.format.merkle import Frontier, growth_proof, leaf_hash, verify_consistency
+from epochseal.format.note import Checkpoint
+from epochseal.format.seal_lines import MAX_LINE, Header, TaggedLine, parse_line
+from epochseal.storage.segments import list_segments
 
 
 def read_growth(logdir: Path, old_size: int, checkpoint: Checkpoint) -> list[bytes]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from epochseal.encoding import b64decode, b64encode, parse_decimal
 from epochseal.errors import FormatError
-from epochseal.note import Note, parse_note
+from epochseal.format.note import Note, parse_note
 
 MAX_PROOF = 63
 MAX_BODY = 64 << 10

@@ -20,11 +20,18 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from epochseal.cosignature import WitnessKey, cosign, parse_witness_vkey
-from epochseal.durable import DirectoryLock, make_directory, replace_file
 from epochseal.errors import ConfigError, EpochsealError, FormatError, StorageError, VerificationError
-from epochseal.merkle import EMPTY_ROOT, verify_consistency
-from epochseal.note import Checkpoint, Signature, VerifierKey, parse_checkpoint, parse_note, verify_note
+from epochseal.format.cosignature import WitnessKey, cosign, parse_witness_vkey
+from epochseal.format.merkle import EMPTY_ROOT, verify_consistency
+from epochseal.format.note import (
+    Checkpoint,
+    Signature,
+    VerifierKey,
+    parse_checkpoint,
+    parse_note,
+    verify_note,
+)
+from epochseal.storage.durable import DirectoryLock, make_directory, replace_file
 from epochseal.witness.messages import Submission
 
 KEY_FILE = "witness.key"

@@ -11,7 +11,7 @@ import pytest
 from botocore import utils
 
 from epochseal.errors import BackendError, ConfigError, Denied, Unavailable
-from epochseal_backends import awskms_client
+from epochseal_backends.awskms import client as awskms_client
 from tests.backends_under_test.answers import Answers
 from tests.backends_under_test.certificates import Authority
 from tests.backends_under_test.kms import KmsServer, running_kms

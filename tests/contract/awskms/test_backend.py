@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from epochseal.checkup import Examiner
 from epochseal.errors import ConfigError, Denied, WrongKey
+from epochseal.examiner import Examiner
 from epochseal.keys import Backend, load_backend, parse_key_uri
-from epochseal_backends import awskms
+from epochseal_backends.awskms import backend as awskms
 from tests.backends_under_test.kms import KmsServer
 from tests.contract.backend_contract import CONTEXT, BackendContract, Harness, Party
 

@@ -11,7 +11,7 @@ import pytest
 
 from epochseal.errors import BackendError, Denied, EpochsealError, Unavailable, WrongKey
 from epochseal.keys import parse_key_uri
-from epochseal_backends import awskms
+from epochseal_backends.awskms import backend as awskms
 from tests.backends_under_test.kms_calls import do_not_pause
 from tests.contract.backend_contract import CONTEXT, MESSAGE
 

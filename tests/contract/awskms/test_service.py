@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from epochseal.errors import BackendError, Denied, Unavailable, WrongKey
 from epochseal.keys import parse_key_uri
-from epochseal_backends import awskms, awskms_client
+from epochseal_backends.awskms import backend as awskms
+from epochseal_backends.awskms import client as awskms_client
 from tests.backends_under_test.kms import KmsServer
 from tests.backends_under_test.kms_calls import each_call, issue, recover, see_only
 from tests.backends_under_test.proxy import Proxy

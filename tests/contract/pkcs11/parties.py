@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from epochseal.keys import Issued
-from epochseal_backends import pkcs11_session
+from epochseal_backends.pkcs11 import session as pkcs11_session
 from tests.backends_under_test.softhsm import SoftToken
 from tests.contract.backend_contract import CONTEXT, Party
 

@@ -15,8 +15,9 @@ from pkcs11.exceptions import AttributeSensitive
 
 from epochseal.errors import BackendError, Denied, Unavailable
 from epochseal.keys import Backend, load_backend, parse_key_uri
-from epochseal_backends import pkcs11, pkcs11_session
-from epochseal_backends.pkcs11_uri import parse_pkcs11_uri
+from epochseal_backends.pkcs11 import backend as pkcs11
+from epochseal_backends.pkcs11 import session as pkcs11_session
+from epochseal_backends.pkcs11.uri import parse_pkcs11_uri
 from tests.backends_under_test.softhsm import MODULE, PIN, Roles, SoftHSM, SoftToken, make_roles
 from tests.contract.backend_contract import CONTEXT, MESSAGE, BackendContract, Harness, Party
 from tests.contract.pkcs11.parties import fresh_process, issue, party

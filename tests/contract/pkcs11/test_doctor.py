@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.checkup import Examiner, Finding
 from epochseal.errors import Denied
+from epochseal.examiner import Examiner, Finding
 from epochseal.keys import parse_key_uri
-from epochseal_backends import pkcs11
+from epochseal_backends.pkcs11 import backend as pkcs11
 from tests.backends_under_test.softhsm import MODULE, Roles, SoftHSM, SoftToken, make_roles
 from tests.contract.backend_contract import CONTEXT
 from tests.contract.pkcs11.parties import fresh_process, party

@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from epochseal.errors import BackendError, ConfigError, Denied, WrongKey
 from epochseal.keys import Context, parse_key_uri
-from epochseal_backends import pkcs11, pkcs11_session
-from epochseal_backends.pkcs11_uri import parse_pkcs11_uri
+from epochseal_backends.pkcs11 import backend as pkcs11
+from epochseal_backends.pkcs11 import session as pkcs11_session
+from epochseal_backends.pkcs11.uri import parse_pkcs11_uri
 from tests.backends_under_test.softhsm import MODULE, Roles, SoftHSM, make_roles
 from tests.contract.backend_contract import CONTEXT, MESSAGE
 from tests.contract.pkcs11.parties import fresh_process, issue, party

@@ -1,0 +1,146 @@
+"""What the sources of a log will read, and where they will listen."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import socket
+import ssl
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from epochseal.config.schema import (
+    JournaldTable,
+    SourceTable,
+    StdinTable,
+    SyslogTable,
+    TailTable,
+    TlsTable,
+    UnixDatagramTable,
+    UnixStreamTable,
+)
+from epochseal.doctor.check import Checked
+
+_SHOWN = 3
+
+
+def check_source(part: str, table: SourceTable, *, in_use: bool) -> Iterator[Checked]:
+    """What one source needs; `in_use`: an agent runs, so what is taken may be its own."""
+    match table:
+        case StdinTable():
+            yield Checked(part, "source stdin", "good", "whatever the agent is started with")
+        case TailTable():
+            for pattern in table.paths:
+                yield _check_files(part, pattern)
+        case UnixStreamTable() | UnixDatagramTable():
+            yield _check_socket(part, Path(table.path), in_use=in_use)
+        case SyslogTable():
+            yield check_listen(part, "source syslog", table.listen, in_use=in_use)
+            if table.tls is not None:
+                yield _check_tls(part, table.tls)
+        case JournaldTable():
+            yield _check_journal(part, table.directory)
+
+
+def _check_files(part: str, pattern: str) -> Checked:
+    topic = "source tail"
+    files = sorted(glob.glob(pattern))  # noqa: PTH207  # the pattern is absolute, as the source takes it
+    refused = [path for path in files if not os.access(path, os.R_OK)]
+    if refused:
+        names = ", ".join(refused[:_SHOWN])
+        hint = "give this user the group that may (SupplementaryGroups= in the unit)"
+        return Checked(part, topic, "wrong", f"this user may not read {names}", hint)
+    folder = Path(pattern).parent
+    if not files and not glob.has_magic(str(folder)) and not os.access(folder, os.R_OK | os.X_OK):
+        return Checked(
+            part, topic, "wrong", f"{folder} is missing, or this user may not look into it", "check paths"
+        )
+    if not files:
+        return Checked(
+            part, topic, "unknown", f"{pattern}: no such file yet", "it is followed once it is there"
+        )
+    return Checked(part, topic, "good", f"{pattern}: {len(files)} readable")
+
+
+def _check_socket(part: str, path: Path, *, in_use: bool) -> Checked:
+    topic = "source socket"
+    try:
+        found = path.lstat()
+    except OSError:
+        found = None
+    if found is not None and not stat.S_ISSOCK(found.st_mode):
+        return Checked(part, topic, "wrong", f"{path} is there, and is no socket", "name another path")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        return Checked(
+            part, topic, "wrong", f"{path.parent} is missing, or this user may not write there",
+            "make the directory, for the user of the agent",
+        )  # fmt: skip  # one result
+    if found is not None and _answers(path):
+        return _taken(part, topic, str(path), in_use=in_use)
+    return Checked(part, topic, "good", f"{path} can be made")
+
+
+def _answers(path: Path) -> bool:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_UNIX, kind) as client:
+            client.settimeout(1.0)
+            if client.connect_ex(str(path)) == 0:
+                return True
+    return False
+
+
+def _taken(part: str, topic: str, where: str, *, in_use: bool) -> Checked:
+    if in_use:
+        return Checked(part, topic, "good", f"{where} is taken, and an agent is running")
+    return Checked(part, topic, "wrong", f"{where} is taken by another program", "stop it, or choose another")
+
+
+def check_listen(part: str, topic: str, listen: str, *, in_use: bool) -> Checked:
+    """Whether an address can be listened on at this moment."""
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind(address)
+            server.listen()
+    except PermissionError:
+        hint = "take a port above 1023, or AmbientCapabilities=CAP_NET_BIND_SERVICE"
+        return Checked(part, topic, "wrong", f"this user may not listen on {listen}", hint)
+    except socket.gaierror as exc:
+        return Checked(part, topic, "wrong", f"{listen}: {exc.strerror}", "name an address of this machine")
+    except OSError as exc:
+        if "in use" in os.strerror(exc.errno or 0).lower():
+            return _taken(part, topic, listen, in_use=in_use)
+        return Checked(part, topic, "wrong", f"{listen}: {exc.strerror}", "name an address of this machine")
+    return Checked(part, topic, "good", f"{listen} is free")
+
+
+def _check_tls(part: str, table: TlsTable) -> Checked:
+    topic = "source syslog: TLS"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # An empty password: a key that has one is an error here, and no question at the terminal.
+        context.load_cert_chain(table.cert, table.key, password="")
+        if table.client_ca is not None:
+            context.load_verify_locations(table.client_ca)
+    except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
+        files = ", ".join(filter(None, (table.cert, table.key, table.client_ca)))
+        return Checked(part, topic, "wrong", f"{files}: {exc}", "PEM files of a certificate and its key")
+    return Checked(part, topic, "good", f"{table.cert} and its key")
+
+
+def _check_journal(part: str, directory: str | None) -> Checked:
+    topic = "source journald"
+    if shutil.which("journalctl") is None:
+        return Checked(part, topic, "wrong", "there is no journalctl", "install systemd's journalctl")
+    if directory is not None and not os.access(directory, os.R_OK | os.X_OK):
+        return Checked(
+            part, topic, "wrong", f"this user may not read {directory}", "group systemd-journal may"
+        )
+    return Checked(part, topic, "good", directory or "the system's journal")

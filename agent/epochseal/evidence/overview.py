@@ -1,0 +1,365 @@
+"""What stands in a log directory, read in one pass without any key: nothing here is verified.
+
+A line that cannot be read is counted and skipped, so that a damaged log can be looked at too.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import a2b_base64
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from epochseal.encoding import format_time
+from epochseal.errors import FormatError, StorageError
+from epochseal.format.note import parse_checkpoint, parse_note
+from epochseal.format.seal_lines import (
+    MAX_LINE,
+    Block,
+    End,
+    Header,
+    NoteLine,
+    Prune,
+    Rotate,
+    TaggedLine,
+    parse_line,
+)
+from epochseal.storage.segments import Segment, list_segments
+
+_MAX_DAMAGE = 100
+# A checkpoint is signed over one of the last few epochs: an agent keeps no more unsigned ones.
+_RECENT = 64
+_LONGEST = MAX_LINE + 2
+_CHECKPOINT = re.compile(
+    rb"[^\n]+\n([1-9][0-9]{0,17})\n[A-Za-z0-9+/]{43}=\n\n"
+    rb"((?:\xe2\x80\x94 [!-~]+ (?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\n)+)"
+)
+
+
+class EpochView(msgspec.Struct):
+    """One epoch as its lines tell it; `ended` is the reason of its end, empty while it has none."""
+
+    epoch: int
+    segment: int
+    link: str
+    first_entry: int
+    key: str
+    started: str
+    tree_size: int
+    entries: int = 0
+    bytes: int = 0
+    blocks: int = 0
+    lines: int = 0
+    ended: str = ""
+    signed: int | None = None
+    """The largest tree size within this epoch that a checkpoint is signed over; None if there is none."""
+
+
+class SegmentView(msgspec.Struct):
+    """One segment; sizes in bytes, `log_size` and `seal_size` as stored, `bytes` as sealed."""
+
+    segment: int
+    name: str
+    log_files: list[str]
+    log_size: int
+    seal_size: int | None
+    epochs: int = 0
+    first_entry: int | None = None
+    entries: int = 0
+    bytes: int = 0
+    first_time: str = ""
+    last_time: str = ""
+    unsealed_bytes: int = 0
+    set_aside_bytes: int = 0
+    torn_bytes: int = 0
+
+
+class EpochKeyView(msgspec.Struct):
+    """An epoch key's id, and the epochs that it issued: first, last, how many."""
+
+    key: str
+    first_epoch: int
+    last_epoch: int
+    epochs: int = 0
+
+
+class CheckpointKeyView(msgspec.Struct):
+    """A checkpoint key as signatures name it (NAME+ID); tree sizes that it signed: first, last, how many."""
+
+    key: str
+    first_size: int
+    last_size: int
+    checkpoints: int = 0
+
+
+class RotateView(msgspec.Struct):
+    """A rotate line: its index in the tree, and what it says of an epoch or a checkpoint key."""
+
+    line: int
+    epoch: int
+    key: str
+    old: str
+    new: str
+    from_size: int
+    compromised: bool
+    who: str
+    why: str
+    ticket: str
+    time: str
+
+
+class Damage(msgspec.Struct):
+    """A line that cannot be read: its segment's number and its place in the seal file, from 1."""
+
+    segment: int
+    line: int
+    detail: str
+
+
+class Overview(msgspec.Struct):
+    """What `epochseal inspect --json` prints.
+
+    `state` is `closed` when the last line is a clean close. `unsigned_lines` of the tree lie beyond the
+    largest checkpoint. `checkpoint_size` is that of the file `checkpoint`. `expired_segments` is the last
+    segment that a prune line speaks of, 0 for none. `damage` holds the first hundred `damaged_lines`.
+    """
+
+    notice: Literal["nothing was verified"] = "nothing was verified"
+    origin: str = ""
+    log: str = ""
+    state: Literal["open", "closed"] = "open"
+    entries: int = 0
+    bytes: int = 0
+    first_entry: int = 0
+    tree_size: int = 0
+    signed_size: int = 0
+    checkpoint_size: int | None = None
+    unsigned_lines: int = 0
+    last_sealed: str = ""
+    expired_segments: int = 0
+    damaged_lines: int = 0
+    damage: list[Damage] = []
+    foreign_files: list[str] = []
+    epoch_keys: list[EpochKeyView] = []
+    checkpoint_keys: list[CheckpointKeyView] = []
+    rotations: list[RotateView] = []
+    segments: list[SegmentView] = []
+    epoch_count: int = 0
+    epochs: list[EpochView] = []
+
+
+def read_overview(logdir: Path, *, shown_epochs: int | None = None) -> Overview:
+    """Read all seal files of a log once, the entries not at all.
+
+    Args:
+        logdir: the log directory.
+        shown_epochs: keep only as many epochs from the beginning and from the end; None keeps all.
+
+    Raises:
+        StorageError: a file cannot be read.
+    """
+    return _Reader(logdir, shown_epochs).read()
+
+
+class _Reader:
+    def __init__(self, logdir: Path, shown: int | None) -> None:
+        self._logdir = logdir
+        self._shown = shown
+        self._later: deque[EpochView] = deque(maxlen=shown)
+        self._view = Overview()
+        self._segment: SegmentView
+        self._recent: deque[EpochView] = deque(maxlen=_RECENT)
+        self._epoch: EpochView | None = None
+        self._epoch_keys: dict[str, EpochKeyView] = {}
+        self._checkpoint_keys: dict[str, CheckpointKeyView] = {}
+        self._first_time = 0
+        self._last_time = 0
+
+    def read(self) -> Overview:
+        listing = list_segments(self._logdir)
+        view = self._view
+        view.foreign_files = list(listing.foreign)
+        for segment in listing.segments:
+            self._read_segment(segment)
+        self._read_checkpoint_file()
+        view.epochs.extend(self._later)
+        if view.epochs:
+            view.first_entry = view.epochs[0].first_entry
+        view.unsigned_lines = max(view.tree_size - view.signed_size, 0)
+        view.entries = sum(segment.entries for segment in view.segments)
+        view.bytes = sum(segment.bytes for segment in view.segments)
+        view.last_sealed = format_time(self._last_time) if self._last_time else ""
+        view.epoch_keys = list(self._epoch_keys.values())
+        view.checkpoint_keys = list(self._checkpoint_keys.values())
+        return view
+
+    def _read_segment(self, segment: Segment) -> None:
+        seal_size = None if segment.seal is None else _size(segment.seal)
+        log_size = sum(_size(path) for path in segment.logs)
+        log_files = [path.name for path in segment.logs]
+        view = SegmentView(segment.number, segment.stem, log_files, log_size, seal_size)
+        self._segment = view
+        self._view.segments.append(view)
+        self._first_time = 0
+        sealed = 0
+        if segment.seal is not None:
+            for number, raw in enumerate(_lines(segment.seal), start=1):
+                if not raw.endswith(b"\n"):
+                    view.torn_bytes = len(raw)
+                    break
+                sealed = self._take_raw(number, raw[:-1]) or sealed
+        if self._first_time:
+            view.first_time, view.last_time = format_time(self._first_time), format_time(self._last_time)
+        plain = [path for path in segment.logs if path.suffix == ".log"]
+        if plain:
+            view.unsealed_bytes = max(_size(plain[0]) - sealed, 0)
+        if segment.unsealed is not None:
+            view.set_aside_bytes = _size(segment.unsealed)
+
+    def _take_raw(self, number: int, raw: bytes) -> int:
+        """Count one line; where the sealed bytes end, if it says so."""
+        try:
+            line = parse_line(raw)
+            if isinstance(line, NoteLine):
+                self._take_note(line.note)
+                return 0
+        except FormatError as exc:
+            self._damaged(number, str(exc))
+            return 0
+        return self._take(line)
+
+    def _take(self, line: TaggedLine) -> int:
+        view, body = self._view, line.body
+        if isinstance(body, Header):
+            self._begin(body)
+        view.tree_size = max(view.tree_size, line.index + 1)
+        view.state = "closed" if isinstance(body, End) and body.reason == "close" else "open"
+        epoch = self._epoch
+        if epoch is not None:
+            epoch.lines += 1
+        if isinstance(body, Prune):
+            view.expired_segments = max(view.expired_segments, body.segment)
+        elif isinstance(body, Rotate):
+            view.rotations.append(
+                RotateView(
+                    line.index, epoch.epoch if epoch is not None else 0, body.key, body.old, body.new,
+                    body.from_size, bool(body.compromised), body.who, body.why, body.ticket,
+                    format_time(body.time),
+                )
+            )  # fmt: skip  # a flat record
+        elif isinstance(body, End) and epoch is not None:
+            epoch.ended = body.reason
+        if not isinstance(body, Block):
+            return 0
+        self._at(body.time)
+        segment = self._segment
+        if segment.first_entry is None:
+            segment.first_entry = body.first_entry
+        segment.entries += body.entries
+        segment.bytes += body.size
+        if epoch is not None:
+            epoch.entries += body.entries
+            epoch.bytes += body.size
+            epoch.blocks += 1
+        return body.offset + body.size
+
+    def _begin(self, header: Header) -> None:
+        view = self._view
+        self._at(header.time)
+        if not view.epoch_count:
+            view.origin, view.log = header.origin, header.log
+        key = self._epoch_keys.setdefault(header.key, EpochKeyView(header.key, header.epoch, header.epoch))
+        key.last_epoch = header.epoch
+        key.epochs += 1
+        self._epoch = EpochView(
+            header.epoch, header.segment, header.link, header.first_entry, key.key,
+            format_time(header.time), header.tree.size,
+        )  # fmt: skip  # a flat record
+        self._segment.epochs += 1
+        view.epoch_count += 1
+        (view.epochs if self._shown is None or len(view.epochs) < self._shown else self._later).append(
+            self._epoch
+        )
+        self._recent.append(self._epoch)
+
+    def _at(self, time: int) -> None:
+        self._last_time = time
+        self._first_time = self._first_time or time
+
+    def _take_note(self, raw: bytes) -> int:
+        """Count a checkpoint's signatures by the names that they bear; its tree size."""
+        size, signers = _read_checkpoint(raw)
+        for name in signers:
+            key = self._checkpoint_keys.setdefault(name, CheckpointKeyView(name, size, size))
+            key.last_size = max(key.last_size, size)
+            key.checkpoints += 1
+        self._view.signed_size = max(self._view.signed_size, size)
+        for epoch in reversed(self._recent):
+            if epoch.tree_size < size:
+                if size <= epoch.tree_size + epoch.lines:
+                    epoch.signed = max(epoch.signed or 0, size)
+                break
+        return size
+
+    def _read_checkpoint_file(self) -> None:
+        path = self._logdir / "checkpoint"
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
+        try:
+            self._view.checkpoint_size = self._take_note(raw)
+        except FormatError as exc:
+            self._damaged(0, f"the file checkpoint: {exc}")
+
+    def _damaged(self, number: int, detail: str) -> None:
+        view = self._view
+        view.state = "open"
+        view.damaged_lines += 1
+        if len(view.damage) < _MAX_DAMAGE:
+            segment = self._segment.segment if number else 0
+            view.damage.append(Damage(segment, number, detail))
+
+
+def _read_checkpoint(raw: bytes) -> tuple[int, list[str]]:
+    """Tree size and signers (NAME+ID) of a checkpoint.
+
+    Raises:
+        FormatError: by the strict readers, which are asked about all that does not have the usual form.
+    """
+    if (match := _CHECKPOINT.fullmatch(raw)) is None:
+        note = parse_note(raw)
+        names = [f"{item.name}+{item.key_id.hex()}" for item in note.signatures]
+        return parse_checkpoint(note.text).size, names
+    # A year of epochs has a hundred thousand of these: the strict readers would take a third of the time.
+    signatures = (line.split(b" ") for line in match[2].splitlines())
+    names = [
+        f"{name.decode(errors='replace')}+{a2b_base64(data[:8])[:4].hex()}" for _, name, data in signatures
+    ]
+    return int(match[1]), names
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a seal file; of one that is longer than any seal line may be, its beginning."""
+    try:
+        with path.open("rb", buffering=1 << 18) as file:
+            while raw := file.readline(_LONGEST):
+                rest = raw
+                while len(rest) == _LONGEST and not rest.endswith(b"\n"):
+                    rest = file.readline(_LONGEST)
+                yield raw if rest is raw or not rest.endswith(b"\n") else raw + b"\n"
+    except OSError as exc:
+        raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as exc:
+        raise StorageError(f"cannot look at {path}: {exc.strerror}") from exc

@@ -1,0 +1,326 @@
+"""Make proofs: find an entry, the line that sealed it, and the first signed checkpoint behind that line.
+
+Little is read: the first lines of a few seal files to find the segment, its epoch lines to find the epoch,
+the lines from there up to the checkpoint, and the entry's block. The epoch line has the roots of all that is
+older.
+"""
+
+from __future__ import annotations
+
+import mmap
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from epochseal.encoding import b64decode
+from epochseal.errors import ConfigError, EpochsealError, FormatError, StorageError, VerificationError
+from epochseal.evidence.proof import MAX_BLOCK, Proof, check_block, split_block
+from epochseal.format.merkle import Frontier, inclusion_proof, leaf_hash, verify_inclusion
+from epochseal.format.note import (
+    MAX_NOTE,
+    Checkpoint,
+    Note,
+    UnknownKey,
+    VerifierKey,
+    parse_checkpoint,
+    parse_note,
+    verify_note,
+)
+from epochseal.format.seal_lines import MAX_LINE, Block, Header, NoteLine, TaggedLine, parse_line
+from epochseal.keys import PublicKey
+from epochseal.storage.segments import Segment, list_segments
+from epochseal.verifier.sealed_entries import Content
+
+_MOST_BAD_NOTES = 16
+_NO_ENTRY = 2**63
+
+
+class NotProvable(EpochsealError):
+    """The entry is there, and no signed checkpoint covers it yet."""
+
+
+class NothingSealed(EpochsealError):
+    """There is no sealed log."""
+
+
+def prove(logdir: Path, number: int, key: PublicKey | None = None, origin: str | None = None) -> Proof:
+    """A proof of entry `number`, under the first checkpoint that covers it.
+
+    With `key` a checkpoint counts only if the key signed it, and the proof bears no other signature. Without,
+    nobody has verified the signature: the first one in the log's name is taken. `origin` is the one that the
+    log must have.
+
+    Raises:
+        NothingSealed: there is no sealed log.
+        ConfigError: the log has no such entry, or its block is too large for a proof.
+        NotProvable: no signed checkpoint covers it.
+        UnknownKey: the log is of another origin, or `key` signed none of the checkpoints that cover it.
+        VerificationError: the entry, its line or the tree do not verify.
+        StorageError: a file cannot be read.
+    """
+    segments = [item for item in list_segments(logdir).segments if item.seal is not None]
+    place = _segment_of(segments, number)
+    walk = _Walk(number, key, origin)
+    note = walk.run(segments[place:], logdir / "checkpoint")
+    before, entry, after = _read_block(walk.segment, walk.block, number)
+    proof = Proof(walk.line.payload, before, number, entry, after, tuple(walk.path), note.encode())
+    check_block(proof)
+    return proof
+
+
+class _Walk:
+    """Goes through the lines from the entry's epoch on, up to a checkpoint that covers the entry's line."""
+
+    def __init__(self, number: int, key: PublicKey | None, origin: str | None) -> None:
+        self._number = number
+        self._public_key = key
+        self._asked = origin
+        self._key: VerifierKey | None = None
+        self._problems: list[FormatError | VerificationError] = []
+        self._origin = ""
+        self._found: tuple[Segment, TaggedLine, Block] | None = None
+        self.before = Frontier()
+        self.leaves: list[bytes] = []
+        self.path: list[bytes] = []
+
+    def run(self, segments: Sequence[Segment], checkpoint: Path) -> Note:
+        """The checkpoint; `path` leads to it from `line`, the entry's."""
+        start = _epoch_of(segments[0], self._number)
+        for segment in segments:
+            for raw in _lines(segment, start):
+                if (note := self._take(segment, raw)) is not None:
+                    return note
+            start = 0
+            if self._found is None:
+                raise ConfigError(
+                    f"the log has no entry {self._number}", "epochseal inspect counts the entries"
+                )
+        if (note := self._try_note(_read_checkpoint(checkpoint))) is not None:
+            return note
+        if self._problems:
+            raise self._failure()
+        raise NotProvable(
+            f"line {self.line.index} of the tree is under no signed checkpoint yet",
+            "a checkpoint is signed when the next epoch begins, and at a clean close",
+        )
+
+    @property
+    def segment(self) -> Segment:
+        """Where the entry is."""
+        return self._known[0]
+
+    @property
+    def line(self) -> TaggedLine:
+        """The line that sealed it."""
+        return self._known[1]
+
+    @property
+    def block(self) -> Block:
+        """What the line says."""
+        return self._known[2]
+
+    @property
+    def _known(self) -> tuple[Segment, TaggedLine, Block]:
+        if self._found is None:
+            raise ConfigError(f"the log has no entry {self._number}")
+        return self._found
+
+    def _take(self, segment: Segment, raw: bytes) -> Note | None:
+        if raw.startswith(b"block "):
+            # Of other blocks only the hash counts: the signed root shows that they are what they were.
+            if self._found is None and self._is_wanted(raw):
+                line = _tagged(raw)
+                if isinstance(line.body, Block):
+                    self._found = segment, line, line.body
+                    self._check_index(line)
+            self.leaves.append(leaf_hash(raw[: raw.rfind(b" ")]))
+            return None
+        if raw.startswith(b"note "):
+            try:
+                parsed = parse_line(raw)
+            except FormatError as exc:
+                self._problems.append(exc)
+                return None
+            return self._try_note(parsed.note) if isinstance(parsed, NoteLine) and self._found else None
+        line = _tagged(raw)
+        if isinstance(line.body, Header):
+            self._begin(line, line.body)
+        self._check_index(line)
+        self.leaves.append(leaf_hash(line.payload))
+        return None
+
+    def _is_wanted(self, raw: bytes) -> bool:
+        try:
+            first, entries = map(int, raw.split(b" ", 4)[2:4])
+        except ValueError as exc:
+            raise VerificationError(f"a line before the entry cannot be read: {raw[:60]!r}") from exc
+        return first <= self._number < first + entries
+
+    def _begin(self, line: TaggedLine, header: Header) -> None:
+        self._origin = header.origin
+        if self._asked not in (None, header.origin):
+            raise UnknownKey(f"the log says {header.origin!r}, {self._asked!r} was asked for")
+        if self._public_key is not None:
+            self._key = VerifierKey(header.origin, self._public_key)
+        if self._found is None:
+            subtrees = [b64decode(item, "frontier") for item in header.tree.frontier]
+            self.before, self.leaves = Frontier(header.tree.size, subtrees), []
+        if line.index != header.tree.size:
+            raise VerificationError(f"the epoch line {line.index} is over a tree of {header.tree.size} lines")
+
+    def _check_index(self, line: TaggedLine) -> None:
+        at = self.before.size + len(self.leaves)
+        if line.index != at:
+            raise VerificationError(f"line {line.index} of the tree stands where line {at} belongs")
+
+    def _try_note(self, raw: bytes | None) -> Note | None:
+        """The note with the log's signature alone, if it proves the entry."""
+        if raw is None:
+            return None
+        try:
+            note = parse_note(raw)
+            checkpoint = parse_checkpoint(note.text)
+            if not self.line.index < checkpoint.size <= self.before.size + len(self.leaves):
+                return None
+            note = self._signed(note)
+            self.path = self._path_to(checkpoint)
+        except (FormatError, VerificationError) as exc:
+            self._problems.append(exc)
+            # What a stranger signed is passed over at once; a tree is built for what the key may have signed.
+            if sum(not isinstance(item, UnknownKey) for item in self._problems) > _MOST_BAD_NOTES:
+                raise self._failure() from exc
+            return None
+        return note
+
+    def _path_to(self, checkpoint: Checkpoint) -> list[bytes]:
+        """The way from the entry's line to the root, if that is the one that was signed."""
+        leaves, index = self.leaves[: checkpoint.size - self.before.size], self.line.index
+        path = inclusion_proof(leaves, index, self.before)
+        verify_inclusion(leaf_hash(self.line.payload), index, checkpoint.size, path, checkpoint.root)
+        return path
+
+    def _failure(self) -> VerificationError:
+        """Why no checkpoint will do: a stranger's signature only where nothing worse was found."""
+        worst = next((item for item in self._problems if not isinstance(item, UnknownKey)), self._problems[0])
+        kind = UnknownKey if isinstance(worst, UnknownKey) else VerificationError
+        return kind(f"no checkpoint proves the entry: {worst}")
+
+    def _signed(self, note: Note) -> Note:
+        origin = parse_checkpoint(note.text).origin
+        if origin != self._origin:
+            raise VerificationError(f"the checkpoint is of {origin!r}")
+        if self._key is not None:
+            verify_note(note, [self._key])
+            name = self._key.name, self._key.key_id
+            own = [item for item in note.signatures if (item.name, item.key_id) == name]
+        else:
+            own = [item for item in note.signatures if item.name == origin][:1]
+        return Note(note.text, tuple(own))
+
+
+def _segment_of(segments: Sequence[Segment], number: int) -> int:
+    """Which segment has the entry, by the first epoch lines: a few of them are read."""
+    if not segments:
+        raise NothingSealed("there is no sealed log", "name the directory that an agent seals into")
+    place = bisect_right(segments, number, key=_first_entry) - 1
+    if place < 0:
+        first = _first_entry(segments[0])
+        if first == _NO_ENTRY:
+            raise NothingSealed("no entry is sealed yet")
+        raise ConfigError(
+            f"entry {number} has expired: the log begins with entry {first}",
+            "use a copy of the expired segment",
+        )
+    return place
+
+
+def _first_entry(segment: Segment) -> int:
+    raw = next(_lines(segment, 0), None)
+    # A start of the last segment that was interrupted has no line.
+    return _NO_ENTRY if raw is None else _header(raw, segment).first_entry
+
+
+def _epoch_of(segment: Segment, number: int) -> int:
+    """Where in the seal file the epoch of an entry begins."""
+    with _mapped(segment) as mapped:
+        starts = [0]
+        # JSON holds no raw newline, so this is the start of a line and nothing else.
+        while (found := mapped.find(b"\nepoch ", starts[-1])) >= 0:
+            starts.append(found + 1)
+
+        def first_entry(start: int) -> int:
+            stop = mapped.find(b"\n", start)
+            # An epoch line that is not finished holds nothing.
+            return _NO_ENTRY if stop < 0 else _header(mapped[start:stop], segment).first_entry
+
+        return starts[max(bisect_right(starts, number, key=first_entry) - 1, 0)]
+
+
+def _header(raw: bytes, segment: Segment) -> Header:
+    body = _tagged(raw).body
+    if not isinstance(body, Header):
+        raise VerificationError(f"{segment.stem}.seal does not begin with an epoch line")
+    return body
+
+
+def _tagged(raw: bytes) -> TaggedLine:
+    try:
+        line = parse_line(raw)
+    except FormatError as exc:
+        raise VerificationError(f"a seal line was changed: {exc}") from exc
+    if not isinstance(line, TaggedLine):
+        raise VerificationError("a note stands where a seal line belongs")
+    return line
+
+
+def _mapped(segment: Segment) -> mmap.mmap:
+    if segment.seal is None:
+        raise VerificationError(f"{segment.stem}.seal is missing")
+    try:
+        with segment.seal.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    except (OSError, ValueError) as exc:
+        raise StorageError(f"cannot read {segment.seal}: {exc}") from exc
+
+
+def _lines(segment: Segment, start: int) -> Iterator[bytes]:
+    """The whole lines of a seal file from a place on, without their newlines."""
+    if segment.seal is None:
+        return
+    try:
+        with segment.seal.open("rb", buffering=1 << 18) as file:
+            file.seek(start)
+            while (raw := file.readline(MAX_LINE + 2)).endswith(b"\n"):
+                yield raw[:-1]
+    except OSError as exc:
+        raise StorageError(f"cannot read {segment.seal}: {exc.strerror}") from exc
+
+
+def _read_checkpoint(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_NOTE + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
+
+
+def _read_block(segment: Segment, block: Block, number: int) -> tuple[bytes, bytes, bytes]:
+    if block.size > MAX_BLOCK:
+        raise ConfigError(f"the block of entry {number} has {block.size} bytes, a proof at most {MAX_BLOCK}")
+    if len(segment.logs) != 1:
+        raise VerificationError(f"the log file of segment {segment.number} is not there in exactly one form")
+    (path,) = segment.logs
+    try:
+        size = path.stat().st_size
+    except OSError as exc:
+        raise StorageError(f"cannot look at {path}: {exc.strerror}") from exc
+    # With its own size as the sealed one, a plain file is not searched for blocks that were moved.
+    content = Content(path, size, keep=True)
+    try:
+        if not content.matches(block):
+            raise VerificationError(f"the stored bytes of entry {number} are not those that were sealed")
+        return split_block(bytes(content.kept), number - block.first_entry)
+    finally:
+        content.close()

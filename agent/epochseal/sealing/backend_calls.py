@@ -1,0 +1,214 @@
+"""Which backend call is under way, when the next may be tried, and which issue calls came to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Protocol, TypeVar
+
+from epochseal.custody.courier import Courier, Zygote
+from epochseal.errors import BackendError, EpochsealError, Unavailable
+from epochseal.format.seal_lines import Abandoned, Asked
+from epochseal.keys import Context, Issued, PublicKey
+
+_T = TypeVar("_T")
+Kind = Literal["issue", "sign", "key"]
+
+FIRST_DELAY = 0.25
+LONGEST_DELAY = 30.0
+_DISTINCT_ABANDONED = 16
+
+
+class Clock(Protocol):
+    """Time comes from outside: one clock is only written down, the other decides."""
+
+    def now(self) -> int:
+        """Milliseconds since 1970."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+
+class _Backoff:
+    """The delay of one key's calls; the two keys may lie in different backends, of which one is down."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.retry_at = 0.0
+        self.error: BackendError | None = None
+
+    def succeeded(self) -> None:
+        self.failures, self.retry_at, self.error = 0, 0.0, None
+
+    def failed(self, now: float, jitter: float, error: BackendError) -> None:
+        self.error = error
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self.failures, 16))
+        self.failures += 1
+        self.retry_at = now + delay * (0.5 + jitter / 2)
+
+
+class BackendCalls:
+    """One backend call at a time, through one courier that is let go as soon as there is nothing more to ask.
+
+    An unavailable backend is tried again with a growing, jittered delay. An issue call without an answer may
+    have been served all the same, so it is remembered for the next epoch line (`abandoned`).
+
+    Attributes:
+        jitter: gives a number from 0 to 1, another one each time, so that many agents do not act as one.
+        last_error: why the latest call failed, None once one succeeded.
+        made: calls so far, by kind.
+        refused: those of them that failed, by kind: found the backend unavailable, or were refused for good.
+        context: what the issue call under way, or the latest one, is bound to.
+        asked: the line that it quoted.
+        abandoned: issue calls that came to nothing since the last `adopted`.
+    """
+
+    def __init__(self, zygote: Zygote, clock: Clock, jitter: Callable[[], float]) -> None:
+        self._zygote = zygote
+        self._clock = clock
+        self.jitter = jitter
+        self._courier: Courier | None = None
+        self._kind: Kind | None = None
+        self._epoch_key = _Backoff()
+        self._checkpoint_key = _Backoff()
+        self.last_error: BackendError | None = None
+        self.made: dict[Kind, int] = {"issue": 0, "sign": 0, "key": 0}
+        self.refused: dict[Kind, int] = {"issue": 0, "sign": 0, "key": 0}
+        self.context: Context | None = None
+        self.asked: Asked | None = None
+        self.abandoned: list[Abandoned] = []
+
+    @property
+    def pending(self) -> Kind | None:
+        """The kind of the call under way."""
+        return self._kind
+
+    @property
+    def failures(self) -> int:
+        """Calls in a row that found their backend unavailable, for the key that fares worse."""
+        return max(self._epoch_key.failures, self._checkpoint_key.failures)
+
+    @property
+    def issue_failures(self) -> int:
+        """Issue calls in a row that found the backend unavailable."""
+        return self._epoch_key.failures
+
+    @property
+    def trouble(self) -> BackendError | None:
+        """Why a key's latest call found its backend unavailable; None if neither's did."""
+        return self._epoch_key.error or self._checkpoint_key.error
+
+    def fileno(self) -> int | None:
+        """Readable when the call under way has its answer; None where there is no call."""
+        return self._courier.fileno() if self._courier is not None and self._kind else None
+
+    def retry_at(self, kind: Kind) -> float:
+        """The moment before which such a call is not to be started."""
+        return self._backoff(kind).retry_at
+
+    def may_start(self, kind: Kind) -> bool:
+        """Whether no call is under way and no delay is running for this one."""
+        return self._kind is None and self._clock.monotonic() >= self.retry_at(kind)
+
+    def start_key(self) -> None:
+        """Ask for the checkpoint key's public half."""
+        self._call("key", lambda courier: courier.ask_key())
+
+    def take_key(self) -> PublicKey | None:
+        """The answer to `start_key`; None when the backend was unavailable.
+
+        Raises:
+            EpochsealError: as `take_issued`.
+        """
+        return self._answer(lambda courier: courier.take_key())
+
+    def start_issue(self, context: Context, asked: Asked) -> None:
+        """Ask for an epoch secret; once many different contexts failed, the last one is asked for again."""
+        if self.context is None or len(self.abandoned) < _DISTINCT_ABANDONED:
+            self.context, self.asked = context, asked
+        wanted = self.context
+        self._call("issue", lambda courier: courier.ask_issue(wanted))
+
+    def take_issued(self) -> Issued | None:
+        """The answer to `start_issue`; None when the backend was unavailable.
+
+        Raises:
+            EpochsealError: any other refusal, which waiting does not mend.
+        """
+        return self._answer(lambda courier: courier.take_issued())
+
+    def start_sign(self, message: bytes) -> None:
+        """Ask for a signature."""
+        self._call("sign", lambda courier: courier.ask_signature(message))
+
+    def take_signature(self) -> bytes | None:
+        """The answer to `start_sign`; None when the backend was unavailable.
+
+        Raises:
+            EpochsealError: as `take_issued`.
+        """
+        return self._answer(lambda courier: courier.take_signature())
+
+    def adopted(self) -> None:
+        """The issued secret went into an epoch: what was abandoned before it stands in that epoch's line."""
+        self.context = self.asked = None
+        self.abandoned = []
+
+    def rest(self) -> None:
+        """Let the courier go; an issue call that it was making counts as abandoned."""
+        if self._kind == "issue":
+            self._abandon()
+        if self._courier is not None:
+            self._courier.close()
+        self._courier, self._kind = None, None
+
+    def _call(self, kind: Kind, ask: Callable[[Courier], None]) -> None:
+        self.made[kind] += 1
+        try:
+            ask(self._open())
+        except Unavailable as exc:
+            # It was never sent, so there is nothing to abandon.
+            self._failed(kind, exc)
+        else:
+            self._kind = kind
+
+    def _answer(self, take: Callable[[Courier], _T]) -> _T | None:
+        kind = self._kind
+        if kind is None:
+            raise BackendError("an answer was taken where nothing had been asked")
+        try:
+            answer = take(self._open())
+        except Unavailable as exc:
+            self._failed(kind, exc)
+            return None
+        except EpochsealError:
+            self.refused[kind] += 1
+            self.rest()
+            raise
+        self._kind, self.last_error = None, None
+        self._backoff(kind).succeeded()
+        return answer
+
+    def _failed(self, kind: Kind, exc: Unavailable) -> None:
+        self.rest()
+        self.refused[kind] += 1
+        self.last_error = exc
+        self._backoff(kind).failed(self._clock.monotonic(), self.jitter(), exc)
+
+    def _backoff(self, kind: Kind) -> _Backoff:
+        return self._epoch_key if kind == "issue" else self._checkpoint_key
+
+    def _open(self) -> Courier:
+        if self._courier is None:
+            self._courier = self._zygote.courier()
+        return self._courier
+
+    def _abandon(self) -> None:
+        if self.asked is None:
+            return
+        for place, item in enumerate(self.abandoned):
+            if (item.line, item.tag) == (self.asked.line, self.asked.tag):
+                self.abandoned[place] = Abandoned(item.line, item.tag, item.calls + 1)
+                return
+        self.abandoned.append(Abandoned(self.asked.line, self.asked.tag, 1))

@@ -1,0 +1,177 @@
+"""The chain as a pure state machine: state and payload in, sealed line out; no I/O, no clock, no randomness.
+
+The caller owns the key pages and the order of durability (sealer.py). Each call takes the key of the line and
+a place for the next one, so that the caller can publish the new key and wipe the old one in one step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from epochseal.custody import ratchet
+from epochseal.encoding import b64encode
+from epochseal.format.merkle import Frontier, leaf_hash
+from epochseal.format.seal_lines import (
+    ZERO_TAG,
+    Abandoned,
+    Asked,
+    Block,
+    End,
+    EndReason,
+    Header,
+    Link,
+    Prune,
+    Rotate,
+    Source,
+    Tree,
+    encode_block,
+    encode_body,
+    encode_line,
+)
+from epochseal.keys import Context, Issued
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What an epoch line promises of the agent's rhythm, in milliseconds; `retention` 0 promises nothing."""
+
+    heartbeat: int = 10_000
+    interval: int = 300_000
+    max_overdue: int = 3_600_000
+    retention: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a new epoch line needs from outside the chain."""
+
+    link: Link
+    issued: Issued
+    context: Context
+    asked: Asked
+    abandoned: tuple[Abandoned, ...]
+    segment: int
+    pace: Pace
+    time: int
+
+
+@dataclass(slots=True)
+class Chain:
+    """Where a log stands: the counters over the whole log and those of the running epoch.
+
+    `epoch` is that of the last header (-1: none yet), `index` is the tree size, `entries` the number of the
+    next entry, `segment_bytes` the sealed length of the running segment's log file.
+    """
+
+    origin: str
+    log: bytes
+    epoch: int = -1
+    segment: int = 0
+    last_tag: bytes = ZERO_TAG
+    tree: Frontier = field(default_factory=Frontier)
+    entries: int = 0
+    segment_bytes: int = 0
+    epoch_entries: int = 0
+    epoch_bytes: int = 0
+    epoch_time: int = 0
+
+    @property
+    def index(self) -> int:
+        """The index of the next tagged line."""
+        return self.tree.size
+
+    def next_context(self) -> Context:
+        """The context that the next epoch's secret is asked with, at this moment."""
+        return Context(self.origin, self.log, self.epoch + 1, self.last_tag)
+
+    def asked(self) -> Asked:
+        """The last tagged line, as an epoch line quotes it; line 0 and a zero tag before genesis."""
+        return Asked(max(self.index - 1, 0), b64encode(self.last_tag))
+
+    def start(
+        self, start: Start, secret_and_carry: memoryview, scratch: memoryview, into: memoryview
+    ) -> bytes:
+        """Begin an epoch: the `epoch` line, with the key of the line after it written to `into`.
+
+        Args:
+            start: the issued secret's wrapped form and what else the header states.
+            secret_and_carry: 64 bytes, D then C; C is zero unless `link` is `carry`; the caller wipes them.
+            scratch: 32 bytes of a page, wiped here.
+            into: 32 bytes, gets the key of the next line.
+        """
+        context = start.context.encode()
+        sealed = b""
+        if start.link == "carry":
+            sealed = ratchet.seal_carry(secret_and_carry[:32], secret_and_carry[32:], context, scratch)
+        header = Header(
+            epoch=start.context.epoch,
+            origin=self.origin,
+            log=b64encode(self.log),
+            segment=start.segment,
+            link=start.link,
+            key=start.issued.key_id,
+            wrapped=b64encode(start.issued.wrapped),
+            carry=b64encode(sealed),
+            asked=start.asked,
+            prev=b64encode(self.last_tag),
+            tree=Tree(self.tree.size, [b64encode(subtree) for subtree in self.tree.hashes]),
+            first_entry=self.entries,
+            heartbeat=start.pace.heartbeat,
+            interval=start.pace.interval,
+            max_overdue=start.pace.max_overdue,
+            retention=start.pace.retention,
+            abandoned=list(start.abandoned),
+            time=start.time,
+        )
+        payload = encode_body(self.index, header)
+        try:
+            ratchet.derive_epoch_key(secret_and_carry, payload, scratch)
+            line = self._seal(payload, scratch, into)
+        finally:
+            scratch[:] = bytes(32)
+        self.epoch = header.epoch
+        self.epoch_entries = self.epoch_bytes = 0
+        self.epoch_time = start.time
+        if start.segment != self.segment:
+            self.segment, self.segment_bytes = start.segment, 0
+        return line
+
+    def block(
+        self, entries: int, size: int, digest: bytes, src: Source | None, time: int,
+        key: memoryview, into: memoryview,
+    ) -> bytes:  # fmt: skip  # one argument a line would hide that these belong together
+        """Seal `entries` entries of `size` bytes in all; 0 entries is the heartbeat."""
+        body = Block(self.entries, entries, self.segment_bytes, size, time, digest, src)
+        line = self._seal(encode_block(self.index, body), key, into)
+        self.entries += entries
+        self.epoch_entries += entries
+        self.segment_bytes += size
+        self.epoch_bytes += size
+        return line
+
+    def record(self, body: Prune | Rotate, key: memoryview, into: memoryview) -> bytes:
+        """Record that segments expired, or that another key replaces one, by this line at the latest."""
+        if isinstance(body, Rotate):
+            body = replace(body, from_size=min(body.from_size, self.index))
+        return self._seal(encode_body(self.index, body), key, into)
+
+    def end(self, reason: EndReason, key: memoryview, scratch: memoryview, into: memoryview) -> bytes:
+        """End the epoch: the carry for the next one is written to `into`; `scratch` (32 bytes) is wiped."""
+        body = End(reason, self.epoch_entries, self.epoch_bytes)
+        try:
+            line = self._seal(encode_body(self.index, body), key, scratch)
+            ratchet.derive_carry(scratch, into)
+        finally:
+            scratch[:] = bytes(32)
+        return line
+
+    def _seal(self, payload: bytes, key: memoryview, into: memoryview) -> bytes:
+        # Nothing changes before both derivations are done: a failure leaves the chain where it was.
+        leaf = leaf_hash(payload)
+        tag = ratchet.compute_tag(key, self.last_tag, leaf)
+        ratchet.advance(key, into)
+        self.tree.append(leaf)
+        self.last_tag = tag
+        return encode_line(payload, tag)

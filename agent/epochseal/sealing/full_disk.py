@@ -1,0 +1,130 @@
+"""A full disk is waited out: the step that found no room is held, whole, and taken again until there is.
+
+Only steps that leave nothing behind when they fail are held (`DiskFullError`): an append that was cut back, a
+file replaced whole, a new pair of files. A commit stands still between two of its steps then, just where a
+kill would find it, so all that holds for a kill there holds for a stop. A failed sync is none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from epochseal.errors import StorageError
+from epochseal.sealing.backend_calls import Clock
+from epochseal.sealing.counters import Stats
+from epochseal.storage.durable import DiskFullError
+
+_T = TypeVar("_T")
+
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 5.0
+
+
+class Stall:
+    """Holds the sealer of one log while there is no room for what it has to write.
+
+    Attributes:
+        pause: waits so many seconds, or less; whether to try again. It keeps the watchdog content and ends
+            early when a stop is asked for. As made, it does not wait: a full disk ends the sealing at once.
+        tell: is told when a stall begins (the error) and when it is over (None).
+        cause: what found no room, while that lasts.
+    """
+
+    def __init__(self, clock: Clock, stats: Stats) -> None:
+        self._clock = clock
+        self._stats = stats
+        self._since = 0.0
+        self.pause: Callable[[float], bool] = _stop
+        self.tell: Callable[[DiskFullError | None], None] = _say_nothing
+        self.cause: DiskFullError | None = None
+
+    @property
+    def seconds(self) -> float:
+        """For how long the stall has lasted; 0 outside of one."""
+        return 0.0 if self.cause is None else self._clock.monotonic() - self._since
+
+    def retry(self, step: Callable[[], _T]) -> _T:
+        """Take `step` until there is room for it.
+
+        Raises:
+            StorageError: a stop was asked for, and there was no room even then; what stands on the disk is as
+                after a crash. Any other error of `step` too.
+        """
+        delay, stopping = FIRST_DELAY, False
+        while True:
+            try:
+                result = step()
+            except DiskFullError as exc:
+                self._begin(exc)
+                if stopping:
+                    raise StorageError(
+                        f"stopped while the disk was full: {exc}",
+                        "nothing that was acknowledged is lost: make room, then start again",
+                    ) from exc
+                # There may be room since the last try: a stop is no reason to leave the log as after a crash.
+                stopping = not self.pause(delay)
+                delay = min(2 * delay, LONGEST_DELAY)
+            else:
+                self._end()
+                return result
+
+    def _begin(self, exc: DiskFullError) -> None:
+        if self.cause is None:
+            self._since = self._clock.monotonic()
+            self.cause = exc
+            self._stats.errors["disk_full"] += 1
+            self.tell(exc)
+
+    def _end(self) -> None:
+        if self.cause is not None:
+            self.cause = None
+            self.tell(None)
+
+
+class Steps:
+    """Changes of chain, page and files together: one that is left half-way was the last.
+
+    Attributes:
+        failed: whether one was; only a new start, which reads what is really there, goes on with the log.
+    """
+
+    def __init__(self, logdir: Path, clock: Clock) -> None:
+        self._logdir = logdir
+        self._clock = clock
+        self._began: float | None = None
+        self.failed = False
+
+    @property
+    def seconds(self) -> float:
+        """For how long the step under way has been; 0 between two."""
+        began = self._began
+        return 0.0 if began is None else self._clock.monotonic() - began
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """One such change.
+
+        Raises:
+            StorageError: an earlier one failed.
+        """
+        if self.failed:
+            raise StorageError(f"an earlier write to {self._logdir} failed", "start again when it works")
+        self._began = self._clock.monotonic()
+        try:
+            yield
+        except BaseException:
+            self.failed = True
+            raise
+        finally:
+            self._began = None
+
+
+def _stop(_seconds: float) -> bool:
+    return False
+
+
+def _say_nothing(_cause: DiskFullError | None) -> None:
+    pass

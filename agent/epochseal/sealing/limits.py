@@ -1,0 +1,83 @@
+"""Where epochs and segments end, and so how much of the input may be committed at a moment; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from epochseal.format.seal_lines import EndReason, Source
+from epochseal.sealing.chain import Chain
+
+_UNBOUNDED = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Entries that make one block: `size` bytes, whole lines."""
+
+    size: int
+    entries: int
+    src: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What may be committed now: entries, and bytes.
+
+    An entry that is larger than any epoch or segment has to go somewhere: alone at the beginning of one. So
+    the first entry of a commit may have `first` bytes.
+    """
+
+    entries: int
+    size: int
+    first: int
+
+
+NO_ROOM = Room(0, 0, 0)
+UNBOUNDED_ROOM = Room(_UNBOUNDED, _UNBOUNDED, _UNBOUNDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where an epoch or a segment ends: entries and bytes, exact, or an age in ms; None is no limit."""
+
+    epoch_entries: int | None = None
+    epoch_bytes: int | None = None
+    segment_bytes: int = 256 << 20
+    segment_age: int | None = None
+
+    def room(self, chain: Chain) -> Room:
+        """What fits into the running epoch and segment."""
+        entries, in_segment = _left(self.epoch_entries, chain.epoch_entries), self._in_segment(chain)
+        size = min(_left(self.epoch_bytes, chain.epoch_bytes), in_segment)
+        if entries == 0 or size == 0:
+            return NO_ROOM
+        if chain.segment_bytes == 0:
+            return Room(entries, size, _UNBOUNDED)
+        return Room(entries, size, in_segment if chain.epoch_bytes == 0 else size)
+
+    def reached(self, chain: Chain) -> EndReason | None:
+        """The limit that is used up, if one is."""
+        if not _left(self.epoch_entries, chain.epoch_entries):
+            return "entries"
+        if self.segment_is_full(chain):
+            return "segment"
+        return None if _left(self.epoch_bytes, chain.epoch_bytes) else "bytes"
+
+    def segment_is_full(self, chain: Chain) -> bool:
+        """Whether the next epoch begins a segment."""
+        return not self._in_segment(chain)
+
+    def too_small(self, chain: Chain) -> EndReason:
+        """Which limit it is that an entry does not fit in, where `room` had some."""
+        # An epoch takes its first entry whatever its limit: then only the segment's can be in the way.
+        by_segment = not chain.epoch_bytes or (
+            self._in_segment(chain) <= _left(self.epoch_bytes, chain.epoch_bytes)
+        )
+        return "segment" if by_segment else "bytes"
+
+    def _in_segment(self, chain: Chain) -> int:
+        return _left(self.segment_bytes, chain.segment_bytes)
+
+
+def _left(limit: int | None, used: int) -> int:
+    return _UNBOUNDED if limit is None else max(limit - used, 0)

@@ -1,0 +1,290 @@
+"""The loop that drives a sealer: read what has arrived, commit it together, acknowledge, turn epochs."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from epochseal.errors import EpochsealError, StorageError
+from epochseal.sealing.limits import Piece, Room
+from epochseal.sealing.sealer import MAX_BLOCKS, Sealer
+from epochseal.sealing.source_positions import statement
+from epochseal.sources.source import Source
+
+CLOSE_SECONDS = 10.0
+"""At a clean stop the last checkpoint is waited for this long; without it the log is closed all the same."""
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> int:
+        """Milliseconds since 1970, as `calls.Clock` asks."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+
+class Signals:
+    """SIGTERM and SIGINT ask for a clean close, SIGHUP for a new segment; something to poll.
+
+    Where `pass_on` is set (a command is run), it is told of the first signal instead: the command's output
+    is sealed to its end. Only a second signal stops at once, or the first if it tells that nobody took it.
+    """
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._hangup = False
+        self.stop_asked = False
+        self.pass_on: Callable[[int], bool] | None = None
+
+    def fileno(self) -> int:
+        """Readable when a signal came."""
+        return self._read
+
+    def take_hangup(self) -> bool:
+        """Whether a new segment was asked for since the last call."""
+        with suppress(BlockingIOError):
+            os.read(self._read, 512)
+        hangup, self._hangup = self._hangup, False
+        return hangup
+
+    def pause(self, seconds: float) -> bool:
+        """Wait so long, or until a stop is asked for; whether none was (`Stall.pause`)."""
+        deadline = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
+        while not self.stop_asked and (left := deadline - time.monotonic()) > 0:
+            if poll.poll(left * 1000):
+                with suppress(BlockingIOError):
+                    os.read(self._read, 512)
+        if self._hangup:
+            self._wake()  # the loop is still to see it
+        return not self.stop_asked
+
+    @contextmanager
+    def installed(self) -> Iterator[Signals]:
+        """Handle the signals inside of the block, once."""
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = {number: signal.signal(number, self._take) for number in numbers}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(self._read)
+            os.close(self._write)
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self._hangup = True
+        else:
+            pass_on, self.pass_on = self.pass_on, None
+            self.stop_asked = pass_on is None or not pass_on(number)
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):  # full: there is enough to wake up for
+            os.write(self._write, b"s")
+
+
+class Agent:
+    """Some sources into one sealed log."""
+
+    def __init__(
+        self, sealer: Sealer, sources: Sequence[Source], signals: Signals, *, commit_interval: float,
+        acknowledge: Callable[[int], None],
+    ) -> None:  # fmt: skip  # one argument a line would hide that these belong together
+        self._sealer = sealer
+        self._sources = list(sources)
+        self._signals = signals
+        self._commit_interval = commit_interval
+        self._acknowledge = acknowledge
+        self._waiting_since: float | None = None
+        self._closing = Closing(sealer)
+        self._stated: int | None = None
+
+    def run(self) -> int:
+        """Seal until all sources end or a stop is asked for, then close the log; the bytes left unsealed.
+
+        Raises:
+            EntryTooLongError: an entry is beyond the limit; what came before it is sealed, the log closed.
+            StorageError: the disk failed; nothing more was acknowledged, the log is left as after a crash.
+            EpochsealError: the backend refused; what was acknowledged is sealed and the log is closed.
+        """
+        try:
+            while not self._signals.stop_asked and not self._ended():
+                self._round(60.0)
+            self._drain()
+        except StorageError as exc:
+            self._sealer.stats.failed(exc)
+            raise
+        except BaseException as exc:
+            self._sealer.stats.failed(exc)
+            with suppress(EpochsealError):  # what came first is what is told
+                self._closing.close()
+            raise
+        self._closing.close()
+        return sum(source.buffered for source in self._sources)
+
+    def _ended(self) -> bool:
+        return all(source.ended for source in self._sources)
+
+    def _round(self, longest: float) -> None:
+        self._state_positions()
+        self._sealer.tick()
+        for source in self._sources:
+            source.tick()
+        self._wait(longest)
+        self._commit_ready()
+
+    def _wait(self, longest: float) -> None:
+        sealer = self._sealer
+        poll = select.poll()
+        poll.register(self._signals.fileno(), select.POLLIN)
+        timeout = min([longest, sealer.wait_seconds(), *(source.wait_seconds() for source in self._sources)])
+        if (courier := sealer.calls.fileno()) is not None:
+            poll.register(courier, select.POLLIN)
+        readers = {fd: source for source in self._sources for fd in source.descriptors()}
+        for descriptor in readers:
+            poll.register(descriptor, select.POLLIN)
+        if self._has_entry() and sealer.room().entries:
+            timeout = min(timeout, self._left_to_collect())
+        for descriptor, _ in poll.poll(timeout * 1000):
+            if descriptor == courier:
+                sealer.answer()
+            elif (reader := readers.get(descriptor)) is not None:
+                reader.ready(descriptor)
+            elif self._signals.take_hangup():
+                sealer.end_epoch("segment")
+
+    def _has_entry(self) -> bool:
+        return any(source.has_entry for source in self._sources)
+
+    def _left_to_collect(self) -> float:
+        """Seconds until what has arrived is committed: none if a block is full."""
+        if any(source.full_block for source in self._sources):
+            return 0.0
+        now = time.monotonic()
+        if self._waiting_since is None:
+            self._waiting_since = now
+        return max(0.0, self._waiting_since + self._commit_interval - now)
+
+    def _commit_ready(self) -> None:
+        while self._has_entry() and self._left_to_collect() <= 0 and self._commit():
+            self._waiting_since = None
+
+    def _commit(self) -> bool:
+        """Commit what the sources have, as far as there is room; whether that was anything."""
+        sealer = self._sealer
+        self._state_positions()
+        room = sealer.room()
+        if not room.entries:
+            return False
+        pieces, givers = self._take(room)
+        if not pieces:
+            sealer.full()
+            sealer.tick()
+            return False
+        first = sealer.entries
+        data = [source.taken() for source, _ in givers]
+        sealer.commit(data[0] if len(data) == 1 else memoryview(b"".join(data)), pieces)
+        for source, entries in givers:
+            source.done(first)
+            first += entries
+        # The next commit begins with another source: a busy one must not keep the others waiting.
+        self._sources.append(self._sources.pop(0))
+        self._acknowledge(sealer.entries)
+        sealer.tick()
+        return True
+
+    def _state_positions(self) -> None:
+        """At the start, and in each new segment before anything else: what came before may expire."""
+        sealer = self._sealer
+        if self._stated == sealer.stats.segment or not sealer.live:
+            return
+        self._stated = sealer.stats.segment
+        positions = [position for source in self._sources for position in source.positions()]
+        for pieces in statement(positions) if positions else ():
+            sealer.commit(memoryview(b""), pieces)
+
+    def _take(self, room: Room) -> tuple[list[Piece], list[tuple[Source, int]]]:
+        pieces: list[Piece] = []
+        givers: list[tuple[Source, int]] = []
+        entries, size, first = room.entries, room.size, room.first
+        for source in self._sources:
+            before = len(pieces)
+            while len(pieces) < MAX_BLOCKS and entries and size > 0:
+                piece = source.take(entries, size, first)
+                if piece is None:
+                    break
+                pieces.append(piece)
+                entries, size, first = entries - piece.entries, size - piece.size, 0
+            if len(pieces) > before:
+                givers.append((source, sum(piece.entries for piece in pieces[before:])))
+        return pieces, givers
+
+    def _drain(self) -> None:
+        """After a stop: what was written before it is sealed, in bounded time."""
+        for source in self._sources:
+            source.finish()
+        deadline = time.monotonic() + CLOSE_SECONDS
+        while not self._ended() and (left := deadline - time.monotonic()) > 0:
+            self._round(min(left, 0.05))
+            self._commit_all()
+
+    def _commit_all(self) -> None:
+        while self._has_entry() and self._commit():
+            pass
+
+
+class Closing:
+    """The last steps of a sealer, in bounded time: a key on its way, the end of the log, its checkpoint."""
+
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+        self._deadline: float | None = None
+
+    def start(self) -> None:
+        """Let the time run."""
+        self._deadline = time.monotonic() + CLOSE_SECONDS
+
+    def close(self) -> None:
+        """Wait for a key on its way, end the log, wait for the last checkpoint."""
+        sealer = self._sealer
+        if self._deadline is None:
+            self.start()
+        try:
+            while sealer.calls.pending and self.step():
+                pass
+            sealer.end()
+            while sealer.unsigned and self.step():
+                pass
+        finally:
+            # A refusal in the first wait must not leave the log open.
+            sealer.end()
+
+    def step(self) -> bool:
+        """Let the backend go on; whether there is anything to wait for, and time left."""
+        sealer = self._sealer
+        left = CLOSE_SECONDS if self._deadline is None else self._deadline - time.monotonic()
+        if left <= 0:
+            return False
+        sealer.tick()
+        if (courier := sealer.calls.fileno()) is None:
+            if sealer.calls.failures == 0:
+                return False
+            time.sleep(min(left, 0.05))
+            return True
+        poll = select.poll()
+        poll.register(courier, select.POLLIN)
+        if poll.poll(min(left, 1.0) * 1000):
+            sealer.answer()
+        return True

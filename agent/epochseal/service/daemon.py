@@ -1,0 +1,174 @@
+"""The daemon: every log of a configuration in a thread of its own, signals and reloading in the main one.
+
+Order of a start (docs/threat-model.md): configuration; for each log its mailbox and zygote, all of them
+before any thread; for each log its page, directory lock and sources; then the threads.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from epochseal.config import Configuration, read_config
+from epochseal.custody.courier import Zygote
+from epochseal.custody.memory import SecretPage, harden_process
+from epochseal.errors import ConfigError, EpochsealError
+from epochseal.journal import Journal
+from epochseal.service.commit_loop import Signals
+from epochseal.service.log_thread import RunningLog
+from epochseal.service.sd_notify import Notifier
+
+if TYPE_CHECKING:
+    from epochseal.service.metrics_server import MetricsServer
+
+STOP_SECONDS = 40.0
+"""A log that is not closed so long after a stop was asked for is left as after a crash."""
+_LONGEST_WAIT = 60.0
+
+
+class Daemon:
+    """All logs of one configuration.
+
+    Args:
+        path: the configuration file, read again at SIGHUP.
+        env: the overlay, as `read_config` takes it.
+        journal: is told what an operator should know.
+    """
+
+    def __init__(self, path: Path, env: str | None, journal: Journal) -> None:
+        self._path = path
+        self._env = env
+        self._journal = journal
+        self._notifier = Notifier.from_environment()
+        self._logs: list[RunningLog] = []
+        self._listen: str | None = None
+        self._metrics: MetricsServer | None = None
+
+    def run(self) -> bool:
+        """Seal until SIGTERM, SIGINT, or the end of all sources; whether every log was closed cleanly.
+
+        Raises:
+            EpochsealError: the start failed; nothing was sealed.
+        """
+        config = read_config(self._path, self._env)
+        harden_process()
+        with ExitStack() as stack:
+            signals = stack.enter_context(Signals().installed())
+            self._open(config, stack)
+            stack.callback(self._serve, None)
+            self._serve(config.metrics_listen.value)
+            ended, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            stack.callback(os.close, ended)
+            threads = [
+                threading.Thread(target=_run_and_wake, args=(log, wake), name=log.config.name, daemon=True)
+                for log in self._logs
+            ]
+            for thread in threads:
+                thread.start()
+            self._notifier.ready(f"sealing {', '.join(log.config.name for log in self._logs)}")
+            self._watch(signals, ended)
+            left = [log for log in self._logs if not log.ended]
+            for log in left:
+                log.journal.warning("not_closed", seconds=STOP_SECONDS, reason="left as after a crash")
+            if left:
+                # A thread may be in the middle of a write: nothing is taken from under it.
+                stack.pop_all()
+            return not left and all(log.error is None for log in self._logs)
+
+    def _open(self, config: Configuration, stack: ExitStack) -> None:
+        helpers = []
+        for log in config.logs:
+            mailbox = stack.enter_context(SecretPage())
+            # The end of its socket ends a zygote, and later ones hold it too: the last one is closed first.
+            zygote = Zygote.start(log.epoch_key, log.checkpoint_key, log.backend_settings, mailbox)
+            stack.callback(zygote.close)
+            helpers.append((log, zygote, mailbox))
+        for log, zygote, mailbox in helpers:
+            running = RunningLog(log, zygote, mailbox, self._journal)
+            stack.callback(running.signals.close)
+            stack.callback(running.close)
+            self._logs.append(running)
+            try:
+                running.open()
+            except EpochsealError as exc:
+                raise type(exc)(f"log {log.name}: {exc}", exc.hint) from exc
+
+    def _watch(self, signals: Signals, ended: int) -> None:
+        poll = select.poll()
+        poll.register(signals.fileno(), select.POLLIN)
+        poll.register(ended, select.POLLIN)
+        deadline: float | None = None
+        # Not by is_alive: a thread says that it has ended while it is still there.
+        while not all(log.ended for log in self._logs):
+            left = _LONGEST_WAIT if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                return
+            poll.poll(min(left, self._notifier.wait_seconds()) * 1000)
+            with suppress(BlockingIOError):
+                os.read(ended, 512)
+            if not any(log.signals.hung for log in self._logs if not log.ended):
+                self._notifier.alive()
+            if signals.take_hangup() and deadline is None:
+                self._reload()
+            failed = any(log.error is not None for log in self._logs)
+            if deadline is None and (signals.stop_asked or failed):
+                deadline = time.monotonic() + STOP_SECONDS
+                self._notifier.stopping("closing the logs")
+                for log in self._logs:
+                    log.signals.stop()
+
+    # --- reloading ----------------------------------------------------------------------------------------
+
+    def _reload(self) -> None:
+        """Read the file again, and begin new segments; a file that is wrong changes nothing."""
+        self._notifier.reloading()
+        try:
+            self._adjust(read_config(self._path, self._env))
+        except ConfigError as exc:
+            self._journal.error("not_reloaded", exc)
+        else:
+            self._journal.info("reloaded")
+        for log in self._logs:
+            log.signals.hangup()
+        self._notifier.ready()
+
+    def _adjust(self, config: Configuration) -> None:
+        self._serve(config.metrics_listen.value)
+        wanted = {log.name: log for log in config.logs}
+        for log in self._logs:
+            if (new := wanted.pop(log.config.name, None)) is None:
+                log.journal.warning("restart_needed", reason="the log is not in the configuration any more")
+            elif waiting := log.adjust(new):
+                log.journal.warning("restart_needed", reason=f"these changed: {', '.join(waiting)}")
+        for name in wanted:
+            self._journal.warning("restart_needed", log=name, reason="the log is new in the configuration")
+
+    def _serve(self, listen: str | None) -> None:
+        """Serve metrics there and nowhere else; an address that cannot be used leaves all as it is.
+
+        Raises:
+            ConfigError: the address cannot be used, or the library is missing.
+        """
+        if listen == self._listen:
+            return
+        server = None
+        if listen is not None:
+            from epochseal.service.metrics_server import start_metrics  # noqa: PLC0415  # only where it is wanted
+
+            server = start_metrics(listen, [log.view for log in self._logs])
+            self._journal.info("metrics", listen=f"{server.address[0]}:{server.address[1]}")
+        before, self._metrics, self._listen = self._metrics, server, listen
+        if before is not None:
+            before.close()
+
+
+def _run_and_wake(log: RunningLog, wake: int) -> None:
+    try:
+        log.run()
+    finally:
+        os.write(wake, b"e")

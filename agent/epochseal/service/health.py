@@ -1,0 +1,68 @@
+"""Whether a daemon's logs acknowledge: what `/healthz` answers with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from epochseal.sealing.sealer import Sealer
+from epochseal.sources.source import Source
+
+STUCK_SECONDS = 30.0
+"""A single write that lasts longer is told of: a disk may hang without an error."""
+
+
+@runtime_checkable
+class Lagging(Protocol):
+    """A source that knows of more than it has read: of the bytes still in the file that it follows."""
+
+    @property
+    def lag(self) -> int:
+        """Bytes that wait to be sealed, read or not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LogView:
+    """One log as the listener sees it; all that is asked of its parts is safe from another thread."""
+
+    name: str
+    sealer: Sealer
+    sources: Sequence[Source]
+
+    def lags(self) -> dict[str, int]:
+        """Bytes that wait to be sealed, by the source's name; sources of one name are added up."""
+        lags: dict[str, int] = {}
+        for source in tuple(self.sources):
+            waiting = source.lag if isinstance(source, Lagging) else source.buffered
+            # The loop may be in the middle of moving its two ends: for that moment it may seem negative.
+            lags[source.name] = lags.get(source.name, 0) + max(waiting, 0)
+        return lags
+
+    def buffered(self) -> int:
+        """Bytes that were read and are not sealed."""
+        return sum(max(source.buffered, 0) for source in tuple(self.sources))
+
+
+def reasons(view: LogView) -> list[str]:
+    """Why entries of this log are not acknowledged, as fixed words; none while they are, or none come."""
+    status = view.sealer.status()
+    found = {
+        "failed": status.failed or view.sealer.stats.failure != "",
+        "no_room": status.stalled > 0,
+        "overdue": status.late,
+        "stuck": status.step - status.stalled > STUCK_SECONDS,
+        # Before the first key and its checkpoint nothing is accepted.
+        "waiting_for_backend": not (status.live or status.failed or status.closed),
+    }
+    return [reason for reason, holds in found.items() if holds]
+
+
+def health(views: Sequence[LogView]) -> tuple[int, bytes]:
+    """The HTTP status, 200 or 503, and a JSON object with each log's reasons."""
+    found = {view.name: reasons(view) for view in views}
+    healthy = not any(found.values())
+    body = {"status": "ok" if healthy else "failing", "logs": found}
+    return (200 if healthy else 503), json.dumps(body).encode() + b"\n"

@@ -1,0 +1,261 @@
+"""One log of the daemon, from its start to its end in a thread of its own."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import time
+import traceback
+from pathlib import Path
+
+from epochseal.config import LogConfig
+from epochseal.custody.courier import Zygote
+from epochseal.custody.memory import SecretPage
+from epochseal.errors import BackendError, EpochsealError
+from epochseal.format.seal_lines import EndReason
+from epochseal.journal import Journal
+from epochseal.sealing.backend_calls import BackendCalls
+from epochseal.sealing.backend_outage import Outlook
+from epochseal.sealing.chain import Chain, Pace
+from epochseal.sealing.limits import Limits, Room
+from epochseal.sealing.page_store import Runtime
+from epochseal.sealing.restart import Finding
+from epochseal.sealing.sealer import Sealer
+from epochseal.service.commit_loop import Agent, Signals, SystemClock
+from epochseal.service.health import LogView
+from epochseal.service.open_source import open_source
+from epochseal.sources.source import Source
+from epochseal.storage.durable import DiskFullError
+from epochseal.upkeep.segment_upkeep import Chores, Keeping
+
+RELOADED = ("epoch_max_entries", "epoch_max_bytes", "segment_bytes", "keep")
+"""The settings that SIGHUP puts in force; every other change waits for a restart."""
+
+LOOP_SECONDS = 150.0
+"""A loop that has not come round for so long is hung: its longest wait is 60 s."""
+
+
+class LogSignals(Signals):
+    """What the daemon passes on to one log's loop: a stop, a new segment."""
+
+    seen = math.inf
+
+    @property
+    def hung(self) -> bool:
+        """Whether the loop does not come round any more."""
+        return time.monotonic() - self.seen > LOOP_SECONDS
+
+    def fileno(self) -> int:
+        """As `Signals.fileno`, which the loop asks for in every round."""
+        self.seen = time.monotonic()
+        return super().fileno()
+
+    def pause(self, seconds: float) -> bool:
+        """As `Signals.pause`: a full disk is waited out, and that is no hanging."""
+        self.seen = time.monotonic() + seconds
+        return super().pause(seconds)
+
+    def stop(self) -> None:
+        """Ask for a clean close."""
+        self.stop_asked = True
+        self._wake()
+
+    def hangup(self) -> None:
+        """Ask for a new segment."""
+        self._hangup = True
+        self._wake()
+
+    def close(self) -> None:
+        """Give up the pipe."""
+        os.close(self._read)
+        os.close(self._write)
+
+
+class AdjustableLimits(Limits):
+    """Limits that the daemon may replace while the log's loop reads them, by one assignment."""
+
+    current: Limits
+
+    def __init__(self, current: Limits) -> None:
+        super().__init__(segment_age=current.segment_age)
+        self.adjust(current)
+
+    def adjust(self, limits: Limits) -> None:
+        """Put other limits in force; a segment's age is fixed at the start."""
+        # The base is frozen; this name is none of its fields.
+        object.__setattr__(self, "current", limits)
+
+    def room(self, chain: Chain) -> Room:
+        """As `Limits.room`."""
+        return self.current.room(chain)
+
+    def reached(self, chain: Chain) -> EndReason | None:
+        """As `Limits.reached`."""
+        return self.current.reached(chain)
+
+    def segment_is_full(self, chain: Chain) -> bool:
+        """As `Limits.segment_is_full`."""
+        return self.current.segment_is_full(chain)
+
+    def too_small(self, chain: Chain) -> EndReason:
+        """As `Limits.too_small`."""
+        return self.current.too_small(chain)
+
+
+class RunningLog:
+    """One log from its start to its end; `error` is what ended it before its time."""
+
+    def __init__(self, config: LogConfig, zygote: Zygote, mailbox: SecretPage, journal: Journal) -> None:
+        self.config = config
+        self.signals = LogSignals()
+        self.error: BaseException | None = None
+        self.ended = False
+        self.journal = journal.bind(log=config.name)
+        self._limits = AdjustableLimits(_limits(config))
+        self.sealer = self._make_sealer(zygote, mailbox)
+        self._sources: list[Source] = []
+        self._chores: Chores | None = None
+
+    def open(self) -> None:
+        """Lock the directory, find where the log stands, open its sources.
+
+        Raises:
+            EpochsealError: see `Sealer.start` and `open_source`; `close` is still to be called.
+        """
+        self._tell_finding(self.sealer.start())
+        self.sealer.stall.pause = self.signals.pause
+        self.sealer.stall.tell = self._tell_stall
+        self.sealer.outage.tell = self._tell_outage
+        kind = None if self.config.compress == "none" else self.config.compress
+        if kind is not None or self.config.number_or_none("keep") is not None:
+            self._chores = Chores(self.sealer, kind, _keeping(self.config), self.journal)
+        for table in self.config.sources:
+            self._sources.append(open_source(table, self.config, self.signals))
+
+    @property
+    def view(self) -> LogView:
+        """What metrics and the health page show."""
+        return LogView(self.config.name, self.sealer, self._sources)
+
+    def run(self) -> None:
+        """Seal until a stop or the end of all sources, close the log, give up everything."""
+        try:
+            if self._chores is not None:
+                self._chores.start()
+            self._seal()
+            if self._chores is not None:
+                self._chores.settle()
+        except BaseException as exc:  # noqa: BLE001  # whatever ends a log must reach the main thread
+            self.error = exc
+            self.journal.error("failed", exc, where=_where(exc))
+        else:
+            self.journal.info("closed", entries=self.sealer.entries)
+        finally:
+            try:
+                self.close()
+            finally:
+                self.ended = True
+
+    def close(self) -> None:
+        """Give up sources, files and keys; without `run` before, the log is left as after a crash."""
+        while self._sources:
+            self._sources.pop().close()
+        chores, self._chores = self._chores, None
+        if chores is not None:
+            chores.close()
+        self.sealer.close()
+
+    def adjust(self, config: LogConfig) -> list[str]:
+        """Put the settings in force that can be; the names of those that wait for a restart."""
+        before, after = self.config.values, config.values
+        # A backend's setting is only there if it is set.
+        changed = [
+            name for name in {**before, **after}
+            if name not in before or name not in after or before[name].value != after[name].value
+        ]  # fmt: skip  # one condition a line hides that they are one
+        kept_by_chores = self._chores is not None and config.number_or_none("keep") is not None
+        waiting = [
+            name for name in changed if name not in RELOADED or (name == "keep" and not kept_by_chores)
+        ]
+        if config.sources != self.config.sources:
+            waiting.append("source")
+        self._limits.adjust(_limits(config))
+        if self._chores is not None and kept_by_chores:
+            self._chores.keeping = _keeping(config)
+        return waiting
+
+    def _seal(self) -> None:
+        sources = [*self._sources, *([self._chores] if self._chores is not None else [])]
+        agent = Agent(
+            self.sealer,
+            sources,
+            self.signals,
+            commit_interval=self.config.number("commit_interval") / 1000,
+            acknowledge=lambda _entries: None,
+        )
+        if unsealed := agent.run():
+            raise BackendError(
+                f"{unsealed} bytes were read but not sealed: the backend gave no key before the stop",
+                str(self.sealer.calls.last_error or "") or None,
+            )
+
+    def _make_sealer(self, zygote: Zygote, mailbox: SecretPage) -> Sealer:
+        config, clock = self.config, SystemClock()
+        runtime_dir = config.runtime_dir
+        runtime = (
+            Runtime.in_memory() if runtime_dir is None else Runtime.in_directory(runtime_dir, config.dir)
+        )
+        pace = Pace(
+            heartbeat=config.number("heartbeat"),
+            interval=config.number("epoch_interval"),
+            max_overdue=config.number("max_overdue"),
+            retention=config.number("retention"),
+        )
+        calls = BackendCalls(zygote, clock, lambda: secrets.randbelow(1024) / 1024)
+        return Sealer(
+            config.dir, config.origin, calls, mailbox, clock, runtime, pace=pace, limits=self._limits
+        )  # fmt: skip  # one call
+
+    def _tell_finding(self, finding: Finding) -> None:
+        link = "running" if finding.running else finding.link
+        self.journal.info("started", link=link, entries=self.sealer.entries)
+        if finding.page_refused:
+            self.journal.warning("page_wiped", reason=finding.page_refused)
+        if finding.set_aside:
+            self.journal.warning("set_aside", bytes=finding.set_aside)
+        if finding.link == "cold" and not finding.running:
+            self.journal.warning("cold_start", reason="the log was not closed before, and verify will say so")
+
+    def _tell_stall(self, cause: DiskFullError | None) -> None:
+        if cause is None:
+            self.journal.info("room_again")
+        else:
+            self.journal.warning("no_room", reason=str(cause), hint=cause.hint)
+
+    def _tell_outage(self, outlook: Outlook, trouble: BackendError | None) -> None:
+        if outlook == "up":
+            self.journal.info("backend_back")
+            return
+        event = "backend_down" if outlook == "down" else "overdue"
+        reason = str(trouble) if trouble is not None else "the backend has not answered yet"
+        self.journal.warning(event, reason=reason, hint=None if trouble is None else trouble.hint)
+
+
+def _where(exc: BaseException) -> str | None:
+    """For an error that is none of ours, whose text the journal withholds."""
+    frames = [] if isinstance(exc, EpochsealError) else traceback.extract_tb(exc.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else None
+
+
+def _limits(config: LogConfig) -> Limits:
+    return Limits(
+        epoch_entries=config.number_or_none("epoch_max_entries"),
+        epoch_bytes=config.number_or_none("epoch_max_bytes"),
+        segment_bytes=config.number("segment_bytes"),
+        segment_age=config.number_or_none("segment_age"),
+    )
+
+
+def _keeping(config: LogConfig) -> Keeping:
+    return Keeping(config.number_or_none("keep"), config.values["keep"].text)

@@ -1,0 +1,124 @@
+"""A daemon's logs as Prometheus metrics: read when they are asked for, from counters kept elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import CollectorRegistry
+
+from epochseal import __version__
+from epochseal.sealing.counters import LATENCY_BOUNDS, Histogram
+from epochseal.service.health import LogView, reasons
+
+
+class Figures:
+    """Everything that is shown of some logs, each with the label `log`."""
+
+    def __init__(self, views: Sequence[LogView]) -> None:
+        self._views = views
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """The text in the format that the Accept header asks for, and its content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+    def collect(self) -> Iterator[Metric]:
+        """As the registry asks."""
+        yield InfoMetricFamily("epochseal_build", "The running version.", {"version": __version__})
+        yield from self._counters()
+        yield self._latencies()
+        yield from self._gauges()
+
+    def _counters(self) -> Iterator[Metric]:
+        entries = _counter("entries", "Entries sealed.")
+        size = _counter("bytes", "Bytes of entries sealed.")
+        blocks = _counter("blocks", "Blocks sealed, heartbeats among them.")
+        epochs = _counter("epochs", "Epochs begun.")
+        checkpoints = _counter("checkpoints", "Checkpoints signed and written.")
+        recovered = _counter("recovered_entries", "Entries of an interrupted commit that a start completed.")
+        aside = _counter("set_aside_bytes", "Bytes that nobody had sealed, moved to .unsealed by a start.")
+        calls = _counter("backend_calls", "Calls of the key backend.", "kind")
+        failures = _counter("backend_failures", "Calls that the key backend failed or refused.", "kind")
+        errors = _counter("errors", "Errors that stopped the sealing, for a time or for good.", "kind")
+        for view in self._views:
+            stats, backend = view.sealer.stats, view.sealer.calls
+            for family, value in (
+                (entries, stats.entries),
+                (size, stats.bytes),
+                (blocks, stats.blocks),
+                (epochs, stats.epochs),
+                (checkpoints, stats.checkpoints),
+                (recovered, stats.recovered_entries),
+                (aside, stats.set_aside_bytes),
+            ):
+                family.add_metric([view.name], value)
+            by_kind = ((calls, backend.made), (failures, backend.refused), (errors, stats.errors))
+            for family, counts in by_kind:
+                for kind, count in counts.items():
+                    family.add_metric([view.name, kind], count)
+        yield from (entries, size, blocks, epochs, checkpoints, recovered, aside, calls, failures, errors)
+
+    def _latencies(self) -> Metric:
+        family = HistogramMetricFamily(
+            "epochseal_commit_seconds",
+            "Time from the beginning of a commit until its entries and lines are durable.",
+            labels=["log"],
+        )
+        for view in self._views:
+            commits = view.sealer.stats.commits
+            family.add_metric([view.name], _buckets(commits), commits.seconds)
+        return family
+
+    def _gauges(self) -> Iterator[Metric]:
+        unsealed = _gauge("unsealed_bytes", "Bytes read from the sources and not sealed yet.")
+        lag = _gauge("source_lag_bytes", "Bytes of a source that wait to be sealed.", "source")
+        epoch = _gauge("epoch_number", "Number of the running or the last epoch; -1 before the first.")
+        age = _gauge("epoch_age_seconds", "How long the epoch has been running.")
+        overdue = _gauge("epoch_overdue_seconds", "For how long the epoch has been due to end.")
+        unsigned = _gauge("unsigned_checkpoints", "Checkpoints that wait for a signature.")
+        signed = _gauge("last_checkpoint_timestamp_seconds", "When a checkpoint was last written; 0: never.")
+        stalled = _gauge("stalled_seconds", "For how long the disk has had no room; 0 while it has.")
+        healthy = _gauge("healthy", "Whether entries are acknowledged, or would be: as /healthz says.")
+        for view in self._views:
+            status = view.sealer.status()
+            for family, value in (
+                (unsealed, view.buffered()),
+                (epoch, status.epoch),
+                (age, status.epoch_age),
+                (overdue, status.overdue),
+                (unsigned, status.unsigned),
+                (signed, view.sealer.stats.last_checkpoint / 1000),
+                (stalled, status.stalled),
+                (healthy, not reasons(view)),
+            ):
+                family.add_metric([view.name], float(value))
+            for source, waiting in view.lags().items():
+                lag.add_metric([view.name, source], waiting)
+        yield from (unsealed, lag, epoch, age, overdue, unsigned, signed, stalled, healthy)
+
+
+def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"epochseal_{name}", text, labels=["log", *labels])
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"epochseal_{name}", text, labels=["log", *labels])
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    """The buckets added up, as the format has them."""
+    total, buckets = 0, []
+    for bound, count in zip((*map(str, LATENCY_BOUNDS), "+Inf"), tuple(histogram.counts), strict=True):
+        total += count
+        buckets.append((bound, float(total)))
+    return buckets

@@ -1,0 +1,150 @@
+"""The listener for `/metrics` and `/healthz`: plain HTTP for the scraper beside the agent, read only.
+
+It runs in threads of its own and only ever reads, so it answers while the loop waits for a disk.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
+from typing import TYPE_CHECKING
+
+from epochseal.errors import ConfigError
+from epochseal.service.health import LogView, health
+
+if TYPE_CHECKING:
+    from epochseal.service.metrics import Figures
+
+_MOST_CONNECTIONS = 16
+_CLIENT_SECONDS = 5.0
+_LAST_PORT = 65535
+_TEXT = "text/plain; charset=utf-8"
+
+
+def start_metrics(listen: str, views: Sequence[LogView]) -> MetricsServer:
+    """Serve until `close`; to be called once no more process is forked from this one.
+
+    Args:
+        listen: `HOST:PORT`, `[::1]:PORT`; port 0 takes any.
+        views: what is shown; a list may still get more.
+
+    Raises:
+        ConfigError: `listen` cannot be used, or the library is missing.
+    """
+    try:
+        from epochseal.service.metrics import Figures  # noqa: PLC0415  # its library is an extra
+    except ImportError as exc:
+        hint = "pip install 'epochseal[metrics]', or leave [metrics] out"
+        raise ConfigError("the library for metrics is not installed", hint) from exc
+    return MetricsServer(listen, Figures(views), views)
+
+
+class MetricsServer:
+    """A running listener.
+
+    Attributes:
+        address: host and port that it really has.
+    """
+
+    def __init__(self, listen: str, figures: Figures, views: Sequence[LogView]) -> None:
+        host, port = _parse(listen)
+        handler = _handler(figures, views)
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            server = type("_Listener", (_Server,), {"address_family": family})((host, port), handler)
+        except OSError as exc:
+            raise ConfigError(
+                f"cannot listen on {listen} for metrics: {exc.strerror}", "choose another [metrics] listen"
+            ) from exc
+        self._server: ThreadingHTTPServer = server
+        self.address: tuple[str, int] = server.server_address[:2]
+        self._thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    """As many clients at a time as a host has scrapers; more are turned away, slow ones too."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._free = threading.BoundedSemaphore(_MOST_CONNECTIONS)
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """As the library asks, less its look-up of this host's name."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "localhost", int(self.server_address[1])
+
+    def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client: object) -> None:
+        """As the library asks: in a thread, if one is free."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client)
+        except BaseException:
+            self._free.release()
+            raise
+
+    def process_request_thread(
+        self, request: socket.socket | tuple[bytes, socket.socket], client: object
+    ) -> None:
+        """As the library asks."""
+        try:
+            super().process_request_thread(request, client)
+        finally:
+            self._free.release()
+
+    def handle_error(self, _request: object, _client: object) -> None:
+        """A client that went away is none of our troubles."""
+
+
+def _handler(figures: Figures, views: Sequence[LogView]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = _CLIENT_SECONDS
+
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            if path == "/metrics":
+                body, content_type = figures.render(self.headers.get("Accept", ""))
+                self._answer(200, body, content_type)
+            elif path == "/healthz":
+                status, body = health(views)
+                self._answer(status, body, "application/json")
+            else:
+                self._answer(404, b"/metrics and /healthz are here\n", _TEXT)
+
+        def _answer(self, status: int, body: bytes, content_type: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def version_string(self) -> str:
+            return "epochseal"
+
+        def log_message(self, *_args: object) -> None:
+            pass  # a scrape is no event
+
+    return Handler
+
+
+def _parse(listen: str) -> tuple[str, int]:
+    host, colon, port = listen.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > _LAST_PORT:
+        raise ConfigError(f"{listen!r} is not an address to listen on", 'write it as "127.0.0.1:9599"')
+    return host, int(port)

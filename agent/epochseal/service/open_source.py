@@ -1,0 +1,82 @@
+"""Open the sources that a configuration names; each kind is imported only where it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from epochseal.config import LogConfig
+from epochseal.config.schema import (
+    JournaldTable,
+    SourceTable,
+    StdinTable,
+    SyslogTable,
+    TailTable,
+    UnixDatagramTable,
+    UnixStreamTable,
+)
+from epochseal.format import seal_lines as lines
+from epochseal.service.commit_loop import Signals
+from epochseal.service.launch import stdin_stream
+from epochseal.sources.source import Source
+from epochseal.sources.stream import StreamSource
+
+# ruff: noqa: PLC0415  # imports inside of functions are what this module is for
+
+
+_LONGEST_FRAME = 1 << 20
+"""Frames and datagrams are escaped, which is work for each byte: no sender may ask for much at once."""
+
+
+def open_source(table: SourceTable, log: LogConfig, signals: Signals) -> Source:
+    """The source, listening or open; its log is started already, so that positions can be read.
+
+    Raises:
+        ConfigError: it cannot be opened as it is configured.
+        EpochsealError: the positions in the log cannot be read.
+    """
+    block, longest = log.number("block_bytes"), log.number("max_entry_bytes")
+    match table:
+        case StdinTable():
+            return StreamSource(stdin_stream(signals), "stdin", block_bytes=block, max_entry_bytes=longest)
+        case TailTable():
+            from epochseal.sources.tail import TailSource
+
+            return TailSource(table.paths, _positions(log), block_bytes=block, max_entry_bytes=longest)
+        case UnixStreamTable():
+            from epochseal.sources.unix import UnixStreamSource
+
+            mode = int(table.mode, 8)
+            return UnixStreamSource(
+                Path(table.path), mode=mode, acks=table.acks, block_bytes=block, max_entry_bytes=longest
+            )
+        case UnixDatagramTable():
+            from epochseal.sources.unix import UnixDatagramSource
+
+            mode = int(table.mode, 8)
+            return UnixDatagramSource(
+                Path(table.path), mode=mode, block_bytes=block, max_entry_bytes=min(longest, _LONGEST_FRAME)
+            )
+        case SyslogTable():
+            from epochseal.sources.syslog import SyslogSource, TlsFiles
+
+            tls = None
+            if table.tls is not None:
+                client_ca = Path(table.tls.client_ca) if table.tls.client_ca is not None else None
+                tls = TlsFiles(Path(table.tls.cert), Path(table.tls.key), client_ca)
+            return SyslogSource(
+                table.listen, tls=tls, block_bytes=block, max_entry_bytes=min(longest, _LONGEST_FRAME)
+            )
+        case JournaldTable():
+            from epochseal.sources.journald import JournaldSource
+
+            directory = Path(table.directory) if table.directory is not None else None
+            return JournaldSource(
+                table.units, directory, _positions(log), block_bytes=block, max_entry_bytes=longest
+            )
+
+
+def _positions(log: LogConfig) -> Mapping[str, lines.Source]:
+    from epochseal.sealing.source_positions import read_positions
+
+    return read_positions(log.dir)

@@ -1,0 +1,281 @@
+"""What a log file is, whatever its name is at the moment, and reading it: plain, or a compressed copy.
+
+A file is known by device, inode and a digest of its first bytes and of those before the sealed offset. The
+name says little (rotation moves it), the inode alone not enough (it is given to another file later), the
+content alone neither (a copy has the same).
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import stat
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from epochseal.encoding import parse_decimal
+from epochseal.errors import FormatError
+from epochseal.sealing.limits import Piece
+from epochseal.sources.buffer import LineBuffer
+
+HEAD = 256
+TRAIL = 64
+_HEX = 32
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
+
+
+def percent_encode(path: bytes) -> str:
+    """A path as it stands in a seal line (docs/format.md, 3.7)."""
+    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in path)
+
+
+def source_name(path: str) -> str:
+    """The name of a tailed path in the log."""
+    return "tail:" + percent_encode(os.fsencode(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """`DEVICE-INODE-N-HEX`: what a file was when a number of its bytes were sealed (docs/tailing.md).
+
+    HEX are the first 32 hex digits of the SHA-256 of the first N bytes and the last sealed bytes: `HEAD` and
+    `TRAIL` of them, or all that are sealed.
+    """
+
+    device: int
+    inode: int
+    size: int
+    digest: str
+
+    @classmethod
+    def of(cls, key: tuple[int, int], head: bytes, trail: bytes) -> Self:
+        """The identity of a file with these first and last sealed bytes."""
+        return cls(*key, len(head), hashlib.sha256(head + trail).hexdigest()[:_HEX])
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read it back out of a seal line.
+
+        Raises:
+            FormatError: `text` is no identity.
+        """
+        device, inode, size, digest = [*text.split("-"), "", "", ""][:4]
+        found = cls(
+            parse_decimal(device, "device"),
+            parse_decimal(inode, "inode"),
+            parse_decimal(size, "size"),
+            digest,
+        )
+        if str(found) != text or found.size > HEAD:
+            raise FormatError(f"not the identity of a file: {text[:80]!r}")
+        return found
+
+    def __str__(self) -> str:
+        return f"{self.device}-{self.inode}-{self.size}-{self.digest}"
+
+
+class LogFile:
+    """An open file that may grow, be renamed, removed and truncated while it is read."""
+
+    def __init__(self, fd: int, found: os.stat_result) -> None:
+        self._fd = fd
+        self.key = found.st_dev, found.st_ino
+        self.static = False
+        self.position = 0
+        self.limit: int | None = None
+        self.truncated = False
+        self._head = b""
+        self._trail = b""
+        self._seen = 0
+
+    @classmethod
+    def open(cls, path: str) -> Self:
+        """Open a regular file, or what a link leads to.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(fd)
+            raise OSError(0, "it is not a regular file", path)
+        return cls(fd, found)
+
+    def again(self) -> LogFile:
+        """The same file from its beginning, after it was truncated."""
+        return LogFile(os.dup(self._fd), os.fstat(self._fd))
+
+    @property
+    def head(self) -> bytes:
+        """The first bytes, as they were read."""
+        return self._head
+
+    @property
+    def was(self) -> tuple[Identity, int]:
+        """What it was when it was last read, and how many bytes of it had been read."""
+        return Identity.of(self.key, self._head, self._trail), self._seen
+
+    def ends(self, offset: int) -> tuple[bytes, bytes]:
+        """The first bytes, and the last ones before `offset`, as they stand in the file now."""
+        head = os.pread(self._fd, min(HEAD, offset), 0)
+        return head, os.pread(self._fd, min(TRAIL, offset), max(0, offset - TRAIL))
+
+    def go_to(self, position: int) -> bool:
+        """Read on from here, trusting what is before it; whether the file reaches that far."""
+        self._head, self._trail = self.ends(position)
+        self.position = self._seen = position
+        return self.size() >= position
+
+    def size(self) -> int:
+        """Bytes in the file now."""
+        return os.fstat(self._fd).st_size
+
+    def has_more(self) -> bool:
+        """Whether there are bytes that were never read; notices if the file was cut."""
+        size = self.size()
+        self.truncated = self.truncated or size < self._seen
+        return not self.truncated and self._end(size) > self._seen
+
+    @property
+    def removed(self) -> bool:
+        """Whether the file has no name any more."""
+        return os.fstat(self._fd).st_nlink == 0
+
+    def read_into(self, free: memoryview) -> int:
+        """Read on; 0 at the end of the file as it is now, or if it was truncated."""
+        if self.truncated:
+            return 0
+        want = len(free) if self.limit is None else max(0, min(len(free), self.limit - self.position))
+        count = os.preadv(self._fd, [free[:want]], self.position) if want else 0
+        if not self._goes_on():
+            # What was just read may be of the new content: it is read again as that.
+            self.truncated = True
+            return 0
+        self._remember(free[:count])
+        return count
+
+    def close(self) -> None:
+        """Close it; closing again does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _end(self, size: int) -> int:
+        return size if self.limit is None else min(size, self.limit)
+
+    def _goes_on(self) -> bool:
+        """Whether the file still holds what was read of it: its first bytes, and the last ones."""
+        if self.size() < self._seen or os.pread(self._fd, len(self._head), 0) != self._head:
+            return False
+        return os.pread(self._fd, len(self._trail), self._seen - len(self._trail)) == self._trail
+
+    def _remember(self, data: memoryview) -> None:
+        if self.position <= len(self._head) < HEAD:
+            self._head += bytes(data[len(self._head) - self.position : HEAD - self.position])
+        self.position += len(data)
+        if self.position > self._seen:
+            new = bytes(data[-min(TRAIL, self.position - self._seen) :])
+            self._trail = (self._trail + new)[-TRAIL:]
+            self._seen = self.position
+
+
+class CompressedCopy:
+    """A `.gz` that a rotation left: read once, in order; it does not grow."""
+
+    static = True
+    limit = None
+    truncated = False
+    removed = False
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file = gzip.open(path, "rb")  # noqa: SIM115  # closed by `close`
+        found = Path(path).stat()
+        self.key = found.st_dev, found.st_ino
+        self.head = b""
+        self.position = 0
+        self._more = True
+
+    def ends(self, offset: int) -> tuple[bytes, bytes]:
+        """The first bytes of the content, and the last ones before `offset`; what of them can be read."""
+        try:
+            self._file.seek(0)
+            head = self._file.read(min(HEAD, offset))
+            self._file.seek(max(0, offset - TRAIL))
+            return head, self._file.read(min(TRAIL, offset))
+        except (OSError, EOFError, zlib.error):
+            return b"", b""
+
+    def go_to(self, position: int) -> bool:
+        """Read on from here; whether the content reaches that far."""
+        self.head, _ = self.ends(min(HEAD, position))
+        try:
+            self.position = self._file.seek(position)
+        except (OSError, EOFError, zlib.error):
+            return False
+        return self.position == position
+
+    def has_more(self) -> bool:
+        """Whether the end was not reached yet."""
+        return self._more
+
+    def read_into(self, free: memoryview) -> int:
+        """Read on; 0 at the end.
+
+        Raises:
+            OSError: it cannot be decompressed.
+        """
+        try:
+            count = self._file.readinto(free)
+        except (EOFError, zlib.error) as exc:
+            raise OSError(0, f"it cannot be decompressed: {exc}", self._path) from exc
+        if self.position <= len(self.head) < HEAD:
+            self.head += bytes(free[len(self.head) - self.position : min(count, HEAD - self.position)])
+        self.position += count
+        self._more = count > 0
+        return count
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()
+
+
+Content = LogFile | CompressedCopy
+
+
+def holds(content: Content, wanted: Identity, offset: int) -> bool:
+    """Whether the content is what `wanted` was when `offset` bytes of it were sealed."""
+    head, trail = content.ends(offset)
+    if (len(head), len(trail)) != (min(HEAD, offset), min(TRAIL, offset)):
+        return False
+    return Identity.of(content.key, head, trail).digest == wanted.digest
+
+
+def open_content(path: str) -> Content:
+    """Open a file that a rotation left, compressed or not.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return CompressedCopy(path) if path.endswith(".gz") else LogFile.open(path)
+
+
+class FileBuffer(LineBuffer):
+    """Lines of a file; `trail` are the last bytes of it that were taken."""
+
+    def __init__(self, name: str, *, block_bytes: int, max_entry_bytes: int, offset: int) -> None:
+        super().__init__(name, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, offset=offset)
+        self.trail = b""
+
+    def take(self, entries: int, size: int, first: int) -> Piece | None:
+        """As of any lines (see `LineBuffer.take`)."""
+        before = self._begin
+        piece = super().take(entries, size, first)
+        if piece is not None:
+            end = self._begin - piece.src.nolf
+            self.trail = (self.trail + bytes(self._buffer[max(before, end - TRAIL) : end]))[-TRAIL:]
+        return piece

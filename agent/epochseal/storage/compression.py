@@ -1,0 +1,201 @@
+"""Replace a segment's `.log` by its compressed form in one step that no reader and no crash can see half of.
+
+A log that is there in two forms, or in none, is tampering to every verifier, and two names cannot be changed
+at once. But two directories can be exchanged: a second folder is made of hard links to all files of
+`segments/`, the compressed log in it instead of the plain one, and then takes its place
+(docs/decisions/002-compression.md). The system calls of `exchange`, in order:
+
+mkdir `.segments.new`; link for every file but the plain log; rename of the compressed log into it; fsync of
+it; renameat2 (RENAME_EXCHANGE) with `segments`; fsync of the log directory; rename of what was `segments` to
+`.segments.old`, which readers that have it open may finish with before it is removed.
+
+Whatever a crash leaves under these names is links to files that `segments/` has, or a file that is not
+needed: `clean` removes it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gzip
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Literal
+
+from epochseal.errors import ConfigError, StorageError
+from epochseal.storage.durable import sync_directory
+
+Kind = Literal["gzip", "zstd"]
+_ENDINGS: dict[Kind, str] = {"gzip": ".gz", "zstd": ".zst"}
+_NEW, _OLD, _PACKED = ".segments.new", ".segments.old", ".packed"
+_PIECE = 1 << 20
+_GZIP_LEVEL, _ZSTD_LEVEL = 6, 3
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class NoExchangeError(StorageError):
+    """The file system, or the C library, cannot exchange two directories: it never will."""
+
+
+class StoppedError(Exception):
+    """A stop was asked for before the work was done."""
+
+
+def require_compressor(kind: Kind) -> None:
+    """Refuse a compression whose library is not installed.
+
+    Raises:
+        ConfigError: `zstandard` is missing.
+    """
+    if kind == "zstd":
+        try:
+            import zstandard  # noqa: F401, PLC0415  # an extra: only who compresses with it needs it
+        except ImportError as exc:
+            raise ConfigError(
+                'compress = "zstd" needs the library zstandard', "pip install 'epochseal[zstd]'"
+            ) from exc
+
+
+def compress(source: Path, kind: Kind, stopped: Callable[[], bool]) -> Path:
+    """Write the compressed form of a segment's log, durable and read back, outside of `segments/`; its name.
+
+    Raises:
+        StoppedError: `stopped` said so.
+        StorageError: a file cannot be read or written, or does not give back what went in.
+    """
+    packed = source.parent.parent / _PACKED
+    try:
+        packed.unlink(missing_ok=True)
+        with source.open("rb") as plain:
+            size, written = os.fstat(plain.fileno()).st_size, hashlib.sha256()
+            with packed.open("xb") as file:
+                os.fchmod(file.fileno(), os.fstat(plain.fileno()).st_mode & 0o7777)
+                with _compressor(file, kind, size) as sink:
+                    _copy(plain, stopped, written.update, sink.write)
+                file.flush()
+                os.fsync(file.fileno())
+            read = hashlib.sha256()
+            with _decompressor(packed, kind) as stream:
+                _copy(stream, stopped, read.update)
+            if read.digest() != written.digest():
+                raise StorageError(f"{source.name} does not come out of its compressed form as it was")
+            _forget(plain)
+    except OSError as exc:
+        raise StorageError(f"cannot compress {source.name}: {exc.strerror or exc}") from exc
+    return packed
+
+
+def exchange(plain: Path, packed: Path, kind: Kind) -> None:
+    """Put the compressed log in the place of the plain one; no file may be made in `segments/` meanwhile.
+
+    Raises:
+        NoExchangeError: the file system cannot do that; `segments/` is as it was.
+        StorageError: a link cannot be made; `segments/` is as it was.
+    """
+    folder = plain.parent
+    new = folder.with_name(_NEW)
+    try:
+        _remove(new)
+        _remove(folder.with_name(_OLD))
+        new.mkdir(0o700)
+        for entry in os.scandir(folder):
+            if entry.name != plain.name:
+                os.link(entry.path, new / entry.name, follow_symlinks=False)
+        packed.rename(new / (plain.name + _ENDINGS[kind]))
+        _copy_rights(folder, new)
+    except OSError as exc:
+        raise StorageError(f"cannot link the files of {folder}: {exc.strerror or exc}") from exc
+    sync_directory(new)
+    _swap(new, folder)
+    sync_directory(folder.parent)
+    with suppress(OSError):
+        # Only for the name: `clean` and the next `exchange` know both.
+        new.rename(folder.with_name(_OLD))
+
+
+def clean(logdir: Path) -> None:
+    """Remove what an exchange left, or a crash in the middle of one; to be called with the directory locked.
+
+    Raises:
+        StorageError: a file cannot be removed.
+    """
+    try:
+        (logdir / _PACKED).unlink(missing_ok=True)
+        for name in (_NEW, _OLD):
+            _remove(logdir / name)
+    except OSError as exc:
+        raise StorageError(f"cannot remove {exc.filename}: {exc.strerror}") from exc
+
+
+def _swap(new: Path, folder: Path) -> None:
+    paths = os.fsencode(new), os.fsencode(folder)
+    rename = getattr(_libc, "renameat2", None)
+    if rename is None:
+        raise NoExchangeError("the C library has no renameat2", 'set compress = "none"')
+    if rename(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) != 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise NoExchangeError(
+            f"the file system of {folder.parent} cannot exchange two directories: {reason}",
+            'set compress = "none", or keep the log on ext4, xfs, btrfs or tmpfs',
+        )
+
+
+def _copy_rights(folder: Path, new: Path) -> None:
+    found = folder.stat()
+    made = new.stat()
+    if (found.st_uid, found.st_gid) != (made.st_uid, made.st_gid):
+        os.chown(new, found.st_uid, found.st_gid)
+    # Mode and access list too: shippers go on reading.
+    shutil.copystat(folder, new)
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)
+
+
+def _copy(source: IO[bytes], stopped: Callable[[], bool], *sinks: Callable[[bytes], object]) -> None:
+    while piece := source.read(_PIECE):
+        if stopped():
+            raise StoppedError
+        for sink in sinks:
+            sink(piece)
+
+
+def _forget(file: IO[bytes]) -> None:
+    # What is read once must not push out of memory what the service needs.
+    with suppress(OSError):
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@contextmanager
+def _compressor(file: IO[bytes], kind: Kind, size: int) -> Iterator[IO[bytes]]:
+    if kind == "gzip":
+        # Without name and time: the same log is always the same file.
+        with gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as packing:
+            yield packing  # type: ignore[misc]  # a GzipFile writes bytes, whatever its stub says of IO
+        return
+    import zstandard  # noqa: PLC0415  # an extra
+
+    packer = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True)
+    with packer.stream_writer(file, size=size, closefd=False) as writing:
+        yield writing
+
+
+@contextmanager
+def _decompressor(path: Path, kind: Kind) -> Iterator[IO[bytes]]:
+    if kind == "gzip":
+        with gzip.open(path, "rb") as stream:
+            yield stream  # type: ignore[misc]  # as in _compressor
+        return
+    import zstandard  # noqa: PLC0415  # an extra
+
+    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as reading:
+        yield reading

@@ -1,0 +1,242 @@
+"""Segments: the file pairs of a log directory, their names, and appending to the open one."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from epochseal.errors import StorageError
+from epochseal.storage.durable import AppendFile, DiskFullError, make_directory, sync_directory
+
+FOLDER = "segments"
+_EXCHANGES = 100
+COMPRESSIONS = ("", ".gz", ".zst")
+_NAME = re.compile(r"([0-9]{6,18})-([0-9]{8}T[0-9]{6}Z)\.(log|seal|unsealed)(\.gz|\.zst)?")
+
+
+def segment_stem(number: int, time: int) -> str:
+    """The name of a segment's files without their ending, from its number and its first epoch's time (ms)."""
+    try:
+        moment = datetime.fromtimestamp(time // 1000, tz=UTC)
+    except (OverflowError, ValueError, OSError):
+        # A clock beyond the calendar must not stop sealing; the header holds the exact time.
+        moment = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    return f"{number:06d}-{moment.strftime('%Y%m%dT%H%M%SZ').rjust(16, '0')}"
+
+
+def stem_time(stem: str) -> int:
+    """The time in a segment's name, in ms."""
+    moment = datetime.strptime(stem.partition("-")[2], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return int(moment.timestamp()) * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The files that share a stem: any of them may be missing, and the log may be there in several forms."""
+
+    number: int
+    stem: str
+    logs: tuple[Path, ...]
+    seal: Path | None
+    unsealed: Path | None
+
+    def is_empty(self) -> bool:
+        """Whether no file of it holds a byte: then a kill came between making the pair and its first line.
+
+        Raises:
+            StorageError: a file cannot be looked at.
+        """
+        try:
+            return not any(path.stat().st_size for path in self._paths())
+        except OSError as exc:
+            raise StorageError(f"cannot look at {exc.filename}: {exc.strerror}") from exc
+
+    def remove(self) -> None:
+        """Delete its files.
+
+        Raises:
+            StorageError: a file cannot be deleted.
+        """
+        try:
+            for path in self._paths():
+                path.unlink()
+        except OSError as exc:
+            raise StorageError(f"cannot remove {exc.filename}: {exc.strerror}") from exc
+
+    def _paths(self) -> list[Path]:
+        return [path for path in (*self.logs, self.seal, self.unsealed) if path is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What stands in a log directory: segments by number and stem, and names that belong to none."""
+
+    segments: tuple[Segment, ...]
+    foreign: tuple[str, ...]
+
+
+def list_segments(logdir: Path) -> Listing:
+    """Read the folder of segments; a directory without one is an empty listing.
+
+    Raises:
+        StorageError: the folder cannot be read, or is exchanged again and again.
+    """
+    stems: dict[tuple[int, str], list[Path]] = {}
+    foreign = []
+    for name, regular in _names(logdir / FOLDER):
+        match = _NAME.fullmatch(name)
+        number = int(match[1]) if match else 0
+        misnamed = match is None or f"{number:06d}" != match[1] or (match[4] and match[3] != "log")
+        # A pipe or a device under a segment's name would hang whoever opens it.
+        if match is None or misnamed or not regular:
+            foreign.append(name)
+            continue
+        stems.setdefault((number, f"{match[1]}-{match[2]}"), []).append(logdir / FOLDER / name)
+    segments = [_group(number, stem, paths) for (number, stem), paths in sorted(stems.items())]
+    return Listing(tuple(segments), tuple(foreign))
+
+
+def _names(folder: Path) -> list[tuple[str, bool]]:
+    """What stands in the folder, by name, each with whether it is a regular file or leads to one.
+
+    Compression exchanges the whole folder and then empties the old one (compression.py): a list that was read
+    from a folder which is not there any more may have holes, and is read again from the new one.
+    """
+    try:
+        for _ in range(_EXCHANGES):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                with os.scandir(descriptor) as found:
+                    names = sorted((entry.name, entry.is_file()) for entry in found)
+                # While it is open, its number is not given to another folder.
+                if os.path.samestat(os.fstat(descriptor), folder.stat()):
+                    return names
+            finally:
+                os.close(descriptor)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as exc:
+        raise StorageError(f"cannot list {folder}: {exc.strerror}") from exc
+    raise StorageError(f"cannot list {folder}: it is exchanged by another one all the time", "try again")
+
+
+def _group(number: int, stem: str, paths: Iterable[Path]) -> Segment:
+    by_ending = {path.name[len(stem) :]: path for path in paths}
+    logs = tuple(by_ending[ending] for suffix in COMPRESSIONS if (ending := ".log" + suffix) in by_ending)
+    return Segment(number, stem, logs, by_ending.get(".seal"), by_ending.get(".unsealed"))
+
+
+class SegmentWriter:
+    """The open segment of a log: entries go to one file, seal lines to the other, each durable at once."""
+
+    def __init__(self, stem: str, log: AppendFile, seal: AppendFile) -> None:
+        self.stem = stem
+        self.log = log
+        self.seal = seal
+
+    @classmethod
+    def create(cls, logdir: Path, stem: str) -> SegmentWriter:
+        """Make an empty pair; left-overs of the same name without any content are used again.
+
+        Raises:
+            StorageError: a file cannot be made, or one with content is there already.
+        """
+        make_directory(logdir / FOLDER)
+        return cls._open_pair(logdir / FOLDER, stem, _open_empty)
+
+    @classmethod
+    def reopen(cls, logdir: Path, stem: str) -> SegmentWriter:
+        """Open an existing pair for appending at its present length.
+
+        Raises:
+            StorageError: a file of the pair is missing or cannot be opened.
+        """
+        return cls._open_pair(logdir / FOLDER, stem, lambda path: AppendFile.open(path, create=False))
+
+    @classmethod
+    def _open_pair(cls, folder: Path, stem: str, open_file: Callable[[Path], AppendFile]) -> SegmentWriter:
+        log = open_file(folder / f"{stem}.log")
+        try:
+            return cls(stem, log, open_file(folder / f"{stem}.seal"))
+        except BaseException:
+            log.close()
+            raise
+
+    def check_lengths(self) -> None:
+        """Refuse files that somebody else made longer or shorter: nothing foreign is ever sealed in between.
+
+        Raises:
+            StorageError: a file is not as long as the chain says.
+        """
+        self.log.check_length()
+        self.seal.check_length()
+
+    def append_entries(self, data: memoryview | bytes) -> None:
+        """Append entries and make them durable.
+
+        Raises:
+            StorageError: a file is not as long as the chain says, or the write failed.
+        """
+        self.check_lengths()
+        self.log.append(data)
+        self.log.sync()
+
+    def append_lines(self, data: bytes) -> None:
+        """Append whole seal lines and make them durable.
+
+        Raises:
+            StorageError: as `append_entries`, but of the seal file alone: the log file of a closed segment
+            may
+                have been compressed or shipped by the time its checkpoint is signed.
+        """
+        self.seal.check_length()
+        self.seal.append(data)
+        self.seal.sync()
+
+    def close(self) -> None:
+        """Close both files; what was acknowledged is durable already."""
+        self.log.close()
+        self.seal.close()
+
+
+def set_aside(logdir: Path, stem: str, log: AppendFile, sealed: int) -> int:
+    """Move what follows the `sealed` bytes of an open log file to `STEM.unsealed`; the number of bytes moved.
+
+    The copy is durable before the log is cut: a crash in between leaves the bytes twice, never not at all.
+    """
+    if (extra := log.length - sealed) <= 0:
+        return 0
+    path = logdir / FOLDER / f"{stem}.unsealed"
+    kept = AppendFile.open(path, create=not path.exists())
+    before = kept.length
+    try:
+        with (logdir / FOLDER / f"{stem}.log").open("rb") as source:
+            source.seek(sealed)
+            while chunk := source.read(1 << 20):
+                kept.append(chunk)
+        kept.sync()
+    except DiskFullError:
+        # Half a copy would stay in the way of the next one, and each try would add to it.
+        kept.truncate(before)
+        raise
+    finally:
+        kept.close()
+    sync_directory(logdir / FOLDER)
+    log.truncate(sealed)
+    return extra
+
+
+def _open_empty(path: Path) -> AppendFile:
+    if not path.exists():
+        return AppendFile.open(path, create=True)
+    file = AppendFile.open(path, create=False)
+    if file.length:
+        file.close()
+        raise StorageError(
+            f"{path} has content that no chain accounts for", "move it out of the log directory"
+        )
+    return file

@@ -1,0 +1,92 @@
+"""Expire old segments so that the log still verifies: the log itself says what goes, signed, before it goes.
+
+A prune line states which segments expired and where the tree stood after them (docs/format.md, section 11).
+The files are removed only when that line is durable and under a signed checkpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from epochseal.encoding import b64decode, b64encode, format_time
+from epochseal.errors import StorageError, VerificationError
+from epochseal.format.merkle import Frontier
+from epochseal.format.seal_lines import Header, Prune
+from epochseal.storage.durable import sync_directory
+from epochseal.storage.segments import FOLDER, Segment
+from epochseal.verifier.plan import SegmentPart, take_snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """Segments that may go, and the line that says so."""
+
+    origin: str
+    segments: tuple[Segment, ...]
+    prune: Prune
+
+
+def find_expired(logdir: Path, keep: int, policy: str, now: int) -> Expired | None:
+    """The segments that ended more than `keep` ms ago; None where there is none. The last one always stays.
+
+    Raises:
+        StorageError: a file cannot be read, or the log itself promised to keep longer.
+        VerificationError: an epoch line that must be quoted cannot be read.
+    """
+    plan = take_snapshot(logdir)
+    # The last pair may be empty, if an agent was killed at its beginning.
+    parts, count = [part for part in plan.parts if part.epochs], 0
+    # A segment has ended when the next one begins.
+    while count + 1 < len(parts) and _first_header(parts[count + 1]).time + keep <= now:
+        count += 1
+    if not parts or _first_header(parts[count]).time + keep > now:
+        return None
+    kept = _first_header(parts[count])
+    if kept.segment != parts[count].segment.number:
+        raise VerificationError(f"{parts[count].seal.name} holds segment {kept.segment}", "run verify first")
+    # Halves of pairs too, at which an earlier removal was interrupted.
+    gone = tuple(segment for segment in plan.listing.segments if segment.number < kept.segment)
+    if not gone:
+        return None
+    if kept.time + kept.retention > now:
+        raise StorageError(
+            f"segment {kept.segment} began at {format_time(kept.time)} and promised to keep what was before "
+            f"it until {format_time(kept.time + kept.retention)}",
+            "prune later, or verify would call the log incomplete",
+        )
+    tree = Frontier(kept.tree.size, [b64decode(subtree, "frontier") for subtree in kept.tree.frontier])
+    prune = Prune(
+        segment=kept.segment - 1,
+        epoch=kept.epoch - 1,
+        tree_size=tree.size,
+        root=b64encode(tree.root()),
+        entries=kept.first_entry,
+        bytes=sum(part.sealed for part in parts[:count]),
+        policy=policy,
+    )
+    return Expired(kept.origin, gone, prune)
+
+
+def remove(logdir: Path, expired: Expired) -> None:
+    """Remove the files of expired segments, oldest first, so that a crash leaves no hole.
+
+    Raises:
+        StorageError: a file cannot be removed; run prune again.
+    """
+    for segment in expired.segments:
+        for path in (*segment.logs, segment.unsealed, segment.seal):
+            if path is None:
+                continue
+            try:
+                path.unlink()
+            except OSError as exc:
+                raise StorageError(f"cannot remove {path}: {exc.strerror}", "run prune again") from exc
+        sync_directory(logdir / FOLDER)
+
+
+def _first_header(part: SegmentPart) -> Header:
+    header = part.epochs[0].header if part.epochs else None
+    if header is None:
+        raise VerificationError(f"no epoch line can be read in {part.seal.name}", "run verify first")
+    return header

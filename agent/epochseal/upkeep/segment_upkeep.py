@@ -1,0 +1,235 @@
+"""What is done with segments that have ended: compress them, and let the oldest expire.
+
+A thread of low priority reads and writes the large files; what touches the chain or must not run beside a
+new segment is done by the log's own loop, which asks `Chores` as it asks a source.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from epochseal.errors import EpochsealError
+from epochseal.format.seal_lines import Source
+from epochseal.journal import Journal
+from epochseal.sealing.limits import Piece
+from epochseal.sealing.sealer import Sealer
+from epochseal.storage.compression import (
+    Kind,
+    NoExchangeError,
+    StoppedError,
+    clean,
+    compress,
+    exchange,
+    require_compressor,
+)
+from epochseal.storage.segments import list_segments
+from epochseal.upkeep.retention import Expired, find_expired, remove
+
+_LOOK_SECONDS = 5.0
+_LONGEST_BETWEEN = 3600.0
+_JOIN_SECONDS = 5.0
+_LOWEST_PRIORITY = 19
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How long segments are kept, in ms, and as it was written; `age` None: for ever."""
+
+    age: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    plain: Path
+    packed: Path
+
+
+class Chores:
+    """Housekeeping of one log, in the shape of a source that never has an entry.
+
+    Args:
+        sealer: of that log, started.
+        kind: the compression, None for none.
+        keeping: may be replaced at any time.
+        journal: is told what was done and what failed.
+
+    Raises:
+        ConfigError: the compression's library is missing.
+        StorageError: what an interrupted exchange left cannot be removed.
+    """
+
+    name = "chores"
+    has_entry = full_block = False
+    ended = True
+    buffered = 0
+
+    def __init__(self, sealer: Sealer, kind: Kind | None, keeping: Keeping, journal: Journal) -> None:
+        if kind is not None:
+            require_compressor(kind)
+        clean(sealer.logdir)
+        self.keeping = keeping
+        self._sealer = sealer
+        self._kind = kind
+        self._journal = journal
+        self._told = ""
+        self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._stop = threading.Event()
+        # One hand-over at a time: the thread fills it and waits until the loop has emptied it.
+        self._ready: _Packed | Expired | None = None
+        self._taken = threading.Event()
+        self._sealed_at: int | None = None
+        self._removable: Expired | None = None
+        self._next_expiry = 0.0
+        self._thread = threading.Thread(target=self._work, name="chores", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; after that no process may be forked that holds a secret."""
+        self._thread.start()
+
+    # --- in the log's loop --------------------------------------------------------------------------------
+
+    def descriptors(self) -> Sequence[int]:
+        """Readable when the thread has something to hand over."""
+        return [self._read]
+
+    def ready(self, descriptor: int) -> None:
+        """Something was handed over; `tick` takes it."""
+        with suppress(BlockingIOError):
+            os.read(descriptor, 64)
+
+    def wait_seconds(self) -> float:
+        """Nothing is due by time: the thread has the clock."""
+        return math.inf
+
+    def tick(self) -> None:
+        """Take what the thread has ready, as far as the chain allows now."""
+        ready, sealer = self._ready, self._sealer
+        if isinstance(ready, _Packed):
+            self._exchange(ready)
+        elif ready is not None and self._sealed_at is None:
+            if sealer.live:
+                self._sealed_at = sealer.stats.epochs
+                sealer.record(ready.prune)
+        elif ready is not None and sealer.stats.epochs != self._sealed_at and not sealer.unsigned:
+            # The checkpoint of an epoch that began after the prune line is signed, so it covers that line.
+            self._release(ready)
+
+    def settle(self) -> None:
+        """The log is closed: what its last checkpoint covers may be removed now."""
+        if isinstance(self._ready, Expired) and self._sealed_at is not None and not self._sealer.unsigned:
+            self._release(self._ready)
+
+    def finish(self) -> None:
+        """A stop was asked for: begin nothing more."""
+        self._stop.set()
+
+    def take(self, _entries: int, _size: int, _first: int) -> Piece | None:
+        """There is never anything to seal."""
+        return None
+
+    def taken(self) -> memoryview:
+        """There is never anything to seal."""
+        return memoryview(b"")
+
+    def done(self, _first_entry: int) -> None:
+        """There is never anything sealed."""
+
+    def positions(self) -> list[Source]:
+        """There is nothing to be resumed."""
+        return []
+
+    def close(self) -> None:
+        """End the thread, in bounded time; what it leaves half-done is removed at the next start."""
+        self._stop.set()
+        self._taken.set()
+        if self._thread.is_alive():
+            self._thread.join(_JOIN_SECONDS)
+        if not self._thread.is_alive():
+            os.close(self._read)
+            os.close(self._write)
+
+    def _exchange(self, ready: _Packed) -> None:
+        if self._kind is not None:
+            try:
+                exchange(ready.plain, ready.packed, self._kind)
+            except EpochsealError as exc:
+                self._complain(exc)
+                if isinstance(exc, NoExchangeError):
+                    self._kind = None
+        self._release(None)
+
+    def _release(self, removable: Expired | None) -> None:
+        self._removable, self._sealed_at, self._ready = removable, None, None
+        self._taken.set()
+
+    # --- in the thread ------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
+        while not self._stop.wait(self._pause()):
+            try:
+                self._look()
+            except StoppedError:
+                return
+            except EpochsealError as exc:
+                self._complain(exc)
+        self._remove_released()
+
+    def _pause(self) -> float:
+        age = self.keeping.age
+        return _LOOK_SECONDS if age is None else min(_LOOK_SECONDS, max(age / 5000, 0.05))
+
+    def _look(self) -> None:
+        if self.keeping.age is not None and time.monotonic() >= self._next_expiry:
+            age = self.keeping.age
+            self._next_expiry = time.monotonic() + min(_LONGEST_BETWEEN, age / 20_000)
+            now = time.time_ns() // 1_000_000
+            if expired := find_expired(self._sealer.logdir, age, self.keeping.text, now):
+                self._hand_over(expired)
+                self._remove_released()
+        while self._kind is not None and (plain := self._next_plain()) is not None:
+            clean(self._sealer.logdir)
+            self._hand_over(_Packed(plain, compress(plain, self._kind, self._stop.is_set)))
+            # Readers that have the old folder open get this long.
+            if self._stop.wait(_LOOK_SECONDS):
+                return
+        clean(self._sealer.logdir)
+
+    def _next_plain(self) -> Path | None:
+        """The oldest segment that the log has gone on from and that is not compressed yet."""
+        segments = list_segments(self._sealer.logdir).segments
+        for segment, later in pairwise(segments):
+            # A later pair without a line may go again: the chain may still stand in this segment.
+            begun = later.seal is not None and later.seal.stat().st_size > 0
+            if begun and segment.seal and len(segment.logs) == 1 and segment.logs[0].suffix == ".log":
+                return segment.logs[0]
+        return None
+
+    def _hand_over(self, ready: _Packed | Expired) -> None:
+        self._taken.clear()
+        self._ready = ready
+        with suppress(BlockingIOError):
+            os.write(self._write, b"r")
+        self._taken.wait()
+
+    def _remove_released(self) -> None:
+        expired, self._removable = self._removable, None
+        if expired is not None:
+            remove(self._sealer.logdir, expired)
+            self._journal.info("expired", up_to_segment=expired.prune.segment, entries=expired.prune.entries)
+
+    def _complain(self, exc: EpochsealError) -> None:
+        # Every round finds the same again.
+        if str(exc) != self._told:
+            self._told = str(exc)
+            self._journal.error("chore_failed", exc)

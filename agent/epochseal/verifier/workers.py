@@ -1,0 +1,103 @@
+"""Do the checking: one task after the other, or in several processes; results in order either way."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+
+from epochseal.custody.memory import harden_process
+from epochseal.verifier.check_epoch import EpochResult, check_epoch
+from epochseal.verifier.keyring import Keyring, Recoverers
+from epochseal.verifier.plan import EpochPart, SegmentPart
+from epochseal.verifier.sealed_entries import Content
+
+_TASK_SEAL_BYTES = 64 << 10
+_AHEAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Some epochs of one segment; `last`: what follows the sealed bytes is to be looked at too."""
+
+    part: SegmentPart
+    epochs: tuple[EpochPart, ...]
+    first: bool
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """What a task found; `extra`: the log file holds more than was sealed."""
+
+    task: Task
+    results: tuple[EpochResult, ...]
+    extra: bool
+
+
+def cut_tasks(parts: Sequence[SegmentPart]) -> list[Task]:
+    """Tasks of some size. A compressed segment is one: it can only be read from its beginning."""
+    tasks = []
+    for part in parts:
+        groups: list[list[EpochPart]] = [[]]
+        size = 0
+        for epoch in part.epochs:
+            if size > _TASK_SEAL_BYTES and part.log.suffix == ".log":
+                groups.append([])
+                size = 0
+            groups[-1].append(epoch)
+            size += epoch.stop - epoch.start
+        for place, group in enumerate(groups):
+            tasks.append(Task(part, tuple(group), place == 0, place == len(groups) - 1))
+    return tasks
+
+
+def run_tasks(
+    tasks: Sequence[Task], make_recoverer: Callable[[], Recoverers] | None, jobs: int
+) -> Iterator[TaskResult]:
+    """Run all tasks with at most `jobs` processes and give the results in the order of the log.
+
+    Raises:
+        StorageError: a file cannot be read.
+        BackendError: the key backend failed.
+    """
+    if jobs <= 1 or len(tasks) <= 1:
+        _prepare(make_recoverer)
+        yield from map(_run, tasks)
+        return
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(jobs, context, initializer=_prepare_worker, initargs=(make_recoverer,)) as pool:
+        ahead: list[Future[TaskResult]] = []
+        for task in tasks:
+            ahead.append(pool.submit(_run, task))
+            # Only a few results wait at any time, so that memory does not grow with the log.
+            if len(ahead) >= jobs * _AHEAD:
+                yield ahead.pop(0).result()
+        while ahead:
+            yield ahead.pop(0).result()
+
+
+class _Worker:
+    """What each process keeps: its own page and its own connection to the backend."""
+
+    keyring: Keyring | None = None
+
+
+def _prepare_worker(make_recoverer: Callable[[], Recoverers] | None) -> None:
+    # The calling process is its owner's to harden: a limit that was lowered stays low.
+    harden_process()
+    _prepare(make_recoverer)
+
+
+def _prepare(make_recoverer: Callable[[], Recoverers] | None) -> None:
+    _Worker.keyring = Keyring(make_recoverer()) if make_recoverer is not None else None
+
+
+def _run(task: Task) -> TaskResult:
+    content = Content(task.part.log, task.part.sealed)
+    try:
+        results = tuple(check_epoch(task.part, epoch, content, _Worker.keyring) for epoch in task.epochs)
+        return TaskResult(task, results, task.last and content.extra())
+    finally:
+        content.close()

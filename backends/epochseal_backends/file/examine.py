@@ -1,0 +1,86 @@
+"""What `epochseal doctor` finds out about key folders: that the agent holds what it should, and no more."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from epochseal.errors import ConfigError
+from epochseal.examiner import Finding
+from epochseal.keys import KeyURI
+from epochseal_backends.file import backend as file
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_WRITABLE = stat.S_IWGRP | stat.S_IWOTH
+# Not of the form of a checkpoint, so that the signature is worth nothing to anybody.
+_MESSAGE = b"epochseal doctor: this is no checkpoint\n"
+
+
+def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[Finding]:
+    """The agent's folder holds no private wrapping key, and nobody else may change the public one."""
+    # No setting leads to a folder, and no file is for one log.
+    del settings, origin
+    folder = file.folder_of(uri)
+    yield from _guarded(folder, (file.EPOCH_PUBLIC,))
+    topic = "agent holds no private wrapping key"
+    private = folder / file.EPOCH_PRIVATE
+    if os.path.lexists(private):
+        yield Finding(
+            topic, "wrong", f"{private} is there: whoever becomes this user gets every old secret back",
+            f"move it to the verifier's machine, then remove it here: shred -u {private}",
+        )  # fmt: skip  # one finding
+        return
+    beside = folder.parent / "verifier" / file.EPOCH_PRIVATE
+    if os.access(beside, os.R_OK):
+        yield Finding(
+            topic, "unknown", f"not in {folder}, but this user may read {beside}",
+            "outside of a trial, move the verifier's folder to the verifier's machine",
+        )  # fmt: skip  # one finding
+        return
+    yield Finding(topic, "good", f"{folder} has no {file.EPOCH_PRIVATE}")
+
+
+def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
+    """The private checkpoint key is this user's alone, is half of a pair, and signs.
+
+    Raises:
+        Denied, ConfigError: as `file.signer`.
+    """
+    yield from _guarded(file.folder_of(uri), (file.CHECKPOINT_PRIVATE, file.CHECKPOINT_PUBLIC))
+    signer = file.signer(uri, settings)
+    public = Ed25519PublicKey.from_public_bytes(file.public_key(uri, settings).data)
+    try:
+        public.verify(signer.sign(_MESSAGE), _MESSAGE)
+    except InvalidSignature:
+        yield Finding("checkpoint key signs", "wrong", "its signature does not hold", "make new keys")
+    else:
+        yield Finding("checkpoint key signs", "good", f"and {file.CHECKPOINT_PUBLIC} verifies it")
+
+
+def _guarded(folder: Path, names: tuple[str, ...]) -> Iterator[Finding]:
+    for path in (folder, *(folder / name for name in names)):
+        topic = f"{path.name}: owner and mode"
+        try:
+            found = path.stat()
+        except OSError as exc:
+            raise ConfigError(
+                f"cannot look at {path}: {exc.strerror}", "copy the whole folder that epochseal keygen made"
+            ) from exc
+        mode = stat.S_IMODE(found.st_mode)
+        if found.st_uid not in {os.geteuid(), 0}:
+            what = f"{path} belongs to user {found.st_uid}, who may exchange it"
+            yield Finding(topic, "wrong", what, f"chown it to this user or to root: {path}")
+        elif path.suffix == ".key" and mode & _OTHERS:
+            what = f"{path} has mode {mode:04o}: other users may open this private key"
+            yield Finding(topic, "wrong", what, f"chmod 600 {path}, and make new keys if others have read it")
+        elif mode & _WRITABLE:
+            yield Finding(
+                topic, "wrong", f"{path} has mode {mode:04o}: others may exchange it", f"chmod go-w {path}"
+            )
+        else:
+            yield Finding(topic, "good", f"mode {mode:04o}")

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from epochseal.cli.doctor import _status
+from epochseal.config import LogConfig, read_config
+from epochseal.doctor import Checked
+from epochseal.doctor import key_checks as backends
+from epochseal.doctor import machine_checks as machine
+from epochseal.doctor import storage_checks as storage
+from epochseal.errors import Denied, Unavailable, WrongKey
+from epochseal.examiner import PROBE_LOG, Finding
+from epochseal.keys import Context, Issued, KeyURI, PublicKey
+
+SECRET = b"a secret that nobody may be told"
+Steps = Callable[..., object]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> LogConfig:
+    """A log with keys in two families."""
+    path = tmp_path / "epochseal.toml"
+    path.write_text(
+        'epoch_key = "openbao://transit/epoch"\ncheckpoint_key = "awskms:///alias/checkpoint"\n'
+        '[vault]\naddress = "https://v"\n[aws]\nregion = "a"\n'
+        '[[log]]\ndir = "logs"\norigin = "example.com/doctor"\n[[log.source]]\nkind = "stdin"\n'
+    )
+    return read_config(path).logs[0]
+
+
+def _issue(context: Context, into: memoryview) -> Issued:
+    assert (context.log, context.origin) == (PROBE_LOG, "example.com/doctor")
+    into[:] = SECRET
+    return Issued("id", b"wrapped")
+
+
+def _denied(*_: object) -> None:
+    raise Denied("the role may not decrypt")
+
+
+def _ask(
+    monkeypatch: pytest.MonkeyPatch, log: LogConfig, *, issue: Steps = _issue, recover: Steps = _denied,
+    **more: Steps,
+) -> list[Checked]:  # fmt: skip  # one argument a line would hide that these belong together
+    def module(_uri: KeyURI) -> SimpleNamespace:
+        return SimpleNamespace(
+            issuer=lambda _uri, _settings: SimpleNamespace(issue=issue),
+            recoverer=lambda _uri, _settings: SimpleNamespace(recover=recover),
+            signer=lambda _uri, _settings: SimpleNamespace(
+                public_key=lambda: PublicKey("ed25519", bytes(32))
+            ),
+            **more,
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backends, "load_backend", module)
+        return list(backends.ask_backends("log a", log))
+
+
+def test_backend_without_an_examiner(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -> None:
+    """What every backend can be asked: to issue, to refuse recovery, to show its key."""
+    found = _ask(monkeypatch, log)
+    assert [(item.topic, item.outcome) for item in found] == [
+        ("epoch secrets are issued", "good"),
+        ("recovery is refused", "good"),
+        ("checkpoint key is there", "good"),
+    ]
+    assert _status(found) == 0
+
+
+def test_an_examiner_is_asked(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -> None:
+    """A backend that can say more is asked, with the settings of its own family and the log's origin."""
+
+    def examine(uri: KeyURI, settings: Mapping[str, str], *origin: str) -> Iterator[Finding]:
+        yield Finding(uri.scheme, "good", f"{dict(settings)} {origin}")
+        yield Finding("key is derived", "wrong", "it is not", "make another")
+
+    found = _ask(monkeypatch, log, examine_epoch_key=examine, examine_checkpoint_key=examine)
+    assert [item.detail for item in found if item.topic in {"openbao", "awskms"}] == [
+        "{'address': 'https://v'} ('example.com/doctor',)",
+        "{'region': 'a'} ()",
+    ]
+    assert _status(found) == 1
+
+
+def test_recovery_that_works_is_wrong(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -> None:
+    """An agent that gets its secret back is the one thing that must not be."""
+    found = _ask(monkeypatch, log, recover=lambda *_: None)
+    assert (found[1].topic, found[1].outcome) == ("recovery is refused", "wrong")
+
+
+def test_recovery_that_fails_otherwise_is_unknown(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -> None:
+    """Only a refusal of the role shows that the role is refused."""
+
+    def recover(*_: object) -> None:
+        raise WrongKey("not this key")
+
+    found = _ask(monkeypatch, log, recover=recover)
+    assert found[1].outcome == "unknown"
+
+
+def test_backend_that_is_down(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -> None:
+    """No answer is neither good nor wrong: the status says to ask again."""
+
+    def issue(*_: object) -> None:
+        raise Unavailable("connection refused", "see whether it is up")
+
+    found = _ask(monkeypatch, log, issue=issue)
+    assert found[0] == Checked(
+        "log a",
+        "epoch key: backend answers",
+        "unknown",
+        "connection refused",
+        "see whether it is up",
+        unreachable=True,
+    )
+    assert _status(found) == 6
+
+
+def test_denied_issue_is_wrong_and_examined(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -> None:
+    """A role that may not issue is told, and what the backend knows of the key too."""
+
+    def examine(_uri: KeyURI, _settings: Mapping[str, str], *_origin: str) -> Iterator[Finding]:
+        yield Finding("more", "good", "seen")
+
+    found = _ask(monkeypatch, log, issue=_denied, examine_epoch_key=examine, examine_checkpoint_key=examine)
+    assert [(item.topic, item.outcome) for item in found[:2]] == [
+        ("epoch secrets are issued", "wrong"),
+        ("more", "good"),
+    ]
+
+
+def test_text_of_a_foreign_error_is_withheld(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -> None:
+    """What a library throws may quote a secret: its type is told, its text is not."""
+
+    def issue(*_: object) -> None:
+        raise RuntimeError(SECRET.decode())
+
+    found = _ask(monkeypatch, log, issue=issue)
+    assert found[0].outcome == "wrong"
+    assert "RuntimeError" in found[0].detail
+    assert SECRET.decode() not in repr(found)
+
+
+def test_child_that_dies(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -> None:
+    """A library that ends or hangs its process costs no more than that process."""
+    found = _ask(monkeypatch, log, issue=lambda *_: os.kill(os.getpid(), signal.SIGALRM))
+    assert [item.unreachable for item in found] == [True]
+    assert _status(found) == 6
+
+
+def test_wrong_counts_before_unreachable() -> None:
+    """Of both, what is wrong decides the status."""
+    down = Checked("a", "b", "unknown", "c", None, unreachable=True)
+    assert _status([down, Checked("a", "b", "wrong", "c")]) == 1
+    assert _status([]) == 0
+
+
+def test_swap_under_a_runtime_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A page between two runs may reach a plain swap area, if its tmpfs was not mounted with noswap."""
+    swaps = tmp_path / "swaps"
+    monkeypatch.setattr(machine, "_SWAPS", swaps)
+    monkeypatch.setattr(storage, "require_tmpfs", lambda _path: None)
+    head = "Filename Type Size Used Priority\n"
+    swaps.write_text(head)
+    assert storage.check_runtime_dir("a", tmp_path).outcome == "good"
+    swaps.write_text(f"{head}/dev/zram0 partition 1 0 100\n")
+    assert storage.check_runtime_dir("a", tmp_path).outcome == "good"
+    swaps.write_text(f"{head}/swapfile file 1 0 -2\n")
+    found = storage.check_runtime_dir("a", tmp_path)
+    assert (found.outcome, "/swapfile" in found.detail) == ("wrong", True)
+    swaps.unlink()
+    assert storage.check_runtime_dir("a", tmp_path).outcome == "unknown"
+    assert machine.check_swap("a").outcome == "unknown"
+
+
+def test_no_memory_for_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory that cannot be locked is wrong, with the limit and what to do."""
+    monkeypatch.setattr("epochseal.custody.memory._map_secret", lambda _region: False)
+    monkeypatch.setattr(
+        "epochseal.custody.memory._libc", SimpleNamespace(mlock=lambda *_: -1, mmap=_same_address)
+    )
+    found = machine.check_memory("a")
+    assert found.outcome == "wrong"
+    assert "RLIMIT_MEMLOCK" in found.detail
+    assert "LimitMEMLOCK" in str(found.hint)
+
+
+def _same_address(address: int, *_: object) -> int:
+    return address
+
+
+def test_clock_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that was never set is wrong, whatever the kernel says of it."""
+    monkeypatch.setattr("epochseal.doctor.machine_checks.time.time", lambda: 1000.0)
+    assert machine.check_clock("a").outcome == "wrong"

@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from epochseal.encoding import b64encode
+from epochseal.errors import BackendError, Denied, Unavailable
+from epochseal.format.seal_lines import Abandoned, Asked
+from epochseal.keys import Context, Issued, PublicKey
+from epochseal.sealing.backend_calls import FIRST_DELAY, LONGEST_DELAY, BackendCalls
+
+ISSUED = Issued("file:ab", b"wrapped")
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def now(self) -> int:
+        """Wall clock in ms."""
+        return int(self.seconds * 1000)
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return self.seconds
+
+
+class FakeCourier:
+    """Answers as a test wants; there is no process behind it."""
+
+    def __init__(self, hub: FakeZygote) -> None:
+        self.hub = hub
+        self.closed = False
+
+    def fileno(self) -> int:
+        """Any number."""
+        return 77
+
+    def ask_issue(self, context: Context) -> None:
+        """Note the context."""
+        self.hub.raise_if("ask")
+        self.hub.contexts.append(context)
+
+    def take_issued(self) -> Issued:
+        """The answer, or the error that a test set."""
+        self.hub.raise_if("issue")
+        return ISSUED
+
+    def ask_signature(self, message: bytes) -> None:
+        """Note the message."""
+        self.hub.raise_if("ask")
+        self.hub.messages.append(message)
+
+    def take_signature(self) -> bytes:
+        """The answer, or the error that a test set."""
+        self.hub.raise_if("sign")
+        return b"signature"
+
+    def ask_key(self) -> None:
+        """Nothing to note."""
+        self.hub.raise_if("ask")
+
+    def take_key(self) -> PublicKey:
+        """The answer, or the error that a test set."""
+        self.hub.raise_if("key")
+        return PublicKey("ed25519", bytes(32))
+
+    def close(self) -> None:
+        """Note it."""
+        self.closed = True
+
+
+class FakeZygote:
+    """Hands out couriers, and says which call is to fail."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, BackendError] = {}
+        self.couriers: list[FakeCourier] = []
+        self.contexts: list[Context] = []
+        self.messages: list[bytes] = []
+
+    def courier(self) -> FakeCourier:
+        """One more."""
+        self.raise_if("fork")
+        self.couriers.append(FakeCourier(self))
+        return self.couriers[-1]
+
+    def raise_if(self, kind: str) -> None:
+        """Raise what a test set for this kind of call."""
+        if kind in self.errors:
+            raise self.errors[kind]
+
+
+@pytest.fixture
+def hub() -> FakeZygote:
+    """A zygote without processes."""
+    return FakeZygote()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands."""
+    return Clock()
+
+
+@pytest.fixture
+def calls(hub: FakeZygote, clock: Clock) -> BackendCalls:
+    """Calls whose jitter is always the largest."""
+    return BackendCalls(hub, clock, lambda: 1.0)  # type: ignore[arg-type]  # it has the methods that are used
+
+
+def state(calls: BackendCalls) -> tuple[str | None, int | None]:
+    """The kind of the call under way, and where its answer will be."""
+    return calls.pending, calls.fileno()
+
+
+def context(number: int = 0) -> tuple[Context, Asked]:
+    """A context and the line that it quotes; another number is another line."""
+    tag = bytes([number]) * 32
+    return Context("example.com/c", bytes(32), 1, tag), Asked(number, b64encode(tag))
+
+
+def fail_issue(calls: BackendCalls, hub: FakeZygote, clock: Clock, number: int = 0) -> None:
+    """An issue call that finds the backend unavailable."""
+    clock.seconds = max(clock.seconds, calls.retry_at("issue"))
+    hub.errors["issue"] = Unavailable("down")
+    assert calls.may_start("issue")
+    calls.start_issue(*context(number))
+    assert state(calls)[0] == "issue"
+    assert calls.take_issued() is None
+    del hub.errors["issue"]
+
+
+def test_one_call_at_a_time_through_one_courier(calls: BackendCalls, hub: FakeZygote) -> None:
+    """While a call is under way no other may start; one courier makes them all, until it is let go."""
+    assert state(calls) == (None, None)
+    calls.start_issue(*context())
+    assert state(calls) == ("issue", 77)
+    assert not calls.may_start("issue")
+    assert not calls.may_start("sign")
+    assert calls.take_issued() == ISSUED
+    assert state(calls) == (None, None)
+    calls.start_key()
+    assert calls.take_key() == PublicKey("ed25519", bytes(32))
+    calls.start_sign(b"text")
+    assert calls.take_signature() == b"signature"
+    assert hub.messages == [b"text"]
+    assert [courier.closed for courier in hub.couriers] == [False]
+    calls.rest()
+    assert [courier.closed for courier in hub.couriers] == [True]
+    assert calls.made == {"issue": 1, "sign": 1, "key": 1}
+
+
+def test_the_delay_grows_to_a_limit_and_ends_with_a_success(
+    calls: BackendCalls, hub: FakeZygote, clock: Clock
+) -> None:
+    """Each failure doubles the delay up to the longest; the first answer ends it."""
+    delays = []
+    for _ in range(12):
+        fail_issue(calls, hub, clock)
+        delays.append(calls.retry_at("issue") - clock.seconds)
+        assert not calls.may_start("issue")
+    assert delays == pytest.approx([min(FIRST_DELAY * 2**power, LONGEST_DELAY) for power in range(12)])
+    assert calls.issue_failures == calls.failures == 12
+    assert str(calls.last_error) == "down"
+    clock.seconds = calls.retry_at("issue")
+    calls.start_issue(*context())
+    calls.take_issued()
+    assert calls.failures == 0
+    assert calls.last_error is None
+    assert calls.may_start("issue")
+
+
+def test_jitter_is_half_of_the_delay(hub: FakeZygote, clock: Clock) -> None:
+    """With the smallest jitter the delay is half of what it is with the largest."""
+    calls = BackendCalls(hub, clock, lambda: 0.0)  # type: ignore[arg-type]  # as in the fixture
+    fail_issue(calls, hub, clock)
+    assert calls.retry_at("issue") - clock.seconds == pytest.approx(FIRST_DELAY / 2)
+
+
+def test_the_two_keys_wait_apart(calls: BackendCalls, hub: FakeZygote, clock: Clock) -> None:
+    """A checkpoint key that is down delays no epoch secret, and does not count as a failed issue."""
+    hub.errors["sign"] = Unavailable("down")
+    calls.start_sign(b"text")
+    assert calls.take_signature() is None
+    assert not calls.may_start("sign")
+    assert not calls.may_start("key")
+    assert calls.may_start("issue")
+    assert (calls.failures, calls.issue_failures) == (1, 0)
+    calls.start_issue(*context())
+    assert calls.take_issued() == ISSUED
+    assert not calls.may_start("sign")
+    fail_issue(calls, hub, clock)
+    clock.seconds += LONGEST_DELAY
+    assert calls.may_start("sign")
+
+
+def test_unanswered_issue_calls_are_counted_by_what_they_quoted(
+    calls: BackendCalls, hub: FakeZygote, clock: Clock
+) -> None:
+    """Each context that failed stands in `abandoned` once, with its number of calls, until one is adopted."""
+    for number in (1, 1, 2, 1):
+        fail_issue(calls, hub, clock, number)
+    assert calls.abandoned == [
+        Abandoned(1, context(1)[1].tag, 3),
+        Abandoned(2, context(2)[1].tag, 1),
+    ]
+    clock.seconds = calls.retry_at("issue")
+    calls.start_issue(*context(3))
+    calls.take_issued()
+    assert (calls.context, calls.asked) == context(3)
+    assert len(calls.abandoned) == 2
+    calls.adopted()
+    assert calls.abandoned == []
+    assert calls.context is None
+
+
+def test_after_many_contexts_the_last_is_asked_for_again(
+    calls: BackendCalls, hub: FakeZygote, clock: Clock
+) -> None:
+    """The list of abandoned calls, and so the epoch line, has a limit: no seventeenth context is quoted."""
+    for number in range(40):
+        fail_issue(calls, hub, clock, number)
+    assert [item.line for item in calls.abandoned] == list(range(16))
+    assert calls.abandoned[-1].calls == 25
+    assert {item.prev for item in hub.contexts[15:]} == {context(15)[0].prev}
+
+
+def test_a_call_that_was_never_sent_is_not_abandoned(calls: BackendCalls, hub: FakeZygote) -> None:
+    """Without a courier, or with one that is gone, the call counts as failed, but not as perhaps served."""
+    for kind in ("fork", "ask"):
+        hub.errors = {kind: Unavailable("gone")}
+        calls.start_issue(*context())
+        assert calls.pending is None
+    assert calls.issue_failures == 2
+    assert calls.abandoned == []
+
+
+def test_a_call_that_is_let_go_is_abandoned(calls: BackendCalls) -> None:
+    """An issue call whose answer nobody waits for may have been served."""
+    calls.start_issue(*context(5))
+    calls.rest()
+    assert [item.line for item in calls.abandoned] == [5]
+    assert state(calls) == (None, None)
+    calls.rest()
+    assert len(calls.abandoned) == 1
+
+
+takes: list[tuple[str, Callable[[BackendCalls], object], Callable[[BackendCalls], object]]] = [
+    ("issue", lambda calls: calls.start_issue(*context()), lambda calls: calls.take_issued()),
+    ("sign", lambda calls: calls.start_sign(b"m"), lambda calls: calls.take_signature()),
+    ("key", lambda calls: calls.start_key(), lambda calls: calls.take_key()),
+]
+
+
+@pytest.mark.parametrize(("kind", "start", "take"), takes, ids=[kind for kind, _, _ in takes])
+def test_a_refusal_is_raised_and_ends_the_call(
+    calls: BackendCalls,
+    hub: FakeZygote,
+    kind: str,
+    start: Callable[[BackendCalls], object],
+    take: Callable[[BackendCalls], object],
+) -> None:
+    """What waiting does not mend is raised, and nothing is pending after it that somebody could wait for."""
+    hub.errors[kind] = Denied("no")
+    start(calls)
+    with pytest.raises(Denied):
+        take(calls)
+    assert calls.pending is None
+    assert calls.fileno() is None
+    assert hub.couriers[-1].closed
+    assert len(calls.abandoned) == (kind == "issue")
+
+
+def test_an_answer_that_was_not_asked_for(calls: BackendCalls) -> None:
+    """Taking an answer where no call is under way is an error, not a wait."""
+    with pytest.raises(BackendError, match="nothing had been asked"):
+        calls.take_signature()

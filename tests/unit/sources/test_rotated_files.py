@@ -1,0 +1,68 @@
+"""Which files beside a log file were rotated away from it, and in which order."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import pytest
+
+from epochseal.sources.rotated_files import base_names, list_rotated
+
+
+@pytest.mark.parametrize(
+    ("name", "bases"),
+    [
+        ("app.log", []),
+        ("app.log.1", ["app.log"]),
+        ("app.log.12.gz", ["app.log.12", "app.log"]),
+        ("app.log-20261123", ["app.log"]),
+        ("app.log.2026-11-23_10", ["app.log"]),
+        ("app-20261123.log", ["app.log"]),
+        ("app.1.log", ["app.log"]),
+        ("app.log.old", ["app.log"]),
+        ("api-v2.log", []),
+    ],
+)
+def test_what_a_rotation_calls_its_files(name: str, bases: list[str]) -> None:
+    """The names that a file may have had before."""
+    assert base_names(name) == bases
+
+
+def test_a_listing_in_the_middle_of_a_rotation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that move to names which a listing was past, or move before they are looked at, are found."""
+    log = tmp_path / "app.log"
+    for name in ("app.log", "app.log.1", "app.log.2"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "app.log.9").symlink_to("nowhere")
+    real = os.listdir
+
+    def listdir(folder: str) -> list[str]:
+        # The first listing has been past .3 when .2 moves there, and .1 moves before it is looked at.
+        names = real(folder)
+        if "app.log.3" not in names:
+            names.remove("app.log.2")
+            for age in (2, 1):
+                (tmp_path / f"app.log.{age}").rename(tmp_path / f"app.log.{age + 1}")
+        return names
+
+    monkeypatch.setattr("epochseal.sources.rotated_files.os.listdir", listdir)
+    found = list_rotated(str(log))
+    assert [Path(item.path).name for item in found] == ["app.log.3", "app.log.2"]
+    assert [Path(item.path).read_bytes() for item in found] == [b"app.log.2", b"app.log.1"]
+
+
+def test_a_folder_that_never_rests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listings that differ each time come to an end, and a folder that is gone has no files."""
+    numbers = itertools.count(1)
+
+    def listdir(_folder: str) -> list[str]:
+        number = next(numbers)
+        (tmp_path / f"app.log.{number}").touch()
+        return [f"app.log.{number}"]
+
+    assert list_rotated(str(tmp_path / "gone" / "app.log")) == []
+    monkeypatch.setattr("epochseal.sources.rotated_files.os.listdir", listdir)
+    assert len(list_rotated(str(tmp_path / "app.log"))) == 1
+    assert next(numbers) < 20

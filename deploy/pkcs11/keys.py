@@ -42,7 +42,7 @@ ROLES: dict[str, set[str]] = {
 
 def generate(
     session: Any, label: str, identifier: bytes, curve: str, use: str, *, extractable: bool = False
-) -> None:  # fmt: skip  # one line a kind of argument
+) -> None:
     """Make a pair in the token: sensitive, not extractable, not modifiable, for one use.
 
     Args:
@@ -107,7 +107,7 @@ def prove(role: str, module: str, token: str, pin_file: Path) -> bool:
 
 def _refusal(
     make: Callable[[KeyURI, Mapping[str, str]], object], uri: KeyURI, settings: Mapping[str, str]
-) -> Denied | None:  # fmt: skip  # one line a kind of argument
+) -> Denied | None:
     try:
         make(uri, settings)
     except Denied as exc:

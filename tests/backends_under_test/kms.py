@@ -228,6 +228,10 @@ def _profile_keys(config: Path, name: str) -> tuple[str, str]:
 
 def _client(url: str, ca_file: str | None, service: str, key: str, secret: str) -> Any:  # noqa: ANN401  # as above
     return boto3.client(
-        service, endpoint_url=url, region_name=REGION, verify=ca_file,
-        aws_access_key_id=key, aws_secret_access_key=secret,
-    )  # fmt: skip  # where, and who
+        service,
+        endpoint_url=url,
+        region_name=REGION,
+        verify=ca_file,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+    )

@@ -172,9 +172,7 @@ class OpenBao:
         if f"{mount}/" in self.request("GET", "sys/mounts")["data"]:
             return
         self.request("POST", f"sys/mounts/{mount}", {"type": "transit"})
-        shown = {
-            "audit_non_hmac_request_keys": ["context"], "audit_non_hmac_response_keys": ["ciphertext"],
-        }  # fmt: skip  # a table
+        shown = {"audit_non_hmac_request_keys": ["context"], "audit_non_hmac_response_keys": ["ciphertext"]}
         self.request("POST", f"sys/mounts/{mount}/tune", shown)
 
     def make_policy(self, name: str, role: str, mount: str, epoch: str, checkpoint: str, origin: str) -> None:

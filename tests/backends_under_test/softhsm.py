@@ -45,7 +45,7 @@ class SoftToken:
 
     def generate(
         self, label: str, curve: str, use: str, identifier: str = "01", *, extractable: bool = False
-    ) -> None:  # fmt: skip  # one line a kind of argument
+    ) -> None:
         """Make a pair as `deploy/pkcs11/keys.py` does; `use` is `derive` or `sign`."""
         _elsewhere(_generate, self, label, bytes.fromhex(identifier), curve, use, extractable)
 
@@ -112,8 +112,9 @@ class SoftHSM:
         before = set(self.tokens.iterdir())
         subprocess.run(
             ["softhsm2-util", "--init-token", "--free", "--label", label, "--pin", PIN, "--so-pin", SO_PIN],
-            check=True, capture_output=True,
-        )  # fmt: skip  # one command
+            check=True,
+            capture_output=True,
+        )
         (made,) = set(self.tokens.iterdir()) - before
         return SoftToken(self, label, made)
 

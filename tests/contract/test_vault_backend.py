@@ -77,12 +77,22 @@ def test_entry_points_name_the_module(scheme: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "openbao:transit/epoch", "openbao://epoch", "openbao://transit/", "openbao:///epoch", "openbao://a/../b",
-        "openbao://transit//epoch", "openbao://transit/epoch/", "openbao://transit/epoch#1", "openbao://transit/é",
-        "openbao://transit/epoch?version=1", "openbao://transit/epoch?", "openbao://transit/-x", "openbao://%2e/x",
+        "openbao:transit/epoch",
+        "openbao://epoch",
+        "openbao://transit/",
+        "openbao:///epoch",
+        "openbao://a/../b",
+        "openbao://transit//epoch",
+        "openbao://transit/epoch/",
+        "openbao://transit/epoch#1",
+        "openbao://transit/é",
+        "openbao://transit/epoch?version=1",
+        "openbao://transit/epoch?",
+        "openbao://transit/-x",
+        "openbao://%2e/x",
         "openbao://transit/" + "x" * 200,
     ],
-)  # fmt: skip  # a table
+)
 def test_epoch_key_uris_have_one_form(text: str) -> None:
     """What is not MOUNT/KEY, or names a version, is a wrong configuration."""
     with pytest.raises(ConfigError):

@@ -238,9 +238,12 @@ def test_jwt(bao: OpenBao, keys: Provisioned) -> None:
         "POST", "auth/jwt/config", {"jwt_validation_pubkeys": [public], "jwt_supported_algs": ["RS256"]}
     )
     role = {
-        "role_type": "jwt", "user_claim": "sub", "bound_audiences": [AUDIENCE], "bound_subject": "agent",
+        "role_type": "jwt",
+        "user_claim": "sub",
+        "bound_audiences": [AUDIENCE],
+        "bound_subject": "agent",
         "token_policies": [f"{keys.name}-agent"],
-    }  # fmt: skip  # a table
+    }
     bao.request("POST", "auth/jwt/role/agent", role)
     good = jwt_of(key)
     works(keys, bao.settings(auth="jwt", role="agent", jwt_file=str(bao.secret_file(good))))
@@ -260,14 +263,17 @@ def test_kubernetes(bao: OpenBao, keys: Provisioned, monkeypatch: pytest.MonkeyP
     try:
         bao.request("POST", "sys/auth/cluster", {"type": "kubernetes"})
         config = {
-            "kubernetes_host": api.address, "token_reviewer_jwt": "reviewer", "disable_local_ca_jwt": True,
+            "kubernetes_host": api.address,
+            "token_reviewer_jwt": "reviewer",
+            "disable_local_ca_jwt": True,
             "kubernetes_ca_cert": bao.authority.file.read_text(),
-        }  # fmt: skip  # a table
+        }
         bao.request("POST", "auth/cluster/config", config)
         role = {
-            "bound_service_account_names": ["epochseal"], "bound_service_account_namespaces": ["logging"],
+            "bound_service_account_names": ["epochseal"],
+            "bound_service_account_namespaces": ["logging"],
             "token_policies": [f"{keys.name}-agent"],
-        }  # fmt: skip  # a table
+        }
         bao.request("POST", "auth/cluster/role/agent", role)
         monkeypatch.setattr(vault_login, "SERVICE_ACCOUNT", bao.secret_file(token))
         settings = bao.settings(auth="kubernetes", auth_mount="cluster", role="agent")
@@ -283,9 +289,10 @@ def test_certificate(bao: OpenBao, keys: Provisioned) -> None:
     """A client certificate logs in, with and without the role's name; one of another name is denied."""
     bao.enable_auth("cert")
     role = {
-        "certificate": bao.authority.file.read_text(), "allowed_common_names": ["agent.example"],
+        "certificate": bao.authority.file.read_text(),
+        "allowed_common_names": ["agent.example"],
         "token_policies": [f"{keys.name}-agent"],
-    }  # fmt: skip  # a table
+    }
     bao.request("POST", "auth/cert/certs/agent", role)
     certificate, key = bao.authority.client("agent.example")
     settings = bao.settings(auth="cert", client_cert_file=str(certificate), client_key_file=str(key))

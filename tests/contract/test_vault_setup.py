@@ -41,8 +41,10 @@ def set_up(bao: OpenBao, program: str, folder: Path, **variables: str) -> subpro
     bare = {name: value for name, value in os.environ.items() if not name.startswith(("BAO_", "VAULT_"))}
     prefix = "BAO" if program == "bao" else "VAULT"
     access = {
-        f"{prefix}_ADDR": bao.address, f"{prefix}_CACERT": bao.ca_file, f"{prefix}_TOKEN": bao.root_token,
-    }  # fmt: skip  # a table
+        f"{prefix}_ADDR": bao.address,
+        f"{prefix}_CACERT": bao.ca_file,
+        f"{prefix}_TOKEN": bao.root_token,
+    }
     environment = {**bare, **access, "PATH": f"{folder}:/usr/bin:/bin", "ORIGIN": CONTEXT.origin, **variables}
     return subprocess.run(
         ["bash", str(SCRIPT)], env=environment, capture_output=True, text=True, timeout=300, check=False
@@ -113,9 +115,13 @@ def test_setup_notices_a_role_that_may_too_much(bao: OpenBao, tmp_path: Path) ->
     bare = {name: value for name, value in os.environ.items() if not name.startswith(("BAO_", "VAULT_"))}
     access = {"BAO_ADDR": bao.address, "BAO_CACERT": bao.ca_file, "BAO_TOKEN": bao.root_token}
     done = subprocess.run(
-        ["bash", str(script)], env={**bare, **access, "ORIGIN": CONTEXT.origin, "NAME": "wide"},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip  # one call
+        ["bash", str(script)],
+        env={**bare, **access, "ORIGIN": CONTEXT.origin, "NAME": "wide"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 1
     assert "WRONG: verifier is not refused to sign checkpoints" in done.stderr
     assert "WRONG: verifier is not refused to have epoch secrets issued" in done.stderr
@@ -180,7 +186,7 @@ def test_doctor_finds_a_wrong_key(bao: OpenBao, made: dict[str, bool], wrong: se
         ("keys/{}-checkpoint/rotate", "update", {"agent may not change the checkpoint key"}),
         ("datakey/plaintext/{}-epoch", "update", {"agent may issue for its own log only"}),
     ],
-)  # fmt: skip  # a table
+)
 def test_doctor_finds_a_wrong_permission(bao: OpenBao, path: str, capability: str, wrong: set[str]) -> None:
     """Each permission that an agent must not have is named, and nothing else."""
     keys = bao.provision(next(_names), CONTEXT.origin)

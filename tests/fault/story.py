@@ -101,9 +101,15 @@ class Story:
         )
         calls = BackendCalls(self.host.zygote, self.clock, lambda: 0.0)
         sealer = Sealer(
-            self.logdir, self.origin, calls, self.host.mailbox, self.clock, runtime,
-            pace=Pace(), limits=self.limits,
-        )  # fmt: skip  # one call
+            self.logdir,
+            self.origin,
+            calls,
+            self.host.mailbox,
+            self.clock,
+            runtime,
+            pace=Pace(),
+            limits=self.limits,
+        )
         self.sealer = sealer
         finding = sealer.start()
         self.pump()

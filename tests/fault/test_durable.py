@@ -10,12 +10,7 @@ from typing import Any
 
 import pytest
 
-from epochseal.storage.durable import (
-    AppendFile,
-    DurabilityError,
-    make_directory,
-    replace_file,
-)
+from epochseal.storage.durable import AppendFile, DurabilityError, make_directory, replace_file
 
 CALLS = ("open", "write", "fdatasync", "fsync", "ftruncate", "rename", "unlink", "mkdir")
 MODES = ("not done", "half done", "done")

@@ -62,11 +62,7 @@ def test_foreign_entries_after_a_clean_close_are_tampering(place: Place) -> None
 
 @pytest.mark.parametrize(
     "line",
-    [
-        FORGED,
-        b"no seal line at all\n",
-        b"note bm90IGEgbm90ZQ==\n",
-    ],
+    [FORGED, b"no seal line at all\n", b"note bm90IGEgbm90ZQ==\n"],
     ids=["a block", "anything", "a note"],
 )
 def test_a_foreign_seal_line_after_a_kill_is_tampering(place: Place, line: bytes) -> None:

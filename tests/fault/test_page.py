@@ -16,18 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.fault.dying import Steps, run_dying
-from tests.fault.restarts import (
-    FOUR,
-    ONE,
-    THREE,
-    TWO,
-    Copy,
-    check_cold,
-    check_gapless,
-    crash,
-    go_on,
-    links,
-)
+from tests.fault.restarts import FOUR, ONE, THREE, TWO, Copy, check_cold, check_gapless, crash, go_on, links
 from tests.integration.agents import Place, kinds, tmpfs, warnings
 
 FULL = os.environ.get("EPOCHSEAL_FULL") == "1"

@@ -94,8 +94,12 @@ def lines(writer: LogWriter, number: int, change: Callable[[list[bytes]], None])
 # --- honest ---------------------------------------------------------------------------------------------
 
 
-@case("honest: the checkpoint key changed once", *everywhere(0, "verified"), *everywhere(1, "verified"),
-      *everywhere(2, "untrusted", "unknown_key"))  # fmt: skip  # one expectation after the other
+@case(
+    "honest: the checkpoint key changed once",
+    *everywhere(0, "verified"),
+    *everywhere(1, "verified"),
+    *everywhere(2, "untrusted", "unknown_key"),
+)
 def checkpoint_key_rotated(path: Path, ring: Ring) -> LogWriter:
     """As `rotated`."""
     return rotated(path, ring)
@@ -122,9 +126,11 @@ def epoch_key_recorded_late(path: Path, ring: Ring) -> LogWriter:
     return writer.turn().rotate("epoch", ring[0], ring[1]).block(entry(2)).end()
 
 
-@case("honest: the first attempt was cut short, and the old key signed on until the second",
-      *everywhere(0, "verified", warnings="rotation_unfinished"),
-      *everywhere(1, "verified", warnings="rotation_unfinished"))  # fmt: skip  # as above
+@case(
+    "honest: the first attempt was cut short, and the old key signed on until the second",
+    *everywhere(0, "verified", warnings="rotation_unfinished"),
+    *everywhere(1, "verified", warnings="rotation_unfinished"),
+)
 def rotation_interrupted(path: Path, ring: Ring) -> LogWriter:
     """After the end of the epoch."""
     writer = begin(path, ring).rotate("checkpoint", ring[0], ring[1]).end(signed=False)
@@ -182,8 +188,10 @@ def epoch_key_changed(path: Path, ring: Ring) -> LogWriter:
     return writer.turn().block(entry(2)).end()
 
 
-@case("an intruder has the agent use an epoch key again that was replaced because it had leaked",
-      *everywhere(0, "untrusted", "key_retired"))  # fmt: skip  # as above
+@case(
+    "an intruder has the agent use an epoch key again that was replaced because it had leaked",
+    *everywhere(0, "untrusted", "key_retired"),
+)
 def retired_epoch_key_again(path: Path, ring: Ring) -> LogWriter:
     """With the carry, as an intruder on the host could."""
     writer = begin(path, ring).rotate("epoch", ring[0], ring[1])
@@ -193,9 +201,12 @@ def retired_epoch_key_again(path: Path, ring: Ring) -> LogWriter:
     return writer.turn().block(entry(3)).end()
 
 
-@case("the rotate line names another new key",
-      keys(0, "tampered", "line_altered"), keys(1, "tampered", "line_altered"),
-      public(1, "tampered", "checkpoint_mismatch"))  # fmt: skip  # as above
+@case(
+    "the rotate line names another new key",
+    keys(0, "tampered", "line_altered"),
+    keys(1, "tampered", "line_altered"),
+    public(1, "tampered", "checkpoint_mismatch"),
+)
 def rotate_line_edited(path: Path, ring: Ring) -> LogWriter:
     """The tag stays."""
     writer = rotated(path, ring)
@@ -208,8 +219,11 @@ def rotate_line_edited(path: Path, ring: Ring) -> LogWriter:
     return writer
 
 
-@case("the rotate line was removed", *everywhere(0, "tampered", "line_missing"),
-      *everywhere(1, "tampered", "line_missing"))  # fmt: skip  # as above
+@case(
+    "the rotate line was removed",
+    *everywhere(0, "tampered", "line_missing"),
+    *everywhere(1, "tampered", "line_missing"),
+)
 def rotate_line_removed(path: Path, ring: Ring) -> LogWriter:
     """Its index is free then."""
     writer = rotated(path, ring)
@@ -217,8 +231,11 @@ def rotate_line_removed(path: Path, ring: Ring) -> LogWriter:
     return writer
 
 
-@case("the rotate line stands a second time behind the new epoch line", *everywhere(0, "tampered"),
-      *everywhere(1, "tampered"))  # fmt: skip  # as above
+@case(
+    "the rotate line stands a second time behind the new epoch line",
+    *everywhere(0, "tampered"),
+    *everywhere(1, "tampered"),
+)
 def rotate_line_replayed(path: Path, ring: Ring) -> LogWriter:
     """Between epoch line and note."""
     writer = rotated(path, ring)
@@ -229,9 +246,12 @@ def rotate_line_replayed(path: Path, ring: Ring) -> LogWriter:
     return writer
 
 
-@case("a rotate line of another log with the same keys stands in the place of this one's",
-      keys(0, "tampered", "line_altered"), keys(1, "tampered", "line_altered"),
-      public(1, "tampered", "checkpoint_mismatch"))  # fmt: skip  # as above
+@case(
+    "a rotate line of another log with the same keys stands in the place of this one's",
+    keys(0, "tampered", "line_altered"),
+    keys(1, "tampered", "line_altered"),
+    public(1, "tampered", "checkpoint_mismatch"),
+)
 def rotate_line_of_other_log(path: Path, ring: Ring) -> LogWriter:
     """It has the same index."""
     writer, other = rotated(path, ring), LogWriter(path / "other", ring[0], "other").start("genesis")
@@ -248,8 +268,11 @@ def rotate_line_of_other_log(path: Path, ring: Ring) -> LogWriter:
     return writer
 
 
-@case("the checkpoint that both keys signed was removed", *everywhere(0, "untrusted", "unknown_key"),
-      *everywhere(1, "untrusted", "unknown_key"))  # fmt: skip  # as above
+@case(
+    "the checkpoint that both keys signed was removed",
+    *everywhere(0, "untrusted", "unknown_key"),
+    *everywhere(1, "untrusted", "unknown_key"),
+)
 def endorsement_removed(path: Path, ring: Ring) -> LogWriter:
     """Later checkpoints stay."""
     writer = rotated(path, ring)
@@ -257,9 +280,11 @@ def endorsement_removed(path: Path, ring: Ring) -> LogWriter:
     return writer
 
 
-@case("the old key's signature was taken out of the checkpoint that both signed",
-      *everywhere(0, "untrusted", "unknown_key"),
-      *everywhere(1, "untrusted", "unknown_key"))  # fmt: skip  # as above
+@case(
+    "the old key's signature was taken out of the checkpoint that both signed",
+    *everywhere(0, "untrusted", "unknown_key"),
+    *everywhere(1, "untrusted", "unknown_key"),
+)
 def old_signature_removed(path: Path, ring: Ring) -> LogWriter:
     """The new key goes on alone."""
     writer = begin(path, ring).rotate("checkpoint", ring[0], ring[1]).end(signed=False)
@@ -267,9 +292,11 @@ def old_signature_removed(path: Path, ring: Ring) -> LogWriter:
     return writer.sign().start("carry").block(entry(2)).end()
 
 
-@case("the new key's signature is missing: the old one handed over to whoever comes",
-      *everywhere(0, "untrusted", "unknown_key"),
-      *everywhere(1, "untrusted", "unknown_key"))  # fmt: skip  # as above
+@case(
+    "the new key's signature is missing: the old one handed over to whoever comes",
+    *everywhere(0, "untrusted", "unknown_key"),
+    *everywhere(1, "untrusted", "unknown_key"),
+)
 def new_signature_missing(path: Path, ring: Ring) -> LogWriter:
     """The new key goes on all the same."""
     writer = begin(path, ring).rotate("checkpoint", ring[0], ring[1]).end()
@@ -277,9 +304,11 @@ def new_signature_missing(path: Path, ring: Ring) -> LogWriter:
     return writer.start("carry").block(entry(2)).end()
 
 
-@case("whoever stole the old key goes on with the log behind the rotation",
-      *everywhere(0, "untrusted", "unknown_key start_unsigned"),
-      *everywhere(1, "untrusted", "unknown_key start_unsigned"))  # fmt: skip  # as above
+@case(
+    "whoever stole the old key goes on with the log behind the rotation",
+    *everywhere(0, "untrusted", "unknown_key start_unsigned"),
+    *everywhere(1, "untrusted", "unknown_key start_unsigned"),
+)
 def old_key_goes_on(path: Path, ring: Ring) -> LogWriter:
     """They issue and sign, but have no carry."""
     writer = rotated(path, ring)
@@ -300,8 +329,10 @@ def cut_back_before_the_rotation(path: Path, ring: Ring) -> LogWriter:
     return thief.start("reopen").block(entry(9)).end()
 
 
-@case("whoever stole the old key began an epoch of their own before it was replaced",
-      *everywhere(1, "untrusted", "start_unsigned"))  # fmt: skip  # as above
+@case(
+    "whoever stole the old key began an epoch of their own before it was replaced",
+    *everywhere(1, "untrusted", "start_unsigned"),
+)
 def thief_before_the_rotation(path: Path, ring: Ring) -> LogWriter:
     """The owner knows from when on."""
     size = begin(path, ring).end().chain.tree.size
@@ -312,8 +343,10 @@ def thief_before_the_rotation(path: Path, ring: Ring) -> LogWriter:
     return owner.start("reopen").hand_over(ring[0], ring[1], compromised=True, from_size=size)
 
 
-@case("a stranger begins an epoch that names their key as one of the log's earlier ones; the agent goes on",
-      *everywhere(0, "untrusted", "start_unsigned unknown_key"))  # fmt: skip  # as above
+@case(
+    "a stranger begins an epoch that names their key as one of the log's earlier ones; the agent goes on",
+    *everywhere(0, "untrusted", "start_unsigned unknown_key"),
+)
 def stranger_as_predecessor(path: Path, ring: Ring) -> LogWriter:
     """The agent signs over what it finds on the disk, but never at its end."""
     writer = begin(path, ring).end()

@@ -49,7 +49,7 @@ def event(name: str, time: int, who: str = AGENT, **parameters: object) -> Event
         "managementEvent": True,
         "recipientAccountId": ACCOUNT,
         "eventCategory": "Management",
-    }  # fmt: skip  # as it lies in a file
+    }
 
 
 def issue(

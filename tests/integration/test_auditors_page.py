@@ -22,9 +22,14 @@ def test_every_command_works(tmp_path: Path) -> None:
     for kind, text in blocks[1:]:
         if kind:
             done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", text], cwd=tmp_path, check=False, capture_output=True,
-                text=True, timeout=120, env={**os.environ, "PATH": path},
-            )  # fmt: skip  # one call
+                ["bash", "-euo", "pipefail", "-c", text],
+                cwd=tmp_path,
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                env={**os.environ, "PATH": path},
+            )
             assert done.returncode == 0, text + done.stderr
             ran, output = ran + 1, done.stdout
             continue

@@ -311,9 +311,11 @@ def test_a_bomb_is_never_unpacked(
     counted = _Counted(monkeypatch)
     verdict = place.verify()
     others = sum(
-        len(plain(log)) for item in list_segments(place.log).segments for log in item.logs
+        len(plain(log))
+        for item in list_segments(place.log).segments
+        for log in item.logs
         if log.suffix != ".log" and log != path
-    )  # fmt: skip  # one sum
+    )
     assert verdict.verdict == "tampered"
     assert counted.bytes <= others + sealed + 1
     assert counted.largest <= 1 << 20

@@ -46,9 +46,7 @@ def test_story_ends_well_within_a_minute(told: Told) -> None:
     assert seconds < LIMIT_SECONDS
 
 
-def test_table_names_every_attack_as_detected(
-    told: Told,
-) -> None:
+def test_table_names_every_attack_as_detected(told: Told) -> None:
     """Each attack has a row with the verdict that it must get, a place, and a time."""
     rows = told[0].stdout.splitlines()
     for attack in ATTACKS:
@@ -69,9 +67,7 @@ def test_plain_text_of_eighty_columns(told: Told) -> None:
     assert not [line for line in text.splitlines() if len(line) > 80 and "/" not in line]
 
 
-def test_steps_are_numbered_and_commands_shown(
-    told: Told,
-) -> None:
+def test_steps_are_numbered_and_commands_shown(told: Told) -> None:
     """Every step has its number, and the commands stand there as a visitor would type them."""
     text = told[0].stdout
     assert re.findall(r"^([0-9])/8  ", text, re.MULTILINE) == [str(number) for number in range(1, 9)]
@@ -110,9 +106,13 @@ def test_interrupt_leaves_nothing_behind(tmp_path: Path, number: signal.Signals)
     """Stopped while it seals, the demo ends its programs and removes its directory."""
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
-        [PROGRAM, "demo"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [PROGRAM, "demo"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
-    ) as demo:  # fmt: skip  # one call
+    ) as demo:
         assert demo.stdout is not None
         for line in demo.stdout:
             if "the program works" in line:

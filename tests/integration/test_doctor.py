@@ -42,9 +42,15 @@ class Host:
         )
         environment = {key: value for key, value in os.environ.items() if key != "EPOCHSEAL_ENV"}
         return subprocess.run(
-            [PROGRAM, "doctor", "--config", "epochseal.toml", *options], cwd=self.folder, env=environment,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=180,
-        )  # fmt: skip  # one call
+            [PROGRAM, "doctor", "--config", "epochseal.toml", *options],
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=180,
+        )
 
     def checks(self, status: int) -> dict[str, dict[str, Any]]:
         """The checks by topic; of several with one topic the gravest."""
@@ -80,10 +86,20 @@ def test_good_setup(host: Host) -> None:
     assert not [item for item in checks.values() if item["outcome"] == "wrong"]
     good = {topic for topic, item in checks.items() if item["outcome"] == "good"}
     assert good >= {
-        "core dumps", "memory for keys", "directory lock", "directory", "free space", "inodes", "fdatasync",
-        "source socket", "epoch secrets are issued", "recovery is refused", "checkpoint key signs",
-        "agent holds no private wrapping key", "checkpoint.key: owner and mode",
-    }  # fmt: skip  # one list
+        "core dumps",
+        "memory for keys",
+        "directory lock",
+        "directory",
+        "free space",
+        "inodes",
+        "fdatasync",
+        "source socket",
+        "epoch secrets are issued",
+        "recovery is refused",
+        "checkpoint key signs",
+        "agent holds no private wrapping key",
+        "checkpoint.key: owner and mode",
+    }
     assert _files(host.folder) == before
 
 
@@ -148,22 +164,32 @@ def _top(text: str) -> Callable[[Host], None]:
 
 WRONG: dict[str, tuple[Callable[[Host], object], str, str]] = {
     "private wrapping key in the agent's folder": (
-        _hold_private_wrapping_key, "agent holds no private wrapping key", "epoch.key is there",
+        _hold_private_wrapping_key,
+        "agent holds no private wrapping key",
+        "epoch.key is there",
     ),
     "agent that can recover": (_hold_private_wrapping_key, "recovery is refused", "got a secret back"),
     "verifier's folder for an agent": (
-        _use_the_verifiers_folder, "checkpoint key is there", "may not sign checkpoints",
+        _use_the_verifiers_folder,
+        "checkpoint key is there",
+        "may not sign checkpoints",
     ),
     "private key readable by others": (
-        lambda host: (host.agent / "checkpoint.key").chmod(0o640), "checkpoint.key: owner and mode", "0640",
+        lambda host: (host.agent / "checkpoint.key").chmod(0o640),
+        "checkpoint.key: owner and mode",
+        "0640",
     ),
     "folder writable by others": (lambda host: host.agent.chmod(0o777), "agent: owner and mode", "0777"),
     "public key writable by others": (
-        lambda host: (host.agent / "epoch.pub").chmod(0o666), "epoch.pub: owner and mode", "0666",
+        lambda host: (host.agent / "epoch.pub").chmod(0o666),
+        "epoch.pub: owner and mode",
+        "0666",
     ),
     "checkpoint pair mixed up": (_mix_up_the_pair, "checkpoint key is there", "are not a pair"),
     "no public wrapping key": (
-        lambda host: (host.agent / "epoch.pub").unlink(), "epoch secrets are issued", "epoch.pub does not",
+        lambda host: (host.agent / "epoch.pub").unlink(),
+        "epoch secrets are issued",
+        "epoch.pub does not",
     ),
     "log directory writable by others": (_open_log_directory, "directory", "0777"),
     "log directory is a file": (lambda host: (host.folder / "logs").touch(), "directory", "not a directory"),
@@ -171,29 +197,38 @@ WRONG: dict[str, tuple[Callable[[Host], object], str, str]] = {
     "segment larger than the disk": (_top('segment_bytes = "4000000GiB"'), "free space", "MiB"),
     "runtime_dir on no tmpfs": (_top('runtime_dir = "/proc"'), "runtime_dir", "not on tmpfs"),
     "missing folder to tail": (
-        _source('kind = "tail"\npaths = ["/nonexistent/a.log"]'), "source tail", "/nonexistent",
+        _source('kind = "tail"\npaths = ["/nonexistent/a.log"]'),
+        "source tail",
+        "/nonexistent",
     ),
     "socket of another program": (_hold_socket, "source socket", "taken by another"),
     "no socket": (lambda host: (host.folder / "a.sock").touch(), "source socket", "no socket"),
     "no folder for a socket": (
-        _source('kind = "unix-datagram"\npath = "none/a.sock"'), "source socket", "is missing",
+        _source('kind = "unix-datagram"\npath = "none/a.sock"'),
+        "source socket",
+        "is missing",
     ),
     "port of another program": (
         lambda host: setattr(host, "source", f'kind = "syslog"\nlisten = "{_listen(host)}"'),
-        "source syslog", "taken by another",
+        "source syslog",
+        "taken by another",
     ),
     "address of another machine": (
-        _source('kind = "syslog"\nlisten = "192.0.2.1:6514"'), "source syslog", "192.0.2.1",
+        _source('kind = "syslog"\nlisten = "192.0.2.1:6514"'),
+        "source syslog",
+        "192.0.2.1",
     ),
     "no certificate": (
         _source('kind = "syslog"\nlisten = "127.0.0.1:0"\ntls = { cert = "c", key = "k" }'),
-        "source syslog: TLS", "No such file",
+        "source syslog: TLS",
+        "No such file",
     ),
     "metrics port of another program": (
         lambda host: setattr(host, "top", f'[metrics]\nlisten = "{_listen(host)}"'),
-        "address is free", "taken by another",
+        "address is free",
+        "taken by another",
     ),
-}  # fmt: skip  # one setup an item
+}
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -21,9 +21,14 @@ def test_doctor_on_a_token(tmp_path: Path) -> None:
         '[[log.source]]\nkind = "stdin"\n'
     )
     done = subprocess.run(
-        [PROGRAM, "doctor", "--config", "epochseal.toml", "--json"], cwd=tmp_path, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, check=False, timeout=180,
-    )  # fmt: skip  # one call
+        [PROGRAM, "doctor", "--config", "epochseal.toml", "--json"],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     checks = [item for item in json.loads(done.stdout)["checks"] if item["part"] == "log logs"]
     good = {item["topic"] for item in checks if item["outcome"] == "good"}

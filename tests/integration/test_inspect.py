@@ -37,8 +37,12 @@ def inspect(
     environment["PYTHONIOENCODING"] = encoding
     done = subprocess.run(
         [PROGRAM, "inspect", str(path), *options],
-        env=environment, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip  # one call
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert "Traceback" not in done.stderr
     assert done.returncode == status, done.stderr
     return done

@@ -41,8 +41,11 @@ class Journal:
             self._process.stdin.write(
                 b"__REALTIME_TIMESTAMP=%d\n__MONOTONIC_TIMESTAMP=%d\n_BOOT_ID=%b\n_SYSTEMD_UNIT=app.service\n"
                 % (1_795_000_000_000_000 + self._count, self._count, _BOOT.encode())
-                + b"MESSAGE\n" + struct.pack("<Q", len(message)) + message + b"\n\n"
-            )  # fmt: skip  # one entry
+                + b"MESSAGE\n"
+                + struct.pack("<Q", len(message))
+                + message
+                + b"\n\n"
+            )
         self._process.stdin.flush()
 
     def close(self) -> None:

@@ -51,9 +51,14 @@ acks = true
     def run(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
         """A command with this environment of the file."""
         return subprocess.run(
-            [PROGRAM, *words, "--config", "epochseal.toml", "--env", name], cwd=self.folder,
-            env=self.env(name), capture_output=True, text=True, check=False, timeout=_PATIENCE,
-        )  # fmt: skip  # one call
+            [PROGRAM, *words, "--config", "epochseal.toml", "--env", name],
+            cwd=self.folder,
+            env=self.env(name),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_PATIENCE,
+        )
 
     def env(self, name: str) -> dict[str, str]:
         """Without backend settings: these stand in the file; a user's own credentials do not."""
@@ -64,9 +69,12 @@ acks = true
         """Have the daemon seal some entries."""
         with (self.folder / f"stderr-{name}").open("wb") as stderr:
             process = subprocess.Popen(
-                [PROGRAM, "run", "--config", "epochseal.toml", "--env", name], cwd=self.folder,
-                env=self.env(name), stdin=subprocess.DEVNULL, stderr=stderr,
-            )  # fmt: skip  # one call
+                [PROGRAM, "run", "--config", "epochseal.toml", "--env", name],
+                cwd=self.folder,
+                env=self.env(name),
+                stdin=subprocess.DEVNULL,
+                stderr=stderr,
+            )
         try:
             path = os.path.relpath(self.folder / "s")
             with socket.socket(socket.AF_UNIX) as client:
@@ -121,8 +129,12 @@ def test_each_environment(site: Site, name: str) -> None:
     site.seal(name)
     verifier = service.verifier
     done = subprocess.run(
-        [PROGRAM, "verify", str(site.folder / f"logs-{name}"), *verifier.keys, "--json"], env=verifier.env,
-        capture_output=True, text=True, check=False, timeout=_PATIENCE,
-    )  # fmt: skip  # one call
+        [PROGRAM, "verify", str(site.folder / f"logs-{name}"), *verifier.keys, "--json"],
+        env=verifier.env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_PATIENCE,
+    )
     verdict = json.loads(done.stdout)
     assert (done.returncode, verdict["problems"], verdict["entries"]) == (0, [], _ENTRIES)

@@ -47,9 +47,12 @@ class Daemon:
         """Started, its client connected."""
         with (self.folder / "stderr").open("wb") as stderr:
             process = subprocess.Popen(
-                [PROGRAM, "run", "--config", "epochseal.toml"], cwd=self.folder, env=self.service.agent.env,
-                stdin=subprocess.DEVNULL, stderr=stderr,
-            )  # fmt: skip  # one call
+                [PROGRAM, "run", "--config", "epochseal.toml"],
+                cwd=self.folder,
+                env=self.service.agent.env,
+                stdin=subprocess.DEVNULL,
+                stderr=stderr,
+            )
         try:
             self._client = socket.socket(socket.AF_UNIX)
             self._client.settimeout(_PATIENCE)

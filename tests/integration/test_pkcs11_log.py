@@ -62,9 +62,14 @@ def test_wrong_pin_reaches_the_token_once(tmp_path: Path) -> None:
         calls = tmp_path / f"calls-{command[0]}"
         environment = os.environ | {"PKCS11SPY": str(MODULE), "PKCS11SPY_OUTPUT": str(calls)}
         done = subprocess.run(
-            ["epochseal", *command, *keys], input="an entry\n", env=environment,
-            capture_output=True, text=True, check=False, timeout=300,
-        )  # fmt: skip  # one call
+            ["epochseal", *command, *keys],
+            input="an entry\n",
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
         assert done.returncode == 6, done.stderr
         assert "refuses the PIN (PinIncorrect)" in done.stderr
         assert "141421" not in done.stderr

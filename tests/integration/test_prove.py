@@ -179,10 +179,23 @@ def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     log = tmp_path_factory.mktemp("large") / "log"
     data = b"".join(b"user=%08x action=read n=%07d\n" % (n * 2654435761 % 2**32, n) for n in range(ENTRIES))
     subprocess.run(
-        [PROGRAM, "seal", log, "--origin", ORIGIN, "--epoch-key", f"file:{keys.directory}/agent",
-         "--checkpoint-key", f"file:{keys.directory}/agent", "--block-bytes", request.param],
-        input=data, check=True, timeout=600,
-    )  # fmt: skip  # one call
+        [
+            PROGRAM,
+            "seal",
+            log,
+            "--origin",
+            ORIGIN,
+            "--epoch-key",
+            f"file:{keys.directory}/agent",
+            "--checkpoint-key",
+            f"file:{keys.directory}/agent",
+            "--block-bytes",
+            request.param,
+        ],
+        input=data,
+        check=True,
+        timeout=600,
+    )
     return log
 
 

@@ -233,8 +233,9 @@ def test_denied_attempts_are_told(case: Case) -> None:
     status, result = case.reconcile()
     assert (status, result["calls"]) == (0, 6)
     assert sorted(item["detail"].split(":")[0] for item in result["notes"]) == [
-        "1 calls to issue", "1 calls to recover",
-    ]  # fmt: skip  # one list
+        "1 calls to issue",
+        "1 calls to recover",
+    ]
 
 
 SHORT: dict[str, tuple[Callable[[Case], None], str]] = {

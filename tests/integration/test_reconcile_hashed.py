@@ -114,9 +114,13 @@ def test_who_may_not_ask(log: TransitLog) -> None:
 
     def said(*options: str) -> str:
         done = subprocess.run(
-            [*words, *options], capture_output=True, text=True, check=False, timeout=120,
+            [*words, *options],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
             env=environment(log.keys.auditor),
-        )  # fmt: skip  # one call
+        )
         assert done.returncode in {2, 6}
         assert "Traceback" not in done.stderr
         return done.stderr

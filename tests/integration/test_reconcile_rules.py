@@ -55,9 +55,10 @@ def test_start_signed_after_a_lost_call(case: Case) -> None:
     """The start of the running epoch was not signed yet when the call was lost: that one is owed as well."""
     before, header = case.headers[2], case.headers[3]
     late = next(
-        item for item in case.events
+        item
+        for item in case.events
         if item["eventName"] == "Sign" and item["eventTime"] == ct.sign(before.time + 2000)["eventTime"]
-    )  # fmt: skip  # one expression
+    )
     case.events.remove(late)
     case.events.append(ct.issue(header, header.time - 20_000, tag=before.asked.tag))
     case.events[-1]["requestParameters"]["encryptionContext"]["prev"] = header.asked.tag
@@ -113,10 +114,7 @@ def test_two_issuers(case: Case) -> None:
     assert [item["kind"] for item in result["notes"]] == ["issuers"]
 
 
-WRAPPED = {
-    "Encrypt": "encryptionContext",
-    "ReEncrypt": "destinationEncryptionContext",
-}
+WRAPPED = {"Encrypt": "encryptionContext", "ReEncrypt": "destinationEncryptionContext"}
 
 
 @pytest.mark.parametrize("name", WRAPPED)
@@ -170,9 +168,11 @@ def test_recording_changed(case: Case, name: str) -> None:
     """What was done to a trail of the account is told: it can be why calls are missing."""
     parameter = "trailName" if name == "PutEventSelectors" else "name"
     changed = {
-        **ct.event(name, case.headers[2].time, "root"), "requestParameters": {parameter: "audit-trail"},
-        "eventSource": "cloudtrail.amazonaws.com", "resources": None,
-    }  # fmt: skip  # what differs
+        **ct.event(name, case.headers[2].time, "root"),
+        "requestParameters": {parameter: "audit-trail"},
+        "eventSource": "cloudtrail.amazonaws.com",
+        "resources": None,
+    }
     case.events.append(changed)
     status, result = case.reconcile()
     assert (status, result["problems"]) == (0, [])

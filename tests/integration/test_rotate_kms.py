@@ -17,9 +17,13 @@ ORIGIN = "example.com/rotated"
 def run(kms: KmsServer, role: str, *words: str, data: bytes = b"") -> bytes:
     """What a command with one role's credentials prints; it must end with 0."""
     done = subprocess.run(
-        [PROGRAM, *words], input=data, capture_output=True, check=False, timeout=120,
+        [PROGRAM, *words],
+        input=data,
+        capture_output=True,
+        check=False,
+        timeout=120,
         env={**os.environ, **kms.environ, **variables("aws", kms.settings(role))},
-    )  # fmt: skip  # one call
+    )
     assert done.returncode == 0, (done.stdout, done.stderr)
     return done.stdout
 

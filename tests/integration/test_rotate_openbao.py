@@ -29,16 +29,30 @@ class Versions:
         """A command with one role's credentials."""
         settings: dict[str, str] = getattr(self.keys, role)
         return subprocess.run(
-            [PROGRAM, *words], input=data, capture_output=True, check=False, timeout=120,
+            [PROGRAM, *words],
+            input=data,
+            capture_output=True,
+            check=False,
+            timeout=120,
             env=environment(settings),
-        )  # fmt: skip  # one call
+        )
 
     def seal(self) -> None:
         """Two entries, by an agent with the keys of now."""
         done = self.run(
-            "agent", "seal", str(self.log), "--origin", ORIGIN, "--epoch-key", self.keys.epoch_uri,
-            "--checkpoint-key", self.signer, "--runtime-dir", str(self._runtime), data=b"one\ntwo\n",
-        )  # fmt: skip  # one call
+            "agent",
+            "seal",
+            str(self.log),
+            "--origin",
+            ORIGIN,
+            "--epoch-key",
+            self.keys.epoch_uri,
+            "--checkpoint-key",
+            self.signer,
+            "--runtime-dir",
+            str(self._runtime),
+            data=b"one\ntwo\n",
+        )
         assert done.returncode == 0, done.stderr
 
     def new_version(self, uri: str) -> None:

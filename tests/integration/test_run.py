@@ -58,9 +58,11 @@ class Host:
         """A running daemon, all of its sources open."""
         with (self.folder / "stderr").open("wb") as stderr:
             process = subprocess.Popen(
-                [PROGRAM, "run", "--config", self.file.name, *options], cwd=self.folder,
-                stdin=subprocess.DEVNULL, stderr=stderr,
-            )  # fmt: skip  # one call
+                [PROGRAM, "run", "--config", self.file.name, *options],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stderr=stderr,
+            )
         try:
             yield process
         finally:
@@ -72,9 +74,14 @@ class Host:
     def run(self, *options: str) -> subprocess.CompletedProcess[str]:
         """The command, to its end."""
         return subprocess.run(
-            [PROGRAM, "run", "--config", self.file.name, *options], cwd=self.folder, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, check=False, timeout=_PATIENCE,
-        )  # fmt: skip  # one call
+            [PROGRAM, "run", "--config", self.file.name, *options],
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_PATIENCE,
+        )
 
     def send(self, name: str, *entries: str) -> list[str]:
         """Send entries to a log's socket, and wait until all are durable; the acknowledgements."""

@@ -51,9 +51,15 @@ def test_a_key_never_leaves_memory(name: str) -> None:
     """No core, no swap, memory to lock, no privilege; the runtime directory outlives the process."""
     unit = settings(name)
     wanted = {
-        "LimitCORE": "0", "LimitMEMLOCK": "8M", "MemorySwapMax": "0", "RuntimeDirectoryPreserve": "yes",
-        "KillMode": "mixed", "CapabilityBoundingSet": "", "NoNewPrivileges": "yes", "ProtectSystem": "strict",
-    }  # fmt: skip  # a table
+        "LimitCORE": "0",
+        "LimitMEMLOCK": "8M",
+        "MemorySwapMax": "0",
+        "RuntimeDirectoryPreserve": "yes",
+        "KillMode": "mixed",
+        "CapabilityBoundingSet": "",
+        "NoNewPrivileges": "yes",
+        "ProtectSystem": "strict",
+    }
     assert {key: unit[key] for key in wanted} == wanted
     assert unit["User"] != "root"
 
@@ -79,8 +85,10 @@ def test_systemd_finds_nothing_wrong(installed: Path, name: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--no-pager", path],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip  # one call
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     exposure = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
     assert exposure is not None
     assert float(exposure[1]) <= HIGHEST_EXPOSURE

@@ -47,9 +47,22 @@ class Authority:
         )
         self._openssl("req", *new, "-keyout", "tsa.key", "-out", "tsa.csr", "-subj", "/CN=authority")
         self._openssl(
-            "x509", "-req", "-in", "tsa.csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial",
-            "-extfile", "extensions", "-days", "9", "-out", "tsa.pem",
-        )  # fmt: skip  # one command
+            "x509",
+            "-req",
+            "-in",
+            "tsa.csr",
+            "-CA",
+            "root.pem",
+            "-CAkey",
+            "root.key",
+            "-CAcreateserial",
+            "-extfile",
+            "extensions",
+            "-days",
+            "9",
+            "-out",
+            "tsa.pem",
+        )
 
     @property
     def root(self) -> bytes:

@@ -124,8 +124,11 @@ def test_a_configuration_names_witnesses(writer: LogWriter, running: Running, tm
     )
     done = subprocess.run(
         [PROGRAM, "witness", "submit", "--config", str(config)],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip  # one call
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert (writer.logdir / "witnessed").exists()
 
@@ -216,11 +219,16 @@ def test_a_strangers_signature_is_403(writer: LogWriter, running: Running, tmp_p
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"old 0\n", b"old 0\n\nno note\n", b"old 00\n\n", b"new 0\n\n",
-        b"old 0\n" + b"A" * 44 + b"\n\n", b"old 0\n" + (b"A" * 43 + b"=\n") * 64 + b"\n",
+        b"",
+        b"old 0\n",
+        b"old 0\n\nno note\n",
+        b"old 00\n\n",
+        b"new 0\n\n",
+        b"old 0\n" + b"A" * 44 + b"\n\n",
+        b"old 0\n" + (b"A" * 43 + b"=\n") * 64 + b"\n",
     ],
     ids=["empty", "head-only", "no-note", "leading-zero", "other-word", "bad-hash", "64-hashes"],
-)  # fmt: skip  # one list
+)
 def test_what_is_no_submission_is_400(running: Running, body: bytes) -> None:
     """Another form is refused, and the witness goes on answering."""
     assert post(running.url, body)[0] == 400

@@ -27,8 +27,10 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--no-pager", str(service)],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip  # one call
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     exposure = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
     assert exposure is not None
     assert float(exposure[1]) <= HIGHEST_EXPOSURE

@@ -55,10 +55,23 @@ class TransitLog:
 
     def _sealing(self, *options: str) -> list[str]:
         return [
-            *_variables(self.keys.agent), PROGRAM, "seal", str(self.path), "--origin", ORIGIN,
-            "--epoch-key", self.keys.epoch_uri, "--checkpoint-key", self.signer,
-            "--epoch-max-entries", str(PER_EPOCH), "--commit-interval", "1ms", "--acks", *options,
-        ]  # fmt: skip  # a command
+            *_variables(self.keys.agent),
+            PROGRAM,
+            "seal",
+            str(self.path),
+            "--origin",
+            ORIGIN,
+            "--epoch-key",
+            self.keys.epoch_uri,
+            "--checkpoint-key",
+            self.signer,
+            "--epoch-max-entries",
+            str(PER_EPOCH),
+            "--commit-interval",
+            "1ms",
+            "--acks",
+            *options,
+        ]
 
     def seal(self, entries: int, *options: str) -> None:
         """Seal some entries, one at a time, and close the log."""
@@ -144,7 +157,7 @@ class TransitLog:
         body = {
             "ciphertext": b64decode(header.wrapped, "wrapped").decode(),
             "context": b64encode(context.encode()),
-        }  # fmt: skip  # a call
+        }
         self.bao.request("POST", f"{self.keys.mount}/decrypt/{self.keys.name}-epoch", body, token=token)
 
     def doctor(self) -> subprocess.CompletedProcess[bytes]:
@@ -189,9 +202,15 @@ class TransitLog:
     def verify(self) -> tuple[int, list[str], list[str]]:
         """Exit status, kinds of problems and of warnings of the real command, with the verifier's login."""
         words = [
-            PROGRAM, "verify", str(self.path), "--epoch-key", self.keys.epoch_uri,
-            "--checkpoint-key", self.keys.checkpoint_uri, "--json",
-        ]  # fmt: skip  # a command
+            PROGRAM,
+            "verify",
+            str(self.path),
+            "--epoch-key",
+            self.keys.epoch_uri,
+            "--checkpoint-key",
+            self.keys.checkpoint_uri,
+            "--json",
+        ]
         done = subprocess.run(
             words, capture_output=True, check=False, timeout=_PATIENCE, env=environment(self.keys.verifier)
         )

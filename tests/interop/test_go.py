@@ -25,8 +25,12 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program of reference.go."""
     folder = tmp_path_factory.mktemp("go")
     environment = {
-        **os.environ, "GO111MODULE": "off", "GOPATH": GOPATH, "GOCACHE": str(folder / "cache"), "GOFLAGS": "",
-    }  # fmt: skip  # one environment
+        **os.environ,
+        "GO111MODULE": "off",
+        "GOPATH": GOPATH,
+        "GOCACHE": str(folder / "cache"),
+        "GOFLAGS": "",
+    }
     subprocess.run(
         ["go", "build", "-o", folder / "reference", HERE / "reference.go"],
         check=True,

@@ -94,9 +94,19 @@ class Watched:
         self._stderr = folder / "stderr"
         program = [PROGRAM] if change is None else changed(change)
         self.words = [
-            *program, "seal", str(self.logdir), "--origin", ORIGIN, *backend.agent, "--acks",
-            "--commit-interval", "0ms", "--epoch-max-entries", str(epoch), *options,
-        ]  # fmt: skip  # a command line
+            *program,
+            "seal",
+            str(self.logdir),
+            "--origin",
+            ORIGIN,
+            *backend.agent,
+            "--acks",
+            "--commit-interval",
+            "0ms",
+            "--epoch-max-entries",
+            str(epoch),
+            *options,
+        ]
         self._agent: Agent | None = None
 
     def __enter__(self) -> Self:

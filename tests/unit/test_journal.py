@@ -68,8 +68,11 @@ def test_an_error_of_ours_tells_its_message_and_a_foreign_one_only_its_type(pipe
     journal.error("call_failed", ValueError("token s.SECRET is bad"))
     ours, foreign = pipe.events()
     assert (ours["error"], ours["message"], ours["hint"], ours["kind"]) == (
-        "Unavailable", "the backend is down", "start it", "issue",
-    )  # fmt: skip  # in order
+        "Unavailable",
+        "the backend is down",
+        "start it",
+        "issue",
+    )
     assert (foreign["error"], "message" in foreign) == ("ValueError", False)
 
 

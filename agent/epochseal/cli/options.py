@@ -49,9 +49,12 @@ TRUST = click.Path(dir_okay=False, path_type=Path)
 
 
 recovering_option = click.option(
-    "--epoch-key", type=KEY_URI, multiple=True, metavar="URI",
+    "--epoch-key",
+    type=KEY_URI,
+    multiple=True,
+    metavar="URI",
     help="Key that recovers epoch secrets (the verifier's role); again for each that the log went through.",
-)  # fmt: skip  # one option
+)
 
 
 def sealing_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,7 +86,10 @@ _SEALING = [
     click.option("--epoch-interval", type=DURATION, default="5m", show_default=True, help="Epoch length."),
     click.option("--epoch-max-entries", type=click.IntRange(1), metavar="N", help="Entries in an epoch."),
     click.option(
-        "--commit-interval", type=DURATION, default="50ms", show_default=True,
+        "--commit-interval",
+        type=DURATION,
+        default="50ms",
+        show_default=True,
         help="What arrives within this time is committed together.",
     ),
     click.option(
@@ -99,7 +105,9 @@ _SEALING = [
         "--max-entry-bytes", type=SIZE, default="128MiB", show_default=True, help="Longer ends the command."
     ),
     click.option(
-        "--runtime-dir", type=click.Path(path_type=Path), metavar="DIR",
+        "--runtime-dir",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
         help="On tmpfs: a killed or restarted agent goes on with the same chain.",
     ),
-]  # fmt: skip  # one option an item
+]

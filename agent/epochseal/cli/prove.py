@@ -18,9 +18,12 @@ from epochseal.cli.verify import one_origin, read_checkpoint_key
     "--entry", type=click.IntRange(0), required=True, metavar="N", help="The entry, counted from 0."
 )
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
     help="Where the proof goes. [default: standard output]",
-)  # fmt: skip  # one option an item
+)
 @click.option(
     "--checkpoint-key", metavar="URI|FILE", help="Public checkpoint key, to check the signature already here."
 )

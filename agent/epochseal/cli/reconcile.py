@@ -73,11 +73,19 @@ _SHOWN = 50
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def reconcile(
-    ctx: click.Context, logdir: Path, trail: tuple[Path, ...], more: tuple[Path, ...],
-    signing_key: str | None, recoverers: tuple[str, ...], audit_hash: str | None,
-    epoch_key: KeyURI | None, digests: tuple[Path, ...], digest_key: Path | None, report: Path | None,
+    ctx: click.Context,
+    logdir: Path,
+    trail: tuple[Path, ...],
+    more: tuple[Path, ...],
+    signing_key: str | None,
+    recoverers: tuple[str, ...],
+    audit_hash: str | None,
+    epoch_key: KeyURI | None,
+    digests: tuple[Path, ...],
+    digest_key: Path | None,
+    report: Path | None,
     as_json: bool,
-) -> int:  # fmt: skip  # one argument a line would hide that these belong together
+) -> int:
     """Hold a log against the trail of its key backend, one to one.
 
     Every secret that was issued must be in the log, and every epoch of the log must have been issued. This
@@ -186,9 +194,12 @@ def _table(console: Console, title: str, findings: list[Finding], texts: dict[st
     for item in findings[:_SHOWN]:
         # Names in a trail are other people's text: no markup is read in them.
         table.add_row(
-            item.kind, str(item.epoch) if item.epoch >= 0 else "",
-            format_time(item.time) if item.time else "", Text(item.who), Text(item.detail),
-        )  # fmt: skip  # one row
+            item.kind,
+            str(item.epoch) if item.epoch >= 0 else "",
+            format_time(item.time) if item.time else "",
+            Text(item.who),
+            Text(item.detail),
+        )
     console.print(table)
     if len(findings) > _SHOWN:
         click.echo(f"  … and {len(findings) - _SHOWN:,} more (--json has all)")

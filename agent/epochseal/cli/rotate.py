@@ -46,10 +46,19 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Ask the backends, show what would be sealed, write nothing.")
 @click.pass_context
 def rotate(
-    ctx: click.Context, path: Path, env: str | None, name: str | None, reason: str, who: str | None,
-    ticket: str, epoch_key: KeyURI | None, checkpoint_key: KeyURI | None, compromised: bool,
-    from_size: int | None, dry_run: bool,
-) -> None:  # fmt: skip  # one argument a line would hide that these belong together
+    ctx: click.Context,
+    path: Path,
+    env: str | None,
+    name: str | None,
+    reason: str,
+    who: str | None,
+    ticket: str,
+    epoch_key: KeyURI | None,
+    checkpoint_key: KeyURI | None,
+    compromised: bool,
+    from_size: int | None,
+    dry_run: bool,
+) -> None:
     """Replace the epoch key or the checkpoint key of a log, and seal a line that says so.
 
     The configuration names the old keys, the option the new one. Another checkpoint key takes over with a

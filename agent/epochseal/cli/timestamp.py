@@ -39,9 +39,12 @@ def add(logdir: Path, url: str) -> None:
 @click.argument("logdir", type=LOGDIR)
 @click.option("--checkpoint-key", required=True, metavar="URI|FILE", help="Public checkpoint key.")
 @click.option(
-    "--authority", type=click.Path(dir_okay=False, path_type=Path), required=True, metavar="FILE.pem",
+    "--authority",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    metavar="FILE.pem",
     help="Certificates of the authority, its root among them.",
-)  # fmt: skip  # one option
+)
 def check(logdir: Path, checkpoint_key: str, authority: Path) -> int:
     """Check all stamps of a log against its lines.
 

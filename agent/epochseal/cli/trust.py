@@ -35,17 +35,27 @@ def _parse_reason(text: str) -> str:
     "--max-age", type=DURATION, help="How old the end of an open log may be. [default: 3 heartbeats]"
 )
 @click.option(
-    "--accept-cold", type=click.IntRange(1), multiple=True, metavar="EPOCH",
+    "--accept-cold",
+    type=click.IntRange(1),
+    multiple=True,
+    metavar="EPOCH",
     help="Accept that this epoch began cold; may be repeated.",
-)  # fmt: skip  # one option an item
+)
 @click.option("--accept-key", multiple=True, metavar="ID", help="Accept this epoch key too; may be repeated.")
 @click.option("--reason", type=Parsed("reason", _parse_reason), help="Why; kept in the file.")
 @click.pass_context
 def trust(
-    ctx: click.Context, logdir: Path, output: Path, epoch_key: tuple[KeyURI, ...], checkpoint_key: str | None,
-    origin: str | None, max_age: int | None, accept_cold: tuple[int, ...], accept_key: tuple[str, ...],
+    ctx: click.Context,
+    logdir: Path,
+    output: Path,
+    epoch_key: tuple[KeyURI, ...],
+    checkpoint_key: str | None,
+    origin: str | None,
+    max_age: int | None,
+    accept_cold: tuple[int, ...],
+    accept_key: tuple[str, ...],
     reason: str | None,
-) -> int:  # fmt: skip  # one argument a line would hide that these belong together
+) -> int:
     """Verify a log and write down what it is trusted for: `verify --trust` holds later states against it.
 
     Pinned are the origin, the log's id, its epoch keys, the checkpoint key, and the largest signed
@@ -109,9 +119,12 @@ def trust(
 
 
 def _pins(
-    known: Trust | None, origin: str | None, key: PublicKey | None, cold: Mapping[int, str],
+    known: Trust | None,
+    origin: str | None,
+    key: PublicKey | None,
+    cold: Mapping[int, str],
     keys: Mapping[str, str],
-) -> Pins | None:  # fmt: skip  # as above
+) -> Pins | None:
     from epochseal.evidence.trust_file import accept
     from epochseal.verifier import Pins
 
@@ -126,8 +139,7 @@ def _check_accepted(found: Examination, cold: Collection[int], keys: Collection[
     began = {item.epoch for item in found.verdict.warnings if item.kind == "cold_accepted"}
     if wrong := sorted(set(cold) - began):
         raise ConfigError(
-            f"epoch {wrong[0]} of this log is no cold start",
-            "epochseal verify names the epochs that are",
+            f"epoch {wrong[0]} of this log is no cold start", "epochseal verify names the epochs that are"
         )
     if strange := sorted(set(keys) - found.epoch_keys.keys()):
         raise ConfigError(
@@ -136,9 +148,13 @@ def _check_accepted(found: Examination, cold: Collection[int], keys: Collection[
 
 
 def _write(
-    output: Path, known: Trust | None, key: PublicKey | None, found: Examination, cold: Mapping[int, str],
+    output: Path,
+    known: Trust | None,
+    key: PublicKey | None,
+    found: Examination,
+    cold: Mapping[int, str],
     keys: Mapping[str, str],
-) -> Trust:  # fmt: skip  # as above
+) -> Trust:
     from epochseal.evidence.trust_file import accept, first_trust, move_forward, write_trust
     from epochseal.format.note import VerifierKey
 

@@ -51,10 +51,19 @@ _PARALLEL_FROM = 64 << 20
 )
 @click.pass_context
 def verify(
-    ctx: click.Context, logdirs: tuple[Path, ...], epoch_key: tuple[KeyURI, ...], checkpoint_key: str | None,
-    trust_file: Path | None, origin: str | None, max_age: int | None, strict: bool, jobs: int | None,
-    as_json: bool, policy: Path | None, report: Path | None,
-) -> int:  # fmt: skip  # one argument a line would hide that these belong together
+    ctx: click.Context,
+    logdirs: tuple[Path, ...],
+    epoch_key: tuple[KeyURI, ...],
+    checkpoint_key: str | None,
+    trust_file: Path | None,
+    origin: str | None,
+    max_age: int | None,
+    strict: bool,
+    jobs: int | None,
+    as_json: bool,
+    policy: Path | None,
+    report: Path | None,
+) -> int:
     """Check sealed logs: every entry, every link, every signed checkpoint.
 
     With --epoch-key everything is checked. With --checkpoint-key alone, what a public key can show. With

@@ -39,13 +39,17 @@ def witness() -> None:
 @witness.command()
 @click.argument("logdirs", metavar="[LOGDIR…]", type=LOGDIR, nargs=-1)
 @click.option(
-    "--policy", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    "--policy",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
     help="Witnesses with their URLs, and the quorum (a C2SP tlog-policy file).",
-)  # fmt: skip  # one option
+)
 @click.option(
-    "--config", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
     help="All logs of a configuration file, with its [[witness]] tables.",
-)  # fmt: skip  # one option
+)
 @click.option("--env", metavar="NAME", help="The environment of the configuration file.")
 @click.pass_context
 def submit(
@@ -108,13 +112,22 @@ def keygen(directory: Path, name: str) -> None:
 @witness.command()
 @click.argument("directory", metavar="DIR", type=LOGDIR)
 @click.option(
-    "--log", "logs", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", multiple=True,
-    required=True, help="Vkeys of logs to witness, one a line; may be given again.",
-)  # fmt: skip  # one option
+    "--log",
+    "logs",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    multiple=True,
+    required=True,
+    help="Vkeys of logs to witness, one a line; may be given again.",
+)
 @click.option(
-    "--listen", type=Parsed("address", _parse_address), default="127.0.0.1:8790", show_default=True,
-    metavar="HOST:PORT", help="Where to listen; port 0 takes a free one.",
-)  # fmt: skip  # one option
+    "--listen",
+    type=Parsed("address", _parse_address),
+    default="127.0.0.1:8790",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where to listen; port 0 takes a free one.",
+)
 def serve(directory: Path, logs: tuple[Path, ...], listen: tuple[str, int]) -> None:
     """Be a witness: answer add-checkpoint (C2SP tlog-witness) until it is stopped.
 

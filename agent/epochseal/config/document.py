@@ -16,15 +16,7 @@ from urllib.parse import unquote
 import msgspec
 
 from epochseal.config.backend_tables import CHOICES, FAMILIES, SECRETS, any_of, ways_to
-from epochseal.config.schema import (
-    SOURCES,
-    Compression,
-    LogTable,
-    Metrics,
-    TlsTable,
-    TopLevel,
-    WitnessTable,
-)
+from epochseal.config.schema import SOURCES, Compression, LogTable, Metrics, TlsTable, TopLevel, WitnessTable
 from epochseal.config.toml_positions import KeyLines, KeyPath
 from epochseal.errors import ConfigError
 
@@ -35,12 +27,19 @@ _COMPLAINT = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<where>[^`]*)`)?", re.DOTA
 _STEP = re.compile(r"\.([A-Za-z0-9_]+)|\[([0-9]+)\]")
 _EXPECTED = re.compile(r"Expected `([^`]*)`, got `([^`]*)`")
 _TYPES = {
-    "str": "text in quotes", "int": "a whole number", "float": "a fraction", "bool": "true or false",
-    "array": "a list", "object": "a table", "datetime": "a date", "date": "a date", "time": "a time",
-}  # fmt: skip  # one table
-_UNITS = frozenset({
-    "epoch_interval", "commit_interval", "segment_age", "heartbeat", "max_overdue", "retention", "keep",
-})  # fmt: skip  # one list
+    "str": "text in quotes",
+    "int": "a whole number",
+    "float": "a fraction",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+    "datetime": "a date",
+    "date": "a date",
+    "time": "a time",
+}
+_UNITS = frozenset(
+    {"epoch_interval", "commit_interval", "segment_age", "heartbeat", "max_overdue", "retention", "keep"}
+)
 _SECRET_KEYS = re.compile(
     r"token|pin|jwt|passw(or)?d|passphrase|secret(_?(id|key))?|access_?key(_?id)?|secret_?access_?key|api_?key|private_?key"
     r"|credentials?|(\w+_)(token|pin|passw(or)?d|secret)"

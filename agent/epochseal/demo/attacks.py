@@ -88,9 +88,14 @@ def _edit_byte_and_digest(victim: Victim) -> None:
         place = slice(block.offset, block.offset + block.size)
         content[place] = _other_byte(bytes(content[place]))
         body = Block(
-            block.first_entry, block.entries, block.offset, block.size, block.time,
-            hashlib.sha256(content[place]).digest(), block.src,
-        )  # fmt: skip  # a flat record
+            block.first_entry,
+            block.entries,
+            block.offset,
+            block.size,
+            block.time,
+            hashlib.sha256(content[place]).digest(),
+            block.src,
+        )
         lines[at] = encode_line(encode_block(line.index, body), line.tag)
 
     victim.change_seals(change)

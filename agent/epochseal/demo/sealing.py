@@ -40,11 +40,24 @@ def run(directory: Path, *words: str, stdin: bytes = b"") -> Done:
 def seal_words(logdir: str, *more: str, keys: str = "keys") -> tuple[str, ...]:
     """The arguments of the demo's `seal` commands: small epochs and segments, so that many of them go by."""
     return (
-        "seal", logdir, "--origin", ORIGIN,
-        "--epoch-key", f"file:{keys}/agent", "--checkpoint-key", f"file:{keys}/agent",
-        "--epoch-max-entries", "500", "--segment-bytes", "256KiB",
-        "--block-bytes", "1KiB", "--commit-interval", "10ms", *more,
-    )  # fmt: skip  # a command line
+        "seal",
+        logdir,
+        "--origin",
+        ORIGIN,
+        "--epoch-key",
+        f"file:{keys}/agent",
+        "--checkpoint-key",
+        f"file:{keys}/agent",
+        "--epoch-max-entries",
+        "500",
+        "--segment-bytes",
+        "256KiB",
+        "--block-bytes",
+        "1KiB",
+        "--commit-interval",
+        "10ms",
+        *more,
+    )
 
 
 class AgentProcess:

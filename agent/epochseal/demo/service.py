@@ -50,8 +50,10 @@ class WebServer:
         self._random = random.Random(1)  # noqa: S311  # visitors, not keys
         self._process = subprocess.Popen(  # noqa: S603  # this interpreter, with arguments of our own
             [sys.executable, "-u", "-P", "-m", "http.server", *options],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=output,
-        )  # fmt: skip  # one call
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=output,
+        )
         try:
             self._connection = http.client.HTTPConnection("127.0.0.1", self._port(), timeout=_TIMEOUT)
             self._connection.connect()
@@ -106,8 +108,10 @@ class FileWalk:
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             ["find", "/usr", "/etc", "-ls"],  # noqa: S607  # wherever this system keeps it
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip  # one call
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
 
     def work(self, events: int, told: Callable[[int], None] = lambda _: None) -> None:
         """Pass `events` lines on; the walk begins again where it is over."""

@@ -153,6 +153,10 @@ def _fold(start: str, words: Sequence[str], *, quoted: bool = True) -> list[str]
 
 def _wrap(text: str, *, initial_indent: str, subsequent_indent: str) -> list[str]:
     return textwrap.wrap(
-        text, _WIDTH, initial_indent=initial_indent, subsequent_indent=subsequent_indent,
-        break_on_hyphens=False, replace_whitespace=False,
-    )  # fmt: skip  # one call
+        text,
+        _WIDTH,
+        initial_indent=initial_indent,
+        subsequent_indent=subsequent_indent,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )

@@ -39,9 +39,13 @@ def ask_backends(part: str, log: LogConfig) -> Iterator[Checked]:
     _, status = os.waitpid(pid, 0)
     if status:
         yield Checked(
-            part, "key backends", "unknown", f"no answer within {EXAMINE_SECONDS} seconds",
-            "see whether the backend is up, and can be reached from here", unreachable=True,
-        )  # fmt: skip  # one result
+            part,
+            "key backends",
+            "unknown",
+            f"no answer within {EXAMINE_SECONDS} seconds",
+            "see whether the backend is up, and can be reached from here",
+            unreachable=True,
+        )
 
 
 def _run(part: str, log: LogConfig, write: int, parent: int) -> NoReturn:

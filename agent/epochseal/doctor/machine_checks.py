@@ -125,7 +125,10 @@ def check_clock(part: str) -> Checked:
         return Checked(part, "clock", "unknown", f"adjtimex: {os.strerror(ctypes.get_errno())}")
     if state == _TIME_ERROR or timex.status & _STA_UNSYNC:
         return Checked(
-            part, "clock", "unknown", "the kernel is told of no time service (a host may keep its clock)",
+            part,
+            "clock",
+            "unknown",
+            "the kernel is told of no time service (a host may keep its clock)",
             "run chrony or systemd-timesyncd: times in the log are only as good as this clock",
-        )  # fmt: skip  # one result
+        )
     return Checked(part, "clock", "good", f"synchronized, within {timex.maxerror / 1000:.1f} ms")

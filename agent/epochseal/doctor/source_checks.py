@@ -74,9 +74,12 @@ def _check_socket(part: str, path: Path, *, in_use: bool) -> Checked:
         return Checked(part, topic, "wrong", f"{path} is there, and is no socket", "name another path")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         return Checked(
-            part, topic, "wrong", f"{path.parent} is missing, or this user may not write there",
+            part,
+            topic,
+            "wrong",
+            f"{path.parent} is missing, or this user may not write there",
             "make the directory, for the user of the agent",
-        )  # fmt: skip  # one result
+        )
     if found is not None and _answers(path):
         return _taken(part, topic, str(path), in_use=in_use)
     return Checked(part, topic, "good", f"{path} can be made")

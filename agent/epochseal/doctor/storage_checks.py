@@ -47,9 +47,12 @@ def check_directory(part: str, directory: Path) -> Checked:
         if os.access(parent, os.W_OK | os.X_OK):
             return Checked(part, topic, "good", f"{directory} is made at the first start")
         return Checked(
-            part, topic, "wrong", f"{directory} is missing, and this user may not make it in {parent}",
+            part,
+            topic,
+            "wrong",
+            f"{directory} is missing, and this user may not make it in {parent}",
             "make it, for the user of the agent",
-        )  # fmt: skip  # one result
+        )
     except OSError as exc:
         return Checked(part, topic, "wrong", f"{directory}: {exc.strerror}", "check owner and mode")
     mode = stat.S_IMODE(found.st_mode)
@@ -122,9 +125,12 @@ def check_log_clock(part: str, directory: Path) -> Checked:
     ahead = max(times, default=0.0) - time.time()
     if ahead > _AHEAD_SECONDS:
         return Checked(
-            part, "clock and log", "wrong", f"the log was written {ahead:.0f} seconds from now",
+            part,
+            "clock and log",
+            "wrong",
+            f"the log was written {ahead:.0f} seconds from now",
             "set the clock before the agent starts",
-        )  # fmt: skip  # one result
+        )
     return Checked(part, "clock and log", "good", "nothing was sealed in the future")
 
 
@@ -151,10 +157,12 @@ def check_runtime_dir(part: str, directory: Path | None) -> Checked:
     if plain is None or (plain and not _noswap(directory)):
         areas = "the swap areas cannot be seen" if plain is None else f"swap on {', '.join(plain)}"
         return Checked(
-            part, topic, "unknown" if plain is None else "wrong",
+            part,
+            topic,
+            "unknown" if plain is None else "wrong",
             f"{areas}: between two runs the page may reach a disk",
             "mount it with noswap, or encrypt the swap",
-        )  # fmt: skip  # one result
+        )
     return Checked(part, topic, "good", f"{directory}, on memory that reaches no disk")
 
 

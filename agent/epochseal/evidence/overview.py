@@ -246,11 +246,19 @@ class _Reader:
         elif isinstance(body, Rotate):
             view.rotations.append(
                 RotateView(
-                    line.index, epoch.epoch if epoch is not None else 0, body.key, body.old, body.new,
-                    body.from_size, bool(body.compromised), body.who, body.why, body.ticket,
+                    line.index,
+                    epoch.epoch if epoch is not None else 0,
+                    body.key,
+                    body.old,
+                    body.new,
+                    body.from_size,
+                    bool(body.compromised),
+                    body.who,
+                    body.why,
+                    body.ticket,
                     format_time(body.time),
                 )
-            )  # fmt: skip  # a flat record
+            )
         elif isinstance(body, End) and epoch is not None:
             epoch.ended = body.reason
         if not isinstance(body, Block):
@@ -276,9 +284,14 @@ class _Reader:
         key.last_epoch = header.epoch
         key.epochs += 1
         self._epoch = EpochView(
-            header.epoch, header.segment, header.link, header.first_entry, key.key,
-            format_time(header.time), header.tree.size,
-        )  # fmt: skip  # a flat record
+            header.epoch,
+            header.segment,
+            header.link,
+            header.first_entry,
+            key.key,
+            format_time(header.time),
+            header.tree.size,
+        )
         self._segment.epochs += 1
         view.epoch_count += 1
         (view.epochs if self._shown is None or len(view.epochs) < self._shown else self._later).append(

@@ -22,10 +22,18 @@ AROUND = 3
 _FIRST, _LAST = 8, 4
 _WINDOW = 16 << 10
 _LONGEST = 400
-_IN_ENTRIES = frozenset({
-    "entries_altered", "entries_inserted", "entries_missing", "foreign_bytes", "line_altered", "line_missing",
-    "line_misplaced", "counters",
-})  # fmt: skip  # one list
+_IN_ENTRIES = frozenset(
+    {
+        "entries_altered",
+        "entries_inserted",
+        "entries_missing",
+        "foreign_bytes",
+        "line_altered",
+        "line_missing",
+        "line_misplaced",
+        "counters",
+    }
+)
 _SET_ASIDE = frozenset({"bad_unsealed", "unsealed_bytes"})
 
 

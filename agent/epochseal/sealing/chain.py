@@ -139,9 +139,15 @@ class Chain:
         return line
 
     def block(
-        self, entries: int, size: int, digest: bytes, src: Source | None, time: int,
-        key: memoryview, into: memoryview,
-    ) -> bytes:  # fmt: skip  # one argument a line would hide that these belong together
+        self,
+        entries: int,
+        size: int,
+        digest: bytes,
+        src: Source | None,
+        time: int,
+        key: memoryview,
+        into: memoryview,
+    ) -> bytes:
         """Seal `entries` entries of `size` bytes in all; 0 entries is the heartbeat."""
         body = Block(self.entries, entries, self.segment_bytes, size, time, digest, src)
         line = self._seal(encode_block(self.index, body), key, into)

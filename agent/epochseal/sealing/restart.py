@@ -61,25 +61,56 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
 
     @staticmethod
     def encode(
-        chain: Chain, stem: str, seal_offset: int, staged: bytes, pending: Sequence[PendingBlock],
-        *, ended: bool, link: Link, unsigned_start: Checkpoint | None,
-    ) -> bytes:  # fmt: skip  # a flat list of what is saved
+        chain: Chain,
+        stem: str,
+        seal_offset: int,
+        staged: bytes,
+        pending: Sequence[PendingBlock],
+        *,
+        ended: bool,
+        link: Link,
+        unsigned_start: Checkpoint | None,
+    ) -> bytes:
         """The record for `RatchetPage.publish`."""
         saved = Saved(
-            chain.origin, chain.log, chain.epoch, chain.segment, stem, chain.last_tag, chain.tree.size,
-            list(chain.tree.hashes), chain.entries, chain.segment_bytes, chain.epoch_entries,
-            chain.epoch_bytes, chain.epoch_time, seal_offset, staged, list(pending), ended, link,
-            unsigned_start.size if unsigned_start else 0, unsigned_start.root if unsigned_start else b"",
-        )  # fmt: skip  # a flat list of what is saved
+            chain.origin,
+            chain.log,
+            chain.epoch,
+            chain.segment,
+            stem,
+            chain.last_tag,
+            chain.tree.size,
+            list(chain.tree.hashes),
+            chain.entries,
+            chain.segment_bytes,
+            chain.epoch_entries,
+            chain.epoch_bytes,
+            chain.epoch_time,
+            seal_offset,
+            staged,
+            list(pending),
+            ended,
+            link,
+            unsigned_start.size if unsigned_start else 0,
+            unsigned_start.root if unsigned_start else b"",
+        )
         return msgspec.msgpack.encode(saved)
 
     def chain(self) -> Chain:
         """The chain as it was saved."""
         return Chain(
-            self.origin, self.log, self.epoch, self.segment, self.last_tag,
-            Frontier(self.tree_size, self.frontier), self.entries, self.segment_bytes,
-            self.epoch_entries, self.epoch_bytes, self.epoch_time,
-        )  # fmt: skip  # a flat list of what was saved
+            self.origin,
+            self.log,
+            self.epoch,
+            self.segment,
+            self.last_tag,
+            Frontier(self.tree_size, self.frontier),
+            self.entries,
+            self.segment_bytes,
+            self.epoch_entries,
+            self.epoch_bytes,
+            self.epoch_time,
+        )
 
     def unsigned_start(self) -> Checkpoint | None:
         """The checkpoint of the running epoch's start, if its note was not written yet."""

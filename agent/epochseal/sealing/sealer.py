@@ -45,9 +45,17 @@ class Sealer:
     """
 
     def __init__(
-        self, logdir: Path, origin: str, calls: BackendCalls, mailbox: SecretPage, clock: Clock,
-        runtime: Runtime, *, pace: Pace, limits: Limits,
-    ) -> None:  # fmt: skip  # one argument a line would hide that these belong together
+        self,
+        logdir: Path,
+        origin: str,
+        calls: BackendCalls,
+        mailbox: SecretPage,
+        clock: Clock,
+        runtime: Runtime,
+        *,
+        pace: Pace,
+        limits: Limits,
+    ) -> None:
         self.logdir = logdir
         self.calls = calls
         self.stats = Stats()
@@ -104,10 +112,17 @@ class Sealer:
         """Where it stands at this moment; to be asked from any thread."""
         age, overdue = self._rhythm.epoch_age if self._running else 0.0, self.overdue_seconds
         return Status(
-            live=self.live, failed=self._steps.failed, closed=self._ended and not self._rhythm.due,
-            stalled=self.stall.seconds, step=self._steps.seconds, epoch=self._chain.epoch, epoch_age=age,
-            unsigned=self.unsigned, overdue=overdue, late=self._late,
-        )  # fmt: skip  # a flat list of what is told
+            live=self.live,
+            failed=self._steps.failed,
+            closed=self._ended and not self._rhythm.due,
+            stalled=self.stall.seconds,
+            step=self._steps.seconds,
+            epoch=self._chain.epoch,
+            epoch_age=age,
+            unsigned=self.unsigned,
+            overdue=overdue,
+            late=self._late,
+        )
 
     def room(self) -> Room:
         """What may be committed at this moment; beyond the limits only while the backend is down or slow."""
@@ -384,9 +399,15 @@ class Sealer:
     def _record(self, staged: bytes, pending: Sequence[PendingBlock] = ()) -> bytes:
         writer, chain = self._open_writer(), self._chain
         return Saved.encode(
-            chain, writer.stem, writer.seal.length, staged, pending,
-            ended=self._ended, link=self._link, unsigned_start=self._unsigned_start,
-        )  # fmt: skip  # a flat list of what is saved
+            chain,
+            writer.stem,
+            writer.seal.length,
+            staged,
+            pending,
+            ended=self._ended,
+            link=self._link,
+            unsigned_start=self._unsigned_start,
+        )
 
     def _open_writer(self) -> SegmentWriter:
         if self._writer is None:

@@ -99,9 +99,14 @@ class Agent:
     """Some sources into one sealed log."""
 
     def __init__(
-        self, sealer: Sealer, sources: Sequence[Source], signals: Signals, *, commit_interval: float,
+        self,
+        sealer: Sealer,
+        sources: Sequence[Source],
+        signals: Signals,
+        *,
+        commit_interval: float,
         acknowledge: Callable[[int], None],
-    ) -> None:  # fmt: skip  # one argument a line would hide that these belong together
+    ) -> None:
         self._sealer = sealer
         self._sources = list(sources)
         self._signals = signals

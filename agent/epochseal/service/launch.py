@@ -62,9 +62,13 @@ class SealOptions:
 
 
 def seal_stream(
-    options: SealOptions, open_stream: Callable[[Signals], int], name: str, *,
-    acknowledge: Callable[[int], None], started: Callable[[Finding], None],
-) -> int:  # fmt: skip  # one argument a line would hide that these belong together
+    options: SealOptions,
+    open_stream: Callable[[Signals], int],
+    name: str,
+    *,
+    acknowledge: Callable[[int], None],
+    started: Callable[[Finding], None],
+) -> int:
     """Seal a stream until it ends or a stop is asked for; the number of entries in the log.
 
     Args:
@@ -133,9 +137,13 @@ def seal_prune(
 
 
 def seal_rotation(
-    options: SealOptions, wanted: Wanted, settings: BackendSettings, *, planned: Callable[[Rotate], bool],
+    options: SealOptions,
+    wanted: Wanted,
+    settings: BackendSettings,
+    *,
+    planned: Callable[[Rotate], bool],
     started: Callable[[Finding], None],
-) -> None:  # fmt: skip  # one argument a line would hide that these belong together
+) -> None:
     """Seal one `rotate` line and have it signed, by the old checkpoint key and the new one if that changes.
 
     Args:
@@ -265,9 +273,7 @@ def _make_sealer(options: SealOptions, zygote: Zygote, mailbox: SecretPage) -> S
         segment_age=options.segment_age,
     )
     pace = Pace(interval=options.epoch_interval)
-    return Sealer(
-        options.logdir, options.origin, calls, mailbox, clock, runtime, pace=pace, limits=limits
-    )  # fmt: skip  # one call
+    return Sealer(options.logdir, options.origin, calls, mailbox, clock, runtime, pace=pace, limits=limits)
 
 
 def tell_stall(cause: DiskFullError | None) -> None:

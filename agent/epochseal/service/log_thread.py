@@ -171,9 +171,10 @@ class RunningLog:
         before, after = self.config.values, config.values
         # A backend's setting is only there if it is set.
         changed = [
-            name for name in {**before, **after}
+            name
+            for name in {**before, **after}
             if name not in before or name not in after or before[name].value != after[name].value
-        ]  # fmt: skip  # one condition a line hides that they are one
+        ]
         kept_by_chores = self._chores is not None and config.number_or_none("keep") is not None
         waiting = [
             name for name in changed if name not in RELOADED or (name == "keep" and not kept_by_chores)
@@ -215,7 +216,7 @@ class RunningLog:
         calls = BackendCalls(zygote, clock, lambda: secrets.randbelow(1024) / 1024)
         return Sealer(
             config.dir, config.origin, calls, mailbox, clock, runtime, pace=pace, limits=self._limits
-        )  # fmt: skip  # one call
+        )
 
     def _tell_finding(self, finding: Finding) -> None:
         link = "running" if finding.running else finding.link

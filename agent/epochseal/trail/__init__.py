@@ -11,6 +11,13 @@ from epochseal.trail.read import read_trail
 from epochseal.trail.sealed import read_sealed
 
 __all__ = [
-    "KINDS", "NOTES", "Finding", "Result", "check_digests", "read_digest_key", "read_sealed", "read_trail",
+    "KINDS",
+    "NOTES",
+    "Finding",
+    "Result",
+    "check_digests",
+    "read_digest_key",
+    "read_sealed",
+    "read_trail",
     "reconcile",
-]  # fmt: skip  # one list
+]

@@ -57,9 +57,13 @@ def reconcile(
 
 class _Comparison:
     def __init__(
-        self, sealed: Sealed, trail: Trail, signing_key: str | None, recoverers: Collection[str],
+        self,
+        sealed: Sealed,
+        trail: Trail,
+        signing_key: str | None,
+        recoverers: Collection[str],
         hash_of: HashOf | None,
-    ) -> None:  # fmt: skip  # one argument a line would hide that these belong together
+    ) -> None:
         self._sealed = sealed
         self._trail = trail
         self._recoverers = {*recoverers, *map(_principal, recoverers)}
@@ -70,24 +74,30 @@ class _Comparison:
         self._notes: list[Finding] = []
         calls = with_contexts(trail.calls, sealed, hash_of)
         self._hidden = [
-            call for call in calls
+            call
+            for call in calls
             if call.hidden and call.context is None and call.key in self._keys and not call.refused
-        ]  # fmt: skip  # one expression
+        ]
         self._issued = [
             call for call in calls if self._is_own(call) and call.operation == "issue" and not call.refused
         ]
         epochs = (call.context.epoch for call in self._issued if call.context is not None)
         self._highest = list(accumulate(epochs, max))
         self._elsewhere = [
-            call for call in calls
-            if call.operation == "issue" and call.key in self._keys and not call.refused
+            call
+            for call in calls
+            if call.operation == "issue"
+            and call.key in self._keys
+            and not call.refused
             and call.context is not None
-            and call.context.origin == sealed.origin and call.context.log not in {sealed.log, _PROBE_LOG}
-        ]  # fmt: skip  # one expression
+            and call.context.origin == sealed.origin
+            and call.context.log not in {sealed.log, _PROBE_LOG}
+        ]
         signed = [
-            call for call in calls
+            call
+            for call in calls
             if call.operation == "sign" and not call.refused and signing_key in (None, call.key)
-        ]  # fmt: skip  # one expression
+        ]
         self._signatures = Signatures(sealed, signed, trail.resolution, hash_of)
         keys = self._keys | {signing_key} | self._signatures.keys()
         self._others = [
@@ -111,10 +121,17 @@ class _Comparison:
             self._note("doubled", f"{trail.doubled} events")
         return Result(
             verdict=name_of(self._problems, self._matched),
-            origin=sealed.origin, log=sealed.log, epochs=len(sealed.headers), matched=self._matched,
-            calls=len(self._issued), files=trail.files, first=trail.first, last=trail.last,
-            problems=self._problems, notes=self._notes,
-        )  # fmt: skip  # a flat list of what is told
+            origin=sealed.origin,
+            log=sealed.log,
+            epochs=len(sealed.headers),
+            matched=self._matched,
+            calls=len(self._issued),
+            files=trail.files,
+            first=trail.first,
+            last=trail.last,
+            problems=self._problems,
+            notes=self._notes,
+        )
 
     def _is_own(self, call: Call) -> bool:
         context = call.context

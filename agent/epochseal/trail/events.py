@@ -94,16 +94,23 @@ class Call:
         """
         try:
             both = replace(
-                self, at=min(self.at, other.at), context=self.context or other.context,
-                hidden=self.hidden | other.hidden, wrapped=self.wrapped.joined(other.wrapped),
+                self,
+                at=min(self.at, other.at),
+                context=self.context or other.context,
+                hidden=self.hidden | other.hidden,
+                wrapped=self.wrapped.joined(other.wrapped),
                 message=self.message.joined(other.message),
-            )  # fmt: skip  # one call
+            )
         except FormatError:
             both = self
         same = replace(
-            other, at=both.at, context=other.context or both.context, hidden=both.hidden,
-            wrapped=both.wrapped, message=both.message,
-        )  # fmt: skip  # one call
+            other,
+            at=both.at,
+            context=other.context or both.context,
+            hidden=both.hidden,
+            wrapped=both.wrapped,
+            message=both.message,
+        )
         if same != both:
             raise FormatError(f"two different calls have the number {self.id}")
         return both

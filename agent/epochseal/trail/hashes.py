@@ -35,9 +35,10 @@ def with_contexts(calls: list[Call], sealed: Sealed, hash_of: HashOf | None) -> 
     known = {hash_of(_encoded(context)): context for context in _of_the_log(sealed)}
     found = [_with(call, known) for call in calls]
     missing = [
-        call for call in found
+        call
+        for call in found
         if call.operation == "issue" and call.hidden and call.context is None and not call.refused
-    ]  # fmt: skip  # one expression
+    ]
     if not missing:
         return found
     for number, context in enumerate(_that_came_to_nothing(sealed, missing)):

@@ -53,8 +53,7 @@ class Wanted:
                 raise ConfigError(f"{name} has {len(text)} characters, not 1 to {MAX_TEXT}")
         if self.from_size is not None and not self.compromised:
             raise ConfigError(
-                "--from-size is for a key that somebody else may have",
-                "add --compromised, or leave it out",
+                "--from-size is for a key that somebody else may have", "add --compromised, or leave it out"
             )
 
 

@@ -8,14 +8,4 @@ from epochseal.verifier.pins import Pins
 from epochseal.verifier.verdict import KINDS, WARNINGS, Problem, Verdict
 from epochseal.verifier.verify import Examination, Request, examine, verify
 
-__all__ = [
-    "KINDS",
-    "WARNINGS",
-    "Examination",
-    "Pins",
-    "Problem",
-    "Request",
-    "Verdict",
-    "examine",
-    "verify",
-]
+__all__ = ["KINDS", "WARNINGS", "Examination", "Pins", "Problem", "Request", "Verdict", "examine", "verify"]

@@ -388,7 +388,13 @@ class _Walk:
         number = self._epoch.header.epoch if self._epoch.header is not None else 0
         self.result.problems.append(
             Problem(
-                kind, self._part.segment.number, number, first, last,
-                max(first - base, 0) + 1, max(last - base, 0) + 1, detail,
+                kind,
+                self._part.segment.number,
+                number,
+                first,
+                last,
+                max(first - base, 0) + 1,
+                max(last - base, 0) + 1,
+                detail,
             )
-        )  # fmt: skip  # a flat record
+        )

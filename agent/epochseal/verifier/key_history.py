@@ -101,10 +101,7 @@ class Signers:
 
 
 def find_endorsed(
-    rotations: Iterable[Rotation],
-    notes: Iterable[bytes],
-    roots: Mapping[int, tuple[bytes, int]],
-    name: str,
+    rotations: Iterable[Rotation], notes: Iterable[bytes], roots: Mapping[int, tuple[bytes, int]], name: str
 ) -> None:
     """Mark the rotations of checkpoint keys called `name` that a checkpoint right behind them endorses."""
     waiting = [

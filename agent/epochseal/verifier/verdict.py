@@ -31,7 +31,8 @@ KINDS: dict[str, tuple[Name, str]] = {
     "segment_renamed": ("tampered", "a segment does not have its own name"),
     "foreign_log": ("tampered", "an epoch of another log stands in this one"),
     "key_refused": (
-        "tampered", "the backend says that an epoch secret was not made by this key for this place",
+        "tampered",
+        "the backend says that an epoch secret was not made by this key for this place",
     ),
     "checkpoint_bad": ("tampered", "a checkpoint is damaged, or its signature does not hold"),
     "checkpoint_mismatch": ("tampered", "a signed checkpoint is over other lines than those present"),
@@ -61,11 +62,12 @@ KINDS: dict[str, tuple[Name, str]] = {
     "close_unsigned": ("incomplete", "a clean close has no signed checkpoint"),
     "unwitnessed_tail": ("incomplete", "the end of the log has waited too long for its witnesses"),
     "trust_expired": (
-        "incomplete", "what the trust file has seen has expired: nothing is left to hold it against",
+        "incomplete",
+        "what the trust file has seen has expired: nothing is left to hold it against",
     ),
     "reopen_strict": ("incomplete", "the log was closed and opened again"),
     "rotation_strict": ("incomplete", "the epoch key changed, and no rotate line says so"),
-}  # fmt: skip  # one table
+}
 
 WARNINGS: dict[str, str] = {
     "reopen": (

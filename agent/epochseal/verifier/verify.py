@@ -314,6 +314,18 @@ def _verdict(
 def _view(item: Rotation) -> RotationView:
     body, place = item.body, item.place
     return RotationView(
-        body.key, item.index, place.segment, place.epoch, place.entry, body.old, body.new, body.from_size,
-        bool(body.compromised), item.endorsed, body.who, body.why, body.ticket, format_time(body.time),
-    )  # fmt: skip  # a flat record
+        body.key,
+        item.index,
+        place.segment,
+        place.epoch,
+        place.entry,
+        body.old,
+        body.new,
+        body.from_size,
+        bool(body.compromised),
+        item.endorsed,
+        body.who,
+        body.why,
+        body.ticket,
+        format_time(body.time),
+    )

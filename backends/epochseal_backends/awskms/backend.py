@@ -21,15 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from epochseal.errors import BackendError, WrongKey
-from epochseal.keys import (
-    MAX_WRAPPED,
-    SECRET_SIZE,
-    Context,
-    Issued,
-    KeyURI,
-    PublicKey,
-    check_secret_buffer,
-)
+from epochseal.keys import MAX_WRAPPED, SECRET_SIZE, Context, Issued, KeyURI, PublicKey, check_secret_buffer
 from epochseal_backends.awskms.client import ONCE, STANDARD, Kms, field
 from epochseal_backends.awskms.examine import examine_checkpoint_key, examine_epoch_key
 from epochseal_backends.awskms.key import is_same_key, parse

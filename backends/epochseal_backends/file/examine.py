@@ -31,16 +31,20 @@ def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> 
     private = folder / file.EPOCH_PRIVATE
     if os.path.lexists(private):
         yield Finding(
-            topic, "wrong", f"{private} is there: whoever becomes this user gets every old secret back",
+            topic,
+            "wrong",
+            f"{private} is there: whoever becomes this user gets every old secret back",
             f"move it to the verifier's machine, then remove it here: shred -u {private}",
-        )  # fmt: skip  # one finding
+        )
         return
     beside = folder.parent / "verifier" / file.EPOCH_PRIVATE
     if os.access(beside, os.R_OK):
         yield Finding(
-            topic, "unknown", f"not in {folder}, but this user may read {beside}",
+            topic,
+            "unknown",
+            f"not in {folder}, but this user may read {beside}",
             "outside of a trial, move the verifier's folder to the verifier's machine",
-        )  # fmt: skip  # one finding
+        )
         return
     yield Finding(topic, "good", f"{folder} has no {file.EPOCH_PRIVATE}")
 

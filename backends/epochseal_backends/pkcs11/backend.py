@@ -214,11 +214,7 @@ class Pkcs11Recoverer:
         for place, half in enumerate(self.keys):
             try:
                 secret = hpke.unseal(
-                    _KEMS[half.public.curve],
-                    wrapped,
-                    half.public.point,
-                    info,
-                    partial(self._exchange, half),
+                    _KEMS[half.public.curve], wrapped, half.public.point, info, partial(self._exchange, half)
                 )
             except hpke.OpeningError:
                 continue

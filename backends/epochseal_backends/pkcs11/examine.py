@@ -25,8 +25,10 @@ from epochseal_backends.pkcs11.uri import Pkcs11URI, parse_pkcs11_uri
 
 PROBE = b"epochseal doctor: a signature over this text shows that signing works, and is no checkpoint\n"
 _OTHER_USES = {
-    "CKA_DERIVE": Attribute.DERIVE, "CKA_DECRYPT": Attribute.DECRYPT, "CKA_UNWRAP": Attribute.UNWRAP,
-}  # fmt: skip  # one table
+    "CKA_DERIVE": Attribute.DERIVE,
+    "CKA_DECRYPT": Attribute.DECRYPT,
+    "CKA_UNWRAP": Attribute.UNWRAP,
+}
 _MAKE_AGAIN = "make the pair in the token, with deploy/pkcs11/provision.sh or the vendor's tool"
 
 

@@ -76,9 +76,15 @@ AES_256_GCM = Aead(0x0002, 32)
 
 
 def unseal(
-    kem: Kem, sealed: bytes, public: bytes, info: bytes, exchange: Callable[[bytes], bytes],
-    *, aead: Aead = AES_256_GCM, associated: bytes = b"",
-) -> bytes:  # fmt: skip  # one argument a line would hide that these belong together
+    kem: Kem,
+    sealed: bytes,
+    public: bytes,
+    info: bytes,
+    exchange: Callable[[bytes], bytes],
+    *,
+    aead: Aead = AES_256_GCM,
+    associated: bytes = b"",
+) -> bytes:
     """What was sealed to `public`, the serialized own public key.
 
     Args:

@@ -34,15 +34,32 @@ _MECHANISMS_HINT = (
 _TURNS = os.memfd_create("epochseal-pkcs11", os.MFD_CLOEXEC)
 _PIN_WAYS = ("pin_file", "pin_credential", "pin_env")
 _FOLDERS = (
-    "/usr/lib/softhsm", "/usr/lib64/softhsm", "/usr/lib/pkcs11", "/usr/lib64/pkcs11", "/usr/local/lib",
-    "/usr/local/lib/pkcs11", "/usr/lib/x86_64-linux-gnu/pkcs11", "/usr/lib/aarch64-linux-gnu/pkcs11",
-)  # fmt: skip  # one list
+    "/usr/lib/softhsm",
+    "/usr/lib64/softhsm",
+    "/usr/lib/pkcs11",
+    "/usr/lib64/pkcs11",
+    "/usr/local/lib",
+    "/usr/local/lib/pkcs11",
+    "/usr/lib/x86_64-linux-gnu/pkcs11",
+    "/usr/lib/aarch64-linux-gnu/pkcs11",
+)
 _GONE = (
-    errors.DeviceError, errors.DeviceMemory, errors.DeviceRemoved, errors.FunctionCancelled,
-    errors.FunctionFailed, errors.GeneralError, errors.HostMemory, errors.KeyHandleInvalid,
-    errors.ObjectHandleInvalid, errors.SessionClosed, errors.SessionCount, errors.SessionHandleInvalid,
-    errors.SlotIDInvalid, errors.TokenNotPresent, errors.TokenNotRecognised,
-)  # fmt: skip  # one list
+    errors.DeviceError,
+    errors.DeviceMemory,
+    errors.DeviceRemoved,
+    errors.FunctionCancelled,
+    errors.FunctionFailed,
+    errors.GeneralError,
+    errors.HostMemory,
+    errors.KeyHandleInvalid,
+    errors.ObjectHandleInvalid,
+    errors.SessionClosed,
+    errors.SessionCount,
+    errors.SessionHandleInvalid,
+    errors.SlotIDInvalid,
+    errors.TokenNotPresent,
+    errors.TokenNotRecognised,
+)
 _REFUSED = (
     errors.AttributeSensitive,
     errors.FunctionRejected,

@@ -27,9 +27,13 @@ _TOKEN = ("token", "serial", "manufacturer", "model")
 _PATH = (*_TOKEN, "object", "id", "type")
 _QUERY = ("module-path", "module-name", "pin-source")
 _PASSING = (
-    "slot-id", "slot-description", "slot-manufacturer",
-    "library-description", "library-manufacturer", "library-version",
-)  # fmt: skip  # one list
+    "slot-id",
+    "slot-description",
+    "slot-manufacturer",
+    "library-description",
+    "library-manufacturer",
+    "library-version",
+)
 # RFC 7512, section 2.3: pk11-pchar and pk11-qchar.
 _UNESCAPED = r"A-Za-z0-9\-._~:\[\]@!$'()*+,="
 _PATH_VALUE = re.compile(rf"(?:[{_UNESCAPED}&]|%[0-9A-Fa-f]{{2}})+")

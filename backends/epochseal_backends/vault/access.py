@@ -32,9 +32,16 @@ from epochseal.errors import ConfigError
 
 METHODS = ("token", "approle", "kubernetes", "jwt", "cert")
 _PLAIN = (
-    "address", "namespace", "ca_file", "auth", "auth_mount", "role", "role_id",
-    "client_cert_file", "client_key_file",
-)  # fmt: skip  # a table
+    "address",
+    "namespace",
+    "ca_file",
+    "auth",
+    "auth_mount",
+    "role",
+    "role_id",
+    "client_cert_file",
+    "client_key_file",
+)
 _SECRETS = ("token", "secret_id", "jwt")
 _KNOWN = (*_PLAIN, *(f"{name}_{way}" for name in _SECRETS for way in ("file", "credential", "env")))
 _NEEDED = {"approle": ("role_id",), "kubernetes": ("role",), "jwt": ("role",)}

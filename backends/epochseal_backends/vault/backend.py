@@ -43,9 +43,14 @@ from epochseal_backends.vault.refusals import explained, says_wrong_key
 from epochseal_backends.vault.session import Refusal, Session
 
 __all__ = [
-    "audit_hasher", "examine_checkpoint_key", "examine_epoch_key", "issuer", "public_key", "recoverer",
+    "audit_hasher",
+    "examine_checkpoint_key",
+    "examine_epoch_key",
+    "issuer",
+    "public_key",
+    "recoverer",
     "signer",
-]  # fmt: skip  # one list
+]
 
 _ISSUE = "have epoch secrets issued"
 _RECOVER = "recover epoch secrets"

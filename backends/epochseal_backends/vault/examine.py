@@ -80,17 +80,19 @@ def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> 
     yield from _epoch_properties(session, name)
     issue, recover = f"{name.mount}/datakey/plaintext/{name.key}", f"{name.mount}/decrypt/{name.key}"
     forbidden = [
-        _Forbidden(
-            "agent may not wrap secrets of its own", (f"{name.mount}/encrypt/{name.key}",)
-        ),
+        _Forbidden("agent may not wrap secrets of its own", (f"{name.mount}/encrypt/{name.key}",)),
         *_forbidden(name, "epoch key", ("encryption-key", "hmac-key")),
         _Forbidden(
             "agent may not change engine, policies or trail",
-            (f"sys/mounts/{name.mount}", f"sys/mounts/{name.mount}/tune",
-             "sys/policies/acl/default", "sys/audit/file"),
+            (
+                f"sys/mounts/{name.mount}",
+                f"sys/mounts/{name.mount}/tune",
+                "sys/policies/acl/default",
+                "sys/audit/file",
+            ),
             _CHANGES,
         ),
-    ]  # fmt: skip  # a table
+    ]
     held = yield from _permissions(session, "agent may have epoch secrets issued", issue, forbidden)
     yield _recovery(session, recover, origin)
     if held:
@@ -116,16 +118,22 @@ def _forbidden(name: KeyName, what: str, exports: tuple[str, ...]) -> list[_Forb
     return [
         _Forbidden(
             f"agent may not copy the {what}",
-            (f"{mount}/backup/{key}", *(f"{mount}/export/{kind}/{key}" for kind in exports),
-             *(f"{mount}/export/{kind}/{key}/latest" for kind in exports)),
+            (
+                f"{mount}/backup/{key}",
+                *(f"{mount}/export/{kind}/{key}" for kind in exports),
+                *(f"{mount}/export/{kind}/{key}/latest" for kind in exports),
+            ),
         ),
         _Forbidden(
             f"agent may not change the {what}",
-            (f"{mount}/keys/{key}", f"{mount}/restore/{key}",
-             *(f"{mount}/keys/{key}/{end}" for end in changes)),
+            (
+                f"{mount}/keys/{key}",
+                f"{mount}/restore/{key}",
+                *(f"{mount}/keys/{key}/{end}" for end in changes),
+            ),
             _CHANGES,
         ),
-    ]  # fmt: skip  # a table
+    ]
 
 
 def _epoch_properties(session: Session, name: KeyName) -> Iterator[Finding]:
@@ -135,15 +143,18 @@ def _epoch_properties(session: Session, name: KeyName) -> Iterator[Finding]:
         return
     yield _type(name, found.type, EPOCH_TYPES)
     yield _judged(
-        "epoch key is derived", found.derived, "the engine ignores what a secret is bound to",
+        "epoch key is derived",
+        found.derived,
+        "the engine ignores what a secret is bound to",
         "make another key with derived=true: this cannot be changed later",
-    )  # fmt: skip  # one call
+    )
     yield from _common(found, "epoch key")
     yield _judged(
-        "every version recovers", found.min_decryption_version <= 1,
+        "every version recovers",
+        found.min_decryption_version <= 1,
         f"min_decryption_version is {found.min_decryption_version}: epochs of older versions do not verify",
         "lower it while logs of that time are kept",
-    )  # fmt: skip  # one call
+    )
 
 
 def _checkpoint_properties(session: Session, name: KeyName) -> Iterator[Finding]:
@@ -153,16 +164,19 @@ def _checkpoint_properties(session: Session, name: KeyName) -> Iterator[Finding]
         return
     yield _type(name, found.type, CHECKPOINT_TYPES)
     yield _judged(
-        "checkpoint key is not derived", not found.derived, "derived is true: it has no one public key",
+        "checkpoint key is not derived",
+        not found.derived,
+        "derived is true: it has no one public key",
         "make another key without derived",
-    )  # fmt: skip  # one call
+    )
     yield from _common(found, "checkpoint key")
     lowest = max(found.min_decryption_version, found.min_encryption_version)
     yield _judged(
-        "checkpoint key has its version", lowest <= name.version <= found.latest_version,
+        "checkpoint key has its version",
+        lowest <= name.version <= found.latest_version,
         f"version {name.version} is named, and {lowest} to {found.latest_version} can sign",
         "go over to another with epochseal rotate, or lower min_encryption_version",
-    )  # fmt: skip  # one call
+    )
 
 
 def _read(session: Session, name: KeyName) -> _Properties | Finding:
@@ -186,19 +200,23 @@ def _type(name: KeyName, kind: str, wanted: tuple[str, ...]) -> Finding:
 
 def _common(found: _Properties, what: str) -> Iterator[Finding]:
     yield _judged(
-        f"{what} cannot be exported", not found.exportable, "who may export it has it for ever",
+        f"{what} cannot be exported",
+        not found.exportable,
+        "who may export it has it for ever",
         "make another key: this cannot be taken back",
-    )  # fmt: skip  # one call
+    )
     yield _judged(
-        f"{what} cannot be backed up in plain", not found.allow_plaintext_backup,
+        f"{what} cannot be backed up in plain",
+        not found.allow_plaintext_backup,
         "who may back it up has it for ever",
         "make another key: this cannot be taken back",
-    )  # fmt: skip  # one call
+    )
     yield _judged(
-        f"{what} cannot be deleted", not (found.deletion_allowed or found.soft_deleted),
+        f"{what} cannot be deleted",
+        not (found.deletion_allowed or found.soft_deleted),
         "it is soft-deleted" if found.soft_deleted else "with the key, logs could no longer be verified",
         "restore it" if found.soft_deleted else "set deletion_allowed=false in its config",
-    )  # fmt: skip  # one call
+    )
 
 
 def _permissions(
@@ -228,17 +246,21 @@ def _recovery(session: Session, path: str, origin: str) -> Finding:
     # For this very log: a policy may allow it for one and refuse it for another.
     body = {"ciphertext": _NO_CIPHERTEXT, "context": encode_context(probe_context(origin))}
     return _judged(
-        "agent may not recover epoch secrets", session.refuses(path, body),
-        f"{path} is allowed: whoever takes over the agent can rewrite what it sealed", _POLICIES,
-    )  # fmt: skip  # one call
+        "agent may not recover epoch secrets",
+        session.refuses(path, body),
+        f"{path} is allowed: whoever takes over the agent can rewrite what it sealed",
+        _POLICIES,
+    )
 
 
 def _binding(session: Session, path: str) -> Finding:
     body = {"context": encode_context(probe_context(FOREIGN_ORIGIN))}
     return _judged(
-        "agent may issue for its own log only", session.refuses(path, body),
-        f"{path} is allowed for the log {FOREIGN_ORIGIN}", _POLICIES,
-    )  # fmt: skip  # one call
+        "agent may issue for its own log only",
+        session.refuses(path, body),
+        f"{path} is allowed for the log {FOREIGN_ORIGIN}",
+        _POLICIES,
+    )
 
 
 def _judged(topic: str, good_if: bool, wrong: str, hint: str, *, good: str = "yes") -> Finding:  # noqa: FBT001  # the judgement

@@ -12,12 +12,7 @@ from epochseal_backends.vault.names import KeyName
 from epochseal_backends.vault.session import Refusal
 
 # Of a ciphertext whose form is right: another key, another context, or changed bytes.
-_WRONG_KEY = (
-    "message authentication failed",
-    "invalid ciphertext",
-    "unable to decrypt",
-    "could not decrypt",
-)
+_WRONG_KEY = ("message authentication failed", "invalid ciphertext", "unable to decrypt", "could not decrypt")
 
 
 def says_wrong_key(exc: Refusal) -> bool:

@@ -94,10 +94,16 @@ class Session:
         http.cert = access.client_cert
         # An empty token, not None: for None, hvac looks for one of its own.
         self._client = hvac.Client(
-            url=access.address, token="", verify=http.verify, cert=access.client_cert, session=http,
-            timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, namespace=access.namespace,
+            url=access.address,
+            token="",
+            verify=http.verify,
+            cert=access.client_cert,
+            session=http,
+            timeout=(CONNECT_SECONDS, READ_SECONDS),
+            allow_redirects=False,
+            namespace=access.namespace,
             adapter=hvac.adapters.RawAdapter,
-        )  # fmt: skip  # one call
+        )
 
     def read(self, path: str, kind: type[_T], may_not: str) -> _T:
         """The `data` of a GET; `may_not` says in the error what a role without the permission may not do.
@@ -159,9 +165,14 @@ class Session:
         return call()
 
     def _call(
-        self, method: str, path: str, body: Mapping[str, object] | None, kind: type[_T], may_not: str,
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None,
+        kind: type[_T],
+        may_not: str,
         condition: str | None,
-    ) -> _T:  # fmt: skip  # one argument a line would hide that these belong together
+    ) -> _T:
         fresh = self._prepare()
         for last in (fresh, True):
             try:

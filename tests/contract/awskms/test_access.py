@@ -46,9 +46,11 @@ def role(server: KmsServer) -> str:
     """A role that may issue, for the agent with an external id, and for whoever has a web identity."""
     iam = server.admin("iam")
     trusted = {
-        "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": AGENT},
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Principal": {"AWS": AGENT},
         "Condition": {"StringEquals": {"sts:ExternalId": EXTERNAL_ID}},
-    }  # fmt: skip  # one statement
+    }
     allowed = {"Effect": "Allow", "Action": ["kms:GenerateDataKey"], "Resource": "*"}
     made = iam.create_role(RoleName="sealer", AssumeRolePolicyDocument=_policy(trusted))
     iam.put_role_policy(RoleName="sealer", PolicyName="issue", PolicyDocument=_policy(allowed))
@@ -194,9 +196,14 @@ def test_what_is_asked_of_sts(kms: KmsServer, role: str, monkeypatch: pytest.Mon
     ],
 )
 def test_login_that_fails(
-    kms: KmsServer, role: str, monkeypatch: pytest.MonkeyPatch,
-    status: int, code: str, kind: type[Exception], times: int,
-) -> None:  # fmt: skip  # server, then case
+    kms: KmsServer,
+    role: str,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    code: str,
+    kind: type[Exception],
+    times: int,
+) -> None:
     """A login is no issue call: it is tried again where that can help, and an issuer's is as well."""
     text = f"<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>"
     with Answers(status, {"Content-Type": "text/xml"}, text.encode()) as sts:

@@ -61,8 +61,7 @@ def test_denied_names_action_and_key(kms: KmsServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri",
-    ["awskms:alias/x", "awskms://alias/x", "awskms:///x", "awskms:///alias/", "awskms:///alias/x?y=1"],
+    "uri", ["awskms:alias/x", "awskms://alias/x", "awskms:///x", "awskms:///alias/", "awskms:///alias/x?y=1"]
 )
 def test_other_spellings_are_refused(uri: str) -> None:
     """What is none of the forms is a ConfigError that shows them."""
@@ -75,8 +74,7 @@ def test_plain_http_is_refused() -> None:
     """An endpoint without encryption that is not on this machine is refused before anything is sent."""
     with pytest.raises(ConfigError, match="not encrypted"):
         awskms.issuer(
-            parse_key_uri("awskms:///alias/x"),
-            {"region": "eu-west-1", "endpoint": "http://kms.example:80"},
+            parse_key_uri("awskms:///alias/x"), {"region": "eu-west-1", "endpoint": "http://kms.example:80"}
         )
 
 

@@ -83,9 +83,11 @@ def test_doctor_of_keys_that_are_disabled(kms: KmsServer) -> None:
         for arn in (kms.epoch_arn, kms.checkpoint_arn):
             kms.admin().enable_key(KeyId=arn.rpartition("/")[2])
     assert {topic for topic, outcome in topics.items() if outcome == "wrong"} == {
-        "epoch key is enabled", "checkpoint key is enabled", "agent may sign",
+        "epoch key is enabled",
+        "checkpoint key is enabled",
+        "agent may sign",
         f"agent may have secrets issued for {CONTEXT.origin}",
-    }  # fmt: skip  # what was disabled, and what follows
+    }
     assert topics["agent may not wrap"] == topics["agent may not make grants"] == "good"
 
 

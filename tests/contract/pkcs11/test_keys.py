@@ -9,12 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.bindings import _rust
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from epochseal.errors import BackendError, ConfigError, Denied, WrongKey
 from epochseal.keys import Context, parse_key_uri

@@ -40,9 +40,14 @@ def test_published_vectors(path: Path) -> None:
         vector["base_nonce"],
     )
     opened = hpke.unseal(
-        kem, vector["enc"] + vector["ct"], vector["pkRm"], vector["info"], exchange,
-        aead=AES_128_GCM, associated=vector["aad"],
-    )  # fmt: skip  # one call
+        kem,
+        vector["enc"] + vector["ct"],
+        vector["pkRm"],
+        vector["info"],
+        exchange,
+        aead=AES_128_GCM,
+        associated=vector["aad"],
+    )
     assert opened == vector["pt"]
 
 

@@ -36,7 +36,7 @@ from tests.backends_under_test.softhsm import MODULE, PIN, SoftHSM
         ),
         ("token=t;object=o?module-name=softhsm2", Pkcs11URI(token="t", object="o", module_name="softhsm2")),
     ],
-)  # fmt: skip  # a table
+)
 def test_read(text: str, expected: Pkcs11URI) -> None:
     """Attributes in any order, percent-encoded or not, where RFC 7512 allows them."""
     assert parse_pkcs11_uri(text) == expected
@@ -88,7 +88,7 @@ def test_read(text: str, expected: Pkcs11URI) -> None:
         ("token=t;object=o?module-name=a&module-path=/a", "keep one|both"),
         ("token=t;object=o?pin-source=file:/a?b&c=d", "unknown attribute 'c'"),
     ],
-)  # fmt: skip  # a table
+)
 def test_refused(text: str, message: str) -> None:
     """Anything else is a ConfigError that says what is wrong, and never repeats a PIN."""
     with pytest.raises(ConfigError, match=message) as refused:

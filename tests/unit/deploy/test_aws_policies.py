@@ -25,9 +25,13 @@ EVERYTHING = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
 NOTHING: dict[str, Any] = {"Statement": []}
 _SIGNING = {"kms:SigningAlgorithm": "ECDSA_SHA_256", "kms:MessageType": "RAW"}
 _VALUES = {
-    "administrators": json.dumps([ADMINISTRATOR]), "principals": json.dumps([STRANGER]), "origin": ORIGIN,
-    "epoch_key": KEYS["epoch"], "checkpoint_key": KEYS["checkpoint"], **ROLES,
-}  # fmt: skip  # a table
+    "administrators": json.dumps([ADMINISTRATOR]),
+    "principals": json.dumps([STRANGER]),
+    "origin": ORIGIN,
+    "epoch_key": KEYS["epoch"],
+    "checkpoint_key": KEYS["checkpoint"],
+    **ROLES,
+}
 
 
 def policy(name: str) -> Any:  # noqa: ANN401  # JSON
@@ -44,7 +48,7 @@ def context(origin: str = ORIGIN) -> dict[str, str]:
 
 def allowed(
     who: str, action: str, key: str, given: dict[str, str] | None = None, *, own: dict[str, Any] | None = None
-) -> bool:  # fmt: skip  # one line a kind of argument
+) -> bool:
     """Whether a role's call is served, with its shipped policy or another one."""
     arn = ROLES.get(who, who)
     if own is None:
@@ -78,11 +82,17 @@ def test_may(who: str, action: str, key: str, given: dict[str, str]) -> None:
 
 CRYPTOGRAPHY = {
     "epoch": [
-        "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "GenerateDataKeyPair", "Encrypt", "Decrypt",
-        "ReEncryptFrom", "ReEncryptTo", "CreateGrant",
+        "GenerateDataKey",
+        "GenerateDataKeyWithoutPlaintext",
+        "GenerateDataKeyPair",
+        "Encrypt",
+        "Decrypt",
+        "ReEncryptFrom",
+        "ReEncryptTo",
+        "CreateGrant",
     ],
     "checkpoint": ["Sign", "CreateGrant"],
-}  # fmt: skip  # a table
+}
 ADMINISTRATION = ["PutKeyPolicy", "ScheduleKeyDeletion", "DisableKey", "EnableKeyRotation", "UpdateAlias"]
 _GOOD = {(ROLES.get(who, who), action, key) for who, action, key, _ in MAY}
 
@@ -133,9 +143,11 @@ def test_the_evaluation_notices_a_wider_policy(sid: str) -> None:
     place = next(number for number, item in enumerate(wide["Statement"]) if item["Sid"] == sid)
     if wide["Statement"][place]["Effect"] == "Deny":
         wide["Statement"][place] = {
-            "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "kms:*",
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+            "Action": "kms:*",
             "Resource": "*",
-        }  # fmt: skip  # the statement that KMS makes by default
+        }
         call = Call(STRANGER, "kms:Decrypt", KEYS["epoch"], {"aws:PrincipalArn": STRANGER, **context()})
         assert is_allowed(call, wide, EVERYTHING)
         assert not is_allowed(call, wide, NOTHING)
@@ -149,13 +161,29 @@ def test_the_evaluation_notices_a_wider_policy(sid: str) -> None:
 def test_every_statement_has_a_name_and_known_actions() -> None:
     """A misspelt action allows or denies nothing: each is one that KMS has."""
     known = {
-        *CRYPTOGRAPHY["epoch"], *CRYPTOGRAPHY["checkpoint"], *ADMINISTRATION, "ReEncrypt*",
-        "GenerateDataKey*", "GenerateDataKeyPair*", "GenerateDataKeyPairWithoutPlaintext",
-        "DescribeKey", "GetKeyPolicy", "ListResourceTags", "TagResource", "UntagResource",
-        "UpdateKeyDescription", "CreateAlias", "DeleteAlias", "DisableKeyRotation",
-        "GetKeyRotationStatus", "RotateKeyOnDemand", "ListKeyRotations", "EnableKey",
-        "CancelKeyDeletion", "GetPublicKey",
-    }  # fmt: skip  # a list
+        *CRYPTOGRAPHY["epoch"],
+        *CRYPTOGRAPHY["checkpoint"],
+        *ADMINISTRATION,
+        "ReEncrypt*",
+        "GenerateDataKey*",
+        "GenerateDataKeyPair*",
+        "GenerateDataKeyPairWithoutPlaintext",
+        "DescribeKey",
+        "GetKeyPolicy",
+        "ListResourceTags",
+        "TagResource",
+        "UntagResource",
+        "UpdateKeyDescription",
+        "CreateAlias",
+        "DeleteAlias",
+        "DisableKeyRotation",
+        "GetKeyRotationStatus",
+        "RotateKeyOnDemand",
+        "ListKeyRotations",
+        "EnableKey",
+        "CancelKeyDeletion",
+        "GetPublicKey",
+    }
     for name in ("epoch-key", "checkpoint-key", "agent", "verifier", "auditor"):
         for statement in policy(name)["Statement"]:
             assert statement["Sid"].isalnum()
@@ -170,9 +198,7 @@ def test_terraform_fits_together() -> None:
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.tf")))
     parsed = [hcl2.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.tf"))]
     assert len(parsed) == 4
-    declared = {
-        name.strip('"') for item in parsed for block in item.get("variable", []) for name in block
-    }  # fmt: skip  # one expression
+    declared = {name.strip('"') for item in parsed for block in item.get("variable", []) for name in block}
     assert set(re.findall(r"\bvar\.(\w+)", text)) == declared
     known = {name for item in parsed for block in item.get("locals", []) for name in block}
     assert set(re.findall(r"\blocal\.(\w+)", text)) <= known

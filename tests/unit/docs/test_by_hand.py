@@ -48,7 +48,7 @@ def test_the_page_reaches_the_verdict(folder: Path) -> None:
         ("log/checkpoint", b"\n6\n", b"\n5\n"),
     ],
     ids=["entry", "line", "tag", "signature", "size"],
-)  # fmt: skip  # one attack a line
+)
 def test_a_change_stops_it(folder: Path, name: str, old: bytes, new: bytes) -> None:
     """The commands do check: each kind of damage ends them before the verdict."""
     content = (folder / name).read_bytes()

@@ -81,10 +81,15 @@ def test_the_quick_start_works(tmp_path: Path) -> None:
     outputs = [
         subprocess.run(
             ["bash", "-euo", "pipefail", "-c", block],
-            cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60, env=environment,
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment,
         ).stdout
         for block in blocks[1:]
-    ]  # fmt: skip  # one call
+    ]
     keygen, sealed, changed, public, audited = outputs
     assert keygen.splitlines() == ["file:keys/agent", "file:keys/verifier", "file:keys/auditor"]
     assert sealed.startswith("VERIFIED")

@@ -45,9 +45,13 @@ def _denied(*_: object) -> None:
 
 
 def _ask(
-    monkeypatch: pytest.MonkeyPatch, log: LogConfig, *, issue: Steps = _issue, recover: Steps = _denied,
+    monkeypatch: pytest.MonkeyPatch,
+    log: LogConfig,
+    *,
+    issue: Steps = _issue,
+    recover: Steps = _denied,
     **more: Steps,
-) -> list[Checked]:  # fmt: skip  # one argument a line would hide that these belong together
+) -> list[Checked]:
     def module(_uri: KeyURI) -> SimpleNamespace:
         return SimpleNamespace(
             issuer=lambda _uri, _settings: SimpleNamespace(issue=issue),

@@ -73,13 +73,18 @@ def test_a_signer_with_another_key_is_caught() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "witness.example/w1", KEY.vkey + "\n", KEY.vkey[:-1], KEY.vkey.replace("w1", "w2"),
+        "",
+        "witness.example/w1",
+        KEY.vkey + "\n",
+        KEY.vkey[:-1],
+        KEY.vkey.replace("w1", "w2"),
         KEY.vkey.replace(KEY.key_id.hex(), "00000000"),
         "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
-        "witness.example/w1+00000000+BA==", "witness.example/w1+00000000+",
+        "witness.example/w1+00000000+BA==",
+        "witness.example/w1+00000000+",
     ],
     ids=["empty", "name", "newline", "cut", "other-name", "other-id", "log-key", "no-key", "nothing"],
-)  # fmt: skip  # one list
+)
 def test_what_is_no_witness_key_is_refused(text: str) -> None:
     """A key of a log, of another form, or with the id of another key."""
     with pytest.raises(FormatError):

@@ -143,10 +143,7 @@ def test_sign_text_takes_what_backends_return() -> None:
     """Raw signatures of either algorithm make one note that both keys verify."""
     note = Note(
         TEXT,
-        (
-            sign_text(TEXT, P256_KEY, sign_p256(TEXT)),
-            sign_text(TEXT, ED_KEY, ED25519.sign(TEXT.encode())),
-        ),
+        (sign_text(TEXT, P256_KEY, sign_p256(TEXT)), sign_text(TEXT, ED_KEY, ED25519.sign(TEXT.encode()))),
     )
     assert verify_note(parse_note(note.encode()), [ED_KEY, P256_KEY]) == (P256_KEY, ED_KEY)
 

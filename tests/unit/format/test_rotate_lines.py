@@ -36,9 +36,14 @@ def _p256() -> str:
 def _line(**fields: object) -> bytes:
     """Line 9 with some fields changed; without its newline."""
     values: dict[str, object] = {
-        "key": "checkpoint", "old": _key(1), "new": _key(2), "from_size": 9, "who": "a", "why": "b",
+        "key": "checkpoint",
+        "old": _key(1),
+        "new": _key(2),
+        "from_size": 9,
+        "who": "a",
+        "why": "b",
         "time": 5,
-    }  # fmt: skip  # a table
+    }
     body = Rotate(**{**values, **fields})  # type: ignore[arg-type]  # some are wrong on purpose
     return encode_line(encode_body(9, body), TAG)[:-1]
 
@@ -63,9 +68,7 @@ BAD: dict[str, dict[str, object]] = {
     "key id with a blank": {"key": "epoch", "old": "a b", "new": "c"},
     "empty key id": {"key": "epoch", "old": "", "new": "c"},
     "id of another key": {"new": _key(2).replace("+", "+0", 1)[:-1]},
-    "key of another type": {
-        "new": f"{NAME}+00000000+{base64.b64encode(bytes([4]) + bytes(32)).decode()}",
-    },
+    "key of another type": {"new": f"{NAME}+00000000+{base64.b64encode(bytes([4]) + bytes(32)).decode()}"},
     "key too short": {"new": f"{NAME}+00000000+{base64.b64encode(bytes([1]) + bytes(31)).decode()}"},
     "name with a blank": {"new": _key(2).replace("log.", "log ", 1)},
 }

@@ -143,9 +143,24 @@ def _block(numbers_text: bytes = b"5 3 2 7 11 12", digest: bytes = DIGEST, body:
 
 
 BAD_NUMBERS = [
-    b"05", b"+5", b"-5", b"-0", b"00", b"5.0", b"5e0", b"0x5", b"", b" 5", b"5 ", b"5_0", b"NaN",
-    str(2**63).encode(), str(2**64).encode(), b"9" * 25, "\u0665".encode(),
-]  # fmt: skip  # one table
+    b"05",
+    b"+5",
+    b"-5",
+    b"-0",
+    b"00",
+    b"5.0",
+    b"5e0",
+    b"0x5",
+    b"",
+    b" 5",
+    b"5 ",
+    b"5_0",
+    b"NaN",
+    str(2**63).encode(),
+    str(2**64).encode(),
+    b"9" * 25,
+    "\u0665".encode(),
+]
 
 
 @pytest.mark.parametrize("text", BAD_NUMBERS)
@@ -329,9 +344,14 @@ def test_headers_that_contradict_themselves_are_refused(name: str) -> None:
 def test_the_first_epoch_begins_at_zero() -> None:
     """Epoch 0 is genesis: no tree, no entry, no line and no tag before it."""
     genesis = {
-        "epoch": 0, "link": "genesis", "carry": "", "prev": HASH, "asked": {"line": 0, "tag": HASH},
-        "tree": {"size": 0, "frontier": []}, "first_entry": 0,
-    }  # fmt: skip  # one table
+        "epoch": 0,
+        "link": "genesis",
+        "carry": "",
+        "prev": HASH,
+        "asked": {"line": 0, "tag": HASH},
+        "tree": {"size": 0, "frontier": []},
+        "first_entry": 0,
+    }
     assert isinstance(parse_line(_changed(**genesis)), TaggedLine)
     for wrong in (
         {"prev": b64encode(TAG)},

@@ -9,8 +9,10 @@ from epochseal.format.cosignature import WitnessKey
 from epochseal.format.witness_policy import Witness, parse_policy, threshold_policy
 
 LOG = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
-KEYS = {name: WitnessKey(f"witness.example/{name}", bytes([ord(name[0]), int(name[1])]) * 16)
-        for name in ("X1", "X2", "X3", "Y1", "Y2", "Y3")}  # fmt: skip  # one table
+KEYS = {
+    name: WitnessKey(f"witness.example/{name}", bytes([ord(name[0]), int(name[1])]) * 16)
+    for name in ("X1", "X2", "X3", "Y1", "Y2", "Y3")
+}
 EXAMPLE = f"""
 # two levels
 log {LOG} https://log.example/
@@ -25,10 +27,15 @@ quorum X-and-Y
 @pytest.mark.parametrize(
     ("names", "holds"),
     [
-        ("X1 X2 Y1", True), ("X2 X3 Y3", True), ("X1 X2 X3 Y1 Y2 Y3", True), ("X1 X2", False),
-        ("X1 Y1", False), ("Y1 Y2 Y3", False), ("", False),
+        ("X1 X2 Y1", True),
+        ("X2 X3 Y3", True),
+        ("X1 X2 X3 Y1 Y2 Y3", True),
+        ("X1 X2", False),
+        ("X1 Y1", False),
+        ("Y1 Y2 Y3", False),
+        ("", False),
     ],
-)  # fmt: skip  # one list
+)
 def test_groups_of_groups(names: str, holds: bool) -> None:  # noqa: FBT001  # a column of the table
     """Two of X and one of Y: the example of the specification."""
     policy = parse_policy(EXAMPLE.encode())
@@ -63,22 +70,33 @@ X2 = f"witness X2 {KEYS['X2'].vkey}\n"
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("", "no quorum line"), (X1, "no quorum line"), ("quorum X1\n", "not defined above"),
-        (X1 + "quorum X1", "does not end in a newline"), (X1 + "quorum X1\nquorum X1\n", "second quorum"),
-        (X1 + X1, "name X1 is taken"), (X1 + X1.replace("X1 ", "X9 ", 1), "there already"),
-        (X1 + "group X1 any X1\n", "name X1 is taken"), (X1.replace("X1 ", "none ", 1), "name none is taken"),
-        (X1 + "group g 2 X1\n", "asks for 2 of 1"), (X1 + "group g 0 X1\n", "asks for 0"),
-        (X1 + "group g 01 X1\n", "asks for 01"), ("group g any\n", "begins no line|asks for any of 0"),
+        ("", "no quorum line"),
+        (X1, "no quorum line"),
+        ("quorum X1\n", "not defined above"),
+        (X1 + "quorum X1", "does not end in a newline"),
+        (X1 + "quorum X1\nquorum X1\n", "second quorum"),
+        (X1 + X1, "name X1 is taken"),
+        (X1 + X1.replace("X1 ", "X9 ", 1), "there already"),
+        (X1 + "group X1 any X1\n", "name X1 is taken"),
+        (X1.replace("X1 ", "none ", 1), "name none is taken"),
+        (X1 + "group g 2 X1\n", "asks for 2 of 1"),
+        (X1 + "group g 0 X1\n", "asks for 0"),
+        (X1 + "group g 01 X1\n", "asks for 01"),
+        ("group g any\n", "begins no line|asks for any of 0"),
         (X1 + "group g all X1 X1\n", "only once"),
         (X1 + X2 + "group g any X1\ngroup h any X1 X2\n", "only once"),
-        (X1 + "group g any none\n", "none is not defined"), ("group g any g\n", "not defined above"),
-        (f"log {LOG}\nlog {LOG}\n", "there already"), (f"log {KEYS['X1'].vkey}\n", "0x04"),
+        (X1 + "group g any none\n", "none is not defined"),
+        ("group g any g\n", "not defined above"),
+        (f"log {LOG}\nlog {LOG}\n", "there already"),
+        (f"log {KEYS['X1'].vkey}\n", "0x04"),
         (f"witness w {LOG}\n", "0x01"),
-        ("quorum\n", "begins no line"), ("quorum none extra\n", "begins no line"),
+        ("quorum\n", "begins no line"),
+        ("quorum none extra\n", "begins no line"),
         ("wittness X\n", "line 1 of the policy"),
-        (X1 + "\x00\n", "line 2 of the policy"), (X1 + "quorum X1\r\n", "control"),
+        (X1 + "\x00\n", "line 2 of the policy"),
+        (X1 + "quorum X1\r\n", "control"),
     ],
-)  # fmt: skip  # one list
+)
 def test_what_is_no_policy_is_refused(text: str, match: str) -> None:
     """Each rule of the specification, broken alone."""
     with pytest.raises(ConfigError, match=match):

@@ -204,10 +204,7 @@ def test_unanswered_issue_calls_are_counted_by_what_they_quoted(
     """Each context that failed stands in `abandoned` once, with its number of calls, until one is adopted."""
     for number in (1, 1, 2, 1):
         fail_issue(calls, hub, clock, number)
-    assert calls.abandoned == [
-        Abandoned(1, context(1)[1].tag, 3),
-        Abandoned(2, context(2)[1].tag, 1),
-    ]
+    assert calls.abandoned == [Abandoned(1, context(1)[1].tag, 3), Abandoned(2, context(2)[1].tag, 1)]
     clock.seconds = calls.retry_at("issue")
     calls.start_issue(*context(3))
     calls.take_issued()

@@ -37,8 +37,9 @@ def test_the_last_position_of_each_source(writer: LogWriter) -> None:
     writer.block(b"3\n", src=Source("tail:/a", 4, "file-1"))
     writer.block()
     assert list(read_positions(writer.logdir).values()) == [
-        Source("tail:/b", 2, "file-2"), Source("tail:/a", 4, "file-1")
-    ]  # fmt: skip  # the order is that of the statements
+        Source("tail:/b", 2, "file-2"),
+        Source("tail:/a", 4, "file-1"),
+    ]
 
 
 def test_a_search_ends_at_a_whole_statement(writer: LogWriter) -> None:

@@ -149,11 +149,7 @@ def inclusion_cases() -> dict[str, Case]:
         "proof-too-long": ("the root appended to its own proof", bad, {"proof": [*proof, root]}),
         "proof-garbage-before": ("a foreign hash before the proof", bad, {"proof": [GARBAGE.hex(), *proof]}),
         "proof-reversed": ("the topmost hash first", bad, {"proof": proof[::-1]}),
-        "proof-bit-flipped": (
-            "one bit of one hash",
-            bad,
-            {"proof": [proof[0], flip(proof[1]), proof[2]]},
-        ),
+        "proof-bit-flipped": ("one bit of one hash", bad, {"proof": [proof[0], flip(proof[1]), proof[2]]}),
         "proof-hash-short": ("a hash of 31 bytes", "format error", {"proof": [*proof[:-1], proof[-1][:-2]]}),
         "proof-hash-empty": ("an empty hash after the proof", "format error", {"proof": [*proof, ""]}),
         "proof-hashes-joined": (

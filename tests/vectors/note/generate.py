@@ -130,9 +130,7 @@ def good_note_cases() -> dict[str, Case]:
             (P256_VKEY,),
         ),
         "note-two-known-keys": good(
-            "signed by the old key and the new one",
-            f"{TEXT}\n{ED_LINE}{OTHER_LINE}",
-            (ED_VKEY, OTHER_VKEY),
+            "signed by the old key and the new one", f"{TEXT}\n{ED_LINE}{OTHER_LINE}", (ED_VKEY, OTHER_VKEY)
         ),
         "note-two-algorithms": good(
             "signers come in the order of the note", f"{TEXT}\n{P256_LINE}{ED_LINE}", (P256_VKEY, ED_VKEY)

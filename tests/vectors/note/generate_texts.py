@@ -134,8 +134,7 @@ def vkey_cases() -> dict[str, Case]:
         "vkey-ecdsa-byte-after": bad("a byte after the DER", vkey(2, P256_DATA + b"\0")),
         "vkey-ecdsa-off-curve": bad("a point that is not on the curve", vkey(2, P256_DATA[:-1] + b"\0")),
         "vkey-ecdsa-id-with-name": bad(
-            "a type 0x02 id made as for other types",
-            unbound + b64encode(b"\x02" + P256_DATA).decode(),
+            "a type 0x02 id made as for other types", unbound + b64encode(b"\x02" + P256_DATA).decode()
         ),
     }
 

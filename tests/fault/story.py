@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from epochseal.custody.courier import Zygote
 from epochseal.custody.memory import SecretPage
-from epochseal.format.seal_lines import Block, Header, Link, Source, TaggedLine, parse_line
+from epochseal.format.seal_lines import Block, Header, Link, SourceMark, TaggedLine, parse_line
 from epochseal.keys import load_backend, parse_key_uri
 from epochseal.sealing.backend_calls import BackendCalls
 from epochseal.sealing.chain import Pace
@@ -141,7 +141,7 @@ class Story:
             size = len(b"".join(block))
             data += b"".join(block)
             self.offset += size
-            pieces.append(Piece(size, count, Source("stdin", self.offset)))
+            pieces.append(Piece(size, count, SourceMark("stdin", self.offset)))
         self.sent += entries
         self.running.commit(memoryview(data), pieces)
         self.acknowledged += entries

@@ -6,7 +6,7 @@ import gzip
 import shutil
 from pathlib import Path
 
-from epochseal.format.seal_lines import Source
+from epochseal.format.seal_lines import SourceMark
 from tests.integration.attacks import SIZE, Expect, attack, edit, entries, swap, tampered, without_checkpoint
 from tests.integration.logs import Log, LogWriter, entry
 
@@ -281,11 +281,11 @@ def source_gap(log: Log) -> None:
     without_checkpoint(log)
     name = "tail:/var/log/app.log"
     writer = LogWriter(log.path, log.keys).start("genesis")
-    writer.block(src=Source(name, 0, "65024-131-0-e3b0c44298fc1c149afbf4c8996fb924"))
-    writer.block(src=Source("positions", 1))
-    writer.block(entry(0), src=Source(name, SIZE, "65024-131-23-0bcd5a7072104c4a539b7d5429b1cb6d"))
-    writer.block(src=Source(name, 0, "65024-131-0-e3b0c44298fc1c149afbf4c8996fb924", gap=1))
-    writer.block(entry(1), src=Source(name, SIZE, "65024-131-23-46a7bc9c63328f2faebf6444f41c9f7b"))
+    writer.block(src=SourceMark(name, 0, "65024-131-0-e3b0c44298fc1c149afbf4c8996fb924"))
+    writer.block(src=SourceMark("positions", 1))
+    writer.block(entry(0), src=SourceMark(name, SIZE, "65024-131-23-0bcd5a7072104c4a539b7d5429b1cb6d"))
+    writer.block(src=SourceMark(name, 0, "65024-131-0-e3b0c44298fc1c149afbf4c8996fb924", gap=1))
+    writer.block(entry(1), src=SourceMark(name, SIZE, "65024-131-23-46a7bc9c63328f2faebf6444f41c9f7b"))
     writer.end()
 
 

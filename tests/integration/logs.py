@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from epochseal.encoding import MAX_INT
 from epochseal.format.note import Checkpoint, Note, VerifierKey, sign_text
-from epochseal.format.seal_lines import Asked, EndReason, KeyKind, Link, Rotate, Source, encode_note_line
+from epochseal.format.seal_lines import Asked, EndReason, KeyKind, Link, Rotate, SourceMark, encode_note_line
 from epochseal.keys import Context, Issued, PublicKey, Recoverer, load_backend, parse_key_uri
 from epochseal.sealing.chain import Chain, Pace, Start
 from epochseal.storage.chain_end import read_tail
@@ -180,10 +180,10 @@ class LogWriter:
         self.end(reason, signed=signed and reason == "segment")
         return self._start("carry", context, asked, segment=reason == "segment", signed=signed)
 
-    def block(self, *entries: bytes, src: Source | None = None) -> LogWriter:
+    def block(self, *entries: bytes, src: SourceMark | None = None) -> LogWriter:
         """Seal entries (each with its newline); none is the heartbeat."""
         data = b"".join(entries)
-        source = src or (Source("stdin", self.chain.segment_bytes + len(data)) if entries else None)
+        source = src or (SourceMark("stdin", self.chain.segment_bytes + len(data)) if entries else None)
         self._append("log", data)
         digest = hashlib.sha256(data).digest()
         line = self.chain.block(len(entries), len(data), digest, source, self._tick(), self._key, self._next)

@@ -12,7 +12,7 @@ import pytest
 
 from epochseal.evidence.extract import extract, extract_unverified
 from epochseal.format.escaping import escape
-from epochseal.format.seal_lines import Source
+from epochseal.format.seal_lines import SourceMark
 from epochseal.storage.segments import list_segments
 from epochseal.verifier import Request, verify
 from tests.integration.agents import PROGRAM, Place
@@ -265,8 +265,8 @@ def test_escaped_entries_are_given_back_as_they_came(place: Place) -> None:
     odd = [b"two\nlines", b"back\\slash", b"\x1b[2J", b"\xc2\x85"]
     stored = [escape(item) + b"\n" for item in odd]
     writer = LogWriter(place.log, place.keys).start("genesis")
-    writer.block(*stored, src=Source("frames", 1, esc=1))
-    writer.block(*stored, src=Source("lines", 1))
+    writer.block(*stored, src=SourceMark("frames", 1, esc=1))
+    writer.block(*stored, src=SourceMark("lines", 1))
     writer.end()
     assert _given_back(writer) == b"".join(item + b"\n" for item in odd) + b"".join(stored)
 

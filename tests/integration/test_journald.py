@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from epochseal.errors import EpochsealError
-from epochseal.format.seal_lines import Source
+from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.source_positions import read_positions
 from epochseal.sources.journald import JournaldSource, read_cursor
 from tests.integration.agents import Place, kinds, tmpfs, warnings
@@ -158,7 +158,9 @@ def test_a_unit_is_selected(journal: Journal) -> None:
         assert len(_messages(_collect(source, 3))) == 3
     finally:
         source.close()
-    other = JournaldSource(["other.service"], journal.folder, {"journald": Source("journald", 0)}, **limits)
+    other = JournaldSource(
+        ["other.service"], journal.folder, {"journald": SourceMark("journald", 0)}, **limits
+    )
     try:
         other.finish()
         while not other.ended:

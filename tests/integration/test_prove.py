@@ -76,10 +76,10 @@ def test_a_proof_of_one_entry_block_shows_no_other(tmp_path: Path, keys: LogKeys
 
 def test_an_escaped_entry_is_given_back_as_it_was_sent(tmp_path: Path, keys: LogKeys) -> None:
     """The proof holds the stored form, check-proof prints what the source sent, as `cat` does."""
-    from epochseal.format.seal_lines import Source  # noqa: PLC0415  # one test needs it
+    from epochseal.format.seal_lines import SourceMark  # noqa: PLC0415  # one test needs it
 
     writer = LogWriter(tmp_path / "log", keys).start("genesis")
-    writer.block(b"two\\x0alines\n", src=Source("unix", 1, esc=1)).end()
+    writer.block(b"two\\x0alines\n", src=SourceMark("unix", 1, esc=1)).end()
     (tmp_path / "proof").write_bytes(prove(tmp_path / "log", 0, keys.public).encode())
     assert run("check-proof", tmp_path / "proof", *auditor(keys)).stdout == b"two\nlines\n"
 

@@ -13,15 +13,15 @@ from random import Random
 from typing import Any
 
 from epochseal.format.note import Checkpoint
-from epochseal.format.seal_lines import EndReason, Prune, Source, encode_note_line
+from epochseal.format.seal_lines import EndReason, Prune, SourceMark, encode_note_line
 from epochseal.sealing.chain import Pace
 from tests.integration.logs import MINUTE, Log, LogKeys, LogWriter, seal, seal_command
 from tests.reference.verifier import root_of
 
 SOURCES = (
-    Source("stdin", 0),
-    Source("", 7, file="/var/log/a%20b"),
-    Source('q"uote \\ \u202e\u007f\U0001f600\x01\n\ufeff', 2**63 - 1, esc=1, nolf=1, recovered=1),
+    SourceMark("stdin", 0),
+    SourceMark("", 7, file="/var/log/a%20b"),
+    SourceMark('q"uote \\ \u202e\u007f\U0001f600\x01\n\ufeff', 2**63 - 1, esc=1, nolf=1, recovered=1),
 )
 REASONS: tuple[EndReason, ...] = ("interval", "entries", "bytes", "segment")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from epochseal.format.seal_lines import Block, Source, TaggedLine, encode_block, encode_line, parse_line
+from epochseal.format.seal_lines import Block, SourceMark, TaggedLine, encode_block, encode_line, parse_line
 from epochseal.keys import load_backend, parse_key_uri
 from epochseal.sealing.chain import Chain, Pace, Start
 from epochseal.storage.chain_end import read_tail
@@ -180,7 +180,7 @@ def _append_foreign_epoch(victim: Victim) -> None:
     digest = hashlib.sha256(_FORGED).digest()
     lines = [
         chain.start(start, page[:64], scratch, key),
-        chain.block(1, len(_FORGED), digest, Source("stdin", len(_FORGED)), victim.now, key, next_key),
+        chain.block(1, len(_FORGED), digest, SourceMark("stdin", len(_FORGED)), victim.now, key, next_key),
         chain.end("close", next_key, scratch, key),
     ]
     stem = segment_stem(number, victim.now)

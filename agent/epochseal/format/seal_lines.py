@@ -77,7 +77,7 @@ class Header(_Body, frozen=True):
     time: UInt
 
 
-class Source(_Body, frozen=True):
+class SourceMark(_Body, frozen=True):
     """Where a block's entries came from: the source, and up to which byte of it everything is sealed now.
 
     `gap`: entries of the source may be missing here. Without entries the block is a position only.
@@ -93,7 +93,7 @@ class Source(_Body, frozen=True):
 
 
 class _BlockBody(_Body, frozen=True):
-    src: Source | None = None
+    src: SourceMark | None = None
 
 
 class Prune(_Body, frozen=True):
@@ -143,7 +143,7 @@ class Block(msgspec.Struct, frozen=True, gc=False):
     size: int
     time: int
     digest: bytes
-    src: Source | None
+    src: SourceMark | None
 
 
 class TaggedLine(msgspec.Struct, frozen=True, gc=False):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from epochseal.format.seal_lines import EndReason, Source
+from epochseal.format.seal_lines import EndReason, SourceMark
 from epochseal.sealing.chain import Chain
 
 _UNBOUNDED = 2**62
@@ -16,7 +16,7 @@ class Piece:
 
     size: int
     entries: int
-    src: Source
+    src: SourceMark
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from epochseal.custody.memory import fill_random
 from epochseal.errors import ConfigError, FormatError, StorageError
 from epochseal.format.merkle import Frontier
 from epochseal.format.note import Checkpoint, parse_checkpoint, parse_note
-from epochseal.format.seal_lines import Link, NoteLine, Source, parse_line
+from epochseal.format.seal_lines import Link, NoteLine, SourceMark, parse_line
 from epochseal.sealing.chain import Chain
 from epochseal.sealing.page_store import Runtime
 from epochseal.storage.chain_end import Tail, read_tail
@@ -32,7 +32,7 @@ class PendingBlock(msgspec.Struct, frozen=True, array_like=True):
     size: int
     digest: bytes
     entries: int
-    src: Source | None
+    src: SourceMark | None
 
 
 class Saved(msgspec.Struct, frozen=True, array_like=True):

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from epochseal.errors import FormatError, StorageError
-from epochseal.format.seal_lines import Block, Source, TaggedLine, parse_line
+from epochseal.format.seal_lines import Block, SourceMark, TaggedLine, parse_line
 from epochseal.sealing.limits import Piece
 from epochseal.storage.segments import Segment, list_segments
 
@@ -24,7 +24,7 @@ _MOST_BYTES = 8192
 _NAME = re.compile(rb'\{"src":\{"name":"((?:[^"\\]|\\.)*)"')
 
 
-def read_positions(logdir: Path) -> dict[str, Source]:
+def read_positions(logdir: Path) -> dict[str, SourceMark]:
     """The last position of every source, by its name, the one stated longest ago first; flags are left out.
 
     To be called after `Sealer.start`: a commit that a kill interrupted is completed there.
@@ -32,7 +32,7 @@ def read_positions(logdir: Path) -> dict[str, Source]:
     Raises:
         StorageError: a seal file cannot be read.
     """
-    found: dict[str, Source] = {}
+    found: dict[str, SourceMark] = {}
     stated = -1
     for segment in reversed(list_segments(logdir).segments):
         for src in _sources(segment, found):
@@ -41,17 +41,17 @@ def read_positions(logdir: Path) -> dict[str, Source]:
             else:
                 stated -= stated > 0
                 if src is not None:
-                    found.setdefault(src.name, Source(src.name, src.offset, src.file))
+                    found.setdefault(src.name, SourceMark(src.name, src.offset, src.file))
             if stated == 0:
                 return dict(reversed(found.items()))
     return dict(reversed(found.items()))
 
 
-def statement(positions: Sequence[Source]) -> Iterator[list[Piece]]:
+def statement(positions: Sequence[SourceMark]) -> Iterator[list[Piece]]:
     """The commits that state these positions, and their number at the end."""
     pieces: list[Piece] = []
     size = 0
-    for src in [*positions, Source(STATED, len(positions))]:
+    for src in [*positions, SourceMark(STATED, len(positions))]:
         if pieces and (len(pieces) == _MOST or size + len(src.name) > _MOST_BYTES):
             yield pieces
             pieces, size = [], 0
@@ -60,7 +60,7 @@ def statement(positions: Sequence[Source]) -> Iterator[list[Piece]]:
     yield pieces
 
 
-def _sources(segment: Segment, known: dict[str, Source]) -> Iterator[Source | None]:
+def _sources(segment: Segment, known: dict[str, SourceMark]) -> Iterator[SourceMark | None]:
     """The sources of its blocks, the newest first; None stands for one whose name is known already."""
     if segment.seal is None:
         return
@@ -74,7 +74,7 @@ def _sources(segment: Segment, known: dict[str, Source]) -> Iterator[Source | No
         raise StorageError(f"cannot read {segment.seal}: {exc.strerror}") from exc
 
 
-def _backwards(content: mmap.mmap, known: dict[str, Source]) -> Iterator[Source | None]:
+def _backwards(content: mmap.mmap, known: dict[str, SourceMark]) -> Iterator[SourceMark | None]:
     end = content.rfind(b"\n")
     skipped: set[bytes] = set()
     while end > 0:

@@ -15,7 +15,7 @@ from epochseal.config.schema import (
     UnixDatagramTable,
     UnixStreamTable,
 )
-from epochseal.format import seal_lines as lines
+from epochseal.format.seal_lines import SourceMark
 from epochseal.service.commit_loop import Signals
 from epochseal.service.launch import stdin_stream
 from epochseal.sources.source import Source
@@ -76,7 +76,7 @@ def open_source(table: SourceTable, log: LogConfig, signals: Signals) -> Source:
             )
 
 
-def _positions(log: LogConfig) -> Mapping[str, lines.Source]:
+def _positions(log: LogConfig) -> Mapping[str, SourceMark]:
     from epochseal.sealing.source_positions import read_positions
 
     return read_positions(log.dir)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from epochseal.errors import ConfigError
-from epochseal.format.seal_lines import Source
+from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
 from epochseal.sources.newlines import count_newlines
 
@@ -119,7 +119,7 @@ class LineBuffer:
         taken = cut - self._begin
         self._begin = cut
         offset = self._offset + cut - self._start - nolf
-        return Piece(taken, count, Source(self.name, offset, self._file, self._esc, nolf))
+        return Piece(taken, count, SourceMark(self.name, offset, self._file, self._esc, nolf))
 
     def taken(self) -> memoryview:
         """The bytes of all pieces since the last `done`; valid until then."""

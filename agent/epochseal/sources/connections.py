@@ -8,7 +8,7 @@ import select
 import socket
 import time
 
-from epochseal.format.seal_lines import Source
+from epochseal.format.seal_lines import SourceMark
 from epochseal.sources.framing import Framing, FramingError
 from epochseal.sources.shared_buffer import SharedBuffer
 
@@ -180,7 +180,7 @@ class ListeningSource(SharedBuffer):
         for client in self._clients.values():
             self._stop_input(client)
 
-    def positions(self) -> list[Source]:
+    def positions(self) -> list[SourceMark]:
         """None: a socket is not resumed."""
         return []
 

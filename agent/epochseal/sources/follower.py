@@ -18,7 +18,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from epochseal.errors import FormatError
-from epochseal.format.seal_lines import Source
+from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
 from epochseal.sources.log_file import HEAD, Content, FileBuffer, Identity, LogFile, open_content, source_name
 from epochseal.sources.rotated_files import Rotated, find_file, list_rotated
@@ -40,7 +40,7 @@ class Follower:
     """
 
     def __init__(
-        self, path: str, position: Source | None, new_buffer: Callable[[str, int], FileBuffer]
+        self, path: str, position: SourceMark | None, new_buffer: Callable[[str, int], FileBuffer]
     ) -> None:
         self.path = path
         self.name = source_name(path)
@@ -48,9 +48,9 @@ class Follower:
         self._new_buffer = new_buffer
         self._resume = position
         self._files: deque[Content] = deque()
-        self._left: list[tuple[Content, Source, float]] = []
+        self._left: list[tuple[Content, SourceMark, float]] = []
         self._buffer: FileBuffer | None = None
-        self._taken: Source | None = None
+        self._taken: SourceMark | None = None
         self._trail = b""
         self._gap = False
         self._announce = False
@@ -101,7 +101,7 @@ class Follower:
             self._files.append(content)
             self._begin()
 
-    def _start_again(self, position: Source, content: LogFile, found: os.stat_result) -> None:
+    def _start_again(self, position: SourceMark, content: LogFile, found: os.stat_result) -> None:
         """Find the file that was being read, and queue it with all that came after it."""
         files = [*list_rotated(self.path), Rotated(self.path, found, (3, 0, 0))]
         try:
@@ -284,7 +284,7 @@ class Follower:
 
     # --- sealing --------------------------------------------------------------------------------------------
 
-    def position(self) -> Source | None:
+    def position(self) -> SourceMark | None:
         """Up to where everything is sealed, if anything is known of this path."""
         if self._resume is not None or not self._files:
             return self._resume
@@ -350,7 +350,7 @@ class Follower:
         """Device and inode of every file that is being read or waits for it."""
         return {content.key for content in self._files}
 
-    def give_away(self, key: tuple[int, int]) -> Source | None:
+    def give_away(self, key: tuple[int, int]) -> SourceMark | None:
         """The position at the end of a file that was left a moment ago, for who goes on with it."""
         for item in self._left:
             if item[0].key == key:
@@ -368,12 +368,12 @@ class Follower:
         for content in [*self._files, *(content for content, _, _ in self._left)]:
             content.close()
 
-    def _position(self, offset: int, trail: bytes) -> Source:
+    def _position(self, offset: int, trail: bytes) -> SourceMark:
         content = self._files[0]
         identity = Identity.of(content.key, content.head[: min(HEAD, offset)], trail)
-        return Source(self.name, offset, str(identity))
+        return SourceMark(self.name, offset, str(identity))
 
-    def _flagged(self, position: Source) -> Source:
+    def _flagged(self, position: SourceMark) -> SourceMark:
         gap, self._gap = self._gap, False
         return replace(position, gap=1) if gap else position
 

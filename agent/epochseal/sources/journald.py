@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import msgspec
 
 from epochseal.errors import EpochsealError
-from epochseal.format.seal_lines import Source
+from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
 from epochseal.sources.buffer import LineBuffer
 from epochseal.sources.log_file import percent_encode
@@ -38,7 +38,7 @@ class _Address(msgspec.Struct):
 class _JournalBuffer(LineBuffer):
     """Journal entries; `offset` of a piece is the number of entries, `file` the cursor of its last one."""
 
-    def __init__(self, position: Source, *, block_bytes: int, max_entry_bytes: int) -> None:
+    def __init__(self, position: SourceMark, *, block_bytes: int, max_entry_bytes: int) -> None:
         super().__init__(NAME, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes)
         self.position = position
         self.gap = 0
@@ -51,8 +51,8 @@ class _JournalBuffer(LineBuffer):
         last = self._buffer.rfind(b"\n", before, self._begin - 1) + 1 or before
         cursor = read_cursor(bytes(self._buffer[last : self._begin]))
         count = self.position.offset + piece.entries
-        self.position = Source(NAME, count, percent_encode(cursor.encode()))
-        src = Source(NAME, count, self.position.file, gap=self.gap)
+        self.position = SourceMark(NAME, count, percent_encode(cursor.encode()))
+        src = SourceMark(NAME, count, self.position.file, gap=self.gap)
         self.gap = 0
         return Piece(piece.size, piece.entries, src)
 
@@ -76,7 +76,7 @@ class JournaldSource:
         self,
         units: Sequence[str],
         directory: Path | None,
-        positions: Mapping[str, Source],
+        positions: Mapping[str, SourceMark],
         *,
         block_bytes: int,
         max_entry_bytes: int,
@@ -84,8 +84,8 @@ class JournaldSource:
         self._select = [f"--unit={unit}" for unit in units]
         self._select += [f"--directory={directory}"] if directory is not None else []
         self._limits = block_bytes, max_entry_bytes
-        self._sealed = positions.get(NAME, Source(NAME, 0))
-        self._taken: Source | None = None
+        self._sealed = positions.get(NAME, SourceMark(NAME, 0))
+        self._taken: SourceMark | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._finishing = False
         self._retry_at = 0.0
@@ -223,7 +223,7 @@ class JournaldSource:
         if self._child is not None:
             self._child.terminate()
 
-    def positions(self) -> list[Source]:
+    def positions(self) -> list[SourceMark]:
         """The cursor of the last sealed entry, if one was."""
         return [self._sealed] if self._sealed.file else []
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from functools import partial
 
-from epochseal.format.seal_lines import Source
+from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
 from epochseal.sources.buffer import READ_SIZE, LineBuffer
 
@@ -67,7 +67,7 @@ class SharedBuffer(LineBuffer):
             return piece
         self._offset -= 1
         src = piece.src
-        return Piece(piece.size, piece.entries, Source(src.name, src.offset - 1, src.file, src.esc, 1))
+        return Piece(piece.size, piece.entries, SourceMark(src.name, src.offset - 1, src.file, src.esc, 1))
 
     def numbered(self, first_entry: int) -> Iterator[tuple[int, int, int]]:
         """Owner, first and last number of each run of entries of this commit; called once, in `done`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from epochseal.format.seal_lines import Source as Position
+from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
 
 
@@ -69,7 +69,7 @@ class Source(Protocol):
         """All pieces taken are sealed and durable; the first of their entries has this number in the log."""
         ...
 
-    def positions(self) -> list[Position]:
+    def positions(self) -> list[SourceMark]:
         """Up to where each of its files is sealed, stated at the start of each segment; none for streams."""
         ...
 

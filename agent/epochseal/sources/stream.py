@@ -7,7 +7,7 @@ import os
 import select
 
 from epochseal.errors import EpochsealError
-from epochseal.format.seal_lines import Source
+from epochseal.format.seal_lines import SourceMark
 from epochseal.sources.buffer import EntryTooLongError, LineBuffer
 
 __all__ = ["EntryTooLongError", "StreamSource"]
@@ -62,7 +62,7 @@ class StreamSource(LineBuffer):
         """Whether nothing more will come, and all that came is sealed."""
         return self.eof and not self.buffered
 
-    def positions(self) -> list[Source]:
+    def positions(self) -> list[SourceMark]:
         """None: what was read from a stream cannot be read again."""
         return []
 

@@ -18,7 +18,7 @@ from urllib.parse import unquote_to_bytes
 from msgspec.structs import replace
 
 from epochseal.errors import ConfigError
-from epochseal.format.seal_lines import Source
+from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
 from epochseal.sources.follower import Follower
 from epochseal.sources.log_file import FileBuffer, source_name
@@ -48,7 +48,12 @@ class TailSource:
     name = "tail"
 
     def __init__(
-        self, paths: Sequence[str], positions: Mapping[str, Source], *, block_bytes: int, max_entry_bytes: int
+        self,
+        paths: Sequence[str],
+        positions: Mapping[str, SourceMark],
+        *,
+        block_bytes: int,
+        max_entry_bytes: int,
     ) -> None:
         for path in paths:
             if not Path(path).is_absolute() or len(source_name(path)) > _MOST_NAME:
@@ -166,7 +171,7 @@ class TailSource:
         # The next commit begins with another file: a busy one must not keep the others waiting.
         self._order.append(self._order.pop(0))
 
-    def positions(self) -> list[Source]:
+    def positions(self) -> list[SourceMark]:
         """Up to where each file is sealed; also of paths that are not followed at the moment."""
         known = [follower.position() for follower in self._order]
         remembered = list(self._positions.values())[-_MOST_REMEMBERED:]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from epochseal.errors import ConfigError
 from epochseal.format.escaping import escape
-from epochseal.format.seal_lines import Source
+from epochseal.format.seal_lines import SourceMark
 from epochseal.sources.buffer import READ_SIZE
 from epochseal.sources.connections import Client, ListeningSource
 from epochseal.sources.framing import LineFraming
@@ -191,7 +191,7 @@ class UnixDatagramSource(SharedBuffer):
         self._socket.shutdown(socket.SHUT_RD)
         self._finishing = True
 
-    def positions(self) -> list[Source]:
+    def positions(self) -> list[SourceMark]:
         """None: a socket is not resumed."""
         return []
 

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from epochseal.errors import EpochsealError
-from epochseal.format.seal_lines import Source
+from epochseal.format.seal_lines import SourceMark
 from epochseal.journal import Journal
 from epochseal.sealing.limits import Piece
 from epochseal.sealing.sealer import Sealer
@@ -143,7 +143,7 @@ class Chores:
     def done(self, _first_entry: int) -> None:
         """There is never anything sealed."""
 
-    def positions(self) -> list[Source]:
+    def positions(self) -> list[SourceMark]:
         """There is nothing to be resumed."""
         return []
 

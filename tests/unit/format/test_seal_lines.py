@@ -21,7 +21,7 @@ from epochseal.format.seal_lines import (
     Header,
     NoteLine,
     Prune,
-    Source,
+    SourceMark,
     TaggedLine,
     Tree,
     encode_block,
@@ -59,7 +59,7 @@ END = encode_body(9, End("interval", 5, 6))
 numbers = st.integers(0, MAX_INT)
 hashes = st.binary(min_size=32, max_size=32)
 sources = st.builds(
-    Source, name=st.text(), offset=numbers, file=st.text(), esc=st.integers(0, 1), nolf=st.integers(0, 1)
+    SourceMark, name=st.text(), offset=numbers, file=st.text(), esc=st.integers(0, 1), nolf=st.integers(0, 1)
 )
 
 
@@ -125,7 +125,7 @@ def test_anything_that_is_read_has_one_spelling(raw: bytes) -> None:
 
 def test_the_form_is_that_of_the_specification() -> None:
     """A block and an end line look exactly as the format says, written here by hand."""
-    src = Source("stdin", 12, nolf=1)
+    src = SourceMark("stdin", 12, nolf=1)
     block = encode_line(encode_block(5, Block(3, 2, 7, 11, 1234, bytes(range(1, 33)), src)), TAG)
     assert block == (
         b"block 5 3 2 7 11 1234 "

@@ -19,7 +19,7 @@ from epochseal.format.seal_lines import (
     Header,
     Link,
     Prune,
-    Source,
+    SourceMark,
     TaggedLine,
     parse_line,
 )
@@ -95,7 +95,7 @@ def test_an_epoch_from_start_to_end() -> None:
     assert header.tag == tag(key, ZERO, header.payload)
     assert pages.turn() == (key := step(key))
     digest = hashlib.sha256(b"a\nbc\n").digest()
-    src = Source("stdin", 5)
+    src = SourceMark("stdin", 5)
     block = parsed(chain.block(2, 5, digest, src, 1001, pages.key, pages.next))
     assert (block.index, block.body) == (1, Block(0, 2, 0, 5, 1001, digest, src))
     assert block.tag == tag(key, header.tag, block.payload)
@@ -172,7 +172,7 @@ def test_counters_of_epoch_and_segment() -> None:
     for segment, link in starts:
         begin(chain, pages, link, segment)
         pages.turn()
-        chain.block(2, 10, ZERO, Source("s", 0), 1, pages.key, pages.next)
+        chain.block(2, 10, ZERO, SourceMark("s", 0), 1, pages.key, pages.next)
         pages.turn()
         assert (chain.epoch_entries, chain.epoch_bytes) == (2, 10)
         chain.end("bytes", pages.key, pages.scratch, pages.next)
@@ -187,7 +187,7 @@ def test_a_failure_leaves_the_chain_where_it_was() -> None:
     pages.turn()
     before = deepcopy(chain)
     with pytest.raises(ValueError, match="32"):
-        chain.block(1, 2, ZERO, Source("s", 2), 1, pages.key, memoryview(bytearray(31)))
+        chain.block(1, 2, ZERO, SourceMark("s", 2), 1, pages.key, memoryview(bytearray(31)))
     assert chain == before
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.format.seal_lines import Source
+from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.source_positions import STATED, read_positions, statement
 from tests.integration.logs import LogKeys, LogWriter
 
@@ -17,7 +17,7 @@ def writer(tmp_path: Path) -> LogWriter:
     return LogWriter(tmp_path / "log", keys).start("genesis")
 
 
-def _state(writer: LogWriter, *positions: Source) -> None:
+def _state(writer: LogWriter, *positions: SourceMark) -> None:
     for commit in statement(positions):
         for piece in commit:
             writer.block(src=piece.src)
@@ -32,31 +32,31 @@ def test_no_log_has_no_positions(tmp_path: Path) -> None:
 
 def test_the_last_position_of_each_source(writer: LogWriter) -> None:
     """Blocks with and without entries count; heartbeats say nothing; flags are not carried on."""
-    writer.block(b"1\n", src=Source("tail:/a", 2, "file-1"))
-    writer.block(b"2\n", src=Source("tail:/b", 2, "file-2", esc=1, nolf=1, recovered=1, gap=1))
-    writer.block(b"3\n", src=Source("tail:/a", 4, "file-1"))
+    writer.block(b"1\n", src=SourceMark("tail:/a", 2, "file-1"))
+    writer.block(b"2\n", src=SourceMark("tail:/b", 2, "file-2", esc=1, nolf=1, recovered=1, gap=1))
+    writer.block(b"3\n", src=SourceMark("tail:/a", 4, "file-1"))
     writer.block()
     assert list(read_positions(writer.logdir).values()) == [
-        Source("tail:/b", 2, "file-2"),
-        Source("tail:/a", 4, "file-1"),
+        SourceMark("tail:/b", 2, "file-2"),
+        SourceMark("tail:/a", 4, "file-1"),
     ]
 
 
 def test_a_search_ends_at_a_whole_statement(writer: LogWriter) -> None:
     """What is before it is forgotten; a source that was sealed after it counts with its later position."""
-    writer.block(b"1\n", src=Source("forgotten", 2))
+    writer.block(b"1\n", src=SourceMark("forgotten", 2))
     writer.turn("segment")
-    _state(writer, Source("a", 5), Source("b", 6))
-    writer.block(b"2\n", src=Source("a", 7))
-    writer.block(b"3\n", src=Source("a", 9))
-    assert read_positions(writer.logdir) == {"a": Source("a", 9), "b": Source("b", 6)}
+    _state(writer, SourceMark("a", 5), SourceMark("b", 6))
+    writer.block(b"2\n", src=SourceMark("a", 7))
+    writer.block(b"3\n", src=SourceMark("a", 9))
+    assert read_positions(writer.logdir) == {"a": SourceMark("a", 9), "b": SourceMark("b", 6)}
 
 
 def test_an_interrupted_statement_does_not_hide_earlier_ones(writer: LogWriter) -> None:
     """Killed between two commits of a statement: the positions that were not restated are found before it."""
-    _state(writer, *(Source(f"s{number}", number) for number in range(40)))
+    _state(writer, *(SourceMark(f"s{number}", number) for number in range(40)))
     writer.turn("segment")
-    first, *_ = statement([Source(f"s{number}", 100 + number) for number in range(40)])
+    first, *_ = statement([SourceMark(f"s{number}", 100 + number) for number in range(40)])
     for piece in first:
         writer.block(src=piece.src)
     found = read_positions(writer.logdir)
@@ -67,9 +67,9 @@ def test_an_interrupted_statement_does_not_hide_earlier_ones(writer: LogWriter) 
 
 def test_a_statement_fits_in_commits(writer: LogWriter) -> None:
     """At most 15 positions and 8 KiB of names a commit, the count at the end; none at all is stated too."""
-    many = [Source(f"tail:/{number:0900d}", number) for number in range(50)]
+    many = [SourceMark(f"tail:/{number:0900d}", number) for number in range(50)]
     commits = list(statement(many))
-    assert [piece.src for commit in commits for piece in commit] == [*many, Source(STATED, 50)]
+    assert [piece.src for commit in commits for piece in commit] == [*many, SourceMark(STATED, 50)]
     assert all(len(commit) <= 15 and sum(len(p.src.name) for p in commit) <= 8192 for commit in commits)
     _state(writer, *many)
     assert list(read_positions(writer.logdir).values()) == many
@@ -81,8 +81,8 @@ def test_names_with_any_character(writer: LogWriter) -> None:
     """Quotes, backslashes and braces in a name do not mislead the search."""
     names = ['a"b', "a\\", '{"src":{"name":"x"', "日本"]
     for number, name in enumerate(names):
-        writer.block(b"x\n", src=Source(name, number))
-        writer.block(b"x\n", src=Source(name, number + 10))
+        writer.block(b"x\n", src=SourceMark(name, number))
+        writer.block(b"x\n", src=SourceMark(name, number + 10))
     assert {name: src.offset for name, src in read_positions(writer.logdir).items()} == {
         name: number + 10 for number, name in enumerate(names)
     }
@@ -90,7 +90,7 @@ def test_names_with_any_character(writer: LogWriter) -> None:
 
 def test_torn_and_damaged_lines_are_passed_over(writer: LogWriter) -> None:
     """The verifier reports them; the search takes what is before."""
-    writer.block(b"1\n", src=Source("a", 2))
+    writer.block(b"1\n", src=SourceMark("a", 2))
     with writer.path("seal").open("ab") as file:
         file.write(b'block 3 x {"src":{"name":"a","offset":9}} AAAA\nblock 4 1 1 2 2 5 ')
-    assert read_positions(writer.logdir) == {"a": Source("a", 2)}
+    assert read_positions(writer.logdir) == {"a": SourceMark("a", 2)}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from epochseal.errors import ConfigError, FormatError
-from epochseal.format.seal_lines import Source
+from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
 from epochseal.sources import follower as follow
 from epochseal.sources import tail
@@ -40,8 +40,8 @@ class Tailer:
         self.paths = [str(path) for path in paths]
         self.block = block
         self.sealed = b""
-        self.pieces: list[Source] = []
-        self.positions: dict[str, Source] = {}
+        self.pieces: list[SourceMark] = []
+        self.positions: dict[str, SourceMark] = {}
         self.source = self._open()
 
     def _open(self) -> TailSource:
@@ -66,7 +66,7 @@ class Tailer:
             self.source.done(0)
             self.sealed += data
             self.pieces += [piece.src for piece in taken]
-            self.positions |= {src.name: Source(src.name, src.offset, src.file) for src in self.pieces}
+            self.positions |= {src.name: SourceMark(src.name, src.offset, src.file) for src in self.pieces}
 
     def run(self, seconds: float = 5 * GRACE) -> bytes:
         """Go on for a while; all that is sealed."""
@@ -332,7 +332,7 @@ def test_a_device_number_may_change(log: Path, tailer: Tailer) -> None:
     ((name, position),) = tailer.positions.items()
     found = Identity.parse(position.file)
     moved = Identity(found.device + 1, found.inode, found.size, found.digest)
-    tailer.positions[name] = Source(name, position.offset, str(moved))
+    tailer.positions[name] = SourceMark(name, position.offset, str(moved))
     tailer.restart()
     append(log, _long(2))
     assert tailer.run() == _long(1, 2)

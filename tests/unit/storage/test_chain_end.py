@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.format.seal_lines import ZERO_TAG, EndReason, Link, Source, encode_note_line
+from epochseal.format.seal_lines import ZERO_TAG, EndReason, Link, SourceMark, encode_note_line
 from epochseal.keys import Issued
 from epochseal.sealing.chain import Chain, Pace, Start
 from epochseal.storage.chain_end import Tail, read_tail
@@ -37,7 +37,7 @@ class Log:
         assert self.writer is not None
         self.writer.append_entries(data)
         entries = data.count(b"\n")
-        src = Source("s", 1)
+        src = SourceMark("s", 1)
         self.append(self.chain.block(entries, len(data), ZERO_TAG, src, 1, self.page[:32], self.page[32:64]))
 
     def end(self, reason: EndReason) -> None:

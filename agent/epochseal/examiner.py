@@ -15,7 +15,7 @@ PROBE_LOG = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class KeyFinding:
     """One thing that was looked at.
 
     Args:
@@ -34,7 +34,9 @@ class Finding:
 class Examiner(Protocol):
     """An optional power of a backend module."""
 
-    def examine_epoch_key(self, uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[Finding]:
+    def examine_epoch_key(
+        self, uri: KeyURI, settings: Mapping[str, str], origin: str
+    ) -> Iterator[KeyFinding]:
         """Properties of the wrapping key, and what the agent's credential may do with it and must not.
 
         Args:
@@ -47,7 +49,7 @@ class Examiner(Protocol):
         """
         ...
 
-    def examine_checkpoint_key(self, uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
+    def examine_checkpoint_key(self, uri: KeyURI, settings: Mapping[str, str]) -> Iterator[KeyFinding]:
         """Properties of the signing key, and what the agent's credential may do with it and must not.
 
         Raises:

@@ -15,7 +15,7 @@ import pytest
 
 from epochseal.encoding import b64encode
 from epochseal.errors import Denied
-from epochseal.examiner import Finding
+from epochseal.examiner import KeyFinding
 from epochseal.keys import parse_key_uri
 from epochseal_backends.vault import backend as vault
 from epochseal_backends.vault.names import encode_context
@@ -127,7 +127,7 @@ def test_setup_notices_a_role_that_may_too_much(bao: OpenBao, tmp_path: Path) ->
     assert "WRONG: verifier is not refused to have epoch secrets issued" in done.stderr
 
 
-def examine(keys: Provisioned, settings: Mapping[str, str]) -> dict[str, Finding]:
+def examine(keys: Provisioned, settings: Mapping[str, str]) -> dict[str, KeyFinding]:
     """All findings about both keys, by topic."""
     found = [
         *vault.examine_epoch_key(parse_key_uri(keys.epoch_uri), settings, CONTEXT.origin),
@@ -138,7 +138,7 @@ def examine(keys: Provisioned, settings: Mapping[str, str]) -> dict[str, Finding
     return {finding.topic: finding for finding in found}
 
 
-def not_good(findings: dict[str, Finding]) -> dict[str, str]:
+def not_good(findings: dict[str, KeyFinding]) -> dict[str, str]:
     """Topics that are not in order."""
     return {topic: finding.outcome for topic, finding in findings.items() if finding.outcome != "good"}
 

@@ -14,7 +14,7 @@ from epochseal.cli.exits import BACKEND
 
 if TYPE_CHECKING:
     from epochseal.config import Configuration
-    from epochseal.doctor import Checked
+    from epochseal.doctor import CheckResult
 
 _WRONG = 1
 _PIPED_WIDTH = 120
@@ -53,13 +53,13 @@ def doctor(path: Path, env: str | None, as_json: bool) -> int:
     return status
 
 
-def _status(found: list[Checked]) -> int:
+def _status(found: list[CheckResult]) -> int:
     if any(item.outcome == "wrong" for item in found):
         return _WRONG
     return BACKEND if any(item.unreachable for item in found) else 0
 
 
-def _print_json(config: Configuration, found: list[Checked], status: int) -> None:
+def _print_json(config: Configuration, found: list[CheckResult], status: int) -> None:
     import msgspec
 
     answer = {"file": str(config.path), "env": config.env, "status": status, "checks": found}
@@ -67,7 +67,7 @@ def _print_json(config: Configuration, found: list[Checked], status: int) -> Non
     sys.stdout.buffer.flush()
 
 
-def _print_table(config: Configuration, found: list[Checked]) -> None:
+def _print_table(config: Configuration, found: list[CheckResult]) -> None:
     from rich.table import Table
     from rich.text import Text
 

@@ -4,7 +4,7 @@ May import config, custody, storage and the ground; backends only through `exami
 Never: a change to what it looks at.
 """
 
-from epochseal.doctor.check import Checked
+from epochseal.doctor.check_result import CheckResult
 from epochseal.doctor.diagnosis import diagnose
 
-__all__ = ["Checked", "diagnose"]
+__all__ = ["CheckResult", "diagnose"]

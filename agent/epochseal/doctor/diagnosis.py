@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from epochseal.config import Configuration, LogConfig
-from epochseal.doctor.check import Checked
+from epochseal.doctor.check_result import CheckResult
 from epochseal.doctor.key_checks import ask_backends
 from epochseal.doctor.machine_checks import check_clock, check_memory, check_process, check_swap
 from epochseal.doctor.source_checks import check_listen, check_source
@@ -19,10 +19,10 @@ from epochseal.doctor.storage_checks import (
 )
 
 
-def diagnose(config: Configuration) -> Iterator[Checked]:
+def diagnose(config: Configuration) -> Iterator[CheckResult]:
     """Check this machine and every log of the configuration, as the user that this process has.
 
-    A secret is issued for a log that does not exist (`checkup.PROBE_LOG`); nothing else is made or changed.
+    A secret is issued for a log that does not exist (`examiner.PROBE_LOG`); nothing else is made or changed.
 
     Raises:
         StorageError: the kernel does not let this process be closed to debuggers.
@@ -43,9 +43,9 @@ def diagnose(config: Configuration) -> Iterator[Checked]:
         yield check_listen("metrics", "address is free", listen, in_use=held)
 
 
-def _check_log(part: str, log: LogConfig, *, agent_runs: bool) -> Iterator[Checked]:
+def _check_log(part: str, log: LogConfig, *, agent_runs: bool) -> Iterator[CheckResult]:
     state = "an agent holds it" if agent_runs else "no agent runs here"
-    yield Checked(part, "directory lock", "good", state)
+    yield CheckResult(part, "directory lock", "good", state)
     yield check_directory(part, log.dir)
     yield from check_disk(part, log.dir, log.number("segment_bytes"))
     yield check_log_clock(part, log.dir)
@@ -56,9 +56,9 @@ def _check_log(part: str, log: LogConfig, *, agent_runs: bool) -> Iterator[Check
         yield from check_source(part, source, in_use=agent_runs)
 
 
-def _library(part: str, module: str, extra: str) -> Checked:
+def _library(part: str, module: str, extra: str) -> CheckResult:
     if find_spec(module) is None:
-        return Checked(
+        return CheckResult(
             part, f"library {module}", "wrong", "not installed", f"pip install 'epochseal[{extra}]'"
         )
-    return Checked(part, f"library {module}", "good", "installed")
+    return CheckResult(part, f"library {module}", "good", "installed")

@@ -16,16 +16,16 @@ import msgspec
 from epochseal.config import LogConfig
 from epochseal.custody.courier import foreign_error
 from epochseal.custody.memory import SecretPage, die_with_parent
-from epochseal.doctor.check import Checked
+from epochseal.doctor.check_result import CheckResult
 from epochseal.errors import Denied, EpochsealError, Unavailable
-from epochseal.examiner import Examiner, Finding, probe_context
+from epochseal.examiner import Examiner, KeyFinding, probe_context
 from epochseal.keys import SECRET_SIZE, Backend, Context, KeyURI, load_backend, settings_of
 
 EXAMINE_SECONDS = 120
 """The child is ended by its own alarm after so long."""
 
 
-def ask_backends(part: str, log: LogConfig) -> Iterator[Checked]:
+def ask_backends(part: str, log: LogConfig) -> Iterator[CheckResult]:
     """Examine both keys of a log in a child, one after the other."""
     read, write = os.pipe2(os.O_CLOEXEC)
     parent = os.getpid()
@@ -35,10 +35,10 @@ def ask_backends(part: str, log: LogConfig) -> Iterator[Checked]:
     os.close(write)
     with os.fdopen(read, "rb") as answers:
         for line in answers:
-            yield msgspec.json.decode(line, type=Checked)
+            yield msgspec.json.decode(line, type=CheckResult)
     _, status = os.waitpid(pid, 0)
     if status:
-        yield Checked(
+        yield CheckResult(
             part,
             "key backends",
             "unknown",
@@ -54,35 +54,35 @@ def _run(part: str, log: LogConfig, write: int, parent: int) -> NoReturn:
         die_with_parent(parent)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(EXAMINE_SECONDS)
-        for checked in _examine(part, log):
-            os.write(write, msgspec.json.encode(checked) + b"\n")
+        for result in _examine(part, log):
+            os.write(write, msgspec.json.encode(result) + b"\n")
         status = 0
     finally:
         os._exit(status)
 
 
-def _examine(part: str, log: LogConfig) -> Iterator[Checked]:
+def _examine(part: str, log: LogConfig) -> Iterator[CheckResult]:
     settings = log.backend_settings
     epoch, checkpoint = log.epoch_key, log.checkpoint_key
     yield from _told(part, "epoch key", _epoch_key(epoch, settings_of(epoch, settings), log.origin))
     yield from _told(part, "checkpoint key", _checkpoint_key(checkpoint, settings_of(checkpoint, settings)))
 
 
-def _told(part: str, name: str, findings: Iterator[Finding]) -> Iterator[Checked]:
+def _told(part: str, name: str, findings: Iterator[KeyFinding]) -> Iterator[CheckResult]:
     """The findings; and what ended them before their time, as one more."""
     try:
         for finding in findings:
-            yield Checked.of(part, finding)
+            yield CheckResult.of(part, finding)
     except Unavailable as exc:
-        yield Checked(part, f"{name}: backend answers", "unknown", str(exc), exc.hint, unreachable=True)
+        yield CheckResult(part, f"{name}: backend answers", "unknown", str(exc), exc.hint, unreachable=True)
     except EpochsealError as exc:
-        yield Checked(part, f"{name} can be used", "wrong", str(exc), exc.hint)
+        yield CheckResult(part, f"{name} can be used", "wrong", str(exc), exc.hint)
     except Exception as exc:  # noqa: BLE001  # whatever a library throws is told without its text
         error = foreign_error(exc)
-        yield Checked(part, f"{name} can be used", "wrong", str(error), error.hint)
+        yield CheckResult(part, f"{name} can be used", "wrong", str(error), error.hint)
 
 
-def _epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[Finding]:
+def _epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[KeyFinding]:
     backend = load_backend(uri)
     with SecretPage() as page:
         yield from _issue_and_recover(backend, uri, settings, probe_context(origin), page.view[:SECRET_SIZE])
@@ -92,7 +92,7 @@ def _epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterato
 
 def _issue_and_recover(
     backend: Backend, uri: KeyURI, settings: Mapping[str, str], context: Context, into: memoryview
-) -> Iterator[Finding]:
+) -> Iterator[KeyFinding]:
     topic = "epoch secrets are issued"
     try:
         issued = backend.issuer(uri, settings).issue(context, into)
@@ -100,22 +100,22 @@ def _issue_and_recover(
         raise
     except EpochsealError as exc:
         # A backend that can be examined says more about the reason.
-        yield Finding(topic, "wrong", str(exc), exc.hint)
+        yield KeyFinding(topic, "wrong", str(exc), exc.hint)
         return
     finally:
         into[:] = bytes(SECRET_SIZE)
-    yield Finding(topic, "good", f"with {issued.key_id}")
+    yield KeyFinding(topic, "good", f"with {issued.key_id}")
     topic = "recovery is refused"
     try:
         backend.recoverer(uri, settings).recover(issued.wrapped, context, into)
     except Denied as exc:
-        yield Finding(topic, "good", str(exc))
+        yield KeyFinding(topic, "good", str(exc))
     except Unavailable:
         raise
     except EpochsealError as exc:
-        yield Finding(topic, "unknown", str(exc), exc.hint)
+        yield KeyFinding(topic, "unknown", str(exc), exc.hint)
     else:
-        yield Finding(
+        yield KeyFinding(
             topic,
             "wrong",
             "the agent's credential got a secret back: whoever steals it can rewrite what was sealed",
@@ -125,7 +125,7 @@ def _issue_and_recover(
         into[:] = bytes(SECRET_SIZE)
 
 
-def _checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
+def _checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[KeyFinding]:
     backend = load_backend(uri)
     topic = "checkpoint key is there"
     try:
@@ -133,9 +133,9 @@ def _checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Findin
     except Unavailable:
         raise
     except EpochsealError as exc:
-        yield Finding(topic, "wrong", str(exc), exc.hint)
+        yield KeyFinding(topic, "wrong", str(exc), exc.hint)
     else:
-        yield Finding(topic, "good", f"an {key.algorithm} key")
+        yield KeyFinding(topic, "good", f"an {key.algorithm} key")
     if (examiner := _examiner(backend)) is not None:
         yield from examiner.examine_checkpoint_key(uri, settings)
 

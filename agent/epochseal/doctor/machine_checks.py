@@ -12,7 +12,7 @@ from pathlib import Path
 
 from epochseal.custody.memory import SecretPage, harden_process
 from epochseal.custody.ratchet_page import PAGE_SIZE
-from epochseal.doctor.check import Checked
+from epochseal.doctor.check_result import CheckResult
 from epochseal.errors import StorageError
 
 _PR_GET_DUMPABLE = 3
@@ -37,7 +37,7 @@ class _Timex(ctypes.Structure):
     )
 
 
-def check_process(part: str) -> Iterator[Checked]:
+def check_process(part: str) -> Iterator[CheckResult]:
     """Harden this process as an agent hardens itself, and see whether that holds.
 
     Raises:
@@ -47,28 +47,28 @@ def check_process(part: str) -> Iterator[Checked]:
         user = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         user = str(os.geteuid())
-    yield Checked(part, "user", "good", f"{user}: all that follows is what this user may and sees")
+    yield CheckResult(part, "user", "good", f"{user}: all that follows is what this user may and sees")
     harden_process()
     core = resource.getrlimit(resource.RLIMIT_CORE)
     dumpable = _libc.prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0)
     if core == (0, 0) and dumpable == 0:
-        yield Checked(part, "core dumps", "good", "off: RLIMIT_CORE is 0, the process is not dumpable")
+        yield CheckResult(part, "core dumps", "good", "off: RLIMIT_CORE is 0, the process is not dumpable")
     else:
-        yield Checked(part, "core dumps", "wrong", f"RLIMIT_CORE is {core}, dumpable {dumpable}")
+        yield CheckResult(part, "core dumps", "wrong", f"RLIMIT_CORE is {core}, dumpable {dumpable}")
     try:
         scope = _PTRACE_SCOPE.read_text(encoding="ascii").strip()
     except OSError:
-        yield Checked(
+        yield CheckResult(
             part, "debuggers", "good", "only root's, the process is not dumpable; Yama is not there"
         )
         return
     hint = "sysctl kernel.yama.ptrace_scope=1 keeps them from other services too" if scope == "0" else None
-    yield Checked(
+    yield CheckResult(
         part, "debuggers", "good", f"only root's: the process is not dumpable; ptrace_scope is {scope}", hint
     )
 
 
-def check_memory(part: str) -> Checked:
+def check_memory(part: str) -> CheckResult:
     """Whether the pages that keys live in can be had."""
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
     shown = "unlimited" if limit == resource.RLIM_INFINITY else f"{limit >> 10} KiB"
@@ -76,23 +76,23 @@ def check_memory(part: str) -> Checked:
         with SecretPage(PAGE_SIZE, private=True) as page, SecretPage():
             kind = page.kind
     except StorageError as exc:
-        return Checked(part, "memory for keys", "wrong", str(exc), exc.hint)
+        return CheckResult(part, "memory for keys", "wrong", str(exc), exc.hint)
     what = (
         "memfd_secret: not even root reads it through /proc" if kind == "memfd_secret" else "locked (mlock)"
     )
-    return Checked(part, "memory for keys", "good", f"{what}; RLIMIT_MEMLOCK is {shown}")
+    return CheckResult(part, "memory for keys", "good", f"{what}; RLIMIT_MEMLOCK is {shown}")
 
 
-def check_swap(part: str) -> Checked:
+def check_swap(part: str) -> CheckResult:
     """Whether memory that is not locked can reach a disk."""
     plain = plain_swaps()
     if plain is None:
-        return Checked(part, "swap", "unknown", "/proc/swaps cannot be read")
+        return CheckResult(part, "swap", "unknown", "/proc/swaps cannot be read")
     if plain:
-        return Checked(
+        return CheckResult(
             part, "swap", "good", f"{', '.join(plain)}: pages with keys are locked, and stay out of it"
         )
-    return Checked(part, "swap", "good", "none that is a plain disk")
+    return CheckResult(part, "swap", "good", "none that is a plain disk")
 
 
 def plain_swaps() -> list[str] | None:
@@ -113,22 +113,22 @@ def _keeps_secrets(area: Path) -> bool:
     return uuid.startswith("CRYPT-")
 
 
-def check_clock(part: str) -> Checked:
+def check_clock(part: str) -> CheckResult:
     """Whether the kernel's clock is kept by a time service, as far as the kernel knows."""
     if time.time() < _SINCE:
-        return Checked(
+        return CheckResult(
             part, "clock", "wrong", "it shows a time before 2023", "set it: timedatectl set-ntp true"
         )
     timex = _Timex()
     state = _libc.adjtimex(ctypes.byref(timex))
     if state < 0:
-        return Checked(part, "clock", "unknown", f"adjtimex: {os.strerror(ctypes.get_errno())}")
+        return CheckResult(part, "clock", "unknown", f"adjtimex: {os.strerror(ctypes.get_errno())}")
     if state == _TIME_ERROR or timex.status & _STA_UNSYNC:
-        return Checked(
+        return CheckResult(
             part,
             "clock",
             "unknown",
             "the kernel is told of no time service (a host may keep its clock)",
             "run chrony or systemd-timesyncd: times in the log are only as good as this clock",
         )
-    return Checked(part, "clock", "good", f"synchronized, within {timex.maxerror / 1000:.1f} ms")
+    return CheckResult(part, "clock", "good", f"synchronized, within {timex.maxerror / 1000:.1f} ms")

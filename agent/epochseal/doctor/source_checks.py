@@ -21,16 +21,16 @@ from epochseal.config.schema import (
     UnixDatagramTable,
     UnixStreamTable,
 )
-from epochseal.doctor.check import Checked
+from epochseal.doctor.check_result import CheckResult
 
 _SHOWN = 3
 
 
-def check_source(part: str, table: SourceTable, *, in_use: bool) -> Iterator[Checked]:
+def check_source(part: str, table: SourceTable, *, in_use: bool) -> Iterator[CheckResult]:
     """What one source needs; `in_use`: an agent runs, so what is taken may be its own."""
     match table:
         case StdinTable():
-            yield Checked(part, "source stdin", "good", "whatever the agent is started with")
+            yield CheckResult(part, "source stdin", "good", "whatever the agent is started with")
         case TailTable():
             for pattern in table.paths:
                 yield _check_files(part, pattern)
@@ -44,36 +44,36 @@ def check_source(part: str, table: SourceTable, *, in_use: bool) -> Iterator[Che
             yield _check_journal(part, table.directory)
 
 
-def _check_files(part: str, pattern: str) -> Checked:
+def _check_files(part: str, pattern: str) -> CheckResult:
     topic = "source tail"
     files = sorted(glob.glob(pattern))  # noqa: PTH207  # the pattern is absolute, as the source takes it
     refused = [path for path in files if not os.access(path, os.R_OK)]
     if refused:
         names = ", ".join(refused[:_SHOWN])
         hint = "give this user the group that may (SupplementaryGroups= in the unit)"
-        return Checked(part, topic, "wrong", f"this user may not read {names}", hint)
+        return CheckResult(part, topic, "wrong", f"this user may not read {names}", hint)
     folder = Path(pattern).parent
     if not files and not glob.has_magic(str(folder)) and not os.access(folder, os.R_OK | os.X_OK):
-        return Checked(
+        return CheckResult(
             part, topic, "wrong", f"{folder} is missing, or this user may not look into it", "check paths"
         )
     if not files:
-        return Checked(
+        return CheckResult(
             part, topic, "unknown", f"{pattern}: no such file yet", "it is followed once it is there"
         )
-    return Checked(part, topic, "good", f"{pattern}: {len(files)} readable")
+    return CheckResult(part, topic, "good", f"{pattern}: {len(files)} readable")
 
 
-def _check_socket(part: str, path: Path, *, in_use: bool) -> Checked:
+def _check_socket(part: str, path: Path, *, in_use: bool) -> CheckResult:
     topic = "source socket"
     try:
         found = path.lstat()
     except OSError:
         found = None
     if found is not None and not stat.S_ISSOCK(found.st_mode):
-        return Checked(part, topic, "wrong", f"{path} is there, and is no socket", "name another path")
+        return CheckResult(part, topic, "wrong", f"{path} is there, and is no socket", "name another path")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        return Checked(
+        return CheckResult(
             part,
             topic,
             "wrong",
@@ -82,7 +82,7 @@ def _check_socket(part: str, path: Path, *, in_use: bool) -> Checked:
         )
     if found is not None and _answers(path):
         return _taken(part, topic, str(path), in_use=in_use)
-    return Checked(part, topic, "good", f"{path} can be made")
+    return CheckResult(part, topic, "good", f"{path} can be made")
 
 
 def _answers(path: Path) -> bool:
@@ -94,13 +94,15 @@ def _answers(path: Path) -> bool:
     return False
 
 
-def _taken(part: str, topic: str, where: str, *, in_use: bool) -> Checked:
+def _taken(part: str, topic: str, where: str, *, in_use: bool) -> CheckResult:
     if in_use:
-        return Checked(part, topic, "good", f"{where} is taken, and an agent is running")
-    return Checked(part, topic, "wrong", f"{where} is taken by another program", "stop it, or choose another")
+        return CheckResult(part, topic, "good", f"{where} is taken, and an agent is running")
+    return CheckResult(
+        part, topic, "wrong", f"{where} is taken by another program", "stop it, or choose another"
+    )
 
 
-def check_listen(part: str, topic: str, listen: str, *, in_use: bool) -> Checked:
+def check_listen(part: str, topic: str, listen: str, *, in_use: bool) -> CheckResult:
     """Whether an address can be listened on at this moment."""
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
@@ -114,17 +116,21 @@ def check_listen(part: str, topic: str, listen: str, *, in_use: bool) -> Checked
             server.listen()
     except PermissionError:
         hint = "take a port above 1023, or AmbientCapabilities=CAP_NET_BIND_SERVICE"
-        return Checked(part, topic, "wrong", f"this user may not listen on {listen}", hint)
+        return CheckResult(part, topic, "wrong", f"this user may not listen on {listen}", hint)
     except socket.gaierror as exc:
-        return Checked(part, topic, "wrong", f"{listen}: {exc.strerror}", "name an address of this machine")
+        return CheckResult(
+            part, topic, "wrong", f"{listen}: {exc.strerror}", "name an address of this machine"
+        )
     except OSError as exc:
         if "in use" in os.strerror(exc.errno or 0).lower():
             return _taken(part, topic, listen, in_use=in_use)
-        return Checked(part, topic, "wrong", f"{listen}: {exc.strerror}", "name an address of this machine")
-    return Checked(part, topic, "good", f"{listen} is free")
+        return CheckResult(
+            part, topic, "wrong", f"{listen}: {exc.strerror}", "name an address of this machine"
+        )
+    return CheckResult(part, topic, "good", f"{listen} is free")
 
 
-def _check_tls(part: str, table: TlsTable) -> Checked:
+def _check_tls(part: str, table: TlsTable) -> CheckResult:
     topic = "source syslog: TLS"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
@@ -134,16 +140,16 @@ def _check_tls(part: str, table: TlsTable) -> Checked:
             context.load_verify_locations(table.client_ca)
     except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
         files = ", ".join(filter(None, (table.cert, table.key, table.client_ca)))
-        return Checked(part, topic, "wrong", f"{files}: {exc}", "PEM files of a certificate and its key")
-    return Checked(part, topic, "good", f"{table.cert} and its key")
+        return CheckResult(part, topic, "wrong", f"{files}: {exc}", "PEM files of a certificate and its key")
+    return CheckResult(part, topic, "good", f"{table.cert} and its key")
 
 
-def _check_journal(part: str, directory: str | None) -> Checked:
+def _check_journal(part: str, directory: str | None) -> CheckResult:
     topic = "source journald"
     if shutil.which("journalctl") is None:
-        return Checked(part, topic, "wrong", "there is no journalctl", "install systemd's journalctl")
+        return CheckResult(part, topic, "wrong", "there is no journalctl", "install systemd's journalctl")
     if directory is not None and not os.access(directory, os.R_OK | os.X_OK):
-        return Checked(
+        return CheckResult(
             part, topic, "wrong", f"this user may not read {directory}", "group systemd-journal may"
         )
-    return Checked(part, topic, "good", directory or "the system's journal")
+    return CheckResult(part, topic, "good", directory or "the system's journal")

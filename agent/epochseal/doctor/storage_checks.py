@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from epochseal.custody.memory import require_tmpfs
-from epochseal.doctor.check import Checked
+from epochseal.doctor.check_result import CheckResult
 from epochseal.doctor.machine_checks import plain_swaps
 from epochseal.errors import ConfigError, LogBusy, StorageError
 from epochseal.examiner import Outcome
@@ -37,7 +37,7 @@ def is_held(directory: Path) -> bool:
     return False
 
 
-def check_directory(part: str, directory: Path) -> Checked:
+def check_directory(part: str, directory: Path) -> CheckResult:
     """Whether the directory is ours alone to write, or can be made."""
     topic = "directory"
     try:
@@ -45,8 +45,8 @@ def check_directory(part: str, directory: Path) -> Checked:
     except FileNotFoundError:
         parent = _existing(directory)
         if os.access(parent, os.W_OK | os.X_OK):
-            return Checked(part, topic, "good", f"{directory} is made at the first start")
-        return Checked(
+            return CheckResult(part, topic, "good", f"{directory} is made at the first start")
+        return CheckResult(
             part,
             topic,
             "wrong",
@@ -54,11 +54,11 @@ def check_directory(part: str, directory: Path) -> Checked:
             "make it, for the user of the agent",
         )
     except OSError as exc:
-        return Checked(part, topic, "wrong", f"{directory}: {exc.strerror}", "check owner and mode")
+        return CheckResult(part, topic, "wrong", f"{directory}: {exc.strerror}", "check owner and mode")
     mode = stat.S_IMODE(found.st_mode)
     if (problem := _problem(directory, found, mode)) is not None:
-        return Checked(part, topic, "wrong", *problem)
-    return Checked(part, topic, "good", f"{directory}, mode {mode:04o}, owned by this user")
+        return CheckResult(part, topic, "wrong", *problem)
+    return CheckResult(part, topic, "good", f"{directory}, mode {mode:04o}, owned by this user")
 
 
 def _problem(directory: Path, found: os.stat_result, mode: int) -> tuple[str, str] | None:
@@ -75,30 +75,30 @@ def _problem(directory: Path, found: os.stat_result, mode: int) -> tuple[str, st
     return None
 
 
-def check_disk(part: str, directory: Path, segment_bytes: int) -> Iterator[Checked]:
+def check_disk(part: str, directory: Path, segment_bytes: int) -> Iterator[CheckResult]:
     """Room for a segment, for files, and how long a sync takes; in the nearest directory that there is."""
     place = _existing(directory)
     try:
         found = os.statvfs(place)
     except OSError as exc:
-        yield Checked(part, "free space", "unknown", f"{place}: {exc.strerror}")
+        yield CheckResult(part, "free space", "unknown", f"{place}: {exc.strerror}")
         return
     free = found.f_bavail * found.f_frsize
     enough = free >= segment_bytes
     hint = None if enough else "make room, or let segments expire with keep: a full disk stops the sealing"
     detail = f"{free >> 20:,} MiB; a segment takes up to {max(1, segment_bytes >> 20):,} MiB"
-    yield Checked(part, "free space", "good" if enough else "wrong", detail, hint)
+    yield CheckResult(part, "free space", "good" if enough else "wrong", detail, hint)
     if found.f_files == 0:
-        yield Checked(part, "inodes", "good", "this file system does not count them")
+        yield CheckResult(part, "inodes", "good", "this file system does not count them")
     else:
         outcome: Outcome = "good" if found.f_favail >= _FEWEST_INODES else "wrong"
-        yield Checked(
+        yield CheckResult(
             part, "inodes", outcome, f"{found.f_favail:,} free", None if outcome == "good" else "remove files"
         )
     yield _check_sync(part, place)
 
 
-def _check_sync(part: str, place: Path) -> Checked:
+def _check_sync(part: str, place: Path) -> CheckResult:
     try:
         # Without a name, so that nothing is left and nothing is seen.
         with tempfile.TemporaryFile(dir=place, buffering=0) as file:
@@ -109,61 +109,63 @@ def _check_sync(part: str, place: Path) -> Checked:
                 os.fdatasync(file.fileno())
                 times.append(time.monotonic() - began)
     except OSError as exc:
-        return Checked(part, "fdatasync", "unknown", f"cannot write in {place}: {exc.strerror}")
+        return CheckResult(part, "fdatasync", "unknown", f"cannot write in {place}: {exc.strerror}")
     median, longest = statistics.median(times), max(times)
     detail = f"median {median * 1000:.1f} ms, longest {longest * 1000:.1f} ms of {_SYNCS}"
     if median > _SLOW_SECONDS:
-        return Checked(
+        return CheckResult(
             part, "fdatasync", "wrong", detail, "each commit waits for two of them: use another disk"
         )
-    return Checked(part, "fdatasync", "good", detail)
+    return CheckResult(part, "fdatasync", "good", detail)
 
 
-def check_log_clock(part: str, directory: Path) -> Checked:
+def check_log_clock(part: str, directory: Path) -> CheckResult:
     """Whether the clock is behind what was sealed already: verify calls an end in the future incomplete."""
     times = [path.stat().st_mtime for path in (directory / "segments").glob("*.seal")]
     ahead = max(times, default=0.0) - time.time()
     if ahead > _AHEAD_SECONDS:
-        return Checked(
+        return CheckResult(
             part,
             "clock and log",
             "wrong",
             f"the log was written {ahead:.0f} seconds from now",
             "set the clock before the agent starts",
         )
-    return Checked(part, "clock and log", "good", "nothing was sealed in the future")
+    return CheckResult(part, "clock and log", "good", "nothing was sealed in the future")
 
 
-def check_runtime_dir(part: str, directory: Path | None) -> Checked:
+def check_runtime_dir(part: str, directory: Path | None) -> CheckResult:
     """Whether the ratchet's page may lie there: memory, ours alone, and not swapped between two runs."""
     topic = "runtime_dir"
     if directory is None:
         detail = "none: a killed or restarted agent begins with a new link (cold, reopen)"
-        return Checked(part, topic, "good", detail, "set it to a directory on tmpfs to go on without a gap")
+        return CheckResult(
+            part, topic, "good", detail, "set it to a directory on tmpfs to go on without a gap"
+        )
     try:
         require_tmpfs(directory)
     except ConfigError as exc:
-        return Checked(part, topic, "wrong", str(exc), exc.hint)
+        return CheckResult(part, topic, "wrong", str(exc), exc.hint)
     found = directory.stat()
     mode = stat.S_IMODE(found.st_mode)
     if not os.access(directory, os.W_OK | os.X_OK):
-        return Checked(
+        return CheckResult(
             part, topic, "wrong", f"this user may not write in {directory}", "check owner and mode"
         )
     if mode & _WRITABLE and not mode & stat.S_ISVTX:
         what = f"{directory} has mode {mode:04o}: others may remove the page"
-        return Checked(part, topic, "wrong", what, f"chmod go-w {directory}")
+        return CheckResult(part, topic, "wrong", what, f"chmod go-w {directory}")
     plain = plain_swaps()
     if plain is None or (plain and not _noswap(directory)):
         areas = "the swap areas cannot be seen" if plain is None else f"swap on {', '.join(plain)}"
-        return Checked(
+        return CheckResult(
             part,
             topic,
             "unknown" if plain is None else "wrong",
             f"{areas}: between two runs the page may reach a disk",
             "mount it with noswap, or encrypt the swap",
         )
-    return Checked(part, topic, "good", f"{directory}, on memory that reaches no disk")
+    return CheckResult(part, topic, "good", f"{directory}, on memory that reaches no disk")
 
 
 def _noswap(directory: Path) -> bool:

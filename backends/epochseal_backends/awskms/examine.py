@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from epochseal.errors import BackendError, ConfigError, Denied, Unavailable
-from epochseal.examiner import Finding, probe_context
+from epochseal.examiner import KeyFinding, probe_context
 from epochseal.keys import SECRET_SIZE, KeyURI
 from epochseal_backends.awskms.client import ONCE, Kms, field
 from epochseal_backends.awskms.errors import Forbidden, WouldServe
@@ -23,7 +23,7 @@ _MESSAGE = b"epochseal doctor: not a checkpoint\n"
 _DENY = "deny it to the agent in the key's policy (docs/aws.md)"
 
 
-def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[Finding]:
+def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[KeyFinding]:
     """Properties of the wrapping key; that the agent has secrets issued, and opens and wraps none.
 
     Args:
@@ -47,19 +47,19 @@ def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> 
     try:
         answer = kms.call("generate_data_key", NumberOfBytes=SECRET_SIZE, EncryptionContext=fields)
     except Forbidden as exc:
-        yield Finding(topic, "wrong", str(exc), exc.hint)
+        yield KeyFinding(topic, "wrong", str(exc), exc.hint)
         blob = None
     except (Denied, Unavailable):
         raise
     except BackendError as exc:
         # Such as a disabled key: what the credential may do to it can be asked all the same.
-        yield Finding(topic, "wrong", str(exc), exc.hint)
+        yield KeyFinding(topic, "wrong", str(exc), exc.hint)
         blob = None
     else:
         blob = field(answer, "CiphertextBlob", bytes)
-        yield Finding(topic, "good", "kms:GenerateDataKey was served")
+        yield KeyFinding(topic, "good", "kms:GenerateDataKey was served")
     if blob is None:
-        yield Finding("agent may not recover", "unknown", "there is no secret to try it with", None)
+        yield KeyFinding("agent may not recover", "unknown", "there is no secret to try it with", None)
     else:
         yield _refused(kms, "recover", "decrypt", CiphertextBlob=blob, EncryptionContext=fields)
         yield _refused(
@@ -79,7 +79,7 @@ def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> 
     yield _no_grant(kms, metadata, "Decrypt")
 
 
-def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
+def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[KeyFinding]:
     """Properties of the signing key; that the agent signs, and lets nobody else sign.
 
     Raises:
@@ -90,34 +90,34 @@ def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator
     try:
         key = KmsSigner(kms).public_key()
     except ConfigError as exc:
-        yield Finding("checkpoint key signs", "wrong", str(exc), exc.hint)
+        yield KeyFinding("checkpoint key signs", "wrong", str(exc), exc.hint)
         return
-    yield Finding("checkpoint key signs", "good", f"it is an {key.algorithm} key")
+    yield KeyFinding("checkpoint key signs", "good", f"it is an {key.algorithm} key")
     yield _signing(kms, ALGORITHMS[key.algorithm])
     yield _no_grant(kms, metadata, "Sign")
 
 
-def _signing(kms: Kms, algorithm: str) -> Finding:
+def _signing(kms: Kms, algorithm: str) -> KeyFinding:
     topic = "agent may sign"
     try:
         kms.call("sign", Message=_MESSAGE, MessageType="RAW", SigningAlgorithm=algorithm, DryRun=True)
     except WouldServe:
         pass
     except Forbidden as exc:
-        return Finding(topic, "wrong", str(exc), exc.hint)
+        return KeyFinding(topic, "wrong", str(exc), exc.hint)
     except (Denied, Unavailable):
         raise
     except BackendError as exc:
-        return Finding(topic, "wrong", str(exc), exc.hint)
-    return Finding(topic, "good", "kms:Sign is permitted")
+        return KeyFinding(topic, "wrong", str(exc), exc.hint)
+    return KeyFinding(topic, "good", "kms:Sign is permitted")
 
 
-def _describe(kms: Kms, which: str) -> Generator[Finding, None, dict[str, Any] | None]:
+def _describe(kms: Kms, which: str) -> Generator[KeyFinding, None, dict[str, Any] | None]:
     """What KMS says of any key; returns its description, None where that may not be seen."""
     try:
         metadata: dict[str, Any] = field(kms.call("describe_key"), "KeyMetadata", dict)
     except Forbidden as exc:
-        yield Finding(f"{which} is as it should be", "unknown", str(exc), exc.hint)
+        yield KeyFinding(f"{which} is as it should be", "unknown", str(exc), exc.hint)
         return None
     state = str(metadata.get("KeyState"))
     yield _compare(
@@ -132,9 +132,9 @@ def _describe(kms: Kms, which: str) -> Generator[Finding, None, dict[str, Any] |
     )
     source = str(metadata.get("Origin"))
     if source in {"AWS_KMS", "AWS_CLOUDHSM"}:
-        yield Finding(f"{which} was made in KMS", "good", source)
+        yield KeyFinding(f"{which} was made in KMS", "good", source)
     else:
-        yield Finding(
+        yield KeyFinding(
             f"{which} was made in KMS",
             "unknown",
             f"its material comes from elsewhere ({source}): who else holds it cannot be seen here",
@@ -143,28 +143,28 @@ def _describe(kms: Kms, which: str) -> Generator[Finding, None, dict[str, Any] |
     return metadata
 
 
-def _rotation(kms: Kms) -> Finding:
+def _rotation(kms: Kms) -> KeyFinding:
     topic = "epoch key is rotated"
     try:
         answer = kms.call("get_key_rotation_status")
     except Forbidden as exc:
-        return Finding(topic, "unknown", str(exc), exc.hint)
+        return KeyFinding(topic, "unknown", str(exc), exc.hint)
     except (Denied, Unavailable):
         raise
     except BackendError as exc:
-        return Finding(topic, "unknown", str(exc), exc.hint)
+        return KeyFinding(topic, "unknown", str(exc), exc.hint)
     if answer.get("KeyRotationEnabled"):
-        return Finding(topic, "good", f"every {answer.get('RotationPeriodInDays', 365)} days")
-    return Finding(
+        return KeyFinding(topic, "good", f"every {answer.get('RotationPeriodInDays', 365)} days")
+    return KeyFinding(
         topic, "good", "not by itself, which is for your rules to say", "aws kms enable-key-rotation"
     )
 
 
-def _no_grant(kms: Kms, metadata: Mapping[str, Any] | None, operation: str) -> Finding:
+def _no_grant(kms: Kms, metadata: Mapping[str, Any] | None, operation: str) -> KeyFinding:
     """Whoever may make grants gives somebody, or itself, what the policy withholds."""
     account = (metadata or {}).get("AWSAccountId")
     if account is None:
-        return Finding("agent may not make grants", "unknown", "the account of the key is not known")
+        return KeyFinding("agent may not make grants", "unknown", "the account of the key is not known")
     partition = str(metadata["Arn"]).split(":")[1] if metadata else "aws"
     principal = f"arn:{partition}:iam::{account}:root"
     return _refused(
@@ -172,23 +172,23 @@ def _no_grant(kms: Kms, metadata: Mapping[str, Any] | None, operation: str) -> F
     )
 
 
-def _refused(kms: Kms, verb: str, operation: str, **parameters: object) -> Finding:
+def _refused(kms: Kms, verb: str, operation: str, **parameters: object) -> KeyFinding:
     """The finding about a call that must be refused for want of permission, and for no other reason."""
     topic = f"agent may not {verb}"
     try:
         kms.call(operation, **parameters)
     except Forbidden as exc:
-        return Finding(topic, "good", str(exc))
+        return KeyFinding(topic, "good", str(exc))
     except WouldServe:
         pass
     except (Denied, Unavailable):
         raise
     except (BackendError, ConfigError) as exc:
-        return Finding(topic, "unknown", str(exc), exc.hint)
-    return Finding(topic, "wrong", f"KMS serves {operation} to this credential", _DENY)
+        return KeyFinding(topic, "unknown", str(exc), exc.hint)
+    return KeyFinding(topic, "wrong", f"KMS serves {operation} to this credential", _DENY)
 
 
-def _compare(topic: str, found: object, wanted: str, hint: str) -> Finding:
+def _compare(topic: str, found: object, wanted: str, hint: str) -> KeyFinding:
     if found == wanted:
-        return Finding(topic, "good", wanted)
-    return Finding(topic, "wrong", f"{found} instead of {wanted}", hint)
+        return KeyFinding(topic, "good", wanted)
+    return KeyFinding(topic, "wrong", f"{found} instead of {wanted}", hint)

@@ -40,7 +40,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from epochseal.errors import BackendError, ConfigError, Denied, WrongKey
-from epochseal.examiner import Finding
+from epochseal.examiner import KeyFinding
 from epochseal.keys import SECRET_SIZE, Context, Issued, KeyURI, PublicKey, check_secret_buffer
 
 EPOCH_PUBLIC = "epoch.pub"
@@ -125,14 +125,14 @@ def public_key(uri: KeyURI, settings: Mapping[str, str]) -> PublicKey:  # noqa: 
     return PublicKey("ed25519", key.public_bytes_raw())
 
 
-def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[Finding]:
+def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[KeyFinding]:
     """See `epochseal_backends.file.examine`."""
     from epochseal_backends.file import examine as file_examine  # noqa: PLC0415  # it imports us
 
     return file_examine.examine_epoch_key(uri, settings, origin)
 
 
-def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
+def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[KeyFinding]:
     """See `epochseal_backends.file.examine`."""
     from epochseal_backends.file import examine as file_examine  # noqa: PLC0415  # it imports us
 

@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from epochseal.errors import ConfigError
-from epochseal.examiner import Finding
+from epochseal.examiner import KeyFinding
 from epochseal.keys import KeyURI
 from epochseal_backends.file import backend as file
 
@@ -21,7 +21,7 @@ _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 _MESSAGE = b"epochseal doctor: this is no checkpoint\n"
 
 
-def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[Finding]:
+def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[KeyFinding]:
     """The agent's folder holds no private wrapping key, and nobody else may change the public one."""
     # No setting leads to a folder, and no file is for one log.
     del settings, origin
@@ -30,7 +30,7 @@ def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> 
     topic = "agent holds no private wrapping key"
     private = folder / file.EPOCH_PRIVATE
     if os.path.lexists(private):
-        yield Finding(
+        yield KeyFinding(
             topic,
             "wrong",
             f"{private} is there: whoever becomes this user gets every old secret back",
@@ -39,17 +39,17 @@ def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> 
         return
     beside = folder.parent / "verifier" / file.EPOCH_PRIVATE
     if os.access(beside, os.R_OK):
-        yield Finding(
+        yield KeyFinding(
             topic,
             "unknown",
             f"not in {folder}, but this user may read {beside}",
             "outside of a trial, move the verifier's folder to the verifier's machine",
         )
         return
-    yield Finding(topic, "good", f"{folder} has no {file.EPOCH_PRIVATE}")
+    yield KeyFinding(topic, "good", f"{folder} has no {file.EPOCH_PRIVATE}")
 
 
-def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
+def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[KeyFinding]:
     """The private checkpoint key is this user's alone, is half of a pair, and signs.
 
     Raises:
@@ -61,12 +61,12 @@ def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator
     try:
         public.verify(signer.sign(_MESSAGE), _MESSAGE)
     except InvalidSignature:
-        yield Finding("checkpoint key signs", "wrong", "its signature does not hold", "make new keys")
+        yield KeyFinding("checkpoint key signs", "wrong", "its signature does not hold", "make new keys")
     else:
-        yield Finding("checkpoint key signs", "good", f"and {file.CHECKPOINT_PUBLIC} verifies it")
+        yield KeyFinding("checkpoint key signs", "good", f"and {file.CHECKPOINT_PUBLIC} verifies it")
 
 
-def _guarded(folder: Path, names: tuple[str, ...]) -> Iterator[Finding]:
+def _guarded(folder: Path, names: tuple[str, ...]) -> Iterator[KeyFinding]:
     for path in (folder, *(folder / name for name in names)):
         topic = f"{path.name}: owner and mode"
         try:
@@ -78,13 +78,15 @@ def _guarded(folder: Path, names: tuple[str, ...]) -> Iterator[Finding]:
         mode = stat.S_IMODE(found.st_mode)
         if found.st_uid not in {os.geteuid(), 0}:
             what = f"{path} belongs to user {found.st_uid}, who may exchange it"
-            yield Finding(topic, "wrong", what, f"chown it to this user or to root: {path}")
+            yield KeyFinding(topic, "wrong", what, f"chown it to this user or to root: {path}")
         elif path.suffix == ".key" and mode & _OTHERS:
             what = f"{path} has mode {mode:04o}: other users may open this private key"
-            yield Finding(topic, "wrong", what, f"chmod 600 {path}, and make new keys if others have read it")
+            yield KeyFinding(
+                topic, "wrong", what, f"chmod 600 {path}, and make new keys if others have read it"
+            )
         elif mode & _WRITABLE:
-            yield Finding(
+            yield KeyFinding(
                 topic, "wrong", f"{path} has mode {mode:04o}: others may exchange it", f"chmod go-w {path}"
             )
         else:
-            yield Finding(topic, "good", f"mode {mode:04o}")
+            yield KeyFinding(topic, "good", f"mode {mode:04o}")

@@ -46,7 +46,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11 import KDF, Attribute, KeyType, Mechanism, ObjectClass
 
 from epochseal.errors import BackendError, ConfigError, Denied, WrongKey
-from epochseal.examiner import Finding
+from epochseal.examiner import KeyFinding
 from epochseal.keys import SECRET_SIZE, Context, Issued, KeyURI, PublicKey, check_secret_buffer
 from epochseal_backends.pkcs11 import hpke
 from epochseal_backends.pkcs11.objects import (
@@ -152,14 +152,14 @@ def public_key(uri: KeyURI, settings: Mapping[str, str]) -> PublicKey:
     return _as_public_key(oldest(halves, name, connection).public, connection)
 
 
-def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[Finding]:
+def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[KeyFinding]:
     """What `epochseal doctor` asks: see `pkcs11_examine`."""
     from epochseal_backends.pkcs11 import examine as pkcs11_examine  # noqa: PLC0415  # it imports us
 
     return pkcs11_examine.examine_epoch_key(uri, settings, origin)
 
 
-def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
+def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[KeyFinding]:
     """What `epochseal doctor` asks: see `pkcs11_examine`."""
     from epochseal_backends.pkcs11 import examine as pkcs11_examine  # noqa: PLC0415  # it imports us
 

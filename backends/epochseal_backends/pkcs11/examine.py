@@ -8,7 +8,7 @@ from typing import Any
 from pkcs11 import Attribute, Mechanism, TokenFlag
 from pkcs11 import exceptions as errors
 
-from epochseal.examiner import Finding, Outcome, probe_context
+from epochseal.examiner import KeyFinding, Outcome, probe_context
 from epochseal.keys import SECRET_SIZE, KeyURI
 from epochseal_backends.pkcs11 import backend as pkcs11
 from epochseal_backends.pkcs11.objects import ED25519, PublicHalf, private_handles, text_of
@@ -32,7 +32,7 @@ _OTHER_USES = {
 _MAKE_AGAIN = "make the pair in the token, with deploy/pkcs11/provision.sh or the vendor's tool"
 
 
-def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[Finding]:
+def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[KeyFinding]:
     """The token and its PIN, the public wrapping key, issuing, and that the private half is not there.
 
     Raises:
@@ -50,7 +50,7 @@ def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> 
     yield _no_private_half(name, settings, key)
 
 
-def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
+def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[KeyFinding]:
     """The private signing key: where it is, what may be done with it, and that it signs.
 
     Raises:
@@ -79,7 +79,7 @@ def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator
     )
 
 
-def _pin(name: Pkcs11URI, settings: Mapping[str, str]) -> Finding:
+def _pin(name: Pkcs11URI, settings: Mapping[str, str]) -> KeyFinding:
     # The flags are those from before any login, which would reset the count.
     token = find_token(module_path(name, settings), name)
     states = {
@@ -93,11 +93,11 @@ def _pin(name: Pkcs11URI, settings: Mapping[str, str]) -> Finding:
     return _seen("PIN of the token", good=not bad, detail=detail, hint="see who else logs in with which PIN")
 
 
-def _no_private_half(name: Pkcs11URI, settings: Mapping[str, str], key: PublicHalf) -> Finding:
+def _no_private_half(name: Pkcs11URI, settings: Mapping[str, str], key: PublicHalf) -> KeyFinding:
     topic = "agent cannot recover"
     connection = connect(name, settings, login=names_pin(name, settings))
     if not connection.logged_in:
-        return Finding(
+        return KeyFinding(
             topic, "unknown", "private keys are not seen without a PIN", "configure the agent's PIN"
         )
     suspects = private_handles(connection, name)
@@ -116,7 +116,7 @@ def _no_private_half(name: Pkcs11URI, settings: Mapping[str, str], key: PublicHa
     )
 
 
-def _mechanism(half: PublicHalf, connection: Connection) -> Finding:
+def _mechanism(half: PublicHalf, connection: Connection) -> KeyFinding:
     wanted = Mechanism.EDDSA if half.curve == ED25519 else Mechanism.ECDSA
     with translated(f"list the mechanisms of {connection.name}"):
         there = wanted in connection.token.slot.get_mechanisms()
@@ -135,12 +135,16 @@ def _attribute(
     *,
     wanted: bool,
     else_: Outcome = "wrong",
-) -> Finding:
+) -> KeyFinding:
     value = _read(private, attribute)
     topic, detail = f"checkpoint key {what}", f"CKA_{attribute.name} is {str(value).lower()}"
     if value is None:
-        return Finding(topic, "unknown", f"the token does not tell CKA_{attribute.name}", None)
-    return Finding(topic, "good", detail) if value == wanted else Finding(topic, else_, detail, _MAKE_AGAIN)
+        return KeyFinding(topic, "unknown", f"the token does not tell CKA_{attribute.name}", None)
+    return (
+        KeyFinding(topic, "good", detail)
+        if value == wanted
+        else KeyFinding(topic, else_, detail, _MAKE_AGAIN)
+    )
 
 
 def _read(private: Any, attribute: Attribute) -> bool | None:  # noqa: ANN401  # the library makes a class for each object
@@ -150,8 +154,8 @@ def _read(private: Any, attribute: Attribute) -> bool | None:  # noqa: ANN401  #
         return None
 
 
-def _seen(topic: str, *, good: bool, detail: str, hint: str | None = None) -> Finding:
-    return Finding(topic, "good", detail) if good else Finding(topic, "wrong", detail, hint)
+def _seen(topic: str, *, good: bool, detail: str, hint: str | None = None) -> KeyFinding:
+    return KeyFinding(topic, "good", detail) if good else KeyFinding(topic, "wrong", detail, hint)
 
 
 def _in(half: PublicHalf, connection: Connection) -> str:

@@ -14,7 +14,7 @@ import msgspec
 
 from epochseal.encoding import b64encode
 from epochseal.errors import Denied
-from epochseal.examiner import Finding, probe_context
+from epochseal.examiner import KeyFinding, probe_context
 from epochseal.keys import KeyURI
 from epochseal_backends.vault.access import read_access
 from epochseal_backends.vault.login import LoginDenied
@@ -54,15 +54,15 @@ class _Forbidden:
     paths: tuple[str, ...]
     capabilities: frozenset[str] | None = None
 
-    def finding(self, found: Capabilities) -> Finding:
+    def finding(self, found: Capabilities) -> KeyFinding:
         allowed = [
             f"{path} ({', '.join(sorted(wrong))})"
             for path in self.paths
             if (wrong := self._wrong(frozenset(found.get(path, ()))))
         ]
         if allowed:
-            return Finding(self.topic, "wrong", f"allowed: {', '.join(allowed)}", _POLICIES)
-        return Finding(self.topic, "good", f"{len(self.paths)} paths are refused")
+            return KeyFinding(self.topic, "wrong", f"allowed: {', '.join(allowed)}", _POLICIES)
+        return KeyFinding(self.topic, "good", f"{len(self.paths)} paths are refused")
 
     def _wrong(self, held: frozenset[str]) -> frozenset[str]:
         if held & _NOTHING:
@@ -70,7 +70,7 @@ class _Forbidden:
         return held if self.capabilities is None else held & self.capabilities
 
 
-def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[Finding]:
+def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[KeyFinding]:
     """Properties of an epoch key, and what this login may do with it for the log `origin`, and for another.
 
     Raises:
@@ -99,7 +99,7 @@ def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> 
         yield _binding(session, issue)
 
 
-def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[Finding]:
+def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[KeyFinding]:
     """Properties of a checkpoint key, and what this login may do with it.
 
     Raises:
@@ -136,9 +136,9 @@ def _forbidden(name: KeyName, what: str, exports: tuple[str, ...]) -> list[_Forb
     ]
 
 
-def _epoch_properties(session: Session, name: KeyName) -> Iterator[Finding]:
+def _epoch_properties(session: Session, name: KeyName) -> Iterator[KeyFinding]:
     found = _read(session, name)
-    if isinstance(found, Finding):
+    if isinstance(found, KeyFinding):
         yield found
         return
     yield _type(name, found.type, EPOCH_TYPES)
@@ -157,9 +157,9 @@ def _epoch_properties(session: Session, name: KeyName) -> Iterator[Finding]:
     )
 
 
-def _checkpoint_properties(session: Session, name: KeyName) -> Iterator[Finding]:
+def _checkpoint_properties(session: Session, name: KeyName) -> Iterator[KeyFinding]:
     found = _read(session, name)
-    if isinstance(found, Finding):
+    if isinstance(found, KeyFinding):
         yield found
         return
     yield _type(name, found.type, CHECKPOINT_TYPES)
@@ -179,26 +179,26 @@ def _checkpoint_properties(session: Session, name: KeyName) -> Iterator[Finding]
     )
 
 
-def _read(session: Session, name: KeyName) -> _Properties | Finding:
+def _read(session: Session, name: KeyName) -> _Properties | KeyFinding:
     topic = f"properties of {name}"
     try:
         return session.read(f"{name.mount}/keys/{name.key}", _Properties, "read the key's properties")
     except LoginDenied:
         raise
     except Denied as exc:
-        return Finding(topic, "unknown", str(exc), exc.hint)
+        return KeyFinding(topic, "unknown", str(exc), exc.hint)
     except Refusal as exc:
         why = explained(exc, name)
-        return Finding(topic, "wrong", str(why), why.hint)
+        return KeyFinding(topic, "wrong", str(why), why.hint)
 
 
-def _type(name: KeyName, kind: str, wanted: tuple[str, ...]) -> Finding:
+def _type(name: KeyName, kind: str, wanted: tuple[str, ...]) -> KeyFinding:
     return _judged(
         f"type of {name}", kind in wanted, f"{kind} cannot be used", f"one of {', '.join(wanted)}", good=kind
     )
 
 
-def _common(found: _Properties, what: str) -> Iterator[Finding]:
+def _common(found: _Properties, what: str) -> Iterator[KeyFinding]:
     yield _judged(
         f"{what} cannot be exported",
         not found.exportable,
@@ -221,7 +221,7 @@ def _common(found: _Properties, what: str) -> Iterator[Finding]:
 
 def _permissions(
     session: Session, topic: str, path: str, forbidden: list[_Forbidden]
-) -> Generator[Finding, None, bool]:
+) -> Generator[KeyFinding, None, bool]:
     """Findings about what may be done on `path` and must not be on the others; returns whether it may."""
     paths = [path, *(item for group in forbidden for item in group.paths)]
     try:
@@ -231,7 +231,7 @@ def _permissions(
     except (Denied, Refusal) as exc:
         hint = "give the role the policy default, or look at its policies by hand"
         for name in (topic, *(group.topic for group in forbidden)):
-            yield Finding(name, "unknown", str(exc), hint)
+            yield KeyFinding(name, "unknown", str(exc), hint)
         return False
     may = bool({"update", "root"} & set(held.get(path, ())))
     yield _judged(
@@ -242,7 +242,7 @@ def _permissions(
     return may
 
 
-def _recovery(session: Session, path: str, origin: str) -> Finding:
+def _recovery(session: Session, path: str, origin: str) -> KeyFinding:
     # For this very log: a policy may allow it for one and refuse it for another.
     body = {"ciphertext": _NO_CIPHERTEXT, "context": encode_context(probe_context(origin))}
     return _judged(
@@ -253,7 +253,7 @@ def _recovery(session: Session, path: str, origin: str) -> Finding:
     )
 
 
-def _binding(session: Session, path: str) -> Finding:
+def _binding(session: Session, path: str) -> KeyFinding:
     body = {"context": encode_context(probe_context(FOREIGN_ORIGIN))}
     return _judged(
         "agent may issue for its own log only",
@@ -263,5 +263,5 @@ def _binding(session: Session, path: str) -> Finding:
     )
 
 
-def _judged(topic: str, good_if: bool, wrong: str, hint: str, *, good: str = "yes") -> Finding:  # noqa: FBT001  # the judgement
-    return Finding(topic, "good", good) if good_if else Finding(topic, "wrong", wrong, hint)
+def _judged(topic: str, good_if: bool, wrong: str, hint: str, *, good: str = "yes") -> KeyFinding:  # noqa: FBT001  # the judgement
+    return KeyFinding(topic, "good", good) if good_if else KeyFinding(topic, "wrong", wrong, hint)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from epochseal.errors import Denied
-from epochseal.examiner import Examiner, Finding
+from epochseal.examiner import Examiner, KeyFinding
 from epochseal.keys import parse_key_uri
 from epochseal_backends.pkcs11 import backend as pkcs11
 from tests.backends_under_test.softhsm import MODULE, Roles, SoftHSM, SoftToken, make_roles
@@ -111,10 +111,10 @@ def _run(command: list[str], environment: dict[str, str]) -> subprocess.Complete
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def _examine(token: SoftToken) -> list[Finding]:
+def _examine(token: SoftToken) -> list[KeyFinding]:
     agent = party(token)
 
-    def findings() -> Iterator[Finding]:
+    def findings() -> Iterator[KeyFinding]:
         yield from pkcs11.examine_epoch_key(parse_key_uri(agent.epoch_uri), agent.settings, CONTEXT.origin)
         yield from pkcs11.examine_checkpoint_key(parse_key_uri(agent.checkpoint_uri), agent.settings)
 

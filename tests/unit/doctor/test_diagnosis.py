@@ -10,12 +10,12 @@ import pytest
 
 from epochseal.cli.doctor import _status
 from epochseal.config import LogConfig, read_config
-from epochseal.doctor import Checked
+from epochseal.doctor import CheckResult
 from epochseal.doctor import key_checks as backends
 from epochseal.doctor import machine_checks as machine
 from epochseal.doctor import storage_checks as storage
 from epochseal.errors import Denied, Unavailable, WrongKey
-from epochseal.examiner import PROBE_LOG, Finding
+from epochseal.examiner import PROBE_LOG, KeyFinding
 from epochseal.keys import Context, Issued, KeyURI, PublicKey
 
 SECRET = b"a secret that nobody may be told"
@@ -51,7 +51,7 @@ def _ask(
     issue: Steps = _issue,
     recover: Steps = _denied,
     **more: Steps,
-) -> list[Checked]:
+) -> list[CheckResult]:
     def module(_uri: KeyURI) -> SimpleNamespace:
         return SimpleNamespace(
             issuer=lambda _uri, _settings: SimpleNamespace(issue=issue),
@@ -81,9 +81,9 @@ def test_backend_without_an_examiner(monkeypatch: pytest.MonkeyPatch, log: LogCo
 def test_an_examiner_is_asked(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -> None:
     """A backend that can say more is asked, with the settings of its own family and the log's origin."""
 
-    def examine(uri: KeyURI, settings: Mapping[str, str], *origin: str) -> Iterator[Finding]:
-        yield Finding(uri.scheme, "good", f"{dict(settings)} {origin}")
-        yield Finding("key is derived", "wrong", "it is not", "make another")
+    def examine(uri: KeyURI, settings: Mapping[str, str], *origin: str) -> Iterator[KeyFinding]:
+        yield KeyFinding(uri.scheme, "good", f"{dict(settings)} {origin}")
+        yield KeyFinding("key is derived", "wrong", "it is not", "make another")
 
     found = _ask(monkeypatch, log, examine_epoch_key=examine, examine_checkpoint_key=examine)
     assert [item.detail for item in found if item.topic in {"openbao", "awskms"}] == [
@@ -116,7 +116,7 @@ def test_backend_that_is_down(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -
         raise Unavailable("connection refused", "see whether it is up")
 
     found = _ask(monkeypatch, log, issue=issue)
-    assert found[0] == Checked(
+    assert found[0] == CheckResult(
         "log a",
         "epoch key: backend answers",
         "unknown",
@@ -130,8 +130,8 @@ def test_backend_that_is_down(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -
 def test_denied_issue_is_wrong_and_examined(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -> None:
     """A role that may not issue is told, and what the backend knows of the key too."""
 
-    def examine(_uri: KeyURI, _settings: Mapping[str, str], *_origin: str) -> Iterator[Finding]:
-        yield Finding("more", "good", "seen")
+    def examine(_uri: KeyURI, _settings: Mapping[str, str], *_origin: str) -> Iterator[KeyFinding]:
+        yield KeyFinding("more", "good", "seen")
 
     found = _ask(monkeypatch, log, issue=_denied, examine_epoch_key=examine, examine_checkpoint_key=examine)
     assert [(item.topic, item.outcome) for item in found[:2]] == [
@@ -161,8 +161,8 @@ def test_child_that_dies(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -> Non
 
 def test_wrong_counts_before_unreachable() -> None:
     """Of both, what is wrong decides the status."""
-    down = Checked("a", "b", "unknown", "c", None, unreachable=True)
-    assert _status([down, Checked("a", "b", "wrong", "c")]) == 1
+    down = CheckResult("a", "b", "unknown", "c", None, unreachable=True)
+    assert _status([down, CheckResult("a", "b", "wrong", "c")]) == 1
     assert _status([]) == 0
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from epochseal.examiner import Finding, Outcome
+from epochseal.examiner import KeyFinding, Outcome
 
 
-class Checked(msgspec.Struct, frozen=True):
+class CheckResult(msgspec.Struct, frozen=True):
     """One thing that was looked at.
 
     Attributes:
@@ -27,6 +27,6 @@ class Checked(msgspec.Struct, frozen=True):
     unreachable: bool = False
 
     @classmethod
-    def of(cls, part: str, finding: Finding) -> Checked:
+    def of(cls, part: str, finding: KeyFinding) -> CheckResult:
         """What a backend found."""
         return cls(part, finding.topic, finding.outcome, finding.detail, finding.hint)

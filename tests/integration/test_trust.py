@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.cli.verify import _move
 from epochseal.errors import VerificationError
-from epochseal.evidence.trust_file import move_forward, read_trust
+from epochseal.evidence.trust_file import move_forward, move_or_withdraw, read_trust
 from epochseal.verifier import Examination, Request, examine
 from tests.integration.logs import ORIGIN, Log, LogKeys, LogWriter, entry, seal
 from tests.integration.rewriter import rewrite
@@ -340,7 +339,7 @@ def test_two_verifiers_at_once(site: Site) -> None:
     assert move_forward(site.file, read, slow).checkpoint.size == fast.signed_size
     with pytest.raises(VerificationError, match="another history"):
         move_forward(site.file, read, other)
-    assert _move(site.file, read, other) is None
+    assert move_or_withdraw(site.file, read, other) is None
     assert (other.verdict.exit_status, other.verdict.problems[-1].kind) == (1, "forked")
     assert site.file.read_bytes() == content
 

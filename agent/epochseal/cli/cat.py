@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from epochseal.cli.options import LOGDIR, ORIGIN, recovering_option
+from epochseal.exit_statuses import EMPTY, VERIFIED
 from epochseal.keys import KeyURI
 
 _RANGE = re.compile(r"([0-9]{1,18})(?:\.\.([0-9]{1,18})?)?")
@@ -63,12 +64,12 @@ def cat(
         sys.stdout.buffer.flush()
         if not found:
             click.echo(f"epochseal: no sealed log is in {logdir}", err=True)
-        return 0 if found else 5
+        return VERIFIED if found else EMPTY
     if not epoch_key or checkpoint_key is None:
         raise click.UsageError(
             "verified entries need --epoch-key and --checkpoint-key\nor look anyway: --unverified", ctx
         )
-    from epochseal.cli.verify import read_checkpoint_key, recoverer_maker
+    from epochseal.cli.given_keys import read_checkpoint_key, recoverer_maker
     from epochseal.evidence.extract import extract
     from epochseal.verifier import KINDS, Request, verify
 
@@ -83,6 +84,6 @@ def cat(
     for problem in verdict.problems:
         where = f"entries {problem.first_entry} to {problem.last_entry}"
         click.echo(
-            f"epochseal: {KINDS[problem.kind][0]}: {problem.kind}: {where}: {problem.detail}", err=True
+            f"epochseal: {KINDS[problem.kind].grade}: {problem.kind}: {where}: {problem.detail}", err=True
         )
     return verdict.exit_status

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from epochseal.cli.exits import TAMPERED, UNTRUSTED, VERIFIED, tell
+from epochseal.cli.error_messages import tell
+from epochseal.cli.given_keys import one_origin, read_checkpoint_key
 from epochseal.cli.options import ORIGIN
-from epochseal.cli.verify import one_origin, read_checkpoint_key
+from epochseal.exit_statuses import TAMPERED, UNTRUSTED, VERIFIED
 
 
 @click.command("check-proof")

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from epochseal.cli.console import open_console
-from epochseal.cli.exits import BACKEND
+from epochseal.cli.console import open_wide_console, print_json, printable
+from epochseal.exit_statuses import BACKEND, VERIFIED, WRONG
 
 if TYPE_CHECKING:
     from epochseal.config import Configuration
     from epochseal.doctor import CheckResult
 
-_WRONG = 1
-_PIPED_WIDTH = 120
 _STYLES = {"good": "green", "wrong": "bold red", "unknown": "yellow"}
 
 
@@ -45,7 +41,7 @@ def doctor(path: Path, env: str | None, as_json: bool) -> int:
 
     config = read_config(path, env)
     found = list(diagnose(config))
-    status = _status(found)
+    status = exit_status_of(found)
     if as_json:
         _print_json(config, found, status)
     else:
@@ -53,27 +49,23 @@ def doctor(path: Path, env: str | None, as_json: bool) -> int:
     return status
 
 
-def _status(found: list[CheckResult]) -> int:
+def exit_status_of(found: list[CheckResult]) -> int:
+    """What is wrong outweighs a backend that gave no answer."""
     if any(item.outcome == "wrong" for item in found):
-        return _WRONG
-    return BACKEND if any(item.unreachable for item in found) else 0
+        return WRONG
+    return BACKEND if any(item.unreachable for item in found) else VERIFIED
 
 
 def _print_json(config: Configuration, found: list[CheckResult], status: int) -> None:
-    import msgspec
-
     answer = {"file": str(config.path), "env": config.env, "status": status, "checks": found}
-    sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
-    sys.stdout.buffer.flush()
+    print_json(answer)
 
 
 def _print_table(config: Configuration, found: list[CheckResult]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = open_console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = _PIPED_WIDTH
+    console = open_wide_console()
     env = f"env.{config.env}" if config.env else "no environment"
     click.echo(f"{config.path}: {env}; the configuration is right")
     for part in dict.fromkeys(item.part for item in found):
@@ -83,9 +75,9 @@ def _print_table(config: Configuration, found: list[CheckResult]) -> None:
         table.add_column(overflow="fold")
         for item in found:
             if item.part == part:
-                detail = _plain(item.detail) + (f"\n-> {_plain(item.hint)}" if item.hint else "")
+                detail = printable(item.detail) + (f"\n-> {printable(item.hint)}" if item.hint else "")
                 table.add_row(
-                    Text(item.outcome, _STYLES[item.outcome]), Text(_plain(item.topic)), Text(detail)
+                    Text(item.outcome, _STYLES[item.outcome]), Text(printable(item.topic)), Text(detail)
                 )
         click.echo()
         click.echo(part)
@@ -95,8 +87,3 @@ def _print_table(config: Configuration, found: list[CheckResult]) -> None:
         for outcome in ("wrong", "unknown", "good")
     ]
     click.echo(f"\n{', '.join(counts)}")
-
-
-def _plain(text: str) -> str:
-    """Without control characters, which a backend's message could bring to the terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)

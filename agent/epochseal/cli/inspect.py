@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from epochseal.cli.console import open_console
-from epochseal.cli.exits import EMPTY, VERIFIED
+from epochseal.cli.console import open_wide_console, print_json, printable
 from epochseal.cli.options import LOGDIR
+from epochseal.exit_statuses import EMPTY, VERIFIED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 _SHOWN = 10
 _SHOWN_DAMAGE = 10
 _WIDE = 110
-_PIPED_WIDTH = 120
 _KIB = 1024
 
 
@@ -45,10 +42,7 @@ def inspect(logdir: Path, show_all: bool, as_json: bool) -> int:
 
     view = read_overview(logdir, shown_epochs=None if show_all or as_json else _SHOWN)
     if as_json:
-        import msgspec
-
-        sys.stdout.buffer.write(msgspec.json.encode(view) + b"\n")
-        sys.stdout.buffer.flush()
+        print_json(view)
     elif view.segments:
         _show(logdir, view, show_all=show_all)
     else:
@@ -59,12 +53,10 @@ def inspect(logdir: Path, show_all: bool, as_json: bool) -> int:
 def _show(logdir: Path, view: Overview, *, show_all: bool) -> None:
     from rich.text import Text
 
-    console = open_console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = _PIPED_WIDTH
+    console = open_wide_console()
     wide = console.width >= _WIDE
     console.print(
-        Text.assemble((_plain(str(logdir)), "bold"), "  nothing was verified: epochseal verify does that")
+        Text.assemble((printable(str(logdir)), "bold"), "  nothing was verified: epochseal verify does that")
     )
     _pairs(console, _log_rows(view))
     _show_segments(console, view.segments, wide=wide, show_all=show_all)
@@ -112,7 +104,7 @@ def _show_segments(console: Console, segments: Sequence[SegmentView], *, wide: b
         if item.seal_size is None:
             name = f"{item.name}.seal is missing"
         times = [*([_time(item.first_time)] if wide else []), _time(item.last_time)]
-        table.add_row(_plain(name), f"{item.epochs:,}", f"{item.entries:,}", _human(item.bytes), *times)
+        table.add_row(printable(name), f"{item.epochs:,}", f"{item.entries:,}", _human(item.bytes), *times)
     _show_table(console, table)
 
 
@@ -231,18 +223,13 @@ def _pairs(console: Console, pairs: Sequence[tuple[str, str]]) -> None:
     grid.add_column(style="dim", no_wrap=True, min_width=13)
     grid.add_column(overflow="fold")
     for left, right in pairs:
-        grid.add_row(f"  {left}", Text("\n".join(_plain(line) for line in right.split("\n"))))
+        grid.add_row(f"  {left}", Text("\n".join(printable(line) for line in right.split("\n"))))
     console.print(grid)
-
-
-def _plain(text: str) -> str:
-    """Text from the disk without what could steer a terminal."""
-    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def _short_key(key: str) -> str:
     """The first eight characters of the last part of a key id: enough to tell keys apart by eye."""
-    return _plain(key.rstrip("/").rpartition("/")[2].rpartition(":")[2][:8])
+    return printable(key.rstrip("/").rpartition("/")[2].rpartition(":")[2][:8])
 
 
 def _time(text: str) -> str:

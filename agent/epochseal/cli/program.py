@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 import click
 
 from epochseal import __version__
-from epochseal.cli.exits import BACKEND, INTERRUPTED, USAGE, exit_status
+from epochseal.cli.error_messages import print_error, status_of
 from epochseal.errors import EpochsealError
+from epochseal.exit_statuses import BACKEND, INTERRUPTED, USAGE
 
 _COMMANDS = {
     "keygen": "make keys for the file: backend, one folder a role",
@@ -104,7 +105,7 @@ def main() -> NoReturn:
         usage = f"{ctx.command_path} --help explains the command" if ctx is not None else None
         _fail(message[:1].lower() + message[1:].rstrip("."), hint or usage, USAGE)
     except EpochsealError as exc:
-        _fail(str(exc), exc.hint, exit_status(exc))
+        _fail(str(exc), exc.hint, status_of(exc))
     except _OutputClosedError:
         # Python would flush to it at exit, and fail with a status of its own.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -115,7 +116,5 @@ def main() -> NoReturn:
 
 
 def _fail(message: str, hint: str | None, status: int) -> NoReturn:
-    click.echo(f"epochseal: error: {message}", err=True)
-    if hint:
-        click.echo(f"epochseal: hint: {hint}", err=True)
+    print_error(message, hint)
     sys.exit(status)

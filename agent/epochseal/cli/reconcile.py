@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,7 +99,7 @@ def reconcile(
     Exit status: 0 clean, 1 the trail contradicts the log, 2 usage, 3 the trail is incomplete, 5 nothing to
     compare, 6 backend or disk.
     """
-    from epochseal.cli.console import open_console
+    from epochseal.cli.console import open_console, print_json
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.report import TrailReportFile
     from epochseal.trail import check_digests, read_digest_key, read_sealed, read_trail
@@ -133,10 +132,7 @@ def reconcile(
     if page is not None:
         page.write(logdir, result)
     if as_json:
-        import msgspec
-
-        sys.stdout.buffer.write(msgspec.json.encode(result) + b"\n")
-        sys.stdout.buffer.flush()
+        print_json(result)
     else:
         _show(open_console(), logdir, result)
     return result.exit_status

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from epochseal.cli.exits import BACKEND
+from epochseal.cli.console import print_json
+from epochseal.exit_statuses import BACKEND
 
 if TYPE_CHECKING:
     from epochseal.config import Configuration, LogConfig, Value
@@ -53,10 +53,7 @@ def run(ctx: click.Context, path: Path, env: str | None, check: bool, as_json: b
 
 def _show(config: Configuration, *, as_json: bool) -> None:
     if as_json:
-        import msgspec
-
-        sys.stdout.buffer.write(msgspec.json.encode(_as_object(config)) + b"\n")
-        sys.stdout.buffer.flush()
+        print_json(_as_object(config))
         return
     env = f"env.{config.env}" if config.env else "no environment"
     click.echo(

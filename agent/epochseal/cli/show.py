@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from epochseal.cli.console import print_json
 
 if TYPE_CHECKING:
     from epochseal.verifier import Problem, Verdict
@@ -18,6 +20,7 @@ _COLORS = {
     "incomplete": "yellow",
     "untrusted": "yellow",
     "empty": "yellow",
+    "warning": "yellow",
 }
 _SHOWN = 50
 
@@ -25,10 +28,7 @@ _SHOWN = 50
 def show_verdict(logdir: Path, verdict: Verdict, *, as_json: bool) -> None:
     """Print a verdict on stdout."""
     if as_json:
-        import msgspec
-
-        sys.stdout.buffer.write(msgspec.json.encode(verdict) + b"\n")
-        sys.stdout.buffer.flush()
+        print_json(verdict)
         return
     click.secho(verdict.verdict.upper(), fg=_COLORS[verdict.verdict], bold=True, nl=False)
     click.echo(f"  {logdir}")
@@ -73,9 +73,9 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _show_list(items: list[Problem], text_of: type[str] | object) -> None:
+def _show_list(items: list[Problem], text_of: Callable[[Problem], str]) -> None:
     for item in items[:_SHOWN]:
-        click.echo(text_of(item))  # type: ignore[operator]  # a function of one problem
+        click.echo(text_of(item))
     if len(items) > _SHOWN:
         click.echo(f"  … and {len(items) - _SHOWN:,} more (--json has all)")
 
@@ -83,7 +83,7 @@ def _show_list(items: list[Problem], text_of: type[str] | object) -> None:
 def _text_of_problem(problem: Problem) -> str:
     from epochseal.verifier import KINDS
 
-    verdict, meaning = KINDS[problem.kind]
+    kind = KINDS[problem.kind]
     entries = f"{problem.first_entry:,}" + (
         f" to {problem.last_entry:,}" if problem.last_entry != problem.first_entry else ""
     )
@@ -92,12 +92,13 @@ def _text_of_problem(problem: Problem) -> str:
     )
     where = f"entry {entries} · segment {problem.segment}, line {lines} · epoch {problem.epoch}"
     return (
-        click.style(f"  {verdict}: ", fg=_COLORS[verdict])
-        + f"{meaning}\n      {where}\n      {problem.detail}"
+        click.style(f"  {kind.grade}: ", fg=_COLORS[kind.grade])
+        + f"{kind.says}\n      {where}\n      {problem.detail}"
     )
 
 
 def _text_of_warning(problem: Problem) -> str:
-    from epochseal.verifier import WARNINGS
+    from epochseal.verifier import KINDS
 
-    return click.style("  warning: ", fg="yellow") + f"{WARNINGS[problem.kind]} ({problem.detail})"
+    kind = KINDS[problem.kind]
+    return click.style(f"  {kind.grade}: ", fg=_COLORS[kind.grade]) + f"{kind.says} ({problem.detail})"

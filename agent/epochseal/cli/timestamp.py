@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from epochseal.cli.exits import EMPTY, VERIFIED
 from epochseal.cli.options import LOGDIR
 from epochseal.errors import ConfigError
+from epochseal.exit_statuses import EMPTY, VERIFIED
 
 
 @click.group()
@@ -55,7 +55,7 @@ def check(logdir: Path, checkpoint_key: str, authority: Path) -> int:
     Exit status: 0 all hold, 1 one does not, 2 usage, 5 there is none, 6 a file cannot be read.
     """
     _need_library()
-    from epochseal.cli.verify import read_checkpoint_key
+    from epochseal.cli.given_keys import read_checkpoint_key
     from epochseal.evidence.timestamp import check_stamps
 
     _, key = read_checkpoint_key(checkpoint_key)

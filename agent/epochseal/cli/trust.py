@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from epochseal.cli.given_keys import default_jobs, one_origin, read_checkpoint_key, recoverer_maker
 from epochseal.cli.options import DURATION, LOGDIR, ORIGIN, TRUST, Parsed, recovering_option
-from epochseal.cli.verify import default_jobs, one_origin, read_checkpoint_key, recoverer_maker
 from epochseal.errors import ConfigError
+from epochseal.exit_statuses import VERIFIED
 from epochseal.keys import KeyURI
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def trust(
         f"{written.checkpoint.size:,} lines seen",
         err=True,
     )
-    return 0
+    return VERIFIED
 
 
 def _pins(

@@ -90,7 +90,7 @@ def _attacked(scene: Scene, item: Attack) -> Path:
 
 def _where(verdict: Verdict) -> tuple[str, str, str]:
     """Entries, segment and lines of the widest problem that the verdict follows from."""
-    found = [problem for problem in verdict.problems if KINDS[problem.kind][0] == verdict.verdict]
+    found = [problem for problem in verdict.problems if KINDS[problem.kind].grade == verdict.verdict]
     if not found:
         return "", "", ""
     problem = max(found, key=lambda item: item.last_entry - item.first_entry)

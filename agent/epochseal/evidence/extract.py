@@ -31,7 +31,7 @@ def damaged_ranges(verdict: Verdict) -> list[tuple[int, int]]:
     bad = [
         problem
         for problem in verdict.problems
-        if KINDS[problem.kind][0] in {"tampered", "untrusted"} and problem.kind not in _BESIDE_ENTRIES
+        if KINDS[problem.kind].grade in {"tampered", "untrusted"} and problem.kind not in _BESIDE_ENTRIES
     ]
     ranges = [(item.first_entry, _LAST if item.kind in _FROM_THERE_ON else item.last_entry) for item in bad]
     return sorted([*ranges, (verdict.entries, _LAST)])

@@ -30,6 +30,7 @@ from epochseal.format.note import (
 from epochseal.keys import Issued
 from epochseal.storage.durable import replace_file
 from epochseal.verifier import Examination, Pins
+from epochseal.verifier.verdict import withdraw
 
 HEADING: Final = "epochseal/v1/trust"
 MAX_REASON = 500
@@ -249,6 +250,25 @@ def move_forward(path: Path, read: Trust, found: Examination) -> Trust:
         if merged != now:
             write_trust(path, merged)
         return merged
+
+
+def move_or_withdraw(path: Path, read: Trust, found: Examination) -> Trust | None:
+    """As `move_forward`, for a log of any verdict: None, and nothing is written, if it is not verified.
+
+    Where another verifier has seen another history meanwhile, the verdict is withdrawn: it gets the problem
+    `forked`.
+
+    Raises:
+        ConfigError: the file is none any more, or pins another log now.
+        StorageError: it cannot be read, locked or written.
+    """
+    if found.verdict.verdict != "verified":
+        return None
+    try:
+        return move_forward(path, read, found)
+    except VerificationError as exc:
+        withdraw(found.verdict, "forked", str(exc))
+        return None
 
 
 @contextmanager

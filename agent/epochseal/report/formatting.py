@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 
 from epochseal.report.excerpts import escape
+
+_LINK = re.compile(r"\[[^]]*\]\(([^)#]*)[^)]*\)")
 
 
 def count(number: int, noun: str) -> str:
@@ -17,6 +20,12 @@ def count(number: int, noun: str) -> str:
 def plain(text: str) -> str:
     """Text that came from a file or a command line, with escapes for what could deceive a reader."""
     return "".join(escape(text.encode("utf-8", "surrogateescape")))
+
+
+def sentence(text: str) -> str:
+    """Words of the table of kinds as a sentence without its full stop, and without the marks of Markdown."""
+    plain_text = _LINK.sub(r"docs/\1", text).replace("`", "")
+    return f"{plain_text[0].upper()}{plain_text[1:]}"
 
 
 def resource(name: str) -> str:

@@ -14,12 +14,11 @@ from jinja2 import Environment, StrictUndefined
 
 from epochseal import __version__
 from epochseal.evidence.overview import CheckpointKeyView, EpochKeyView, read_overview
-from epochseal.report.advice import advice
 from epochseal.report.excerpts import Excerpt, read_excerpts
-from epochseal.report.formatting import count, plain, resource
+from epochseal.report.formatting import count, plain, resource, sentence
 from epochseal.report.timeline import MAX_BARS, Timeline, draw, short_time
-from epochseal.verifier import KINDS, WARNINGS, Problem, Verdict
-from epochseal.verifier.verdict import Name
+from epochseal.verifier import KINDS, Problem, Verdict
+from epochseal.verifier.verdict import GRAVEST_FIRST, gravest
 
 MAX_PROBLEMS = 40
 """Findings that a page shows for each log; the rest is counted."""
@@ -36,7 +35,8 @@ _HEADLINES = {
     "untrusted": "It fits together, but nothing shows that the right keys made it.",
     "empty": "Nothing was checked: no sealed log is here.",
 }
-_ORDER: tuple[Name, ...] = ("tampered", "untrusted", "incomplete", "empty", "verified")
+
+_RANKS: dict[str, int] = {name: place for place, name in enumerate(GRAVEST_FIRST)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,10 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ProblemView:
     """A problem or a warning in words."""
 
-    verdict: str
+    grade: str
     title: str
     where: str
     entries: str
@@ -69,10 +69,10 @@ class Chapter:
     verdict: Verdict
     headline: str
     summary: str
-    findings: tuple[Finding, ...]
-    top: tuple[Finding, ...]
+    findings: tuple[ProblemView, ...]
+    top: tuple[ProblemView, ...]
     hidden: int
-    warnings: tuple[Finding, ...]
+    warnings: tuple[ProblemView, ...]
     hidden_warnings: int
     timeline: Timeline
     epoch_keys: tuple[EpochKeyView, ...]
@@ -90,7 +90,6 @@ def render_report(subjects: Sequence[Subject], now: int) -> bytes:
         StorageError: a file of a log cannot be read.
     """
     chapters = [_chapter(item) for item in subjects]
-    gravest = next(name for name in _ORDER if any(item.verdict.verdict == name for item in chapters))
     style = resource("style.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     environment = Environment(
@@ -99,7 +98,7 @@ def render_report(subjects: Sequence[Subject], now: int) -> bytes:
     environment.filters.update(count=count, entry_text=_entry_text, short_time=short_time)
     page = environment.from_string(resource("page.html.jinja")).render(
         chapters=chapters,
-        gravest=gravest,
+        gravest=gravest(item.verdict.verdict for item in chapters),
         style=style,
         style_digest=digest,
         made=datetime.fromtimestamp(now // 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
@@ -111,10 +110,10 @@ def render_report(subjects: Sequence[Subject], now: int) -> bytes:
 def _chapter(subject: Subject) -> Chapter:
     verdict = subject.verdict
     view = read_overview(subject.logdir, shown_epochs=MAX_BARS // 2)
-    shown = sorted(verdict.problems, key=lambda item: _ORDER.index(KINDS[item.kind][0]))[:MAX_PROBLEMS]
+    shown = sorted(verdict.problems, key=lambda item: _RANKS[KINDS[item.kind].grade])[:MAX_PROBLEMS]
     excerpts = read_excerpts(subject.logdir, shown[:MAX_EXCERPTS])
-    findings = tuple(_finding(item, excerpts.get(item)) for item in shown)
-    warnings = tuple(_warning(item) for item in verdict.warnings[:MAX_WARNINGS])
+    findings = tuple(_in_words(item, excerpts.get(item)) for item in shown)
+    warnings = tuple(_in_words(item) for item in verdict.warnings[:MAX_WARNINGS])
     keys, signers = view.epoch_keys, view.checkpoint_keys
     return Chapter(
         name=plain(subject.logdir.resolve().name),
@@ -145,37 +144,29 @@ def _headline(verdict: Verdict) -> str:
 def _summary(verdict: Verdict) -> str:
     if verdict.verdict == "empty":
         return "A verdict needs at least one epoch line that can be read."
-    counts = Counter(KINDS[item.kind][0] for item in verdict.problems)
+    counts: Counter[str] = Counter(KINDS[item.kind].grade for item in verdict.problems)
     if not counts:
         return f"{count(verdict.entries, 'entry')} checked, {verdict.signed_entries:,} of them signed for."
     total = count(len(verdict.problems), "finding")
-    kinds = ", ".join(f"{counts[name]:,} {name}" for name in _ORDER if counts[name])
+    kinds = ", ".join(f"{counts[name]:,} {name}" for name in GRAVEST_FIRST if counts[name])
     return f"{total}{f' ({kinds})' if len(counts) > 1 else ''} in {count(verdict.entries, 'entry')}."
 
 
-def _finding(item: Problem, excerpt: Excerpt | None) -> Finding:
-    name, meaning = KINDS[item.kind]
+def _in_words(item: Problem, excerpt: Excerpt | None = None) -> ProblemView:
+    kind = KINDS[item.kind]
     where = []
     if item.segment:
         lines = _range("line", item.first_line, item.last_line)
         where = [f"segment {item.segment}, {lines}", f"epoch {item.epoch}"]
-    return Finding(
-        verdict=name,
-        title=f"{meaning[0].upper()}{meaning[1:]}",
+    return ProblemView(
+        grade=kind.grade,
+        title=sentence(kind.says),
         where=" · ".join(where),
         entries=_range("entry", item.first_entry, item.last_entry),
         detail=plain(item.detail),
-        advice=advice(item.kind),
+        advice=f"{sentence(kind.advice)}{'' if kind.advice.endswith('?') else '.'}",
         excerpt=excerpt,
     )
-
-
-def _warning(item: Problem) -> Finding:
-    meaning = WARNINGS[item.kind].replace("`", "")
-    where = f"segment {item.segment}, epoch {item.epoch}" if item.segment else ""
-    entries = _range("entry", item.first_entry, item.last_entry)
-    title = f"{meaning[0].upper()}{meaning[1:]}"
-    return Finding("warning", title, where, entries, plain(item.detail), "", None)
 
 
 def _range(noun: str, first: int, last: int) -> str:

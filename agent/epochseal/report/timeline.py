@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Literal
 
 from epochseal.evidence.overview import EpochView, Overview, SegmentView
+from epochseal.report.formatting import sentence
 from epochseal.verifier import KINDS, Problem, Verdict
 
 State = Literal["good", "bad", "gap", "doubt"]
@@ -22,13 +23,7 @@ _MAX_MARKS = 60
 _NARROWEST = 0.004
 _TABLE_ENDS = 8
 _TABLE_DAMAGED = 24
-_GAPS = {
-    "cold_start": "Stopped without a close, started without its carry: entries may be lost here",
-    "reopen": "Closed, then opened again: what may have stood between is not shown by the log alone",
-    "segment_missing": "Segments are missing here",
-    "prefix_missing": "The beginning is missing, and no retention explains it",
-    "pruned": "Earlier segments have expired by the log's own retention",
-}
+_GAPS = frozenset({"cold_start", "reopen", "segment_missing", "prefix_missing", "pruned"})
 _STATES: dict[str, State] = {"tampered": "bad", "untrusted": "doubt", "incomplete": "doubt"}
 
 
@@ -125,7 +120,7 @@ def _states(verdict: Verdict) -> dict[int, State]:
     """The gravest finding of each segment."""
     states: dict[int, State] = {}
     for item in verdict.problems:
-        state = _STATES[KINDS[item.kind][0]]
+        state = _STATES[KINDS[item.kind].grade]
         if states.get(item.segment) != "bad":
             states[item.segment] = state
     return states
@@ -149,7 +144,7 @@ def _segment_lane(view: Overview, states: dict[int, State], scale: _Scale) -> La
 
 
 def _epoch_lane(view: Overview, verdict: Verdict, scale: _Scale) -> Lane:
-    bad = {(item.segment, item.epoch) for item in verdict.problems if KINDS[item.kind][0] == "tampered"}
+    bad = {(item.segment, item.epoch) for item in verdict.problems if KINDS[item.kind].grade == "tampered"}
     lasts = {item.segment: item.last_time for item in view.segments}
     bars = []
     epochs = view.epochs
@@ -181,7 +176,7 @@ def _marks(view: Overview, verdict: Verdict, scale: _Scale) -> Iterator[Bar]:
         if before is None or after is None:
             continue
         state: State = "bad" if item.kind == "segment_missing" else "gap"
-        bar = scale.bar(before.last_time, after.first_time, state, _GAPS[item.kind])
+        bar = scale.bar(before.last_time, after.first_time, state, sentence(KINDS[item.kind].says))
         if bar is not None:
             yield bar
 
@@ -205,7 +200,8 @@ def _table(view: Overview, verdict: Verdict, states: dict[int, State]) -> Iterat
         hidden = found = 0
         for gap in gaps.pop(segment.segment, ()):
             state: State = "bad" if gap.kind == "segment_missing" else "gap"
-            text = f"{_GAPS[gap.kind]} ({gap.detail})" if "missing" in gap.kind else _GAPS[gap.kind]
+            says = sentence(KINDS[gap.kind].says)
+            text = f"{says} ({gap.detail})" if "missing" in gap.kind else says
             yield Line("gap", text, state)
         yield Line(
             "segment", segment.name, states.get(segment.segment, "good"), segment, _words(segment, states)

@@ -6,9 +6,16 @@ from typing import Literal
 
 import msgspec
 
+from epochseal.exit_statuses import EMPTY, INCOMPLETE, TAMPERED, VERIFIED
+
 Name = Literal["clean", "contradiction", "incomplete", "empty"]
 
-EXIT_STATUS: dict[Name, int] = {"clean": 0, "contradiction": 1, "incomplete": 3, "empty": 5}
+EXIT_STATUS: dict[Name, int] = {
+    "clean": VERIFIED,
+    "contradiction": TAMPERED,
+    "incomplete": INCOMPLETE,
+    "empty": EMPTY,
+}
 
 KINDS: dict[str, tuple[Name, str]] = {
     "issued_not_sealed": (

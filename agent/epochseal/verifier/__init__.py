@@ -4,8 +4,21 @@ May import custody's pages, format, storage and the ground; it is handed its key
 Never: a write, a backend call that seals or signs, or a failure that is only returned.
 """
 
+from epochseal.verifier.kinds import KINDS, PROBLEMS, WARNINGS, Kind
 from epochseal.verifier.pins import Pins
-from epochseal.verifier.verdict import KINDS, WARNINGS, Problem, Verdict
+from epochseal.verifier.verdict import Problem, Verdict
 from epochseal.verifier.verify import Examination, Request, examine, verify
 
-__all__ = ["KINDS", "WARNINGS", "Examination", "Pins", "Problem", "Request", "Verdict", "examine", "verify"]
+__all__ = [
+    "KINDS",
+    "PROBLEMS",
+    "WARNINGS",
+    "Examination",
+    "Kind",
+    "Pins",
+    "Problem",
+    "Request",
+    "Verdict",
+    "examine",
+    "verify",
+]

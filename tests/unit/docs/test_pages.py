@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.verifier import KINDS, WARNINGS
+from epochseal.verifier import PROBLEMS, WARNINGS
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -28,19 +28,19 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_every_kind_of_problem_is_explained() -> None:
-    """docs/verify.md lists exactly the kinds that the verifier knows, with verdict and meaning."""
+    """docs/verify.md lists exactly the kinds that the verifier knows: verdict, meaning and advice."""
     page = (ROOT / "docs" / "verify.md").read_text(encoding="utf-8")
     table = rows(between(page, "problem kinds", "end of problem kinds"))
-    assert {row[0].strip("`"): (row[1], row[2]) for row in table} == KINDS
-    assert len(table) == len(KINDS)
-    assert all(len(row) == 4 and row[3] for row in table)
+    assert table == [[f"`{name}`", kind.grade, kind.says, kind.advice] for name, kind in PROBLEMS.items()]
+    assert all(row[3] for row in table)
 
 
 def test_every_kind_of_warning_is_explained() -> None:
-    """docs/verify.md lists exactly the warnings that the verifier knows."""
+    """docs/verify.md lists exactly the warnings that the verifier knows: meaning and advice."""
     page = (ROOT / "docs" / "verify.md").read_text(encoding="utf-8")
     table = rows(between(page, "warning kinds", "end of warning kinds"))
-    assert [row[0].strip("`") for row in table] == list(WARNINGS)
+    assert table == [[f"`{name}`", kind.says, kind.advice] for name, kind in WARNINGS.items()]
+    assert all(row[2] for row in table)
 
 
 def test_the_specification_gives_each_kind_its_class() -> None:
@@ -48,7 +48,7 @@ def test_the_specification_gives_each_kind_its_class() -> None:
     page = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
     classes = {"1": "tampered", "4": "untrusted", "3": "incomplete"}
     found = {(kind, classes[number]) for kind, number in re.findall(r"`([a-z_]+) \(([134])\)`", page)}
-    assert found == {(kind, verdict) for kind, (verdict, _) in KINDS.items()}
+    assert found == {(kind.name, kind.grade) for kind in PROBLEMS.values()}
     assert all(f"`{kind}`" in page for kind in WARNINGS)
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from epochseal.cli.doctor import _status
+from epochseal.cli.doctor import exit_status_of
 from epochseal.config import LogConfig, read_config
 from epochseal.doctor import CheckResult
 from epochseal.doctor import key_checks as backends
@@ -75,7 +75,7 @@ def test_backend_without_an_examiner(monkeypatch: pytest.MonkeyPatch, log: LogCo
         ("recovery is refused", "good"),
         ("checkpoint key is there", "good"),
     ]
-    assert _status(found) == 0
+    assert exit_status_of(found) == 0
 
 
 def test_an_examiner_is_asked(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -> None:
@@ -90,7 +90,7 @@ def test_an_examiner_is_asked(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -
         "{'address': 'https://v'} ('example.com/doctor',)",
         "{'region': 'a'} ()",
     ]
-    assert _status(found) == 1
+    assert exit_status_of(found) == 1
 
 
 def test_recovery_that_works_is_wrong(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -> None:
@@ -124,7 +124,7 @@ def test_backend_that_is_down(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -
         "see whether it is up",
         unreachable=True,
     )
-    assert _status(found) == 6
+    assert exit_status_of(found) == 6
 
 
 def test_denied_issue_is_wrong_and_examined(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -> None:
@@ -156,14 +156,14 @@ def test_child_that_dies(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -> Non
     """A library that ends or hangs its process costs no more than that process."""
     found = _ask(monkeypatch, log, issue=lambda *_: os.kill(os.getpid(), signal.SIGALRM))
     assert [item.unreachable for item in found] == [True]
-    assert _status(found) == 6
+    assert exit_status_of(found) == 6
 
 
 def test_wrong_counts_before_unreachable() -> None:
     """Of both, what is wrong decides the status."""
     down = CheckResult("a", "b", "unknown", "c", None, unreachable=True)
-    assert _status([down, CheckResult("a", "b", "wrong", "c")]) == 1
-    assert _status([]) == 0
+    assert exit_status_of([down, CheckResult("a", "b", "wrong", "c")]) == 1
+    assert exit_status_of([]) == 0
 
 
 def test_swap_under_a_runtime_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from epochseal.keys import Recoverer, load_backend, parse_key_uri
-from epochseal.verifier import KINDS, Request, verify
+from epochseal.verifier import PROBLEMS, Request, verify
 from tests.vectors.log import generate
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "log"
@@ -78,7 +78,7 @@ def test_cases_speak_of_kinds_that_exist() -> None:
     assert len(CASES) > 100
     for name in CASES:
         case = json.loads((VECTORS / name / "case.json").read_text(encoding="utf-8"))
-        assert set(case["keys"].get("kinds", [])) | set(case["public"].get("kinds", [])) <= KINDS.keys()
+        assert set(case["keys"].get("kinds", [])) | set(case["public"].get("kinds", [])) <= PROBLEMS.keys()
         honest = name == "honest" or case["desc"].startswith("honest: ")
         assert (
             honest

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.verifier import KINDS, WARNINGS, Request, verify
+from epochseal.verifier import PROBLEMS, WARNINGS, Request, verify
 from tests.integration.logs import LogKeys
 from tests.reference import verifier as reference
 from tests.vectors.rotation import generate
@@ -47,7 +47,7 @@ def test_case(name: str, ring: list[LogKeys], tmp_path: Path) -> None:
         assert (verdict.verdict, verdict.exit_status) == (expect["verdict"], expect["exit"]), (expect, found)
         assert bool(found & set(expect["kinds"])) == bool(expect["kinds"]), (expect, verdict.problems)
         assert {item.kind for item in verdict.warnings} >= set(expect["warnings"])
-        assert found <= KINDS.keys()
+        assert found <= PROBLEMS.keys()
         assert set(expect["warnings"]) <= WARNINGS.keys()
         page = reference.verify(
             log,

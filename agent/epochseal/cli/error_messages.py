@@ -1,0 +1,29 @@
+"""How an error ends a command: what it says on standard error, and the exit status."""
+
+from __future__ import annotations
+
+import click
+
+from epochseal.errors import ConfigError, EpochsealError, VerificationError
+from epochseal.exit_statuses import BACKEND, TAMPERED, USAGE
+
+
+def status_of(exc: EpochsealError) -> int:
+    """The status that an error ends a command with."""
+    if isinstance(exc, ConfigError):
+        return USAGE
+    # Backends, disks, locks, unreadable input: what the caller did was right, and may be tried again.
+    return TAMPERED if isinstance(exc, VerificationError) else BACKEND
+
+
+def print_error(message: str, hint: str | None) -> None:
+    """Say what is wrong and what to do, in the form that every command has."""
+    click.echo(f"epochseal: error: {message}", err=True)
+    if hint:
+        click.echo(f"epochseal: hint: {hint}", err=True)
+
+
+def tell(exc: EpochsealError, status: int) -> int:
+    """Say what an error says; the status to end with."""
+    print_error(str(exc), exc.hint)
+    return status

@@ -1,0 +1,10 @@
+"""The numbers that commands end with, the same for every command that checks something (docs/cli.md)."""
+
+from __future__ import annotations
+
+VERIFIED, TAMPERED, USAGE, INCOMPLETE, UNTRUSTED, EMPTY, BACKEND = 0, 1, 2, 3, 4, 5, 6
+
+WRONG = 1
+"""Of `doctor`, which verifies nothing: something is wrong."""
+INTERRUPTED = 130
+"""As a shell says it of a command that SIGINT ended (128 + 2)."""

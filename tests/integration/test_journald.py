@@ -143,8 +143,8 @@ def _collect(source: JournaldSource, count: int) -> bytes:
         for descriptor in source.descriptors():
             source.ready(descriptor)
         while source.has_entry:
-            assert source.take(1 << 20, 1 << 30, 1 << 30) is not None
-            data += source.taken()
+            assert source.cut_piece(1 << 20, 1 << 30, 1 << 30) is not None
+            data += source.piece_bytes()
             source.done(0)
     return data
 

@@ -107,7 +107,7 @@ class _Output:
 def _sink(
     content: Content, bad: list[tuple[int, int]], wanted: tuple[int, int], output: _Output
 ) -> Callable[[Block], None]:
-    def take(block: Block) -> None:
+    def write_block(block: Block) -> None:
         last = block.first_entry + block.entries - 1
         if any(first <= last and block.first_entry <= end for first, end in bad):
             return
@@ -117,7 +117,7 @@ def _sink(
         unfinished = src is not None and bool(src.nolf) and last <= wanted[1]
         output.add(_as_sent(bytes(content.kept), block, wanted, unfinished=unfinished), unfinished=unfinished)
 
-    return take
+    return write_block
 
 
 def _as_sent(data: bytes, block: Block, wanted: tuple[int, int], *, unfinished: bool) -> bytes:

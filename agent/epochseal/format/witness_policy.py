@@ -100,7 +100,7 @@ def parse_policy(raw: bytes) -> Policy:
         if not text or text.startswith("#"):
             continue
         try:
-            builder.take(re.split(r"[ \t]+", text))
+            builder.read_line(re.split(r"[ \t]+", text))
         except (FormatError, ConfigError) as exc:
             raise ConfigError(f"line {number} of the policy: {exc}", exc.hint) from exc
     return builder.policy()
@@ -116,7 +116,7 @@ class _Builder:
     quorum: str | None = None
     grouped: set[str] = field(default_factory=set)
 
-    def take(self, words: list[str]) -> None:
+    def read_line(self, words: list[str]) -> None:
         match words:
             case ["log", vkey] | ["log", vkey, _]:
                 self._add_log(parse_vkey(vkey))

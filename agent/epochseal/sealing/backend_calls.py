@@ -173,12 +173,12 @@ class BackendCalls:
         else:
             self._kind = kind
 
-    def _answer(self, take: Callable[[Courier], _T]) -> _T | None:
+    def _answer(self, take_answer: Callable[[Courier], _T]) -> _T | None:
         kind = self._kind
         if kind is None:
             raise BackendError("an answer was taken where nothing had been asked")
         try:
-            answer = take(self._open())
+            answer = take_answer(self._open())
         except Unavailable as exc:
             self._failed(kind, exc)
             return None

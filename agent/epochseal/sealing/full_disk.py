@@ -104,7 +104,7 @@ class Steps:
         return 0.0 if began is None else self._clock.monotonic() - began
 
     @contextmanager
-    def take(self) -> Iterator[None]:
+    def step(self) -> Iterator[None]:
         """One such change.
 
         Raises:

@@ -183,7 +183,7 @@ class Sealer:
         if not self.live:
             raise StorageError(f"{self.logdir} takes no entries now", "after a failed write, start again")
         began, blocks = self._clock.monotonic(), digest_blocks(data, pieces)
-        with self._steps.take():
+        with self._steps.step():
             if self._runtime.survives:
                 self.stall.retry(partial(self._runtime.keep_pending, data))
                 self._page.next_key[:] = self._page.key
@@ -200,7 +200,7 @@ class Sealer:
         """
         if not self.begun:
             raise StorageError(f"{self.logdir} takes no lines now", "after a failed write, start again")
-        with self._steps.take():
+        with self._steps.step():
             self._write_lines(self._chain.record(body, self._page.key, self._page.next_key))
 
     def tick(self) -> None:
@@ -211,7 +211,7 @@ class Sealer:
         """
         if self.live:
             if self._rhythm.heartbeat_due:
-                with self._steps.take():
+                with self._steps.step():
                     self._seal_blocks([HEARTBEAT])
             self._rhythm.tick()
             if (reason := self._limits.reached(self._chain)) is not None:
@@ -262,7 +262,7 @@ class Sealer:
             self.calls.rest()
             self._mailbox.wipe()
         self._rhythm.due = None
-        with self._steps.take():
+        with self._steps.step():
             self._end_line("close")
         self._running = False
         self.checkpoints.add(self._checkpoint(), self._open_writer())
@@ -317,7 +317,7 @@ class Sealer:
 
     def _take_signature(self, signature: bytes) -> None:
         note = self.checkpoints.signed(signature)
-        with self._steps.take():
+        with self._steps.step():
             size = self.checkpoints.write(note)
         if self._unsigned_start is not None and size >= self._unsigned_start.size:
             self._unsigned_start = None
@@ -328,7 +328,7 @@ class Sealer:
     def _turn(self, issued: Issued) -> None:
         reason, old = self._rhythm.due, self._writer
         rotate = reason == "segment" or self._limits.segment_is_full(self._chain)
-        with self._steps.take():
+        with self._steps.step():
             if self._running and reason is not None:
                 self._end_line("segment" if rotate else reason)
                 self._link = "carry"
@@ -381,7 +381,7 @@ class Sealer:
         self.stats.sealed(blocks)
 
     def _commit_recovered(self, finding: Finding) -> None:
-        with self._steps.take():
+        with self._steps.step():
             self._append_entries(memoryview(finding.pending_data)[finding.present :])
             self._seal_blocks(finding.pending)
         self.stats.recovered_entries += sum(block.entries for block in finding.pending)

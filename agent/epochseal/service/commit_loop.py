@@ -199,7 +199,7 @@ class Agent:
             sealer.tick()
             return False
         first = sealer.entries
-        data = [source.taken() for source, _ in givers]
+        data = [source.piece_bytes() for source, _ in givers]
         sealer.commit(data[0] if len(data) == 1 else memoryview(b"".join(data)), pieces)
         for source, entries in givers:
             source.done(first)
@@ -227,7 +227,7 @@ class Agent:
         for source in self._sources:
             before = len(pieces)
             while len(pieces) < MAX_BLOCKS and entries and size > 0:
-                piece = source.take(entries, size, first)
+                piece = source.cut_piece(entries, size, first)
                 if piece is None:
                     break
                 pieces.append(piece)

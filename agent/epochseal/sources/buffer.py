@@ -47,7 +47,7 @@ class LineBuffer:
         self._block = block_bytes
         self._max_entry = max_entry_bytes
         self._buffer = bytearray(max(2 * READ_SIZE, 2 * block_bytes))
-        # The buffer: sealed up to start, taken up to begin, read up to end.
+        # The buffer: sealed up to start, cut into pieces up to begin, read up to end.
         self._start = 0
         self._begin = 0
         self._end = 0
@@ -95,8 +95,8 @@ class LineBuffer:
             raise self._refusal()
         return count
 
-    def take(self, entries: int, size: int, first: int) -> Piece | None:
-        """The next piece within `entries` and `size` bytes; None if no entry fits. `taken` has the bytes.
+    def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
+        """The next piece within `entries` and `size` bytes; None if no entry fits (its bytes: `piece_bytes`).
 
         Args:
             entries: how many at the most.
@@ -104,7 +104,7 @@ class LineBuffer:
             first: bytes at the most if the piece is a single entry.
 
         Raises:
-            EntryTooLongError: the next entry is longer than `max_entry_bytes`, and none was taken before it.
+            EntryTooLongError: the next entry is longer than `max_entry_bytes`, and none was cut before it.
         """
         if self._begin == self._end or not self.has_entry:
             return None
@@ -116,12 +116,12 @@ class LineBuffer:
         if count > entries:
             cut, count = self._after_entries(entries, cut), entries
         nolf = 1 if self._added and cut == self._end else 0
-        taken = cut - self._begin
+        length = cut - self._begin
         self._begin = cut
         offset = self._offset + cut - self._start - nolf
-        return Piece(taken, count, SourceMark(self.name, offset, self._file, self._esc, nolf))
+        return Piece(length, count, SourceMark(self.name, offset, self._file, self._esc, nolf))
 
-    def taken(self) -> memoryview:
+    def piece_bytes(self) -> memoryview:
         """The bytes of all pieces since the last `done`; valid until then."""
         self._view = memoryview(self._buffer)[self._start : self._begin]
         return self._view

@@ -290,23 +290,23 @@ class Follower:
             return self._resume
         return self._position(self.offset, self._trail)
 
-    def take(self, entries: int, size: int, first: int) -> Piece | None:
+    def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
         """The next piece; one without entries if only a new position is to be sealed."""
         if self._announce and (position := self.position()) is not None:
             self._announce = False
             return Piece(0, 0, self._flagged(position))
         buffer = self._buffer
-        if buffer is None or (piece := buffer.take(entries, size, first)) is None:
+        if buffer is None or (piece := buffer.cut_piece(entries, size, first)) is None:
             return None
         position = self._position(piece.src.offset, buffer.trail)
         self._taken = self._flagged(replace(position, nolf=piece.src.nolf))
         return Piece(piece.size, piece.entries, self._taken)
 
-    def taken(self) -> memoryview:
+    def piece_bytes(self) -> memoryview:
         """The bytes of the pieces since the last `done`."""
         if self._buffer is None or self._taken is None:
             return memoryview(b"")
-        return self._buffer.taken()
+        return self._buffer.piece_bytes()
 
     def done(self) -> None:
         """All pieces are durable."""

@@ -43,10 +43,10 @@ class _JournalBuffer(LineBuffer):
         self.position = position
         self.gap = 0
 
-    def take(self, entries: int, size: int, first: int) -> Piece | None:
-        """As of any lines (see `LineBuffer.take`)."""
+    def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
+        """As of any lines (see `LineBuffer.cut_piece`)."""
         before = self._begin
-        if (piece := super().take(entries, size, first)) is None:
+        if (piece := super().cut_piece(entries, size, first)) is None:
             return None
         last = self._buffer.rfind(b"\n", before, self._begin - 1) + 1 or before
         cursor = read_cursor(bytes(self._buffer[last : self._begin]))
@@ -229,13 +229,13 @@ class JournaldSource:
 
     # --- pieces ---------------------------------------------------------------------------------------------
 
-    def take(self, entries: int, size: int, first: int) -> Piece | None:
-        """The next piece (see `LineBuffer.take`)."""
-        return self._buffer.take(entries, size, first)
+    def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
+        """The next piece (see `LineBuffer.cut_piece`)."""
+        return self._buffer.cut_piece(entries, size, first)
 
-    def taken(self) -> memoryview:
+    def piece_bytes(self) -> memoryview:
         """The bytes of all pieces since the last `done`."""
-        return self._buffer.taken()
+        return self._buffer.piece_bytes()
 
     def done(self, first_entry: int) -> None:
         """All pieces are durable."""

@@ -271,10 +271,10 @@ class FileBuffer(LineBuffer):
         super().__init__(name, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, offset=offset)
         self.trail = b""
 
-    def take(self, entries: int, size: int, first: int) -> Piece | None:
-        """As of any lines (see `LineBuffer.take`)."""
+    def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
+        """As of any lines (see `LineBuffer.cut_piece`)."""
         before = self._begin
-        piece = super().take(entries, size, first)
+        piece = super().cut_piece(entries, size, first)
         if piece is not None:
             end = self._begin - piece.src.nolf
             self.trail = (self.trail + bytes(self._buffer[max(before, end - TRAIL) : end]))[-TRAIL:]

@@ -53,12 +53,12 @@ class SharedBuffer(LineBuffer):
         self.put(entry + b"\n", owner)
         self._edges.append((self._put_bytes, True))
 
-    def take(self, entries: int, size: int, first: int) -> Piece | None:
-        """The next piece, as `LineBuffer.take`; an unfinished entry is a piece of its own."""
+    def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
+        """The next piece, as `LineBuffer.cut_piece`; an unfinished entry is a piece of its own."""
         while self._edges and self._edges[0][0] <= self._taken_bytes:
             self._edges.popleft()
         edge, unfinished = self._edges[0] if self._edges else (self._put_bytes, False)
-        piece = super().take(entries, min(size, edge - self._taken_bytes), max(size, first))
+        piece = super().cut_piece(entries, min(size, edge - self._taken_bytes), max(size, first))
         if piece is None:
             return None
         self._taken_bytes += piece.size

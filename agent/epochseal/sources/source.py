@@ -57,11 +57,11 @@ class Source(Protocol):
         """A stop was asked for: take what was written before it, then end."""
         ...
 
-    def take(self, entries: int, size: int, first: int) -> Piece | None:
-        """The next piece within these limits; None if no entry fits (see `LineBuffer.take`)."""
+    def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
+        """The next piece within these limits; None if no entry fits (see `LineBuffer.cut_piece`)."""
         ...
 
-    def taken(self) -> memoryview:
+    def piece_bytes(self) -> memoryview:
         """The bytes of all pieces since the last `done`."""
         ...
 

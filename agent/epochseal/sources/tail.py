@@ -138,7 +138,7 @@ class TailSource:
 
     # --- pieces ---------------------------------------------------------------------------------------------
 
-    def take(self, entries: int, size: int, first: int) -> Piece | None:
+    def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
         """The next piece of any file; the pieces of one file stand side by side.
 
         Raises:
@@ -147,7 +147,7 @@ class TailSource:
         while self._place < len(self._order):
             follower = self._order[self._place]
             if follower.has_entry and self._names + len(follower.name) <= _MOST_NAMES:
-                piece = follower.take(entries, size, first)
+                piece = follower.cut_piece(entries, size, first)
                 if piece is not None:
                     self._names += len(follower.name)
                     if follower not in self._givers:
@@ -158,9 +158,9 @@ class TailSource:
             self._place = 0
         return None
 
-    def taken(self) -> memoryview:
+    def piece_bytes(self) -> memoryview:
         """The bytes of all pieces since the last `done`."""
-        views = [follower.taken() for follower in self._givers]
+        views = [follower.piece_bytes() for follower in self._givers]
         return views[0] if len(views) == 1 else memoryview(b"".join(views))
 
     def done(self, _first_entry: int) -> None:

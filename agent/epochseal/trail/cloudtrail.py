@@ -16,7 +16,7 @@ import msgspec
 
 from epochseal.encoding import parse_decimal
 from epochseal.errors import FormatError
-from epochseal.trail.events import SECOND, Call, Operation, Take, TrailContext, parse_time
+from epochseal.trail.events import SECOND, AddCall, Call, Operation, TrailContext, parse_time
 
 RESOLUTION = SECOND
 _OPERATIONS: dict[str, Operation] = {
@@ -80,7 +80,7 @@ class _File(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_File)
 
 
-def read_cloudtrail(content: bytes, take: Take, saw: Callable[[int], None]) -> None:
+def read_cloudtrail(content: bytes, add_call: AddCall, saw: Callable[[int], None]) -> None:
     """Hand on the calls of KMS in one file; `saw` is told the time of every event.
 
     Raises:
@@ -94,14 +94,14 @@ def read_cloudtrail(content: bytes, take: Take, saw: Callable[[int], None]) -> N
         time = parse_time(record.eventTime)
         saw(time)
         if record.eventSource == "cloudtrail.amazonaws.com" and record.eventName in _RECORDING:
-            take(_recording(record, time))
+            add_call(_recording(record, time))
         operation = _OPERATIONS.get(record.eventName)
         if record.eventSource == "kms.amazonaws.com" and operation is not None:
-            take(_call(record, operation, time))
+            add_call(_call(record, operation, time))
             target = (record.requestParameters or {}).get("destinationEncryptionContext")
             if operation == "recover" and target is not None:
                 # What a re-encryption wraps anew, its caller may have chosen.
-                take(replace(_call(record, "wrap", time), context=_context(target)))
+                add_call(replace(_call(record, "wrap", time), context=_context(target)))
 
 
 def _recording(record: _Record, time: int) -> Call:

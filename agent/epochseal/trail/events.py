@@ -153,7 +153,7 @@ class Trail:
         return any(first <= time <= last for first, last in self.spans)
 
 
-Take = Callable[[Call], None]
+AddCall = Callable[[Call], None]
 
 
 def parse_time(text: str) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from epochseal.errors import FormatError, StorageError
 from epochseal.trail import cloudtrail, vault_audit
-from epochseal.trail.events import MILLISECOND, Call, Take, Trail
+from epochseal.trail.events import MILLISECOND, AddCall, Call, Trail
 
 _GZIP = b"\x1f\x8b"
 _MAX_FILE = 4 << 30
@@ -27,7 +27,7 @@ def read_trail(
     trail = Trail()
     calls: dict[tuple[str, str], Call] = {}
 
-    def take(call: Call) -> None:
+    def add_call(call: Call) -> None:
         key = (call.operation, call.id)
         calls[key] = calls[key].joined(call) if key in calls else call
         taken.append(call)
@@ -37,7 +37,7 @@ def read_trail(
         before = len(calls)
         times: list[int] = []
         try:
-            if broken := _read(load(path), trail, take, times.append):
+            if broken := _read(load(path), trail, add_call, times.append):
                 trail.gaps.append(f"{path.name} has {broken} lines that cannot be read")
         except FormatError as exc:
             raise FormatError(
@@ -74,7 +74,7 @@ def load(path: Path) -> bytes:
     return content
 
 
-def _read(content: bytes, trail: Trail, take: Take, saw: Callable[[int], None]) -> int:
+def _read(content: bytes, trail: Trail, add_call: AddCall, saw: Callable[[int], None]) -> int:
     """Hand on what stands in a file; how many lines of it are damaged."""
     if not content.strip():
         # A rotated file that nothing was written to.
@@ -85,7 +85,7 @@ def _read(content: bytes, trail: Trail, take: Take, saw: Callable[[int], None]) 
     if content.lstrip()[1:].lstrip().startswith(b'"Records"'):
         trail.kinds.add("cloudtrail")
         trail.resolution = max(trail.resolution, cloudtrail.RESOLUTION)
-        cloudtrail.read_cloudtrail(content, take, saw)
+        cloudtrail.read_cloudtrail(content, add_call, saw)
         return 0
     trail.kinds.add("vault")
-    return vault_audit.read_vault_audit(content, take, saw)
+    return vault_audit.read_vault_audit(content, add_call, saw)

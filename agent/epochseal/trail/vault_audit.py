@@ -15,7 +15,7 @@ import msgspec
 
 from epochseal.encoding import b64decode, parse_decimal
 from epochseal.errors import FormatError
-from epochseal.trail.events import NOTHING, Call, Operation, Shown, Take, TrailContext, parse_time
+from epochseal.trail.events import NOTHING, AddCall, Call, Operation, Shown, TrailContext, parse_time
 
 RESOLUTION = 0
 _KEY = r"(?P<key>[^/]+)"
@@ -74,7 +74,7 @@ class _Moment(msgspec.Struct):
 _decoder, _moments = msgspec.json.Decoder(_Line), msgspec.json.Decoder(_Moment)
 
 
-def read_vault_audit(content: bytes, take: Take, saw: Callable[[int], None]) -> int:
+def read_vault_audit(content: bytes, add_call: AddCall, saw: Callable[[int], None]) -> int:
     """Hand on the transit calls of one file; `saw` is told the times of its first and last readable line.
 
     Returns:
@@ -102,7 +102,7 @@ def read_vault_audit(content: bytes, take: Take, saw: Callable[[int], None]) -> 
             broken += 1
             continue
         for call in _calls(found):
-            take(call)
+            add_call(call)
     return broken
 
 

@@ -132,11 +132,11 @@ class Chores:
         """A stop was asked for: begin nothing more."""
         self._stop.set()
 
-    def take(self, _entries: int, _size: int, _first: int) -> Piece | None:
+    def cut_piece(self, _entries: int, _size: int, _first: int) -> Piece | None:
         """There is never anything to seal."""
         return None
 
-    def taken(self) -> memoryview:
+    def piece_bytes(self) -> memoryview:
         """There is never anything to seal."""
         return memoryview(b"")
 

@@ -152,7 +152,9 @@ class EpochKeys:
     runs: list[KeyRun] = field(default_factory=list)
     retired: set[str] = field(default_factory=set)
 
-    def take(self, header: Header, place: Place, stop: tuple[int, int], rotates: Iterable[Rotate]) -> bool:
+    def add_epoch(
+        self, header: Header, place: Place, stop: tuple[int, int], rotates: Iterable[Rotate]
+    ) -> bool:
         """Take an epoch, up to a tree size and its last entry; whether its key had been replaced before."""
         retired = header.key in self.retired
         last = self.runs[-1] if self.runs else None

@@ -83,7 +83,7 @@ class Joiner:
         self.epoch_keys = EpochKeys()
         self.sign_by: list[tuple[int, int]] = []
 
-    def take(self, part: SegmentPart, result: EpochResult, *, first_in_segment: bool) -> None:
+    def link_epoch(self, part: SegmentPart, result: EpochResult, *, first_in_segment: bool) -> None:
         """Join one epoch to those before it; one that belongs elsewhere is reported and left out."""
         found, header = self.findings, result.header
         found.segment, found.base = part.segment.number, part.first_entry
@@ -104,7 +104,7 @@ class Joiner:
                 self.unlinked.append((result, part.first_entry))
             self.sign_by.append((header.tree.size, header.time + header.interval + header.max_overdue))
             self.last_header = header
-            self._take_keys(part, result, header)
+            self._add_keys(part, result, header)
         found.problems.extend(merged(result.problems))
         if result.clock_back:
             found.warn(
@@ -135,7 +135,7 @@ class Joiner:
         """How many entries a tree of at most this size has, as far as that is known."""
         return max((entries for known, (_, entries) in self.roots.items() if known <= size), default=0)
 
-    def _take_keys(self, part: SegmentPart, result: EpochResult, header: Header) -> None:
+    def _add_keys(self, part: SegmentPart, result: EpochResult, header: Header) -> None:
         at, last = header.first_entry, max(result.entries - 1, header.first_entry)
         base = part.segment.number, part.first_entry, header.epoch
         for index, body, entry in result.rotates:
@@ -143,7 +143,7 @@ class Joiner:
                 Rotation(index, body, result.end_size, Place(*base, entry), body.key == "epoch")
             )
         rotates = [body for _, body, _ in result.rotates]
-        if self.epoch_keys.take(header, Place(*base, at), (result.index, last), rotates):
+        if self.epoch_keys.add_epoch(header, Place(*base, at), (result.index, last), rotates):
             detail = f"epoch {header.epoch} has the key {header.key}, which had been replaced"
             self.findings.problem("key_retired", at, last, detail)
 

@@ -130,7 +130,7 @@ def _run(plan: Plan, joiner: Joiner, request: Request) -> None:
             offset, began = 0, joiner.entries
         for place, result in enumerate(done.results):
             offset = _check_offset(result, offset, joiner.findings)
-            joiner.take(part, result, first_in_segment=done.task.first and place == 0)
+            joiner.link_epoch(part, result, first_in_segment=done.task.first and place == 0)
         if done.task.last:
             _check_segment(done, joiner, began)
         request.progress(joiner.bytes, total)

@@ -105,14 +105,14 @@ def test_a_step_left_half_way_was_the_last(tmp_path: Path) -> None:
     """Its length is seen while it lasts; after one that failed there is no other."""
     clock = Clock()
     steps = Steps(tmp_path, clock)
-    with steps.take():
+    with steps.step():
         clock.seconds += 7
         assert (steps.seconds, steps.failed) == (7.0, False)
     assert steps.seconds == 0
-    with pytest.raises(KeyboardInterrupt), steps.take():
+    with pytest.raises(KeyboardInterrupt), steps.step():
         raise KeyboardInterrupt
     assert steps.failed
-    with pytest.raises(StorageError, match="an earlier write to"), steps.take():
+    with pytest.raises(StorageError, match="an earlier write to"), steps.step():
         pytest.fail("taken")
 
 

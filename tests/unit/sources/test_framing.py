@@ -150,10 +150,10 @@ def test_every_run_gets_its_numbers(data: st.DataObject) -> None:
             sent.setdefault(owner, []).extend(entries)
         room, most = data.draw(st.integers(1, 20)), data.draw(st.integers(1, 4))
         pieces: list[Piece] = []
-        while len(pieces) < most and room and (piece := buffer.take(room, 1 << 30, 1 << 30)) is not None:
+        while len(pieces) < most and room and (piece := buffer.cut_piece(room, 1 << 30, 1 << 30)) is not None:
             pieces.append(piece)
             room -= piece.entries
-        taken = bytes(buffer.taken())
+        taken = bytes(buffer.piece_bytes())
         for piece in pieces:
             part, taken = taken[: piece.size], taken[piece.size :]
             log += part

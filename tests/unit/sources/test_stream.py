@@ -46,12 +46,12 @@ class Feed:
     def take(self, entries: int = BIG, size: int = BIG, first: int = BIG, most: int = 16) -> list[Piece]:
         """Take pieces as one commit does, and seal them."""
         pieces: list[Piece] = []
-        while len(pieces) < most and (piece := self.source.take(entries, size, first)) is not None:
+        while len(pieces) < most and (piece := self.source.cut_piece(entries, size, first)) is not None:
             pieces.append(piece)
             entries, size, first = entries - piece.entries, size - piece.size, 0
             if entries <= 0 or size <= 0:
                 break
-        taken = self.source.taken()
+        taken = self.source.piece_bytes()
         assert len(taken) == sum(piece.size for piece in pieces)
         self.data += taken
         self.source.done(0)

@@ -57,10 +57,10 @@ class Tailer:
         self.source.tick()
         while self.source.has_entry:
             taken: list[Piece] = []
-            while len(taken) < 16 and (piece := self.source.take(BIG, BIG, BIG)) is not None:
+            while len(taken) < 16 and (piece := self.source.cut_piece(BIG, BIG, BIG)) is not None:
                 taken.append(piece)
             assert taken
-            data = bytes(self.source.taken())
+            data = bytes(self.source.piece_bytes())
             assert len(data) == sum(piece.size for piece in taken)
             assert data.count(b"\n") == sum(piece.entries for piece in taken)
             self.source.done(0)
@@ -431,7 +431,7 @@ def test_names_of_a_commit_fit_in_the_page(tmp_path: Path) -> None:
     tailer = Tailer(folder / "*.log")
     tailer.source.tick()
     names = []
-    while (piece := tailer.source.take(BIG, BIG, BIG)) is not None:
+    while (piece := tailer.source.cut_piece(BIG, BIG, BIG)) is not None:
         names.append(piece.src.name)
     assert 0 < sum(map(len, names)) <= 8192
     tailer.source.close()

@@ -13,9 +13,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from epochseal.errors import ConfigError
 from epochseal.examiner import KeyFinding
 from epochseal.keys import KeyURI
-from epochseal_backends.file import backend as file
+from epochseal_backends.file.key_folder import (
+    CHECKPOINT_PRIVATE,
+    CHECKPOINT_PUBLIC,
+    EPOCH_PRIVATE,
+    EPOCH_PUBLIC,
+    OTHERS,
+    folder_of,
+)
+from epochseal_backends.file.signing import public_key, signer
 
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 # Not of the form of a checkpoint, so that the signature is worth nothing to anybody.
 _MESSAGE = b"epochseal doctor: this is no checkpoint\n"
@@ -25,10 +32,10 @@ def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> 
     """The agent's folder holds no private wrapping key, and nobody else may change the public one."""
     # No setting leads to a folder, and no file is for one log.
     del settings, origin
-    folder = file.folder_of(uri)
-    yield from _guarded(folder, (file.EPOCH_PUBLIC,))
+    folder = folder_of(uri)
+    yield from _guarded(folder, (EPOCH_PUBLIC,))
     topic = "agent holds no private wrapping key"
-    private = folder / file.EPOCH_PRIVATE
+    private = folder / EPOCH_PRIVATE
     if os.path.lexists(private):
         yield KeyFinding(
             topic,
@@ -37,7 +44,7 @@ def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> 
             f"move it to the verifier's machine, then remove it here: shred -u {private}",
         )
         return
-    beside = folder.parent / "verifier" / file.EPOCH_PRIVATE
+    beside = folder.parent / "verifier" / EPOCH_PRIVATE
     if os.access(beside, os.R_OK):
         yield KeyFinding(
             topic,
@@ -46,24 +53,24 @@ def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> 
             "outside of a trial, move the verifier's folder to the verifier's machine",
         )
         return
-    yield KeyFinding(topic, "good", f"{folder} has no {file.EPOCH_PRIVATE}")
+    yield KeyFinding(topic, "good", f"{folder} has no {EPOCH_PRIVATE}")
 
 
 def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[KeyFinding]:
     """The private checkpoint key is this user's alone, is half of a pair, and signs.
 
     Raises:
-        Denied, ConfigError: as `file.signer`.
+        Denied, ConfigError: as `signer`.
     """
-    yield from _guarded(file.folder_of(uri), (file.CHECKPOINT_PRIVATE, file.CHECKPOINT_PUBLIC))
-    signer = file.signer(uri, settings)
-    public = Ed25519PublicKey.from_public_bytes(file.public_key(uri, settings).data)
+    yield from _guarded(folder_of(uri), (CHECKPOINT_PRIVATE, CHECKPOINT_PUBLIC))
+    checkpoint_signer = signer(uri, settings)
+    public = Ed25519PublicKey.from_public_bytes(public_key(uri, settings).data)
     try:
-        public.verify(signer.sign(_MESSAGE), _MESSAGE)
+        public.verify(checkpoint_signer.sign(_MESSAGE), _MESSAGE)
     except InvalidSignature:
         yield KeyFinding("checkpoint key signs", "wrong", "its signature does not hold", "make new keys")
     else:
-        yield KeyFinding("checkpoint key signs", "good", f"and {file.CHECKPOINT_PUBLIC} verifies it")
+        yield KeyFinding("checkpoint key signs", "good", f"and {CHECKPOINT_PUBLIC} verifies it")
 
 
 def _guarded(folder: Path, names: tuple[str, ...]) -> Iterator[KeyFinding]:
@@ -79,7 +86,7 @@ def _guarded(folder: Path, names: tuple[str, ...]) -> Iterator[KeyFinding]:
         if found.st_uid not in {os.geteuid(), 0}:
             what = f"{path} belongs to user {found.st_uid}, who may exchange it"
             yield KeyFinding(topic, "wrong", what, f"chown it to this user or to root: {path}")
-        elif path.suffix == ".key" and mode & _OTHERS:
+        elif path.suffix == ".key" and mode & OTHERS:
             what = f"{path} has mode {mode:04o}: other users may open this private key"
             yield KeyFinding(
                 topic, "wrong", what, f"chmod 600 {path}, and make new keys if others have read it"

@@ -10,7 +10,6 @@ from pkcs11 import exceptions as errors
 
 from epochseal.examiner import KeyFinding, Outcome, probe_context
 from epochseal.keys import SECRET_SIZE, KeyURI
-from epochseal_backends.pkcs11 import backend as pkcs11
 from epochseal_backends.pkcs11.objects import ED25519, PublicHalf, private_handles, text_of
 from epochseal_backends.pkcs11.session import (
     Connection,
@@ -21,7 +20,9 @@ from epochseal_backends.pkcs11.session import (
     token_name,
     translated,
 )
+from epochseal_backends.pkcs11.signing import signer
 from epochseal_backends.pkcs11.uri import Pkcs11URI, parse_pkcs11_uri
+from epochseal_backends.pkcs11.wrapping import issuer
 
 PROBE = b"epochseal doctor: a signature over this text shows that signing works, and is no checkpoint\n"
 _OTHER_USES = {
@@ -40,10 +41,10 @@ def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> 
     """
     name = parse_pkcs11_uri(uri.rest)
     yield _pin(name, settings)
-    issuer = pkcs11.issuer(uri, settings)
-    key, connection = issuer.key, issuer.connection
-    yield _seen("public wrapping key", good=True, detail=f"{key.curve}, {_in(key, connection)}")
-    issued = issuer.issue(probe_context(origin), memoryview(bytearray(SECRET_SIZE)))
+    epoch_issuer = issuer(uri, settings)
+    key, connection = epoch_issuer.key, epoch_issuer.connection
+    yield _seen("public wrapping key", good=True, detail=f"{key.curve}, {key} in {connection.name}")
+    issued = epoch_issuer.issue(probe_context(origin), memoryview(bytearray(SECRET_SIZE)))
     yield _seen(
         "agent can issue", good=True, detail=f"with random bytes of the token, key id {issued.key_id}"
     )
@@ -58,12 +59,13 @@ def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator
     """
     name = parse_pkcs11_uri(uri.rest)
     yield _pin(name, settings)
-    signer = pkcs11.signer(uri, settings)
-    private, half, connection = signer.key.handle, signer.key.public, signer.connection
+    checkpoint_signer = signer(uri, settings)
+    connection = checkpoint_signer.connection
+    private, half = checkpoint_signer.key.handle, checkpoint_signer.key.public
     yield _mechanism(half, connection)
-    signer.sign(PROBE)
-    yield _seen("agent can sign", good=True, detail=f"{half.curve}, {_in(half, connection)}")
-    with translated(f"read the attributes of {_in(half, connection)}"):
+    checkpoint_signer.sign(PROBE)
+    yield _seen("agent can sign", good=True, detail=f"{half.curve}, {half} in {connection.name}")
+    with translated(f"read the attributes of {half} in {connection.name}"):
         yield _attribute(private, "is sensitive", Attribute.SENSITIVE, wanted=True)
         yield _attribute(private, "is not extractable", Attribute.EXTRACTABLE, wanted=False)
         # Whether there is a copy cannot be seen, and a key that was imported on purpose is no fault.
@@ -156,7 +158,3 @@ def _read(private: Any, attribute: Attribute) -> bool | None:  # noqa: ANN401  #
 
 def _seen(topic: str, *, good: bool, detail: str, hint: str | None = None) -> KeyFinding:
     return KeyFinding(topic, "good", detail) if good else KeyFinding(topic, "wrong", detail, hint)
-
-
-def _in(half: PublicHalf, connection: Connection) -> str:
-    return f"{half.label!r} (id {half.id.hex() or 'empty'}) in {connection.name}"

@@ -51,6 +51,10 @@ class PublicHalf:
     curve: str
     point: bytes
 
+    def __str__(self) -> str:
+        """Label and id, for messages."""
+        return _text(self.label, self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class PrivateHalf:
@@ -127,7 +131,11 @@ def absent(connection: Connection, uri: Pkcs11URI, kind: ObjectClass, may_not: s
 
 def text_of(handle: Any) -> str:  # noqa: ANN401  # the library makes a class for each object
     """Label and id of an object, for messages."""
-    return f"{handle[Attribute.LABEL]!r} (id {handle[Attribute.ID].hex() or 'empty'})"
+    return _text(handle[Attribute.LABEL], handle[Attribute.ID])
+
+
+def _text(label: str, identifier: bytes) -> str:
+    return f"{label!r} (id {identifier.hex() or 'empty'})"
 
 
 def _find(connection: Connection, uri: Pkcs11URI, kind: ObjectClass) -> list[Any]:

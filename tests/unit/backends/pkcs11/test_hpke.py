@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from epochseal_backends.pkcs11 import hpke
 
-VECTORS = sorted((Path(__file__).parents[2] / "vectors" / "hpke").glob("*.json"))
+VECTORS = sorted((Path(__file__).parents[3] / "vectors" / "hpke").glob("*.json"))
 KEMS = {kem.name: kem for kem in (hpke.P256, hpke.X25519)}
 AES_128_GCM = hpke.Aead(0x0001, 16)
 LOW_ORDER = bytes.fromhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800")

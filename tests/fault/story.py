@@ -17,8 +17,8 @@ from epochseal.keys import load_backend, parse_key_uri
 from epochseal.sealing.backend_calls import BackendCalls
 from epochseal.sealing.chain import Pace
 from epochseal.sealing.limits import Limits, Piece
-from epochseal.sealing.page_store import Runtime
-from epochseal.sealing.restart import Finding
+from epochseal.sealing.page_store import PageStore
+from epochseal.sealing.restart import RestartPoint
 from epochseal.sealing.sealer import Sealer
 from epochseal.storage.segments import list_segments
 from epochseal.verifier import Request, Verdict, verify
@@ -92,12 +92,12 @@ class Story:
     offset: int = 0
     sealer: Sealer | None = None
 
-    def start(self) -> Finding:
+    def start(self) -> RestartPoint:
         """A new process on this log, up to where it takes entries."""
         runtime = (
-            Runtime.in_memory()
+            PageStore.in_memory()
             if self.runtime_dir is None
-            else Runtime.in_directory(self.runtime_dir, self.logdir)
+            else PageStore.in_directory(self.runtime_dir, self.logdir)
         )
         calls = BackendCalls(self.host.zygote, self.clock, lambda: 0.0)
         sealer = Sealer(
@@ -122,7 +122,7 @@ class Story:
         sealer.tick()
         while (courier := sealer.calls.fileno()) is not None:
             assert select.select([courier], [], [], 10)[0]
-            sealer.answer()
+            sealer.take_answer()
         assert sealer.unsigned == 0
 
     @property
@@ -154,24 +154,24 @@ class Story:
         self.clock.elapsed += 10_000
         self.running.tick()
         self.commit(1)
-        self.running.end_epoch("interval")
+        self.running.request_next_epoch("interval")
         self.pump()
         self.commit(2)
-        self.running.end_epoch("segment")
+        self.running.request_next_epoch("segment")
         self.pump()
         self.commit(1)
         self.finish()
 
     def finish(self) -> None:
         """Close the log cleanly."""
-        self.running.end()
+        self.running.close_log()
         self.pump()
-        self.running.close()
+        self.running.release()
 
     def kill(self) -> None:
         """The process is gone: what it held is closed by the kernel, nothing is tidied up."""
         if self.sealer is not None:
-            self.sealer.close()
+            self.sealer.release()
             self.sealer = None
 
 

@@ -103,8 +103,8 @@ def test_each_call_that_finds_no_room_is_waited_out(
         with NoRoom(victim).active() as faults:
             story.tell()
         assert faults.pauses == 3
-        assert story.running.stats.errors["disk_full"] == 1
-        assert story.running.stall.cause is None
+        assert story.running.counters.errors["disk_full"] == 1
+        assert story.running.full_disk.cause is None
         assert story.acknowledged == story.sent
         assert read_log(story.logdir).content == b"".join(story.sent)
         check(story, gapless=True)
@@ -209,10 +209,10 @@ def test_a_clock_that_goes_back_an_hour(host: Host, directory: Path, runtime_dir
     clock.elapsed += 10_000
     story.running.tick()
     story.commit(1)
-    story.running.end_epoch("interval")
+    story.running.request_next_epoch("interval")
     story.pump()
     story.commit(1)
-    story.running.end_epoch("segment")
+    story.running.request_next_epoch("segment")
     story.pump()
     story.commit(1)
     story.finish()

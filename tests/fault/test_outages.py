@@ -72,9 +72,9 @@ def _listen(story: Story) -> list[tuple[Outlook, str]]:
 
 def _close(story: Story, host: Host) -> None:
     sealer = story.running
-    sealer.end()
+    sealer.close_log()
     story.pump()
-    sealer.close()
+    sealer.release()
     verdict = host.verify(story.logdir, story.clock.now)
     assert (verdict.verdict, verdict.problems) == ("verified", [])
     assert verdict.entries == len(story.acknowledged) == len(story.sent)
@@ -91,9 +91,9 @@ def test_calls_of_an_epoch(network: tuple[Network, Host], directory: Path) -> No
         story.commit(3, 2)
         story.clock.elapsed += INTERVAL
         story.pump()
-    assert sealer.stats.epochs == 20
+    assert sealer.counters.epochs == 20
     assert sealer.calls.made == {"issue": 20, "sign": 20, "key": 1}
-    assert sealer.calls.refused == {"issue": 0, "sign": 0, "key": 0}
+    assert sealer.calls.failed == {"issue": 0, "sign": 0, "key": 0}
     assert zygote.couriers == 20
     assert sealer.calls.fileno() is None
     _close(story, host)
@@ -106,7 +106,7 @@ def test_a_segment_costs_one_signature_more(network: tuple[Network, Host], direc
     story = Story(host, directory / "log", None)
     story.start()
     story.commit(1)
-    story.running.end_epoch("segment")
+    story.running.request_next_epoch("segment")
     story.pump()
     assert story.running.calls.made == {"issue": 2, "sign": 3, "key": 1}
     assert zygote.couriers == 2
@@ -129,14 +129,14 @@ def test_an_outage_delays_no_entry(network: tuple[Network, Host], directory: Pat
         story.clock.elapsed += 1000
     sealer = story.running
     assert 29 < sealer.overdue_seconds < 32
-    assert (sealer.status().live, sealer.status().late, sealer.stats.epochs) == (True, False, 1)
+    assert (sealer.status().live, sealer.status().late, sealer.counters.epochs) == (True, False, 1)
     assert told == [("down", "connection refused")]
     # With a delay that doubles from a quarter of a second, half a minute is a handful of calls.
     assert sealer.calls.made["issue"] < 12
     zygote.down = False
     story.clock.elapsed += 30_000
     story.pump()
-    assert (sealer.stats.epochs, sealer.overdue_seconds) == (2, 0.0)
+    assert (sealer.counters.epochs, sealer.overdue_seconds) == (2, 0.0)
     assert [outlook for outlook, _ in told] == ["down", "up"]
     story.commit(1)
     _close(story, host)
@@ -161,7 +161,7 @@ def test_a_backend_that_does_not_answer(network: tuple[Network, Host], directory
     story.commit(3)
     assert sealer.wait_seconds() > 1
     story.pump()
-    assert (sealer.stats.epochs, sealer.overdue_seconds) == (2, 0.0)
+    assert (sealer.counters.epochs, sealer.overdue_seconds) == (2, 0.0)
     assert sealer.room().entries == 5
     _close(story, host)
 
@@ -230,7 +230,7 @@ def test_lost_answers_are_accounted_for(network: tuple[Network, Host], directory
     assert len(abandoned) == 3
     zygote.losing = False
     story.pump()
-    assert story.running.stats.epochs == 2
+    assert story.running.counters.epochs == 2
     assert story.running.calls.abandoned == []
     (seal,) = (directory / "log").rglob("*.seal")
     second = seal.read_text(encoding="utf-8").split("\nepoch ")[1]

@@ -108,7 +108,7 @@ def test_a_fault_at_every_step(host: Host, directory: Path, runtime_dir: Path | 
         assert not story.running.live
         with pytest.raises(StorageError):
             story.commit(1)
-        story.running.end()
+        story.running.close_log()
         assert read_files(story.logdir) == before
         story.kill()
         go_on(story)

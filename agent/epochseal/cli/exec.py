@@ -14,7 +14,7 @@ from urllib.parse import quote
 import click
 
 from epochseal.cli.options import sealing_options
-from epochseal.cli.seal import acknowledger, tell_finding
+from epochseal.cli.seal import acknowledger, tell_restart
 from epochseal.errors import ConfigError
 from epochseal.service.commit_loop import Signals
 from epochseal.service.launch import SealOptions, seal_stream
@@ -51,7 +51,7 @@ def exec(ctx: click.Context, options: SealOptions, acks: bool, command: tuple[st
     runner = _Runner((program, *command[1:]))
     name = f"exec:{quote(Path(program).name)}"
     try:
-        seal_stream(options, runner.start, name, acknowledge=acknowledger(acks), started=tell_finding)
+        seal_stream(options, runner.start, name, acknowledge=acknowledger(acks), started=tell_restart)
     except BaseException:
         # Nobody keeps its output any more: it should end rather than go on unseen.
         runner.pass_on(signal.SIGTERM)

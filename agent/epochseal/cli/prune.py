@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from epochseal.cli.options import KEY_URI, LOGDIR
-from epochseal.cli.seal import tell_finding
+from epochseal.cli.seal import tell_restart
 from epochseal.errors import ConfigError
 from epochseal.keys import KeyURI
 from epochseal.units import parse_duration
@@ -62,7 +62,7 @@ def prune(
         checkpoint_key=checkpoint_key,
         runtime_dir=runtime_dir,
     )
-    seal_prune(options, expired.prune, started=tell_finding, remove=lambda: remove(logdir, expired))
+    seal_prune(options, expired.prune, started=tell_restart, remove=lambda: remove(logdir, expired))
     click.echo(
         f"epochseal: segments up to {expired.prune.segment} expired: entries before number "
         f"{expired.prune.entries:,} were removed",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from epochseal.cli.options import KEY_URI
-from epochseal.cli.seal import tell_finding
+from epochseal.cli.seal import tell_restart
 from epochseal.errors import ConfigError
 from epochseal.keys import KeyURI
 
@@ -94,7 +94,7 @@ def rotate(
         _show(log, body)
         return not dry_run
 
-    seal_rotation(_options(log), wanted, log.backend_settings, planned=planned, started=tell_finding)
+    seal_rotation(_options(log), wanted, log.backend_settings, planned=planned, started=tell_restart)
     if dry_run:
         click.echo("epochseal: nothing was written: --dry-run", err=True)
         return

@@ -10,7 +10,7 @@ import click
 
 from epochseal.cli.options import sealing_options
 from epochseal.errors import ConfigError, EpochsealError
-from epochseal.sealing.restart import Finding
+from epochseal.sealing.restart import RestartPoint
 from epochseal.service.launch import SealOptions, seal_stream, stdin_stream
 
 
@@ -35,7 +35,7 @@ def seal(options: SealOptions, acks: bool) -> None:
         raise ConfigError(
             "standard input is closed", "pipe the log in, or name a file: epochseal seal … < FILE"
         )
-    seal_stream(options, stdin_stream, "stdin", acknowledge=acknowledger(acks), started=tell_finding)
+    seal_stream(options, stdin_stream, "stdin", acknowledge=acknowledger(acks), started=tell_restart)
 
 
 def acknowledger(acks: bool) -> Callable[[int], None]:
@@ -53,15 +53,15 @@ def _print_count(entries: int) -> None:
         ) from exc
 
 
-def tell_finding(finding: Finding) -> None:
+def tell_restart(point: RestartPoint) -> None:
     """Say on stderr what a start found, where that is more than nothing."""
-    if finding.page_refused:
-        click.echo(f"epochseal: the runtime page was wiped: {finding.page_refused}", err=True)
-    if finding.set_aside:
+    if point.page_refused:
+        click.echo(f"epochseal: the runtime page was wiped: {point.page_refused}", err=True)
+    if point.set_aside:
         click.echo(
-            f"epochseal: {finding.set_aside} bytes that nobody sealed were set aside in .unsealed", err=True
+            f"epochseal: {point.set_aside} bytes that nobody sealed were set aside in .unsealed", err=True
         )
-    if finding.link == "cold" and not finding.running:
+    if point.link == "cold" and not point.running:
         click.echo(
             "epochseal: the log was not closed before: this start is cold, and verify will say so", err=True
         )

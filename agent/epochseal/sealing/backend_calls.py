@@ -58,10 +58,10 @@ class BackendCalls:
         jitter: gives a number from 0 to 1, another one each time, so that many agents do not act as one.
         last_error: why the latest call failed, None once one succeeded.
         made: calls so far, by kind.
-        refused: those of them that failed, by kind: found the backend unavailable, or were refused for good.
+        failed: those of them that failed, by kind: found the backend unavailable, or were refused for good.
         context: what the issue call under way, or the latest one, is bound to.
         asked: the line that it quoted.
-        abandoned: issue calls that came to nothing since the last `adopted`.
+        abandoned: issue calls that came to nothing since the last `secret_used`.
     """
 
     def __init__(self, zygote: Zygote, clock: Clock, jitter: Callable[[], float]) -> None:
@@ -74,7 +74,7 @@ class BackendCalls:
         self._checkpoint_key = _Backoff()
         self.last_error: BackendError | None = None
         self.made: dict[Kind, int] = {"issue": 0, "sign": 0, "key": 0}
-        self.refused: dict[Kind, int] = {"issue": 0, "sign": 0, "key": 0}
+        self.failed: dict[Kind, int] = {"issue": 0, "sign": 0, "key": 0}
         self.context: Context | None = None
         self.asked: Asked | None = None
         self.abandoned: list[Abandoned] = []
@@ -150,12 +150,12 @@ class BackendCalls:
         """
         return self._answer(lambda courier: courier.take_signature())
 
-    def adopted(self) -> None:
+    def secret_used(self) -> None:
         """The issued secret went into an epoch: what was abandoned before it stands in that epoch's line."""
         self.context = self.asked = None
         self.abandoned = []
 
-    def rest(self) -> None:
+    def let_go(self) -> None:
         """Let the courier go; an issue call that it was making counts as abandoned."""
         if self._kind == "issue":
             self._abandon()
@@ -183,16 +183,16 @@ class BackendCalls:
             self._failed(kind, exc)
             return None
         except EpochsealError:
-            self.refused[kind] += 1
-            self.rest()
+            self.failed[kind] += 1
+            self.let_go()
             raise
         self._kind, self.last_error = None, None
         self._backoff(kind).succeeded()
         return answer
 
     def _failed(self, kind: Kind, exc: Unavailable) -> None:
-        self.rest()
-        self.refused[kind] += 1
+        self.let_go()
+        self.failed[kind] += 1
         self.last_error = exc
         self._backoff(kind).failed(self._clock.monotonic(), self.jitter(), exc)
 

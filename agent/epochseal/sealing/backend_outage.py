@@ -11,7 +11,7 @@ Outlook = Literal["up", "down", "late"]
 """`down`: sealing goes on in the running epoch, if there is one; `late`: beyond `max_overdue`, nothing is."""
 
 
-class Outage:
+class BackendOutage:
     """What a sealer knows of its backends, as far as somebody is to be told.
 
     Attributes:

@@ -12,8 +12,8 @@ from epochseal.errors import BackendError, VerificationError
 from epochseal.format.note import Checkpoint, Note, Signature, VerifierKey, sign_text
 from epochseal.format.seal_lines import encode_note_line
 from epochseal.keys import PublicKey
-from epochseal.sealing.full_disk import Stall
-from epochseal.sealing.last_signer import SignedBy
+from epochseal.sealing.full_disk import FullDisk
+from epochseal.sealing.last_signer import LastSigner
 from epochseal.storage.durable import replace_file
 from epochseal.storage.segments import SegmentWriter
 
@@ -32,18 +32,18 @@ class _Unsigned:
 class Checkpoints:
     """The queue of one log's unsigned checkpoints, the oldest first.
 
-    `signed_by` is who signed the log last; `replaces` the key that ours replaces without its consent.
+    `last_signer` is who signed the log last; `replaces` the key that ours replaces without its consent.
     `endorser` signs beside the log's key where it is set: the key that takes its place.
 
     A segment that the log has gone on from is handed over (`retire`) and closed when no note of it is due.
     """
 
-    def __init__(self, logdir: Path, origin: str, stall: Stall) -> None:
+    def __init__(self, logdir: Path, origin: str, full_disk: FullDisk) -> None:
         self._logdir = logdir
-        self._stall = stall
+        self._full_disk = full_disk
         self._origin = origin
         self._key: VerifierKey | None = None
-        self.signed_by = SignedBy()
+        self.last_signer = LastSigner()
         self.replaces: PublicKey | None = None
         self.endorser: Callable[[str], Signature] | None = None
         self._queue: deque[_Unsigned] = deque()
@@ -63,7 +63,7 @@ class Checkpoints:
         Raises:
             ConfigError: it is not the log's.
         """
-        self.signed_by.check(key, self.replaces)
+        self.last_signer.check(key, self.replaces)
         self._key = VerifierKey(self._origin, key)
 
     def add(self, checkpoint: Checkpoint, writer: SegmentWriter) -> None:
@@ -104,8 +104,8 @@ class Checkpoints:
             StorageError: a file cannot be written.
         """
         item = self._queue[0]
-        self._stall.retry(partial(item.writer.append_lines, encode_note_line(note)))
-        self._stall.retry(lambda: replace_file(self._logdir / CHECKPOINT_FILE, note))
+        self._full_disk.wait_out(partial(item.writer.append_lines, encode_note_line(note)))
+        self._full_disk.wait_out(lambda: replace_file(self._logdir / CHECKPOINT_FILE, note))
         self._queue.popleft()
         self._close_unused()
         return item.checkpoint.size

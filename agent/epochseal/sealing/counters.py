@@ -68,7 +68,7 @@ class Status:
 
 
 @dataclass(slots=True)
-class Stats:
+class Counters:
     """Plain counters for the metrics floor; `last_checkpoint` is wall clock in ms, 0 before the first.
 
     Attributes:

@@ -13,7 +13,7 @@ PATIENCE = 8.0
 _SPREAD = 0.1
 
 
-class Rhythm:
+class DueTimes:
     """The times of one sealer, in seconds of its clock.
 
     Args:
@@ -74,11 +74,11 @@ class Rhythm:
         """Notice that an epoch or a segment has had its time."""
         now = self._clock.monotonic()
         if self._segment_age is not None and now - self._segment >= self._segment_age - self._segment_early:
-            self.end_epoch("segment")
+            self.set_due("segment")
         if now - self._epoch >= self._interval - self._early:
-            self.end_epoch("interval")
+            self.set_due("interval")
 
-    def end_epoch(self, reason: EndReason) -> None:
+    def set_due(self, reason: EndReason) -> None:
         """The epoch is due to end; a segment's end counts for more than any other reason but the first."""
         if self.due is None:
             self._due_since = self._clock.monotonic()

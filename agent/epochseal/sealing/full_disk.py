@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from epochseal.errors import StorageError
 from epochseal.sealing.backend_calls import Clock
-from epochseal.sealing.counters import Stats
+from epochseal.sealing.counters import Counters
 from epochseal.storage.durable import DiskFullError
 
 _T = TypeVar("_T")
@@ -23,7 +23,7 @@ FIRST_DELAY = 0.1
 LONGEST_DELAY = 5.0
 
 
-class Stall:
+class FullDisk:
     """Holds the sealer of one log while there is no room for what it has to write.
 
     Attributes:
@@ -33,9 +33,9 @@ class Stall:
         cause: what found no room, while that lasts.
     """
 
-    def __init__(self, clock: Clock, stats: Stats) -> None:
+    def __init__(self, clock: Clock, counters: Counters) -> None:
         self._clock = clock
-        self._stats = stats
+        self._counters = counters
         self._since = 0.0
         self.pause: Callable[[float], bool] = _stop
         self.tell: Callable[[DiskFullError | None], None] = _say_nothing
@@ -46,7 +46,7 @@ class Stall:
         """For how long the stall has lasted; 0 outside of one."""
         return 0.0 if self.cause is None else self._clock.monotonic() - self._since
 
-    def retry(self, step: Callable[[], _T]) -> _T:
+    def wait_out(self, step: Callable[[], _T]) -> _T:
         """Take `step` until there is room for it.
 
         Raises:
@@ -75,7 +75,7 @@ class Stall:
         if self.cause is None:
             self._since = self._clock.monotonic()
             self.cause = exc
-            self._stats.errors["disk_full"] += 1
+            self._counters.errors["disk_full"] += 1
             self.tell(exc)
 
     def _end(self) -> None:
@@ -84,7 +84,7 @@ class Stall:
             self.tell(None)
 
 
-class Steps:
+class StepGuard:
     """Changes of chain, page and files together: one that is left half-way was the last.
 
     Attributes:

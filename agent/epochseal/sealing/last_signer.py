@@ -21,7 +21,7 @@ from epochseal.storage.segments import Segment, list_segments
 
 
 @dataclass(frozen=True, slots=True)
-class SignedBy:
+class LastSigner:
     """The last note of a log, and the rotate lines of the segment that it stands in, the latest of each kind.
 
     `rotated` is that of the checkpoint key before the note, with its index; `epoch_key` that of the
@@ -92,13 +92,13 @@ class SignedBy:
             )
 
 
-def read_signed_by(logdir: Path, origin: str) -> SignedBy:
+def read_last_signer(logdir: Path, origin: str) -> LastSigner:
     """Read the last note of a log, looking backwards.
 
     Raises:
         StorageError: a seal file cannot be read.
     """
-    found = SignedBy(origin)
+    found = LastSigner(origin)
     last = True
     for segment in reversed(list_segments(logdir).segments):
         with mapped(segment.seal) as content:

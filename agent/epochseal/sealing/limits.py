@@ -67,7 +67,7 @@ class Limits:
         """Whether the next epoch begins a segment."""
         return not self._in_segment(chain)
 
-    def too_small(self, chain: Chain) -> EndReason:
+    def limit_in_the_way(self, chain: Chain) -> EndReason:
         """Which limit it is that an entry does not fit in, where `room` had some."""
         # An epoch takes its first entry whatever its limit: then only the segment's can be in the way.
         by_segment = not chain.epoch_bytes or (

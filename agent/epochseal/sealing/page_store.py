@@ -19,7 +19,7 @@ from epochseal.errors import StorageError
 from epochseal.storage.durable import DiskFullError
 
 
-class Runtime:
+class PageStore:
     """The ratchet's page, and what is kept beside it if it survives this process."""
 
     def __init__(self, page: RatchetPage, pending: _PendingFile | None) -> None:
@@ -27,12 +27,12 @@ class Runtime:
         self._pending = pending
 
     @classmethod
-    def in_memory(cls) -> Runtime:
+    def in_memory(cls) -> PageStore:
         """A page that no child sees and that is wiped at the end: the next start is `reopen` or `cold`."""
         return cls(RatchetPage(SecretPage(PAGE_SIZE, private=True)), None)
 
     @classmethod
-    def in_directory(cls, directory: Path, logdir: Path) -> Runtime:
+    def in_directory(cls, directory: Path, logdir: Path) -> PageStore:
         """A page in a file, so that the next start goes on with the same chain.
 
         Raises:

@@ -18,7 +18,7 @@ from epochseal.format.merkle import Frontier
 from epochseal.format.note import Checkpoint, parse_checkpoint, parse_note
 from epochseal.format.seal_lines import Link, NoteLine, SourceMark, parse_line
 from epochseal.sealing.chain import Chain
-from epochseal.sealing.page_store import Runtime
+from epochseal.sealing.page_store import PageStore
 from epochseal.storage.chain_end import Tail, read_tail
 from epochseal.storage.durable import AppendFile
 from epochseal.storage.segments import FOLDER, Segment, SegmentWriter, list_segments, set_aside
@@ -118,7 +118,7 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RestartPoint:
     """What a start found.
 
     `running`: the same epoch goes on. Otherwise a new one begins with `link`, in a new segment if there is no
@@ -145,7 +145,7 @@ class PageRefusedError(Exception):
     """The disk is not what the page says: the chain cannot go on from it."""
 
 
-def find_state(logdir: Path, origin: str, runtime: Runtime) -> Finding:
+def find_restart_point(logdir: Path, origin: str, store: PageStore) -> RestartPoint:
     """Find where the log stands, and mend what a crash left half-written.
 
     Raises:
@@ -153,22 +153,22 @@ def find_state(logdir: Path, origin: str, runtime: Runtime) -> Finding:
         StorageError: files cannot be read or mended, or hold no chain at all.
     """
     _cut_torn_notes(list_segments(logdir).segments)
-    record = runtime.page.load() if runtime.survives else None
+    record = store.page.load() if store.survives else None
     if record is None:
         return _without_page(logdir, origin)
     saved: Saved | None = None
     try:
         saved = msgspec.msgpack.decode(record, type=Saved)
-        return _resume(logdir, origin, saved, runtime)
+        return _resume(logdir, origin, saved, store)
     except (PageRefusedError, FormatError, msgspec.DecodeError) as exc:
         refused = str(exc)
-    finding = replace(_without_page(logdir, origin), page_refused=refused)
+    point = replace(_without_page(logdir, origin), page_refused=refused)
     # Not before the disk is mended: a start that fails there must find the page, and refuse it, again.
-    runtime.page.wipe()
-    if finding.link == "reopen" and (saved is None or saved.last_tag != finding.chain.last_tag):
+    store.page.wipe()
+    if point.link == "reopen" and (saved is None or saved.last_tag != point.chain.last_tag):
         # The page knew of another end than the clean close on disk, so this is not a routine start.
-        return replace(finding, link="cold")
-    return finding
+        return replace(point, link="cold")
+    return point
 
 
 def _cut_torn_notes(segments: tuple[Segment, ...]) -> None:
@@ -198,7 +198,7 @@ def _read_own_tail(segments: tuple[Segment, ...], logdir: Path, origin: str) -> 
     return tail
 
 
-def _resume(logdir: Path, origin: str, saved: Saved, runtime: Runtime) -> Finding:
+def _resume(logdir: Path, origin: str, saved: Saved, store: PageStore) -> RestartPoint:
     segments = list_segments(logdir).segments
     # A mistyped origin ends here, before it could cost the page.
     tail = _read_own_tail(segments, logdir, origin)
@@ -211,13 +211,13 @@ def _resume(logdir: Path, origin: str, saved: Saved, runtime: Runtime) -> Findin
     try:
         _check_lengths(saved, writer)
         noted = _complete_lines(saved, writer)
-        moved, data, present = _settle_entries(logdir, saved, writer, runtime)
+        moved, data, present = _settle_entries(logdir, saved, writer, store)
     except BaseException:
         writer.close()
         raise
     running, chain = not saved.ended, saved.chain()
     ended = None if noted else Checkpoint(origin, chain.tree.size, chain.tree.root())
-    return Finding(
+    return RestartPoint(
         chain=chain,
         writer=writer,
         link=saved.link if running else "carry",
@@ -294,13 +294,13 @@ def _whole_notes(rest: bytes) -> int:
 
 
 def _settle_entries(
-    logdir: Path, saved: Saved, writer: SegmentWriter, runtime: Runtime
+    logdir: Path, saved: Saved, writer: SegmentWriter, store: PageStore
 ) -> tuple[int, bytes, int]:
     """Keep of the unsealed bytes what is, or begins, the interrupted commit; set the rest aside.
 
     Returns the bytes set aside, the interrupted commit's bytes, and how many of them the log file has.
     """
-    data = runtime.pending([(block.size, block.digest) for block in saved.pending])
+    data = store.pending([(block.size, block.digest) for block in saved.pending])
     with writer.log.path.open("rb") as file:
         file.seek(saved.segment_bytes)
         tail = file.read(len(data) + 1)
@@ -309,18 +309,18 @@ def _settle_entries(
     return set_aside(logdir, writer.stem, writer.log, saved.segment_bytes), data, 0
 
 
-def _without_page(logdir: Path, origin: str) -> Finding:
+def _without_page(logdir: Path, origin: str) -> RestartPoint:
     segments = list_segments(logdir).segments
     tail = _read_own_tail(segments, logdir, origin)
     if tail is None:
         _require_untouched(logdir, segments)
         log = bytearray(32)
         fill_random(memoryview(log))
-        return Finding(Chain(origin, bytes(log)), None, "genesis")
+        return RestartPoint(Chain(origin, bytes(log)), None, "genesis")
     moved = _mend(logdir, tail)
     numbers = [segment.number for segment in list_segments(logdir).segments]
     chain = Chain(origin, tail.log, tail.header.epoch, max(numbers), tail.last_tag, tail.tree, tail.entries)
-    return Finding(
+    return RestartPoint(
         chain, None, "reopen" if tail.closed and not _is_ahead(logdir, tail) else "cold", set_aside=moved
     )
 

@@ -18,18 +18,18 @@ from epochseal.format.note import Checkpoint
 from epochseal.format.seal_lines import EndReason, Link, Prune, Rotate
 from epochseal.keys import Issued
 from epochseal.sealing.backend_calls import BackendCalls, Clock, Kind
-from epochseal.sealing.backend_outage import Outage
+from epochseal.sealing.backend_outage import BackendOutage
 from epochseal.sealing.blocks import HEARTBEAT, digest_blocks, seal_blocks
 from epochseal.sealing.chain import Chain, Pace, Start
 from epochseal.sealing.checkpoints import Checkpoints
-from epochseal.sealing.counters import Stats, Status
-from epochseal.sealing.due_times import Rhythm
+from epochseal.sealing.counters import Counters, Status
+from epochseal.sealing.due_times import DueTimes
 from epochseal.sealing.epoch_start import epoch_line
-from epochseal.sealing.full_disk import Stall, Steps
-from epochseal.sealing.last_signer import read_signed_by
+from epochseal.sealing.full_disk import FullDisk, StepGuard
+from epochseal.sealing.last_signer import read_last_signer
 from epochseal.sealing.limits import NO_ROOM, UNBOUNDED_ROOM, Limits, Piece, Room
-from epochseal.sealing.page_store import Runtime
-from epochseal.sealing.restart import Finding, PendingBlock, Saved, find_state
+from epochseal.sealing.page_store import PageStore
+from epochseal.sealing.restart import PendingBlock, RestartPoint, Saved, find_restart_point
 from epochseal.storage.durable import DirectoryLock, make_directory
 from epochseal.storage.segments import SegmentWriter, segment_stem, stem_time
 
@@ -51,30 +51,30 @@ class Sealer:
         calls: BackendCalls,
         mailbox: SecretPage,
         clock: Clock,
-        runtime: Runtime,
+        store: PageStore,
         *,
         pace: Pace,
         limits: Limits,
     ) -> None:
         self.logdir = logdir
         self.calls = calls
-        self.stats = Stats()
-        self.stall = Stall(clock, self.stats)
-        self.outage = Outage()
-        self._mailbox, self._clock, self._runtime = mailbox, clock, runtime
-        self._page = runtime.page
+        self.counters = Counters()
+        self.full_disk = FullDisk(clock, self.counters)
+        self.outage = BackendOutage()
+        self._mailbox, self._clock, self._store = mailbox, clock, store
+        self._page = store.page
         self._pace, self._limits = pace, limits
         self._origin = origin
         self._lock: DirectoryLock | None = None
-        self.checkpoints = Checkpoints(logdir, origin, self.stall)
+        self.checkpoints = Checkpoints(logdir, origin, self.full_disk)
         self._chain = Chain(origin, bytes(32))
         self._writer: SegmentWriter | None = None
         self._link: Link = "genesis"
         self._running = False
-        self._steps = Steps(logdir, clock)
+        self._guard = StepGuard(logdir, clock)
         self._ended = True
         self._unsigned_start: Checkpoint | None = None
-        self._rhythm = Rhythm(clock, pace, limits.segment_age, calls.jitter)
+        self._due_times = DueTimes(clock, pace, limits.segment_age, calls.jitter)
         self._full = False
 
     # --- what the loop asks ---------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ class Sealer:
     @property
     def begun(self) -> bool:
         """Whether an epoch runs: what is no entry may be recorded, its start signed or not."""
-        return self._running and not self._steps.failed
+        return self._running and not self._guard.failed
 
     @property
     def unsigned(self) -> int:
@@ -102,7 +102,7 @@ class Sealer:
     @property
     def overdue_seconds(self) -> float:
         """For how long the epoch has been running past its end because the backend gives no key."""
-        return self._rhythm.overdue_seconds if self._running else 0.0
+        return self._due_times.overdue_seconds if self._running else 0.0
 
     @property
     def _late(self) -> bool:
@@ -110,13 +110,13 @@ class Sealer:
 
     def status(self) -> Status:
         """Where it stands at this moment; to be asked from any thread."""
-        age, overdue = self._rhythm.epoch_age if self._running else 0.0, self.overdue_seconds
+        age, overdue = self._due_times.epoch_age if self._running else 0.0, self.overdue_seconds
         return Status(
             live=self.live,
-            failed=self._steps.failed,
-            closed=self._ended and not self._rhythm.due,
-            stalled=self.stall.seconds,
-            step=self._steps.seconds,
+            failed=self._guard.failed,
+            closed=self._ended and not self._due_times.due,
+            stalled=self.full_disk.seconds,
+            step=self._guard.seconds,
             epoch=self._chain.epoch,
             epoch_age=age,
             unsigned=self.unsigned,
@@ -128,13 +128,13 @@ class Sealer:
         """What may be committed at this moment; beyond the limits only while the backend is down or slow."""
         if not self.live or self._late:
             return NO_ROOM
-        if self._rhythm.due and (self.calls.issue_failures or not self._rhythm.patient):
+        if self._due_times.due and (self.calls.issue_failures or not self._due_times.patient):
             return UNBOUNDED_ROOM
         return NO_ROOM if self._full else self._limits.room(self._chain)
 
     def wait_seconds(self) -> float:
         """After how long `tick` wants to be called again, in seconds."""
-        moments = self._rhythm.moments() if self.live else []
+        moments = self._due_times.moments() if self.live else []
         if not self.calls.pending:
             moments += [self.calls.retry_at(kind) for kind in self._wanted()]
         now = self._clock.monotonic()
@@ -142,7 +142,7 @@ class Sealer:
 
     # --- start, commit, end ---------------------------------------------------------------------------------
 
-    def start(self) -> Finding:
+    def start(self) -> RestartPoint:
         """Lock the directory, find where the log stands, mend torn tails, and finish an interrupted commit.
 
         Raises:
@@ -152,23 +152,23 @@ class Sealer:
         """
         make_directory(self.logdir)
         self._lock = DirectoryLock(self.logdir)
-        finding = find_state(self.logdir, self._origin, self._runtime)
-        self.checkpoints.signed_by = read_signed_by(self.logdir, self._origin)
-        self._chain, self._writer, self._link = finding.chain, finding.writer, finding.link
-        self.stats.set_aside_bytes += finding.set_aside
-        if finding.writer is not None and finding.unsigned is not None:
-            self.checkpoints.add(finding.unsigned, finding.writer)
-        if finding.writer is not None:
-            self._rhythm.resume(finding.chain.epoch_time, stem_time(finding.writer.stem))
-        if finding.running:
+        point = find_restart_point(self.logdir, self._origin, self._store)
+        self.checkpoints.last_signer = read_last_signer(self.logdir, self._origin)
+        self._chain, self._writer, self._link = point.chain, point.writer, point.link
+        self.counters.set_aside_bytes += point.set_aside
+        if point.writer is not None and point.unsigned is not None:
+            self.checkpoints.add(point.unsigned, point.writer)
+        if point.writer is not None:
+            self._due_times.resume(point.chain.epoch_time, stem_time(point.writer.stem))
+        if point.running:
             self._running, self._ended = True, False
-            self._unsigned_start = finding.unsigned
-            if finding.pending:
-                self._commit_recovered(finding)
-        if finding.set_aside or not finding.running:
+            self._unsigned_start = point.unsigned
+            if point.pending:
+                self._commit_recovered(point)
+        if point.set_aside or not point.running:
             # Beside set-aside bytes no more is sealed: how their segment ended says when they were added.
-            self.end_epoch("segment" if finding.set_aside else "close")
-        return finding
+            self.request_next_epoch("segment" if point.set_aside else "close")
+        return point
 
     def commit(self, data: memoryview, pieces: Sequence[Piece]) -> None:
         """Seal up to `MAX_BLOCKS` blocks; their entries are durable and provable when this returns.
@@ -183,14 +183,14 @@ class Sealer:
         if not self.live:
             raise StorageError(f"{self.logdir} takes no entries now", "after a failed write, start again")
         began, blocks = self._clock.monotonic(), digest_blocks(data, pieces)
-        with self._steps.step():
-            if self._runtime.survives:
-                self.stall.retry(partial(self._runtime.keep_pending, data))
+        with self._guard.step():
+            if self._store.survives:
+                self.full_disk.wait_out(partial(self._store.keep_pending, data))
                 self._page.next_key[:] = self._page.key
                 self._page.publish(self._record(b"", blocks))
             self._append_entries(data)
             self._seal_blocks(blocks)
-        self.stats.committed(self._clock.monotonic() - began)
+        self.counters.committed(self._clock.monotonic() - began)
 
     def record(self, body: Prune | Rotate) -> None:
         """Record what happened to segments or keys; durable when this returns, proven by the next checkpoint.
@@ -200,7 +200,7 @@ class Sealer:
         """
         if not self.begun:
             raise StorageError(f"{self.logdir} takes no lines now", "after a failed write, start again")
-        with self._steps.step():
+        with self._guard.step():
             self._write_lines(self._chain.record(body, self._page.key, self._page.next_key))
 
     def tick(self) -> None:
@@ -210,25 +210,25 @@ class Sealer:
             StorageError: as `commit`.
         """
         if self.live:
-            if self._rhythm.heartbeat_due:
-                with self._steps.step():
+            if self._due_times.heartbeat_due:
+                with self._guard.step():
                     self._seal_blocks([HEARTBEAT])
-            self._rhythm.tick()
+            self._due_times.tick()
             if (reason := self._limits.reached(self._chain)) is not None:
-                self.end_epoch(reason)
+                self.request_next_epoch(reason)
         self._ask()
         self.outage.look(self.calls.trouble, late=self._late)
 
-    def end_epoch(self, reason: EndReason) -> None:
+    def request_next_epoch(self, reason: EndReason) -> None:
         """Say that the epoch is due to end: a key is asked for, and the epoch goes on until it is there."""
-        self._rhythm.end_epoch(reason)
+        self._due_times.set_due(reason)
 
-    def full(self) -> None:
+    def entry_does_not_fit(self) -> None:
         """Say that the next entry does not fit in what `room` offered: there is none until the next epoch."""
-        self.end_epoch(self._limits.too_small(self._chain))
+        self.request_next_epoch(self._limits.limit_in_the_way(self._chain))
         self._full = True
 
-    def answer(self) -> None:
+    def take_answer(self) -> None:
         """Take the answer of the call under way.
 
         Raises:
@@ -250,33 +250,33 @@ class Sealer:
         self._ask()
         self.outage.look(self.calls.trouble, late=self._late)
 
-    def end(self) -> None:
+    def close_log(self) -> None:
         """Close the log cleanly: `end` with reason `close`, and its checkpoint asked for.
 
         Raises:
             StorageError: as `commit`.
         """
-        if not self._running or self._ended or self._steps.failed:
+        if not self._running or self._ended or self._guard.failed:
             return
         if self.calls.pending == "issue":
-            self.calls.rest()
+            self.calls.let_go()
             self._mailbox.wipe()
-        self._rhythm.due = None
-        with self._steps.step():
+        self._due_times.due = None
+        with self._guard.step():
             self._end_line("close")
         self._running = False
         self.checkpoints.add(self._checkpoint(), self._open_writer())
         self._ask()
 
-    def close(self) -> None:
-        """Give up files, lock and keys; without `end` before, this is as a crash."""
+    def release(self) -> None:
+        """Give up files, lock and keys; without `close_log` before, this is as a crash."""
         self._running = False
-        self.calls.rest()
+        self.calls.let_go()
         self.checkpoints.close()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-        self._runtime.close()
+        self._store.close()
         if self._lock is not None:
             self._lock.close()
 
@@ -285,14 +285,14 @@ class Sealer:
     def _wanted(self) -> list[Kind]:
         """The calls that there is a reason for, the most urgent first."""
         wanted: list[Kind] = []
-        if self._steps.failed:
+        if self._guard.failed:
             return wanted
         has_key = self.checkpoints.has_key
-        if self._rhythm.due and (self._running or has_key):
+        if self._due_times.due and (self._running or has_key):
             wanted.append("issue")
         if self.checkpoints:
             wanted.append("sign" if has_key else "key")
-        elif not has_key and (self._rhythm.due or self._running):
+        elif not has_key and (self._due_times.due or self._running):
             # Before the first secret, and at once where an epoch goes on: a wrong key must end this start.
             wanted.append("key")
         return wanted
@@ -305,7 +305,7 @@ class Sealer:
                 self._start_call(kind)
                 return
         # Nothing to ask now: the courier goes, and with it what its backend's library left in its memory.
-        self.calls.rest()
+        self.calls.let_go()
 
     def _start_call(self, kind: Kind) -> None:
         if kind == "issue":
@@ -317,18 +317,18 @@ class Sealer:
 
     def _take_signature(self, signature: bytes) -> None:
         note = self.checkpoints.signed(signature)
-        with self._steps.step():
+        with self._guard.step():
             size = self.checkpoints.write(note)
         if self._unsigned_start is not None and size >= self._unsigned_start.size:
             self._unsigned_start = None
-        self.stats.signed(self._clock.now())
+        self.counters.signed(self._clock.now())
 
     # --- epochs ---------------------------------------------------------------------------------------------
 
     def _turn(self, issued: Issued) -> None:
-        reason, old = self._rhythm.due, self._writer
+        reason, old = self._due_times.due, self._writer
         rotate = reason == "segment" or self._limits.segment_is_full(self._chain)
-        with self._steps.step():
+        with self._guard.step():
             if self._running and reason is not None:
                 self._end_line("segment" if rotate else reason)
                 self._link = "carry"
@@ -341,26 +341,26 @@ class Sealer:
         context, asked = calls.context, calls.asked
         if context is None or asked is None:
             raise BackendError("a secret arrived that was not asked for")
-        self.checkpoints.signed_by.check_epoch_key(issued.key_id)
+        self.checkpoints.last_signer.check_epoch_key(issued.key_id)
         now = self._clock.now()
         segment = chain.segment + 1 if new_segment else chain.segment
         start = Start(self._link, issued, context, asked, tuple(calls.abandoned), segment, self._pace, now)
         if new_segment:
-            self._rotate(segment_stem(segment, now))
+            self._open_segment(segment_stem(segment, now))
         line = epoch_line(chain, self._page, self._mailbox, start)
         self._running, self._ended = True, False
         self._unsigned_start = self._checkpoint()
         self._full = False
-        self._rhythm.new_epoch()
-        calls.adopted()
+        self._due_times.new_epoch()
+        calls.secret_used()
         self._write_lines(line)
-        self.stats.began(segment)
+        self.counters.began(segment)
         self.checkpoints.add(self._unsigned_start, self._open_writer())
 
-    def _rotate(self, stem: str) -> None:
+    def _open_segment(self, stem: str) -> None:
         old = self._writer
-        self._writer = self.stall.retry(partial(SegmentWriter.create, self.logdir, stem))
-        self._rhythm.new_segment()
+        self._writer = self.full_disk.wait_out(partial(SegmentWriter.create, self.logdir, stem))
+        self._due_times.new_segment()
         if old is not None:
             self.checkpoints.retire(old)
 
@@ -377,24 +377,24 @@ class Sealer:
 
     def _seal_blocks(self, blocks: Sequence[PendingBlock]) -> None:
         self._write_lines(seal_blocks(self._chain, self._page, blocks, self._clock.now()))
-        self._rhythm.sealed()
-        self.stats.sealed(blocks)
+        self._due_times.sealed()
+        self.counters.sealed(blocks)
 
-    def _commit_recovered(self, finding: Finding) -> None:
-        with self._steps.step():
-            self._append_entries(memoryview(finding.pending_data)[finding.present :])
-            self._seal_blocks(finding.pending)
-        self.stats.recovered_entries += sum(block.entries for block in finding.pending)
+    def _commit_recovered(self, point: RestartPoint) -> None:
+        with self._guard.step():
+            self._append_entries(memoryview(point.pending_data)[point.present :])
+            self._seal_blocks(point.pending)
+        self.counters.recovered_entries += sum(block.entries for block in point.pending)
 
     def _append_entries(self, data: memoryview) -> None:
-        self.stall.retry(partial(self._open_writer().append_entries, data))
+        self.full_disk.wait_out(partial(self._open_writer().append_entries, data))
 
     def _write_lines(self, lines: bytes) -> None:
         writer = self._open_writer()
         writer.check_lengths()
-        self._page.publish(self._record(lines) if self._runtime.survives else b"")
+        self._page.publish(self._record(lines) if self._store.survives else b"")
         # The key that made them is gone: they are written as they are, or the page keeps them for a start.
-        self.stall.retry(partial(writer.append_lines, lines))
+        self.full_disk.wait_out(partial(writer.append_lines, lines))
 
     def _record(self, staged: bytes, pending: Sequence[PendingBlock] = ()) -> bytes:
         writer, chain = self._open_writer(), self._chain

@@ -57,7 +57,7 @@ class Signals:
         return hangup
 
     def pause(self, seconds: float) -> bool:
-        """Wait so long, or until a stop is asked for; whether none was (`Stall.pause`)."""
+        """Wait so long, or until a stop is asked for; whether none was (`FullDisk.pause`)."""
         deadline = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self._read, select.POLLIN)
@@ -129,10 +129,10 @@ class Agent:
                 self._round(60.0)
             self._drain()
         except StorageError as exc:
-            self._sealer.stats.failed(exc)
+            self._sealer.counters.failed(exc)
             raise
         except BaseException as exc:
-            self._sealer.stats.failed(exc)
+            self._sealer.counters.failed(exc)
             with suppress(EpochsealError):  # what came first is what is told
                 self._closing.close()
             raise
@@ -164,11 +164,11 @@ class Agent:
             timeout = min(timeout, self._left_to_collect())
         for descriptor, _ in poll.poll(timeout * 1000):
             if descriptor == courier:
-                sealer.answer()
+                sealer.take_answer()
             elif (reader := readers.get(descriptor)) is not None:
                 reader.ready(descriptor)
             elif self._signals.take_hangup():
-                sealer.end_epoch("segment")
+                sealer.request_next_epoch("segment")
 
     def _has_entry(self) -> bool:
         return any(source.has_entry for source in self._sources)
@@ -195,7 +195,7 @@ class Agent:
             return False
         pieces, givers = self._take(room)
         if not pieces:
-            sealer.full()
+            sealer.entry_does_not_fit()
             sealer.tick()
             return False
         first = sealer.entries
@@ -213,9 +213,9 @@ class Agent:
     def _state_positions(self) -> None:
         """At the start, and in each new segment before anything else: what came before may expire."""
         sealer = self._sealer
-        if self._stated == sealer.stats.segment or not sealer.live:
+        if self._stated == sealer.counters.segment or not sealer.live:
             return
-        self._stated = sealer.stats.segment
+        self._stated = sealer.counters.segment
         positions = [position for source in self._sources for position in source.positions()]
         for pieces in statement(positions) if positions else ():
             sealer.commit(memoryview(b""), pieces)
@@ -269,12 +269,12 @@ class Closing:
         try:
             while sealer.calls.pending and self.step():
                 pass
-            sealer.end()
+            sealer.close_log()
             while sealer.unsigned and self.step():
                 pass
         finally:
             # A refusal in the first wait must not leave the log open.
-            sealer.end()
+            sealer.close_log()
 
     def step(self) -> bool:
         """Let the backend go on; whether there is anything to wait for, and time left."""
@@ -291,5 +291,5 @@ class Closing:
         poll = select.poll()
         poll.register(courier, select.POLLIN)
         if poll.poll(min(left, 1.0) * 1000):
-            sealer.answer()
+            sealer.take_answer()
         return True

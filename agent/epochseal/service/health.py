@@ -50,7 +50,7 @@ def reasons(view: LogView) -> list[str]:
     """Why entries of this log are not acknowledged, as fixed words; none while they are, or none come."""
     status = view.sealer.status()
     found = {
-        "failed": status.failed or view.sealer.stats.failure != "",
+        "failed": status.failed or view.sealer.counters.failure != "",
         "no_room": status.stalled > 0,
         "overdue": status.late,
         "stuck": status.step - status.stalled > STUCK_SECONDS,

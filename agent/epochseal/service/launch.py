@@ -27,8 +27,8 @@ from epochseal.sealing.backend_calls import BackendCalls
 from epochseal.sealing.backend_outage import Outlook
 from epochseal.sealing.chain import Pace
 from epochseal.sealing.limits import Limits
-from epochseal.sealing.page_store import Runtime
-from epochseal.sealing.restart import Finding
+from epochseal.sealing.page_store import PageStore
+from epochseal.sealing.restart import RestartPoint
 from epochseal.sealing.sealer import Sealer
 from epochseal.service.commit_loop import Agent, Closing, Signals, SystemClock
 from epochseal.sources.stream import StreamSource
@@ -67,7 +67,7 @@ def seal_stream(
     name: str,
     *,
     acknowledge: Callable[[int], None],
-    started: Callable[[Finding], None],
+    started: Callable[[RestartPoint], None],
 ) -> int:
     """Seal a stream until it ends or a stop is asked for; the number of entries in the log.
 
@@ -85,7 +85,7 @@ def seal_stream(
     with ExitStack() as stack:
         sealer = stack.enter_context(sealing(options))
         signals = stack.enter_context(Signals().installed())
-        sealer.stall.pause, sealer.stall.tell = signals.pause, tell_stall
+        sealer.full_disk.pause, sealer.full_disk.tell = signals.pause, tell_stall
         sealer.outage.tell = tell_outage
         started(sealer.start())
         acknowledge(sealer.entries)
@@ -108,7 +108,7 @@ def seal_stream(
 
 
 def seal_prune(
-    options: SealOptions, body: Prune, *, started: Callable[[Finding], None], remove: Callable[[], None]
+    options: SealOptions, body: Prune, *, started: Callable[[RestartPoint], None], remove: Callable[[], None]
 ) -> None:
     """Seal one `prune` line and have it signed; then `remove` is called, with the directory still locked.
 
@@ -119,7 +119,7 @@ def seal_prune(
     with ExitStack() as stack:
         sealer = stack.enter_context(sealing(options))
         signals = stack.enter_context(Signals().installed())
-        sealer.stall.pause, sealer.stall.tell = signals.pause, tell_stall
+        sealer.full_disk.pause, sealer.full_disk.tell = signals.pause, tell_stall
         sealer.outage.tell = tell_outage
         started(sealer.start())
         closing = Closing(sealer)
@@ -142,7 +142,7 @@ def seal_rotation(
     settings: BackendSettings,
     *,
     planned: Callable[[Rotate], bool],
-    started: Callable[[Finding], None],
+    started: Callable[[RestartPoint], None],
 ) -> None:
     """Seal one `rotate` line and have it signed, by the old checkpoint key and the new one if that changes.
 
@@ -183,11 +183,11 @@ def seal_rotation(
             return
         alone = old_key is not None and bool(body.compromised)
         sealer = _make_sealer(options, *((helper, mailbox) if alone else (old_helper, old_mailbox)))
-        stack.callback(sealer.close)
+        stack.callback(sealer.release)
         if alone:
             sealer.checkpoints.replaces = old_key
         signals = stack.enter_context(Signals().installed())
-        sealer.stall.pause, sealer.stall.tell = signals.pause, tell_stall
+        sealer.full_disk.pause, sealer.full_disk.tell = signals.pause, tell_stall
         sealer.outage.tell = tell_outage
         started(sealer.start())
         closing = Closing(sealer)
@@ -256,15 +256,15 @@ def sealing(options: SealOptions) -> Iterator[Sealer]:
     with ExitStack() as stack:
         zygote, mailbox = stack.enter_context(_helping(options, settings))
         sealer = _make_sealer(options, zygote, mailbox)
-        stack.callback(sealer.close)
+        stack.callback(sealer.release)
         yield sealer
 
 
 def _make_sealer(options: SealOptions, zygote: Zygote, mailbox: SecretPage) -> Sealer:
     if options.runtime_dir is not None:
-        runtime = Runtime.in_directory(options.runtime_dir, options.logdir)
+        runtime = PageStore.in_directory(options.runtime_dir, options.logdir)
     else:
-        runtime = Runtime.in_memory()
+        runtime = PageStore.in_memory()
     clock = SystemClock()
     calls = BackendCalls(zygote, clock, lambda: secrets.randbelow(1024) / 1024)
     limits = Limits(

@@ -19,8 +19,8 @@ from epochseal.sealing.backend_calls import BackendCalls
 from epochseal.sealing.backend_outage import Outlook
 from epochseal.sealing.chain import Chain, Pace
 from epochseal.sealing.limits import Limits, Room
-from epochseal.sealing.page_store import Runtime
-from epochseal.sealing.restart import Finding
+from epochseal.sealing.page_store import PageStore
+from epochseal.sealing.restart import RestartPoint
 from epochseal.sealing.sealer import Sealer
 from epochseal.service.commit_loop import Agent, Signals, SystemClock
 from epochseal.service.health import LogView
@@ -98,9 +98,9 @@ class AdjustableLimits(Limits):
         """As `Limits.segment_is_full`."""
         return self.current.segment_is_full(chain)
 
-    def too_small(self, chain: Chain) -> EndReason:
-        """As `Limits.too_small`."""
-        return self.current.too_small(chain)
+    def limit_in_the_way(self, chain: Chain) -> EndReason:
+        """As `Limits.limit_in_the_way`."""
+        return self.current.limit_in_the_way(chain)
 
 
 class RunningLog:
@@ -123,9 +123,9 @@ class RunningLog:
         Raises:
             EpochsealError: see `Sealer.start` and `open_source`; `close` is still to be called.
         """
-        self._tell_finding(self.sealer.start())
-        self.sealer.stall.pause = self.signals.pause
-        self.sealer.stall.tell = self._tell_stall
+        self._tell_restart(self.sealer.start())
+        self.sealer.full_disk.pause = self.signals.pause
+        self.sealer.full_disk.tell = self._tell_stall
         self.sealer.outage.tell = self._tell_outage
         kind = None if self.config.compress == "none" else self.config.compress
         if kind is not None or self.config.number_or_none("keep") is not None:
@@ -164,7 +164,7 @@ class RunningLog:
         chores, self._chores = self._chores, None
         if chores is not None:
             chores.close()
-        self.sealer.close()
+        self.sealer.release()
 
     def adjust(self, config: LogConfig) -> list[str]:
         """Put the settings in force that can be; the names of those that wait for a restart."""
@@ -205,7 +205,7 @@ class RunningLog:
         config, clock = self.config, SystemClock()
         runtime_dir = config.runtime_dir
         runtime = (
-            Runtime.in_memory() if runtime_dir is None else Runtime.in_directory(runtime_dir, config.dir)
+            PageStore.in_memory() if runtime_dir is None else PageStore.in_directory(runtime_dir, config.dir)
         )
         pace = Pace(
             heartbeat=config.number("heartbeat"),
@@ -218,14 +218,14 @@ class RunningLog:
             config.dir, config.origin, calls, mailbox, clock, runtime, pace=pace, limits=self._limits
         )
 
-    def _tell_finding(self, finding: Finding) -> None:
-        link = "running" if finding.running else finding.link
+    def _tell_restart(self, point: RestartPoint) -> None:
+        link = "running" if point.running else point.link
         self.journal.info("started", link=link, entries=self.sealer.entries)
-        if finding.page_refused:
-            self.journal.warning("page_wiped", reason=finding.page_refused)
-        if finding.set_aside:
-            self.journal.warning("set_aside", bytes=finding.set_aside)
-        if finding.link == "cold" and not finding.running:
+        if point.page_refused:
+            self.journal.warning("page_wiped", reason=point.page_refused)
+        if point.set_aside:
+            self.journal.warning("set_aside", bytes=point.set_aside)
+        if point.link == "cold" and not point.running:
             self.journal.warning("cold_start", reason="the log was not closed before, and verify will say so")
 
     def _tell_stall(self, cause: DiskFullError | None) -> None:

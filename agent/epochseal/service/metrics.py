@@ -51,18 +51,18 @@ class Figures:
         failures = _counter("backend_failures", "Calls that the key backend failed or refused.", "kind")
         errors = _counter("errors", "Errors that stopped the sealing, for a time or for good.", "kind")
         for view in self._views:
-            stats, backend = view.sealer.stats, view.sealer.calls
+            counters, backend = view.sealer.counters, view.sealer.calls
             for family, value in (
-                (entries, stats.entries),
-                (size, stats.bytes),
-                (blocks, stats.blocks),
-                (epochs, stats.epochs),
-                (checkpoints, stats.checkpoints),
-                (recovered, stats.recovered_entries),
-                (aside, stats.set_aside_bytes),
+                (entries, counters.entries),
+                (size, counters.bytes),
+                (blocks, counters.blocks),
+                (epochs, counters.epochs),
+                (checkpoints, counters.checkpoints),
+                (recovered, counters.recovered_entries),
+                (aside, counters.set_aside_bytes),
             ):
                 family.add_metric([view.name], value)
-            by_kind = ((calls, backend.made), (failures, backend.refused), (errors, stats.errors))
+            by_kind = ((calls, backend.made), (failures, backend.failed), (errors, counters.errors))
             for family, counts in by_kind:
                 for kind, count in counts.items():
                     family.add_metric([view.name, kind], count)
@@ -75,7 +75,7 @@ class Figures:
             labels=["log"],
         )
         for view in self._views:
-            commits = view.sealer.stats.commits
+            commits = view.sealer.counters.commits
             family.add_metric([view.name], _buckets(commits), commits.seconds)
         return family
 
@@ -97,7 +97,7 @@ class Figures:
                 (age, status.epoch_age),
                 (overdue, status.overdue),
                 (unsigned, status.unsigned),
-                (signed, view.sealer.stats.last_checkpoint / 1000),
+                (signed, view.sealer.counters.last_checkpoint / 1000),
                 (stalled, status.stalled),
                 (healthy, not reasons(view)),
             ):

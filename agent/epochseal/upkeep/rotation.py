@@ -13,7 +13,7 @@ from epochseal.errors import ConfigError
 from epochseal.format.note import VerifierKey
 from epochseal.format.seal_lines import KeyKind, Rotate
 from epochseal.keys import KeyURI
-from epochseal.sealing.last_signer import read_rotates, read_signed_by
+from epochseal.sealing.last_signer import read_last_signer, read_rotates
 from epochseal.storage.chain_end import read_tail
 from epochseal.storage.segments import list_segments
 from epochseal.verifier.plan import take_snapshot
@@ -73,9 +73,9 @@ def plan_checkpoint_key(logdir: Path, wanted: Wanted, old: VerifierKey, new: Ver
     if any(body.key == "checkpoint" and new.vkey == body.old for body in _recorded(logdir)):
         raise ConfigError("the log has had this checkpoint key before and replaced it", "make a new key")
     if wanted.compromised:
-        read_signed_by(logdir, old.name).check(new.key, old.key)
+        read_last_signer(logdir, old.name).check(new.key, old.key)
     else:
-        read_signed_by(logdir, old.name).check(old.key)
+        read_last_signer(logdir, old.name).check(old.key)
     return _rotate(logdir, wanted, old.vkey, new.vkey, now)
 
 

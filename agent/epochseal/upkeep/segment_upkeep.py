@@ -117,9 +117,9 @@ class Chores:
             self._exchange(ready)
         elif ready is not None and self._sealed_at is None:
             if sealer.live:
-                self._sealed_at = sealer.stats.epochs
+                self._sealed_at = sealer.counters.epochs
                 sealer.record(ready.prune)
-        elif ready is not None and sealer.stats.epochs != self._sealed_at and not sealer.unsigned:
+        elif ready is not None and sealer.counters.epochs != self._sealed_at and not sealer.unsigned:
             # The checkpoint of an epoch that began after the prune line is signed, so it covers that line.
             self._release(ready)
 

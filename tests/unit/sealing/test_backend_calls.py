@@ -149,7 +149,7 @@ def test_one_call_at_a_time_through_one_courier(calls: BackendCalls, hub: FakeZy
     assert calls.take_signature() == b"signature"
     assert hub.messages == [b"text"]
     assert [courier.closed for courier in hub.couriers] == [False]
-    calls.rest()
+    calls.let_go()
     assert [courier.closed for courier in hub.couriers] == [True]
     assert calls.made == {"issue": 1, "sign": 1, "key": 1}
 
@@ -210,7 +210,7 @@ def test_unanswered_issue_calls_are_counted_by_what_they_quoted(
     calls.take_issued()
     assert (calls.context, calls.asked) == context(3)
     assert len(calls.abandoned) == 2
-    calls.adopted()
+    calls.secret_used()
     assert calls.abandoned == []
     assert calls.context is None
 
@@ -239,10 +239,10 @@ def test_a_call_that_was_never_sent_is_not_abandoned(calls: BackendCalls, hub: F
 def test_a_call_that_is_let_go_is_abandoned(calls: BackendCalls) -> None:
     """An issue call whose answer nobody waits for may have been served."""
     calls.start_issue(*context(5))
-    calls.rest()
+    calls.let_go()
     assert [item.line for item in calls.abandoned] == [5]
     assert state(calls) == (None, None)
-    calls.rest()
+    calls.let_go()
     assert len(calls.abandoned) == 1
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from epochseal.errors import BackendError, Unavailable
 from epochseal.journal import Journal
-from epochseal.sealing.backend_outage import Outage, Outlook
+from epochseal.sealing.backend_outage import BackendOutage, Outlook
 from epochseal.service.launch import tell_outage
 from epochseal.service.log_thread import RunningLog
 
@@ -19,7 +19,7 @@ DOWN = Unavailable("connection refused", "see whether it is up")
 def test_only_changes_are_told() -> None:
     """However often a backend fails, its going, its lateness and its return are each told once."""
     told: list[tuple[Outlook, BackendError | None]] = []
-    outage = Outage()
+    outage = BackendOutage()
     outage.tell = lambda outlook, trouble: told.append((outlook, trouble))
     for trouble, late in [
         (None, False),
@@ -38,7 +38,7 @@ def test_the_journal_of_a_daemon() -> None:
     read, write = os.pipe()
     log = cast("RunningLog", SimpleNamespace(journal=Journal(write)))
     for outlook, trouble in (("down", DOWN), ("late", DOWN), ("late", None), ("up", None)):
-        RunningLog._tell_outage(log, cast("Outlook", outlook), trouble)  # noqa: SLF001  # what the daemon hands to `Outage`
+        RunningLog._tell_outage(log, cast("Outlook", outlook), trouble)  # noqa: SLF001  # what the daemon hands to `BackendOutage`
     os.close(write)
     with os.fdopen(read) as lines:
         events = [json.loads(line) for line in lines]

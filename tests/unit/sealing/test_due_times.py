@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from epochseal.sealing.chain import Pace
-from epochseal.sealing.due_times import Rhythm
+from epochseal.sealing.due_times import DueTimes
 
 
 class Clock:
@@ -27,31 +27,31 @@ class Clock:
 def test_an_epoch_ends_up_to_a_tenth_early(jitter: float, seconds: float) -> None:
     """Never after its interval, and never more than a tenth of it before."""
     clock = Clock()
-    rhythm = Rhythm(clock, Pace(interval=100_000), None, lambda: jitter)
-    rhythm.new_epoch()
+    due_times = DueTimes(clock, Pace(interval=100_000), None, lambda: jitter)
+    due_times.new_epoch()
     clock.seconds += seconds - 0.001
-    rhythm.tick()
-    assert rhythm.due is None
-    assert clock.seconds + 0.001 == pytest.approx(max(rhythm.moments()))
+    due_times.tick()
+    assert due_times.due is None
+    assert clock.seconds + 0.001 == pytest.approx(max(due_times.moments()))
     clock.seconds += 0.002
-    rhythm.tick()
-    assert rhythm.due == "interval"
+    due_times.tick()
+    assert due_times.due == "interval"
 
 
 @pytest.mark.parametrize(("age", "seconds"), [(3_600_000, 3590.0), (50_000, 45.0)])
 def test_a_segment_ends_early_by_no_more_than_an_epoch(age: int, seconds: float) -> None:
     """A segment of hours is not cut by minutes, a short one by a tenth."""
     clock = Clock()
-    rhythm = Rhythm(clock, Pace(interval=100_000), age, lambda: 1.0)
-    rhythm.new_epoch()
-    rhythm.new_segment()
+    due_times = DueTimes(clock, Pace(interval=100_000), age, lambda: 1.0)
+    due_times.new_epoch()
+    due_times.new_segment()
     clock.seconds += seconds - 0.001
-    rhythm.new_epoch()
-    rhythm.tick()
-    assert rhythm.due is None
+    due_times.new_epoch()
+    due_times.tick()
+    assert due_times.due is None
     clock.seconds += 0.002
-    rhythm.tick()
-    assert rhythm.due == "segment"
+    due_times.tick()
+    assert due_times.due == "segment"
 
 
 def test_logs_that_start_together_part() -> None:
@@ -60,11 +60,11 @@ def test_logs_that_start_together_part() -> None:
     ends = []
     for _ in range(100):
         clock = Clock()
-        rhythm = Rhythm(clock, Pace(interval=300_000), None, source.random)
+        due_times = DueTimes(clock, Pace(interval=300_000), None, source.random)
         turns = []
         for _ in range(20):
-            rhythm.new_epoch()
-            clock.seconds = max(rhythm.moments())
+            due_times.new_epoch()
+            clock.seconds = max(due_times.moments())
             turns.append(clock.seconds)
         assert all(270.0 <= later - earlier <= 300.0 for earlier, later in pairwise(turns))
         ends.append(turns)

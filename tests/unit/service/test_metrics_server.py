@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from epochseal.errors import ConfigError, Denied, StorageError
 from epochseal.sealing.backend_calls import BackendCalls
-from epochseal.sealing.counters import LATENCY_BOUNDS, Histogram, Stats
+from epochseal.sealing.counters import LATENCY_BOUNDS, Counters, Histogram
 from epochseal.service.health import LogView, reasons
 from epochseal.service.metrics_server import MetricsServer, start_metrics
 from epochseal.sources.stream import StreamSource
@@ -97,7 +97,7 @@ def test_what_a_log_did_is_counted(story: Story, served: MetricsServer) -> None:
     story.commit(1)
     story.clock.elapsed += 10_000
     story.running.tick()
-    story.running.end_epoch("interval")
+    story.running.request_next_epoch("interval")
     story.pump()
     story.clock.elapsed += 5_000
     found = samples(served)
@@ -155,16 +155,16 @@ def test_commit_times_are_a_histogram() -> None:
 
 def test_errors_count_by_kind() -> None:
     """The kind is the nearest of ours; `failure` says which one ended it."""
-    stats = Stats()
+    counters = Counters()
     for error, kind in (
         (DurabilityError("cannot write"), "storage"),
         (Denied("no permission"), "denied"),
         (ConfigError("an entry is too long"), "input"),
         (RuntimeError("what"), "other"),
     ):
-        stats.failed(error)
-        assert (stats.failure, stats.errors[kind]) == (kind, 1)
-    assert sum(stats.errors.values()) == 4
+        counters.failed(error)
+        assert (counters.failure, counters.errors[kind]) == (kind, 1)
+    assert sum(counters.errors.values()) == 4
 
 
 def test_every_metric_is_explained(served: MetricsServer) -> None:
@@ -229,7 +229,7 @@ def test_a_log_that_has_no_room_is_not(
         return True
 
     monkeypatch.setattr(AppendFile, "append", append)
-    story.running.stall.pause = pause
+    story.running.full_disk.pause = pause
     story.commit(1)
     assert [(status, json.loads(body)["logs"]) for status, body in seen] == [(503, {"app": ["no_room"]})]
     assert get(served, "/healthz")[0] == 200
@@ -258,7 +258,7 @@ def test_a_write_that_hangs_is_seen(story: Story, monkeypatch: pytest.MonkeyPatc
 def test_an_epoch_beyond_its_time_is_seen(story: Story) -> None:
     """Overdue is normal while the backend is down; beyond max_overdue nothing is acknowledged any more."""
     shown = view(story)
-    story.running.end_epoch("interval")
+    story.running.request_next_epoch("interval")
     story.clock.elapsed += 3_600_000
     assert shown.sealer.status().overdue >= 3600
     story.clock.elapsed -= 1_000
@@ -279,7 +279,7 @@ def test_a_log_without_its_first_key_is_not_ready(host: Host, monkeypatch: pytes
             assert reasons(view(story)) == ["waiting_for_backend"]
         story.pump()
         assert reasons(view(story)) == []
-        story.running.end()
+        story.running.close_log()
         story.pump()
         assert reasons(view(story)) == []
         story.kill()

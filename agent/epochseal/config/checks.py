@@ -9,7 +9,7 @@ from pathlib import Path
 
 from epochseal.config.document import Document
 from epochseal.config.model import LogConfig
-from epochseal.config.schema import (
+from epochseal.config.source_tables import (
     SourceTable,
     StdinTable,
     SyslogTable,

@@ -16,7 +16,8 @@ from urllib.parse import unquote
 import msgspec
 
 from epochseal.config.backend_tables import CHOICES, FAMILIES, SECRETS, any_of, ways_to
-from epochseal.config.schema import SOURCES, Compression, LogTable, Metrics, TlsTable, TopLevel, WitnessTable
+from epochseal.config.schema import Compression, LogTable, Metrics, TopLevel, WitnessTable
+from epochseal.config.source_tables import SOURCE_TABLES, TlsTable
 from epochseal.config.toml_positions import KeyLines, KeyPath
 from epochseal.errors import ConfigError
 
@@ -50,7 +51,7 @@ _HIDE_HINT = (
     "a configuration file is copied and shown: give the backend its secret in a file, a systemd credential "
     "(LoadCredential=) or the environment, and change this one if others have read the file"
 )
-_SOURCES_HINT = f"known kinds: {', '.join(SOURCES)}"
+_SOURCES_HINT = f"known kinds: {', '.join(SOURCE_TABLES)}"
 
 
 class Document:
@@ -158,10 +159,10 @@ class Document:
         kind = source.get("kind")
         if kind is None:
             self.fail(at, "a source without kind", f'say what it is, as kind = "tail"; {_SOURCES_HINT}')
-        if not isinstance(kind, str) or kind not in SOURCES:
-            hint = self.near(str(kind), SOURCES, _SOURCES_HINT)
+        if not isinstance(kind, str) or kind not in SOURCE_TABLES:
+            hint = self.near(str(kind), SOURCE_TABLES, _SOURCES_HINT)
             self.fail((*at, "kind"), f"unknown kind of source {kind!r}", hint)
-        self._check_keys(at, source, ("kind", *SOURCES[kind].__struct_fields__))
+        self._check_keys(at, source, ("kind", *SOURCE_TABLES[kind].__struct_fields__))
         if isinstance(tls := source.get("tls"), dict):
             self._check_keys((*at, "tls"), tls, TlsTable.__struct_fields__)
 

@@ -14,7 +14,8 @@ from epochseal.config.backend_tables import FAMILIES, SECRETS, as_setting, ways_
 from epochseal.config.checks import check_address, check_retention, check_scheme, check_shared, check_source
 from epochseal.config.document import Document
 from epochseal.config.model import NOT_SET, Configuration, LogConfig, Origin, Value
-from epochseal.config.schema import SETTINGS, SHARED, LogTable, SourceTable, TopLevel
+from epochseal.config.schema import SETTINGS, SHARED, LogTable, TopLevel
+from epochseal.config.source_tables import SourceTable
 from epochseal.config.toml_positions import KeyPath
 from epochseal.errors import ConfigError, EpochsealError
 from epochseal.format.cosignature import parse_witness_vkey

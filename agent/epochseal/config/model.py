@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from epochseal.config.schema import Compression, SourceTable
+from epochseal.config.schema import Compression
+from epochseal.config.source_tables import SourceTable
 from epochseal.format.witness_policy import Policy
 from epochseal.keys import BackendSettings, KeyURI
 

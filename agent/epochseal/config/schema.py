@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from epochseal.config.backend_tables import AwsTable, Pkcs11Table, VaultTable
+from epochseal.config.source_tables import SourceTable
 from epochseal.errors import ConfigError
 from epochseal.keys import parse_key_uri
 from epochseal.units import parse_duration, parse_size
@@ -61,64 +62,6 @@ class WitnessTable(_Table, frozen=True):
     name: str
     url: str
     vkey: str
-
-
-class TlsTable(_Table, frozen=True):
-    """`tls` of a syslog source: names of PEM files."""
-
-    cert: str
-    key: str
-    client_ca: str | None = None
-
-
-class StdinTable(_Table, frozen=True, tag_field="kind", tag="stdin"):
-    """Standard input of the daemon."""
-
-
-class TailTable(_Table, frozen=True, tag_field="kind", tag="tail"):
-    """Files that another program appends to; `paths` are globs."""
-
-    paths: list[str]
-
-
-class UnixStreamTable(_Table, frozen=True, tag_field="kind", tag="unix-stream"):
-    """A stream socket."""
-
-    path: str
-    mode: str = "0660"
-    acks: bool = False
-
-
-class UnixDatagramTable(_Table, frozen=True, tag_field="kind", tag="unix-datagram"):
-    """A datagram socket."""
-
-    path: str
-    mode: str = "0660"
-
-
-class SyslogTable(_Table, frozen=True, tag_field="kind", tag="syslog"):
-    """Syslog over TCP, or over TLS."""
-
-    listen: str
-    tls: TlsTable | None = None
-
-
-class JournaldTable(_Table, frozen=True, tag_field="kind", tag="journald"):
-    """The journal, or some units of it."""
-
-    units: list[str] = []
-    directory: str | None = None
-
-
-SourceTable = StdinTable | TailTable | UnixStreamTable | UnixDatagramTable | SyslogTable | JournaldTable
-SOURCES: dict[str, type[_Table]] = {
-    "stdin": StdinTable,
-    "tail": TailTable,
-    "unix-stream": UnixStreamTable,
-    "unix-datagram": UnixDatagramTable,
-    "syslog": SyslogTable,
-    "journald": JournaldTable,
-}
 
 
 class LogTable(Level, frozen=True):

@@ -10,8 +10,9 @@ import ssl
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import assert_never
 
-from epochseal.config.schema import (
+from epochseal.config.source_tables import (
     JournaldTable,
     SourceTable,
     StdinTable,
@@ -42,6 +43,8 @@ def check_source(part: str, table: SourceTable, *, in_use: bool) -> Iterator[Che
                 yield _check_tls(part, table.tls)
         case JournaldTable():
             yield _check_journal(part, table.directory)
+        case _:
+            assert_never(table)
 
 
 def _check_files(part: str, pattern: str) -> CheckResult:

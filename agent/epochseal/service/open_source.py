@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from epochseal.config import LogConfig
-from epochseal.config.schema import (
+from epochseal.config.source_tables import (
     JournaldTable,
     SourceTable,
     StdinTable,

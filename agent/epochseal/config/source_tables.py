@@ -1,0 +1,79 @@
+"""The kinds of sources: one table each, whose keys are what `[[log.source]]` may have beside its `kind`.
+
+A new kind begins here, as a class in `SourceTable`. The type checker then asks for what opens it
+(service/open_source.py) and for what doctor looks at (doctor/source_checks.py); a test asks for its line in
+docs/configuration.md.
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import msgspec
+
+
+class _Written(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True, omit_defaults=True):
+    """Keys as they are written; one that nobody knows is an error."""
+
+
+class _Source(_Written, frozen=True, tag_field="kind"):
+    """One source; its class has the kind as its tag."""
+
+
+class TlsTable(_Written, frozen=True):
+    """`tls` of a syslog source: names of PEM files."""
+
+    cert: str
+    key: str
+    client_ca: str | None = None
+
+
+class StdinTable(_Source, frozen=True, tag="stdin"):
+    """Standard input of the daemon."""
+
+
+class TailTable(_Source, frozen=True, tag="tail"):
+    """Files that another program appends to; `paths` are globs."""
+
+    paths: list[str]
+
+
+class UnixStreamTable(_Source, frozen=True, tag="unix-stream"):
+    """A stream socket."""
+
+    path: str
+    mode: str = "0660"
+    acks: bool = False
+
+
+class UnixDatagramTable(_Source, frozen=True, tag="unix-datagram"):
+    """A datagram socket."""
+
+    path: str
+    mode: str = "0660"
+
+
+class SyslogTable(_Source, frozen=True, tag="syslog"):
+    """Syslog over TCP, or over TLS."""
+
+    listen: str
+    tls: TlsTable | None = None
+
+
+class JournaldTable(_Source, frozen=True, tag="journald"):
+    """The journal, or some units of it."""
+
+    units: list[str] = []
+    directory: str | None = None
+
+
+SourceTable = StdinTable | TailTable | UnixStreamTable | UnixDatagramTable | SyslogTable | JournaldTable
+
+
+def kind_of(table: SourceTable | type[SourceTable]) -> str:
+    """The `kind` that a table has in the file."""
+    return str(table.__struct_config__.tag)
+
+
+SOURCE_TABLES: dict[str, type[SourceTable]] = {kind_of(table): table for table in get_args(SourceTable)}
+"""The tables by their kind."""

@@ -19,9 +19,14 @@ import tempfile
 from pathlib import Path
 
 from epochseal.verifier.verdict import EXIT_STATUS
-from tests.integration import attacks_on_checkpoints, attacks_on_entries, attacks_on_epochs, attacks_on_lines
-from tests.integration.attacks import ATTACKS, Attack, Expect
 from tests.integration.logs import LogKeys, write_log
+from tests.integration.verifier import (
+    attacks_on_checkpoints,
+    attacks_on_entries,
+    attacks_on_epochs,
+    attacks_on_lines,
+)
+from tests.integration.verifier.attacks import ATTACKS, Attack, Expect
 
 HERE = Path(__file__).parent
 LOADED = (attacks_on_entries, attacks_on_lines, attacks_on_checkpoints, attacks_on_epochs)

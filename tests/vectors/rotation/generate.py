@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 
 from epochseal.verifier.verdict import EXIT_STATUS
-from tests.integration.attacks_on_rotations import CASES, THIEF, Case
 from tests.integration.logs import LogKeys
+from tests.integration.verifier.attacks_on_rotations import CASES, THIEF, Case
 
 HERE = Path(__file__).parent
 

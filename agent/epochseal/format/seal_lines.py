@@ -23,7 +23,7 @@ MAX_LINE = 1 << 20
 """A seal line is at most this long, in bytes, without its newline."""
 
 UInt = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
-Link = Literal["genesis", "carry", "reopen", "cold"]
+Link = Literal["genesis", "carry", "cold"]
 KeyKind = Literal["epoch", "checkpoint"]
 EndReason = Literal["interval", "entries", "bytes", "segment", "close"]
 
@@ -54,8 +54,19 @@ class Tree(_Body, frozen=True):
     frontier: list[str]
 
 
+class Denies(_Body, frozen=True):
+    """What the agent remembers, in its state or its page, and the disk does not bear out: log id, size, root."""
+
+    log: str
+    size: UInt
+    root: str
+
+
 class Header(_Body, frozen=True):
-    """The body of an `epoch` line; times and durations are in milliseconds."""
+    """The body of an `epoch` line; times and durations are in milliseconds.
+
+    `log` is 32 random bytes in epoch 0, and the log's id (`log_id`) in every later epoch.
+    """
 
     epoch: UInt
     origin: str
@@ -75,6 +86,7 @@ class Header(_Body, frozen=True):
     retention: UInt
     abandoned: list[Abandoned]
     time: UInt
+    denies: Denies | None = None
 
 
 class SourceMark(_Body, frozen=True):
@@ -126,12 +138,30 @@ class Rotate(_Body, frozen=True):
     compromised: UInt = 0
 
 
+class Next(_Body, frozen=True):
+    """The secret that the next epoch will begin with: its number and the SHA-256 of what wraps it (base64)."""
+
+    epoch: UInt
+    wrapped: str
+
+
+class Sign(_Body, frozen=True):
+    """The body of a `sign` line: the checkpoint that ends with it vouches for every line from `run` on.
+
+    `run` is the index of the epoch line that its run began with; `next` announces the next epoch's secret.
+    """
+
+    run: UInt
+    next: Next | None = None
+
+
 class End(_Body, frozen=True):
-    """The body of an `end` line: why the epoch ended, and what it held."""
+    """The body of an `end` line: why the epoch ended, and what it held; `run`, as in `Sign`, where it closes."""
 
     reason: EndReason
     entries: UInt
     bytes: UInt
+    run: UInt | None = None
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):
@@ -150,7 +180,7 @@ class TaggedLine(msgspec.Struct, frozen=True, gc=False):
     """A parsed seal line that is a leaf of the tree; `payload` is what was hashed."""
 
     index: int
-    body: Header | Block | Prune | Rotate | End
+    body: Header | Block | Prune | Rotate | Sign | End
     payload: bytes
     tag: bytes
 
@@ -161,13 +191,25 @@ class NoteLine(msgspec.Struct, frozen=True, gc=False):
     note: bytes
 
 
+_LOG_LABEL = b"epochseal/v1/log"
 _EMPTY_DIGEST = hashlib.sha256().digest()
 _NUMBER = rb"(0|[1-9][0-9]{0,18})"
 _BLOCK = re.compile(rb"block " + rb" ".join([_NUMBER] * 6) + rb" ([0-9A-Za-z+/]{43}=) (\{.*\})")
-_JSON_LINE = re.compile(rb"(epoch|prune|rotate|end) " + _NUMBER + rb" (\{.*\})")
-_Json = Header | Prune | Rotate | End
-_KIND_NAMES: dict[type[_Json], str] = {Header: "epoch", Prune: "prune", Rotate: "rotate", End: "end"}
+_JSON_LINE = re.compile(rb"(epoch|prune|rotate|sign|end) " + _NUMBER + rb" (\{.*\})")
+_Json = Header | Prune | Rotate | Sign | End
+_KIND_NAMES: dict[type[_Json], str] = {
+    Header: "epoch",
+    Prune: "prune",
+    Rotate: "rotate",
+    Sign: "sign",
+    End: "end",
+}
 _JSON_KINDS = {name.encode("ascii"): kind for kind, name in _KIND_NAMES.items()}
+
+
+def log_id(leaf: bytes) -> bytes:
+    """The log's id, 32 bytes: it commits to the leaf of the log's first line (docs/format.md, "The log id")."""
+    return hashlib.sha256(_LOG_LABEL + leaf).digest()
 
 
 def encode_block(index: int, block: Block) -> bytes:
@@ -184,8 +226,8 @@ def encode_block(index: int, block: Block) -> bytes:
     )
 
 
-def encode_body(index: int, body: Header | Prune | Rotate | End) -> bytes:
-    """The payload of an `epoch`, `prune`, `rotate` or `end` line."""
+def encode_body(index: int, body: _Json) -> bytes:
+    """The payload of an `epoch`, `prune`, `rotate`, `sign` or `end` line."""
     return f"{_KIND_NAMES[type(body)]} {index} ".encode("ascii") + encode_json(body)
 
 
@@ -225,6 +267,15 @@ def parse_line(raw: bytes) -> TaggedLine | NoteLine:
         b64decode(body.root, "root", 32)
     elif isinstance(body, Rotate):
         check_rotate(index, body)
+    elif isinstance(body, Sign):
+        check_run(index, body.run)
+        if body.next is not None:
+            b64decode(body.next.wrapped, "digest of the wrapped secret", 32)
+    elif isinstance(body, End):
+        if (body.run is not None) != (body.reason == "close"):
+            raise FormatError(f"run does not fit an end with reason {body.reason!r}")
+        if body.run is not None:
+            check_run(index, body.run)
     return TaggedLine(index, body, payload, tag)
 
 
@@ -246,6 +297,16 @@ def _parse_block(match: re.Match[bytes], payload: bytes, tag: bytes) -> TaggedLi
     return TaggedLine(index, block, payload, tag)
 
 
+def check_run(index: int, run: int) -> None:
+    """Refuse a line that says its run began with itself, or later.
+
+    Raises:
+        FormatError: it does.
+    """
+    if run >= index:
+        raise FormatError(f"line {index} says that its run began with line {run}")
+
+
 def check_rotate(index: int, rotate: Rotate) -> None:
     """Refuse a rotate line whose values contradict each other.
 
@@ -265,6 +326,20 @@ def check_rotate(index: int, rotate: Rotate) -> None:
         raise FormatError(f"rotate line {index} says that the old key counts up to {rotate.from_size}")
 
 
+def check_denies(link: Link, denies: Denies) -> None:
+    """Refuse what an agent cannot deny: a log that it has the carry of, or one without lines.
+
+    Raises:
+        FormatError: it stands under `carry`, has no line, or a value of another size.
+    """
+    if link == "carry":
+        raise FormatError("an epoch with a carry denies nothing")
+    if denies.size == 0:
+        raise FormatError("epoch line denies a log without lines")
+    b64decode(denies.log, "denied log", 32)
+    b64decode(denies.root, "denied root", 32)
+
+
 def check_header(header: Header) -> None:
     """Refuse an epoch line whose values contradict each other.
 
@@ -280,6 +355,10 @@ def check_header(header: Header) -> None:
         raise FormatError(f"carry does not fit link {header.link!r}")
     for item in header.abandoned:
         b64decode(item.tag, "abandoned tag", TAG_SIZE)
+        if item.calls == 0:
+            raise FormatError("epoch line gives up no call at all")
+    if header.denies is not None:
+        check_denies(header.link, header.denies)
     for subtree in header.tree.frontier:
         b64decode(subtree, "frontier", 32)
     if len(header.tree.frontier) != header.tree.size.bit_count():

@@ -22,6 +22,9 @@ ZERO_TAG = bytes(TAG_SIZE)
 MAX_LINE = 1 << 20
 """A seal line is at most this long, in bytes, without its newline."""
 
+MAX_ABANDONED = 64
+"""An epoch line gives up at most this many different calls."""
+
 UInt = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
 Link = Literal["genesis", "carry", "cold"]
 KeyKind = Literal["epoch", "checkpoint"]
@@ -353,6 +356,8 @@ def check_header(header: Header) -> None:
     b64decode(header.prev, "prev", TAG_SIZE)
     if len(b64decode(header.carry, "carry")) != (48 if header.link == "carry" else 0):
         raise FormatError(f"carry does not fit link {header.link!r}")
+    if len(header.abandoned) > MAX_ABANDONED:
+        raise FormatError(f"epoch line gives up {len(header.abandoned)} calls, more than {MAX_ABANDONED}")
     for item in header.abandoned:
         b64decode(item.tag, "abandoned tag", TAG_SIZE)
         if item.calls == 0:

@@ -5,9 +5,9 @@ Never: a write, a backend call that seals or signs, or a failure that is only re
 """
 
 from epochseal.verifier.kinds import KINDS, PROBLEMS, WARNINGS, Kind
-from epochseal.verifier.pins import Pins
+from epochseal.verifier.request import Examination, Pins, Promise, Request, Seen, merge_promises
 from epochseal.verifier.verdict import Problem, Verdict
-from epochseal.verifier.verify import Examination, Request, examine, verify
+from epochseal.verifier.verify import examine, verify
 
 __all__ = [
     "KINDS",
@@ -17,8 +17,11 @@ __all__ = [
     "Kind",
     "Pins",
     "Problem",
+    "Promise",
     "Request",
+    "Seen",
     "Verdict",
     "examine",
+    "merge_promises",
     "verify",
 ]

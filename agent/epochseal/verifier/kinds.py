@@ -1,6 +1,7 @@
 """Every kind of problem and warning: what it does to the verdict, what it says, and what to do about it.
 
 The table of docs/verify.md has the same words (a test holds them equal); the report has its advice from here.
+docs/format.md, 13.14 lists the same kinds, with the section that each one is found by.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _TABLE: dict[Grade, dict[str, tuple[str, str]]] = {
             "look for the segment in a backup: a genuine copy of it verifies",
         ),
         "foreign_bytes": (
-            "bytes follow the last sealed entry of a closed segment",
+            "bytes follow the last sealed entry of a closed segment, or a compressed file is not whole",
             "they were never sealed: do not read them as part of the log",
         ),
         "line_altered": (
@@ -69,7 +70,7 @@ _TABLE: dict[Grade, dict[str, tuple[str, str]]] = {
             "see which files were copied or renamed by hand",
         ),
         "end_missing": (
-            "an epoch that another one follows was cut off",
+            "an epoch that another one goes on from was cut off",
             "look for the segments in a backup or at the receiver of shipped files",
         ),
         "link_broken": (
@@ -82,6 +83,10 @@ _TABLE: dict[Grade, dict[str, tuple[str, str]]] = {
                 "the lines of that epoch were changed, by someone who can compute tags: restrict the "
                 "verifier's credential"
             ),
+        ),
+        "run_broken": (
+            "a line that says what its checkpoint vouches for says it of other lines than those of its run",
+            "it was made by someone who can compute tags: compare with a backup, restrict the credentials",
         ),
         "segment_missing": (
             "a segment between others was removed",
@@ -99,6 +104,10 @@ _TABLE: dict[Grade, dict[str, tuple[str, str]]] = {
             "a segment does not have its own name",
             "the detail says which name it had: rename both files back",
         ),
+        "not_a_file": (
+            "a file of the log is a link, a pipe, a device or a folder",
+            "it was not read: see who put it there, and bring the file itself back",
+        ),
         "foreign_log": (
             "an epoch of another log stands in this one",
             "sort the files into the directories that they came from",
@@ -108,6 +117,13 @@ _TABLE: dict[Grade, dict[str, tuple[str, str]]] = {
             (
                 "the epoch line was changed, or made for another log; see whether the wrapping key was "
                 "replaced under its old name"
+            ),
+        ),
+        "tampered_at_start": (
+            "the agent found other files than it remembered when it started, and says so",
+            (
+                "compare with a backup; if it was you who restored or removed files, accept this start: "
+                "`epochseal trust --accept-start` with the hash that the detail gives"
             ),
         ),
         "checkpoint_bad": (
@@ -120,39 +136,61 @@ _TABLE: dict[Grade, dict[str, tuple[str, str]]] = {
         ),
         "checkpoint_ahead": (
             "a signed checkpoint covers more lines than are present",
-            "the end was cut off, or an old copy was restored: find the newer one",
+            (
+                "the end was cut off, or an old copy was restored: find the newer one. A copy of a live log "
+                "takes the file `checkpoint` before all others"
+            ),
         ),
         "bad_unsealed": (
-            "bytes were added after the log had been closed",
-            "read the `.unsealed` file: nobody who could seal wrote it",
+            "bytes were set aside where no start of an agent sets any aside",
+            "read the `.unsealed` or `.torn` file: nobody who could seal wrote it",
         ),
         "prune_broken": (
             "what a prune line says of expired segments does not fit what is left",
             "compare with a copy of the expired segments",
         ),
+        "retention_broken": (
+            "entries expired before a promise that was seen allowed it",
+            "look for the expired segments in a backup, and find out who removed them",
+        ),
         "rolled_back": (
-            "the log is behind what the trust file has seen",
+            "the log is behind what was seen of it before",
             (
                 "an old copy was restored, or the end was cut off: find the newer one. The trust file holds "
                 "its signed checkpoint: that is the evidence"
             ),
         ),
         "forked": (
-            "the log is not the one that the trust file has seen: its history was rewritten",
+            "the log is not the one that was seen before: its history was rewritten",
             (
                 "keep this log, the trust file and any older copy as evidence: two histories were signed "
                 "with one key"
             ),
         ),
+        "log_forked": (
+            "a log that is known from another place has another history here",
+            "keep both copies as evidence: two histories were signed with one key",
+        ),
         "log_replaced": (
-            "another log of the same origin stands in the place of the pinned one",
+            "another log of the same origin, signed by the pinned key, stands in the place of the pinned one",
             "find out who began it; if it was you, make a new trust file",
+        ),
+        "too_much_work": (
+            "the files ask for more work than their size explains",
+            "nothing honest is made like this: keep the files, and see where they came from",
         ),
     },
     "untrusted": {
         "start_unsigned": (
-            "an epoch that nothing carries into has no signed start",
+            "a start of the log has no checkpoint of its own",
             "name the checkpoint key if you did not; otherwise believe nothing from that epoch on",
+        ),
+        "epoch_unsigned": (
+            "an epoch was neither announced nor signed for by the run that it belongs to",
+            (
+                "name the checkpoint key if you did not; otherwise believe nothing of that epoch: it may "
+                "have been made from a dump of the agent's memory"
+            ),
         ),
         "not_witnessed": (
             "no signed checkpoint bears the cosignatures that the policy asks for",
@@ -180,18 +218,50 @@ _TABLE: dict[Grade, dict[str, tuple[str, str]]] = {
             "the log is of another origin than the one asked for",
             "check `--origin` and the directory",
         ),
+        "wrong_log": (
+            "the log has another id than the one asked for, or than the pinned one",
+            "check `--log` and the directory; if the log was begun anew, find out by whom",
+        ),
+        "other_log": (
+            "another log than before stands at this place",
+            (
+                "find out who began it; if it was you, `epochseal forget` makes room for it, or name its id "
+                "with `--log`"
+            ),
+        ),
     },
     "incomplete": {
         "cold_start": (
-            "the agent was stopped without closing the log: entries after the last one may be lost",
+            "the agent began without what the epoch before had handed on, and nobody has accepted that",
             (
-                "look for a crash, a power cut or a kill at that time; give the agent a runtime directory, "
-                "so that the next one is no gap"
+                "look for a crash, a power cut, a move or a thief at that time. If it was you, accept it: "
+                "`epochseal trust --accept-start` with the hash that the detail gives; a state directory "
+                "makes the next start no gap"
             ),
+        ),
+        "unvouched": (
+            "entries of an earlier run that no checkpoint of that run vouches for",
+            "have it verified with the epoch key, which shows them by their tags",
+        ),
+        "epoch_overrun": (
+            "an epoch went on for longer than it may",
+            "was the backend away? is the host's clock right? Whoever has one key may seal with it for ever",
         ),
         "prefix_missing": (
             "the log does not begin at its beginning, and no retention explains it",
             "bring the first segments back",
+        ),
+        "beginning_unproven": (
+            "the id of the log is that of a line that has expired, and nothing remembers it",
+            "verify with a trust file that has seen the log while its first line was there",
+        ),
+        "log_behind": (
+            "the last log file ends before what its seal lines say",
+            "a copy took it before them, or its end was cut off: copy again, or look for a newer copy",
+        ),
+        "unsettled": (
+            "a file was gone each time that it was to be read",
+            "something replaces files all the time: verify again when it has stopped",
         ),
         "open_end": (
             "the log is neither closed nor alive",
@@ -203,7 +273,11 @@ _TABLE: dict[Grade, dict[str, tuple[str, str]]] = {
         ),
         "torn_line": (
             "the last seal line is unfinished",
-            "the next start of the agent cuts it; it was never acknowledged",
+            "the next start of the agent completes it or sets it aside; it was never acknowledged",
+        ),
+        "torn_lines": (
+            "the end of a seal file was set aside by a start",
+            "read the `.torn` file: what a power cut left, or what somebody appended",
         ),
         "unsealed_bytes": (
             "bytes that nobody sealed were set aside",
@@ -226,12 +300,15 @@ _TABLE: dict[Grade, dict[str, tuple[str, str]]] = {
             "run `epochseal witness submit`, and see whether its timer runs ([witness.md](witness.md))",
         ),
         "trust_expired": (
-            "what the trust file has seen has expired: nothing is left to hold it against",
-            "verify more often than segments expire; compare with an archive, then make a new trust file",
+            "what was seen before has expired: nothing is left to hold the log against",
+            (
+                "verify more often than segments expire; compare with an archive, then accept the beginning: "
+                "`epochseal trust --accept-start`"
+            ),
         ),
-        "reopen_strict": (
-            "the log was closed and opened again",
-            "`--strict` asked for this; the backend's trail shows whether an epoch stood between",
+        "older_than_known": (
+            "the log is known from another place, and this copy is older",
+            "a backup or a copy: the newer one is at the place that the detail names",
         ),
         "rotation_strict": (
             "the epoch key changed, and no rotate line says so",
@@ -239,12 +316,9 @@ _TABLE: dict[Grade, dict[str, tuple[str, str]]] = {
         ),
     },
     "warning": {
-        "reopen": (
-            "the log was closed and opened again: what may have stood between is not shown by the log alone",
-            (
-                "see who closed it and why; a trust file, a witness or the backend's trail shows whether an "
-                "epoch stood between"
-            ),
+        "start_accepted": (
+            "a start, or a beginning, that a person has accepted",
+            "nothing: its reason stands in the trust file",
         ),
         "clock_back": (
             "the clock went back; times are authenticated, but are what the host's clock said",
@@ -264,15 +338,15 @@ _TABLE: dict[Grade, dict[str, tuple[str, str]]] = {
             ),
             "have it verified with the epoch key, too; a trust file or a witness shows a rewritten history",
         ),
+        "beginning_unproven": (
+            "the first line has expired, and nothing remembers the log: it may have been made anew",
+            "verify with a trust file that has seen the log while its first line was there",
+        ),
         "checkpoint_missing": (
             "the file `checkpoint` is missing; the checkpoints in the seal files were used",
             "see who removed it; the agent writes a new one with its next checkpoint",
         ),
         "foreign_file": ("a file that belongs to no segment", "see who put it there, and move it away"),
-        "cold_accepted": (
-            "a cold start that the trust file accepts",
-            "nothing: its reason stands in the trust file",
-        ),
         "rotation_unrecorded": (
             (
                 "the epoch key changed, and no rotate line says so: a backend gave the key a new version by "
@@ -288,13 +362,23 @@ _TABLE: dict[Grade, dict[str, tuple[str, str]]] = {
             "earlier segments have expired by the log's own retention",
             "nothing: an archive or a backup has them, if one was kept",
         ),
+        "not_remembered": (
+            "the verdict was given from the files alone, and nothing was remembered",
+            "let `verify` remember, or name a trust file: only a memory shows a log that was made anew",
+        ),
+        "pinned": (
+            "the log was seen for the first time here, and is remembered from now on",
+            "compare its id with the one that its owner tells you",
+        ),
     },
 }
 
-KINDS = {
-    name: Kind(name, grade, says, advice)
+_ALL = [
+    Kind(name, grade, says, advice)
     for grade, kinds in _TABLE.items()
     for name, (says, advice) in kinds.items()
-}
-PROBLEMS = {name: kind for name, kind in KINDS.items() if kind.grade != "warning"}
-WARNINGS = {name: kind for name, kind in KINDS.items() if kind.grade == "warning"}
+]
+PROBLEMS = {kind.name: kind for kind in _ALL if kind.grade != "warning"}
+WARNINGS = {kind.name: kind for kind in _ALL if kind.grade == "warning"}
+KINDS = WARNINGS | PROBLEMS
+"""Both by name; what is a warning or a problem, as the case may be, is here as a problem."""

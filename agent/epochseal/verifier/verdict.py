@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from epochseal.exit_statuses import EMPTY, INCOMPLETE, TAMPERED, UNTRUSTED, VERIFIED
-from epochseal.verifier.kinds import KINDS
+from epochseal.verifier.kinds import PROBLEMS
 
 Name = Literal["verified", "tampered", "incomplete", "untrusted", "empty"]
 
@@ -24,6 +24,10 @@ GRAVEST_FIRST: tuple[Name, ...] = ("tampered", "untrusted", "incomplete", "empty
 LIMIT_OPEN = "that nothing follows its end: the log is open"
 LIMIT_CLOSED = (
     "that nothing followed its clean close: only a trust file, a witness or the backend's trail can"
+)
+LIMIT_ANEW = (
+    "that it was not made anew from the first line on by whoever holds the agent's credential: its id does, "
+    "to whom it was told before"
 )
 
 
@@ -69,7 +73,11 @@ class RotationView(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct):
-    """What `epochseal verify --json` prints for one log (docs/verify.md)."""
+    """What `epochseal verify --json` prints for one log (docs/verify.md).
+
+    `log` is the log's id in base64, empty if no epoch line was read. `memory` is for whoever keeps one to
+    fill in: whether this log was remembered before, is from now on, or nothing is.
+    """
 
     verdict: Name
     origin: str
@@ -84,6 +92,7 @@ class Verdict(msgspec.Struct):
     last_sealed: str
     closed: bool
     mode: Literal["keys", "public"]
+    memory: Literal["known", "new", "none"]
     problems: list[Problem]
     warnings: list[Problem]
     not_shown: list[str]
@@ -106,7 +115,7 @@ def gravest(names: Iterable[Name]) -> Name:
 
 def name_of(problems: Iterable[Problem], *, checked: bool) -> Name:
     """The verdict that follows from the gravest problem; never verified if nothing was checked."""
-    found = {KINDS[problem.kind].grade for problem in problems}
+    found = {PROBLEMS[problem.kind].grade for problem in problems}
     clean: Name = "verified" if checked else "empty"
     return next((name for name in GRAVEST_FIRST if name in found), clean)
 

@@ -1,7 +1,9 @@
 """Proofs of one entry: a text file that a public key alone checks, anywhere and offline (docs/proofs.md).
 
-A proof holds the bytes of the entry's block, the payload of its seal line, and a C2SP tlog-proof: the way
-from that line to the root of a tree that the log's key has signed.
+A proof holds the bytes of the entry's block, the payload of its seal line, that of the last line under a
+signed checkpoint with its way to the root, and a C2SP tlog-proof: the way of the block's line to the same
+root. The last line says what its checkpoint vouches for: without it, a signature over what a later start
+found on the disk would prove that.
 """
 
 from __future__ import annotations
@@ -22,7 +24,16 @@ from epochseal.format.note import (
     parse_note,
     verify_note,
 )
-from epochseal.format.seal_lines import MAX_LINE, TAG_SIZE, Block, TaggedLine, encode_line, parse_line
+from epochseal.format.seal_lines import (
+    MAX_LINE,
+    TAG_SIZE,
+    Block,
+    End,
+    Sign,
+    TaggedLine,
+    encode_line,
+    parse_line,
+)
 
 HEADING: Final = "epochseal/v1/proof"
 TLOG_HEADING: Final = "c2sp.org/tlog-proof@v1"
@@ -30,7 +41,7 @@ MAX_BLOCK = 256 << 20
 """A block in a proof is at most this long, in bytes."""
 MAX_PATH = 63
 """A way from a leaf to the root has at most as many hashes: a tree has at most 2**63-1 leaves."""
-MAX_PROOF = MAX_BLOCK // 3 * 4 + MAX_LINE + MAX_NOTE + (64 << 10)
+MAX_PROOF = MAX_BLOCK // 3 * 4 + 2 * MAX_LINE + MAX_NOTE + (64 << 10)
 """A proof is at most this long, in bytes."""
 
 _LINE_FEED = b"\n"
@@ -44,7 +55,9 @@ class Proof:
         payload: that of the block's seal line.
         before, entry, after: the bytes of the block: entries before the one that is proven, it, those behind.
         number: the entry's number in the log.
-        path: siblings from the line's leaf up to the root, 32 bytes each.
+        last: the payload of the last line under the checkpoint.
+        last_path: siblings from the leaf of that line up to the root, 32 bytes each.
+        path: siblings from the leaf of the block's line up to the root, 32 bytes each.
         note: the signed checkpoint.
     """
 
@@ -53,6 +66,8 @@ class Proof:
     number: int
     entry: bytes
     after: bytes
+    last: bytes
+    last_path: tuple[bytes, ...]
     path: tuple[bytes, ...]
     note: bytes
 
@@ -63,22 +78,40 @@ class Proof:
         Raises:
             FormatError: the payload is not in its one form.
         """
-        line = parse_line(encode_line(self.payload, bytes(TAG_SIZE)).removesuffix(_LINE_FEED))
-        if not isinstance(line, TaggedLine) or not isinstance(line.body, Block):
-            raise FormatError("the line of the proof is not that of a block")
-        return line
+        return _parse_payload(self.payload)
 
     @property
     def block(self) -> Block:
         """What the seal line says of the block.
 
         Raises:
-            FormatError: as `line`.
+            FormatError: as `line`, or it is not that of a block with entries.
         """
         body = self.line.body
-        if not isinstance(body, Block):
-            raise FormatError("the line of the proof is not that of a block")
+        if not isinstance(body, Block) or not body.entries:
+            raise FormatError("the line of the proof is not that of a block with entries")
         return body
+
+    @property
+    def last_line(self) -> TaggedLine:
+        """The last line under the checkpoint.
+
+        Raises:
+            FormatError: the payload is not in its one form.
+        """
+        return _parse_payload(self.last)
+
+    @property
+    def run(self) -> int:
+        """The index from which on the checkpoint vouches for the lines below it.
+
+        Raises:
+            FormatError: as `last_line`, or it is of a kind that a checkpoint over vouches for no block.
+        """
+        run = vouches_from(self.last_line)
+        if run is None:
+            raise FormatError("the last line is neither a sign nor an end that closes the log")
+        return run
 
     def encode(self) -> bytes:
         """The proof file."""
@@ -88,6 +121,8 @@ class Proof:
             f"before {b64encode(self.before)}".encode(),
             f"entry {self.number} {b64encode(self.entry)}".encode(),
             f"after {b64encode(self.after)}".encode(),
+            b"last " + self.last,
+            *(f"path {b64encode(sibling)}".encode() for sibling in self.last_path),
             TLOG_HEADING.encode(),
             f"index {self.line.index}".encode(),
             *(b64encode(sibling).encode() for sibling in self.path),
@@ -104,30 +139,44 @@ def parse_proof(raw: bytes) -> Proof:
     if len(raw) > MAX_PROOF:
         raise FormatError(f"the proof is longer than {MAX_PROOF} bytes")
     head, separator, note = raw.partition(b"\n\n")
-    match head.split(b"\n"):
-        case [heading, payload, before, entry, after, tlog, index, *path] if separator:
-            if (heading, tlog) != (HEADING.encode(), TLOG_HEADING.encode()):
-                raise FormatError(f"the file is not a proof: it does not begin with {HEADING}")
+    lines = head.split(b"\n")
+    tlog = TLOG_HEADING.encode()
+    if not separator or lines[0] != HEADING.encode() or tlog not in lines:
+        raise FormatError(
+            f"the file is not a proof, or is cut off: {HEADING} and {TLOG_HEADING} begin its parts"
+        )
+    middle = lines.index(tlog)
+    match lines[1:middle], lines[middle + 1 :]:
+        case [payload, before, entry, after, last, *last_path], [index, *path]:
             number, _, text = _field(entry, b"entry ").partition(b" ")
             proof = Proof(
-                payload,
-                b64decode(_field(before, b"before "), "before"),
-                _number(number, "entry"),
-                b64decode(text, "entry"),
-                b64decode(_field(after, b"after "), "after"),
-                tuple(b64decode(item, "hash of the path", HASH_SIZE) for item in path[: MAX_PATH + 1]),
-                note,
+                payload=payload,
+                before=b64decode(_field(before, b"before "), "before"),
+                number=_number(number, "entry"),
+                entry=b64decode(text, "entry"),
+                after=b64decode(_field(after, b"after "), "after"),
+                last=_field(last, b"last "),
+                last_path=_hashes([_field(item, b"path ") for item in last_path[: MAX_PATH + 1]]),
+                path=_hashes(path[: MAX_PATH + 1]),
+                note=note,
             )
             stated = _number(_field(index, b"index "), "index")
         case _:
             raise FormatError("the file is not a proof, or is cut off")
-    if len(proof.path) > MAX_PATH:
-        raise FormatError(f"the path has more than {MAX_PATH} hashes")
     if proof.line.index != stated:
         raise FormatError(f"the proof is of line {stated}, its line says {proof.line.index}")
     if proof.encode() != raw:
         raise FormatError("the proof is not in canonical form")
     return proof
+
+
+def vouches_from(line: TaggedLine) -> int | None:
+    """The index from which on a checkpoint that ends with this line vouches for all lines (format.md, 8.5).
+
+    None where it vouches for no block: over an epoch line it vouches for that line alone; over lines of
+    other kinds there is none.
+    """
+    return line.body.run if isinstance(line.body, Sign | End) else None
 
 
 def check_proof(proof: Proof, key: VerifierKey) -> Checkpoint:
@@ -136,7 +185,7 @@ def check_proof(proof: Proof, key: VerifierKey) -> Checkpoint:
     Raises:
         VerificationError: something in it does not hold.
         UnknownKey: its checkpoint is not signed by `key`, or by others too: what is not checked is refused.
-        FormatError: its checkpoint is not in its one form.
+        FormatError: a line of it, or its checkpoint, is not in its one form.
     """
     check_block(proof)
     note = parse_note(proof.note)
@@ -147,11 +196,26 @@ def check_proof(proof: Proof, key: VerifierKey) -> Checkpoint:
         raise UnknownKey(f"the proof is of a log of {checkpoint.origin!r}, the key is that of {key.name!r}")
     if len(verify_note(note, [key])) != len(note.signatures):
         raise UnknownKey("the checkpoint has signatures of others beside that of the key that was named")
-    leaf = leaf_hash(proof.payload)
-    if proof.line.index >= checkpoint.size:
-        raise VerificationError(f"line {proof.line.index} is not in a tree of {checkpoint.size} lines")
-    verify_inclusion(leaf, proof.line.index, checkpoint.size, proof.path, checkpoint.root)
+    check_paths(proof, checkpoint)
     return checkpoint
+
+
+def check_paths(proof: Proof, checkpoint: Checkpoint) -> None:
+    """Verify that both lines are in the tree, and that the last one says that the block is vouched for.
+
+    Raises:
+        FormatError: a line is not in its one form, or the last one is of another kind.
+        VerificationError: a path leads elsewhere, or the checkpoint does not vouch for the block.
+    """
+    index, last, size = proof.line.index, proof.last_line.index, checkpoint.size
+    if last != size - 1:
+        raise VerificationError(f"line {last} is not the last of a tree of {size} lines")
+    if not proof.run <= index < last:
+        raise VerificationError(
+            f"the checkpoint vouches for lines {proof.run} to {last}, and line {index} is none of them"
+        )
+    verify_inclusion(leaf_hash(proof.payload), index, size, proof.path, checkpoint.root)
+    verify_inclusion(leaf_hash(proof.last), last, size, proof.last_path, checkpoint.root)
 
 
 def check_block(proof: Proof) -> None:
@@ -192,6 +256,19 @@ def split_block(data: bytes, place: int) -> tuple[bytes, bytes, bytes]:
     if not stop:
         raise VerificationError(f"the block has no entry {place}")
     return data[:start], data[start:stop], data[stop:]
+
+
+def _parse_payload(payload: bytes) -> TaggedLine:
+    line = parse_line(encode_line(payload, bytes(TAG_SIZE)).removesuffix(_LINE_FEED))
+    if not isinstance(line, TaggedLine):
+        raise FormatError("a note stands where a seal line belongs")
+    return line
+
+
+def _hashes(items: list[bytes]) -> tuple[bytes, ...]:
+    if len(items) > MAX_PATH:
+        raise FormatError(f"a path has more than {MAX_PATH} hashes")
+    return tuple(b64decode(item, "hash of a path", HASH_SIZE) for item in items)
 
 
 def _field(line: bytes, name: bytes) -> bytes:

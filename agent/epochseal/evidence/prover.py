@@ -1,4 +1,4 @@
-"""Make proofs: find an entry, the line that sealed it, and the first signed checkpoint behind that line.
+"""Make proofs: find an entry, the line that sealed it, and the first checkpoint that vouches for it.
 
 Little is read: the first lines of a few seal files to find the segment, its epoch lines to find the epoch,
 the lines from there up to the checkpoint, and the entry's block. The epoch line has the roots of all that is
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from epochseal.encoding import b64decode
 from epochseal.errors import ConfigError, EpochsealError, FormatError, StorageError, VerificationError
-from epochseal.evidence.proof import MAX_BLOCK, Proof, check_block, split_block
-from epochseal.format.merkle import Frontier, inclusion_proof, leaf_hash, verify_inclusion
+from epochseal.evidence.proof import MAX_BLOCK, Proof, check_block, check_paths, split_block, vouches_from
+from epochseal.format.merkle import Frontier, inclusion_proof, leaf_hash
 from epochseal.format.note import (
     MAX_NOTE,
     Checkpoint,
@@ -36,7 +36,7 @@ _NO_ENTRY = 2**63
 
 
 class NotProvable(EpochsealError):
-    """The entry is there, and no signed checkpoint covers it yet."""
+    """The entry is there, and no signed checkpoint of its run vouches for it."""
 
 
 class NothingSealed(EpochsealError):
@@ -44,7 +44,7 @@ class NothingSealed(EpochsealError):
 
 
 def prove(logdir: Path, number: int, key: PublicKey | None = None, origin: str | None = None) -> Proof:
-    """A proof of entry `number`, under the first checkpoint that covers it.
+    """A proof of entry `number`, under the first checkpoint that vouches for it.
 
     With `key` a checkpoint counts only if the key signed it, and the proof bears no other signature. Without,
     nobody has verified the signature: the first one in the log's name is taken. `origin` is the one that the
@@ -53,8 +53,8 @@ def prove(logdir: Path, number: int, key: PublicKey | None = None, origin: str |
     Raises:
         NothingSealed: there is no sealed log.
         ConfigError: the log has no such entry, or its block is too large for a proof.
-        NotProvable: no signed checkpoint covers it.
-        UnknownKey: the log is of another origin, or `key` signed none of the checkpoints that cover it.
+        NotProvable: no signed checkpoint of its run vouches for it.
+        UnknownKey: the log is of another origin, or `key` signed none of the checkpoints that vouch for it.
         VerificationError: the entry, its line or the tree do not verify.
         StorageError: a file cannot be read.
     """
@@ -62,14 +62,16 @@ def prove(logdir: Path, number: int, key: PublicKey | None = None, origin: str |
     place = _segment_of(segments, number)
     walk = _Walk(number, key, origin)
     note = walk.run(segments[place:], logdir / "checkpoint")
-    before, entry, after = _read_block(walk.segment, walk.block, number)
-    proof = Proof(walk.line.payload, before, number, entry, after, tuple(walk.path), note.encode())
+    proof = walk.proof_under(note, *_read_block(walk.segment, walk.block, number))
     check_block(proof)
     return proof
 
 
 class _Walk:
-    """Goes through the lines from the entry's epoch on, up to a checkpoint that covers the entry's line."""
+    """Goes through the lines from the entry's epoch on, up to a checkpoint that vouches for the entry's line.
+
+    Such a checkpoint is one of the entry's own run: it stands before the next run's second line.
+    """
 
     def __init__(self, number: int, key: PublicKey | None, origin: str | None) -> None:
         self._number = number
@@ -79,18 +81,23 @@ class _Walk:
         self._problems: list[FormatError | VerificationError] = []
         self._origin = ""
         self._found: tuple[Segment, TaggedLine, Block] | None = None
-        self.before = Frontier()
-        self.leaves: list[bytes] = []
-        self.path: list[bytes] = []
+        self._lasts: dict[int, TaggedLine] = {}
+        self._next_run: int | None = None
+        self._before = Frontier()
+        self._leaves: list[bytes] = []
 
     def run(self, segments: Sequence[Segment], checkpoint: Path) -> Note:
-        """The checkpoint; `path` leads to it from `line`, the entry's."""
+        """The checkpoint."""
         start = _epoch_of(segments[0], self._number)
         for segment in segments:
             for raw in _lines(segment, start):
                 if (note := self._take(segment, raw)) is not None:
                     return note
+                if self._is_past_run():
+                    break
             start = 0
+            if self._is_past_run():
+                break
             if self._found is None:
                 raise ConfigError(
                     f"the log has no entry {self._number}", "epochseal inspect counts the entries"
@@ -99,10 +106,36 @@ class _Walk:
             return note
         if self._problems:
             raise self._failure()
+        if self._next_run is not None:
+            raise NotProvable(
+                f"no checkpoint vouches for line {self.line.index}: its run ended without one",
+                "a later start does not vouch for what it found; verify with the epoch key checks its tags",
+            )
         raise NotProvable(
-            f"line {self.line.index} of the tree is under no signed checkpoint yet",
-            "a checkpoint is signed when the next epoch begins, and at a clean close",
+            f"no signed checkpoint vouches for line {self.line.index} yet",
+            "one is signed before the next epoch begins, and at a clean close",
         )
+
+    def proof_under(self, note: Note, before: bytes, entry: bytes, after: bytes) -> Proof:
+        """The proof with that note, and the bytes of the block; nothing of it is checked."""
+        size = parse_checkpoint(note.text).size
+        leaves = self._leaves[: size - self._before.size]
+        return Proof(
+            payload=self.line.payload,
+            before=before,
+            number=self._number,
+            entry=entry,
+            after=after,
+            last=self._lasts[size - 1].payload,
+            last_path=tuple(inclusion_proof(leaves, size - 1, self._before)),
+            path=tuple(inclusion_proof(leaves, self.line.index, self._before)),
+            note=note.encode(),
+        )
+
+    def _is_past_run(self) -> bool:
+        """Whether the next run has a second line: no note behind that vouches for anything of this one."""
+        at = self._before.size + len(self._leaves)
+        return self._next_run is not None and at > self._next_run + 1
 
     @property
     def segment(self) -> Segment:
@@ -133,7 +166,7 @@ class _Walk:
                 if isinstance(line.body, Block):
                     self._found = segment, line, line.body
                     self._check_index(line)
-            self.leaves.append(leaf_hash(raw[: raw.rfind(b" ")]))
+            self._leaves.append(leaf_hash(raw[: raw.rfind(b" ")]))
             return None
         if raw.startswith(b"note "):
             try:
@@ -146,7 +179,9 @@ class _Walk:
         if isinstance(line.body, Header):
             self._begin(line, line.body)
         self._check_index(line)
-        self.leaves.append(leaf_hash(line.payload))
+        if self._found is not None and vouches_from(line) is not None:
+            self._lasts[line.index] = line
+        self._leaves.append(leaf_hash(line.payload))
         return None
 
     def _is_wanted(self, raw: bytes) -> bool:
@@ -164,12 +199,14 @@ class _Walk:
             self._key = VerifierKey(header.origin, self._public_key)
         if self._found is None:
             subtrees = [b64decode(item, "frontier") for item in header.tree.frontier]
-            self.before, self.leaves = Frontier(header.tree.size, subtrees), []
+            self._before, self._leaves = Frontier(header.tree.size, subtrees), []
+        elif header.link != "carry" and self._next_run is None:
+            self._next_run = line.index
         if line.index != header.tree.size:
             raise VerificationError(f"the epoch line {line.index} is over a tree of {header.tree.size} lines")
 
     def _check_index(self, line: TaggedLine) -> None:
-        at = self.before.size + len(self.leaves)
+        at = self._before.size + len(self._leaves)
         if line.index != at:
             raise VerificationError(f"line {line.index} of the tree stands where line {at} belongs")
 
@@ -180,10 +217,10 @@ class _Walk:
         try:
             note = parse_note(raw)
             checkpoint = parse_checkpoint(note.text)
-            if not self.line.index < checkpoint.size <= self.before.size + len(self.leaves):
+            if not self._vouches(checkpoint):
                 return None
             note = self._signed(note)
-            self.path = self._path_to(checkpoint)
+            check_paths(self.proof_under(note, b"", b"", b""), checkpoint)
         except (FormatError, VerificationError) as exc:
             self._problems.append(exc)
             # What a stranger signed is passed over at once; a tree is built for what the key may have signed.
@@ -192,12 +229,13 @@ class _Walk:
             return None
         return note
 
-    def _path_to(self, checkpoint: Checkpoint) -> list[bytes]:
-        """The way from the entry's line to the root, if that is the one that was signed."""
-        leaves, index = self.leaves[: checkpoint.size - self.before.size], self.line.index
-        path = inclusion_proof(leaves, index, self.before)
-        verify_inclusion(leaf_hash(self.line.payload), index, checkpoint.size, path, checkpoint.root)
-        return path
+    def _vouches(self, checkpoint: Checkpoint) -> bool:
+        """Whether the last line under a checkpoint says so, and is of the run of the entry's line."""
+        last = self._lasts.get(checkpoint.size - 1)
+        if last is None or (self._next_run is not None and last.index > self._next_run):
+            return False
+        run = vouches_from(last)
+        return run is not None and run <= self.line.index
 
     def _failure(self) -> VerificationError:
         """Why no checkpoint will do: a stranger's signature only where nothing worse was found."""

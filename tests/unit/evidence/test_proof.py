@@ -82,7 +82,7 @@ def test_the_page_shows_the_vector() -> None:
 def by_hand(folder: Path) -> subprocess.CompletedProcess[str]:
     """Run all commands of the page as one script."""
     commands = re.findall(r"^```bash\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 5
     return subprocess.run(
         ["bash", "-c", "".join(commands)], cwd=folder, check=False, capture_output=True, text=True, timeout=60
     )
@@ -100,7 +100,7 @@ def test_the_page_reaches_the_verdict() -> None:
     [
         name
         for name, case in CASES.items()
-        if name.startswith(("entry-r", "entry-a", "payload-a", "path-", "size"))
+        if name.startswith(("entry-r", "entry-a", "payload-a", "path", "last-", "run-", "size"))
     ]
     + ["neighbour-left-out", "index-plus-1", "other-root", "signature-altered"],
 )

@@ -1,7 +1,7 @@
 """Write the vectors of proofs beside this file: `python tests/vectors/proof/generate.py`.
 
-They are made by hand out of the worked example (tests/vectors/worked) and docs/proofs.md, so that they do not
-depend on the code that they test. The name of a file is the case or the attack.
+They are made by hand out of docs/proofs.md, so that they do not depend on the code that they test. The name of
+a file is the case or the attack. The log that they are of has two runs: the second one begins at line 7.
 """
 
 from __future__ import annotations
@@ -13,13 +13,63 @@ from hashlib import sha256
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 HERE = Path(__file__).parent
-WORKED = HERE.parent / "worked"
-SEGMENT = WORKED / "log" / "segments" / "000001-20261123T100000Z"
 SIGNING = Ed25519PrivateKey.from_private_bytes(bytes(range(0x80, 0xA0)))
 ORIGIN = "example.com/worked"
 DASH = "\u2014"
+ENTRIES = [b"user=alice action=login\n", b"user=bob action=delete id=7\n"]
+
+
+def _b64(data: bytes) -> str:
+    return b64encode(data).decode()
+
+
+def _epoch(index: int, epoch: int, link: str, first_entry: int) -> bytes:
+    tag = _b64(bytes(32) if epoch == 0 else sha256(b"tag").digest())
+    header = {
+        "epoch": epoch,
+        "origin": ORIGIN,
+        "log": _b64(sha256(b"log").digest()),
+        "segment": epoch + 1,
+        "link": link,
+        "key": "file:" + sha256(b"key").hexdigest(),
+        "wrapped": _b64(bytes(80)),
+        "carry": _b64(bytes(48)) if link == "carry" else "",
+        "asked": {"line": max(index - 1, 0), "tag": tag},
+        "prev": tag,
+        "tree": {"size": index, "frontier": [_b64(sha256(b"node").digest())] * index.bit_count()},
+        "first_entry": first_entry,
+        "heartbeat": 10_000,
+        "interval": 300_000,
+        "max_overdue": 3_600_000,
+        "retention": 0,
+        "abandoned": [],
+        "time": 1_795_428_000_000 + 300_000 * epoch,
+    }
+    return f"epoch {index} {json.dumps(header, separators=(',', ':'))}".encode()
+
+
+def _block(index: int, first: int, data: bytes, time: int) -> bytes:
+    source = f'{{"src":{{"name":"stdin","offset":{len(data)}}}}}' if data else "{}"
+    entries, offset = data.count(b"\n"), 0 if data else 52
+    counts = f"{first} {entries} {offset} {len(data)} {time}"
+    return f"block {index} {counts} {_b64(sha256(data).digest())} {source}".encode()
+
+
+LINES = [
+    _epoch(0, 0, "genesis", 0),
+    _block(1, 0, b"".join(ENTRIES), 1_795_428_000_050),
+    b'sign 2 {"run":0,"next":{"epoch":1,"wrapped":"%b"}}' % b64encode(sha256(bytes(80)).digest()),
+    b'end 3 {"reason":"interval","entries":2,"bytes":52}',
+    _epoch(4, 1, "carry", 2),
+    _block(5, 2, b"", 1_795_428_310_000),
+    b'end 6 {"reason":"close","entries":0,"bytes":0,"run":0}',
+    _epoch(7, 2, "cold", 2),
+    _block(8, 2, b"", 1_795_428_610_000),
+    b'end 9 {"reason":"close","entries":0,"bytes":0,"run":7}',
+]
 
 Fields = dict[str, list[bytes]]
 
@@ -36,24 +86,41 @@ def _note(origin: str, size: int, root: bytes, *more: str) -> bytes:
     return f"{text}\n{DASH} {origin} {signed}\n".encode()
 
 
-def _parts(entry: int) -> Fields:
-    lines = [line for line in SEGMENT.with_suffix(".seal").read_bytes().splitlines() if line[:5] != b"note "]
-    payloads = [line.rpartition(b" ")[0] for line in lines]
-    leaves = [sha256(b"\x00" + payload).digest() for payload in payloads]
-    root = _node(_node(leaves[0], leaves[1]), _node(leaves[2], leaves[3]))
-    entries = SEGMENT.with_suffix(".log").read_bytes().splitlines(keepends=True)
-    bytes_of = [b"".join(entries[:entry]), entries[entry], b"".join(entries[entry + 1 :])]
+def _root_of(leaves: list[bytes]) -> bytes:
+    if len(leaves) == 1:
+        return leaves[0]
+    left = 1 << (len(leaves) - 1).bit_length() - 1
+    return _node(_root_of(leaves[:left]), _root_of(leaves[left:]))
+
+
+def _path(index: int, leaves: list[bytes]) -> list[bytes]:
+    """The siblings of a leaf, the lowest first (RFC 6962, 2.1.1)."""
+    if len(leaves) == 1:
+        return []
+    left = 1 << (len(leaves) - 1).bit_length() - 1
+    if index < left:
+        return [*_path(index, leaves[:left]), _root_of(leaves[left:])]
+    return [*_path(index - left, leaves[left:]), _root_of(leaves[:left])]
+
+
+def _parts(entry: int, size: int = 3) -> Fields:
+    """A proof of an entry under the checkpoint of this size."""
+    lines = LINES[:size]
+    leaves = [sha256(b"\x00" + payload).digest() for payload in lines]
+    before, after = b"".join(ENTRIES[:entry]), b"".join(ENTRIES[entry + 1 :])
     return {
         "head": [b"epochseal/v1/proof"],
-        "payload": [payloads[1]],
-        "before": [b"before " + b64encode(bytes_of[0])],
-        "entry": [b"entry %d " % entry + b64encode(bytes_of[1])],
-        "after": [b"after " + b64encode(bytes_of[2])],
+        "payload": [lines[1]],
+        "before": [b"before " + b64encode(before)],
+        "entry": [b"entry %d " % entry + b64encode(ENTRIES[entry])],
+        "after": [b"after " + b64encode(after)],
+        "last": [b"last " + lines[-1]],
+        "last path": [b"path " + b64encode(item) for item in _path(len(lines) - 1, leaves)],
         "tlog": [b"c2sp.org/tlog-proof@v1"],
         "index": [b"index 1"],
-        "path": [b64encode(leaves[0]), b64encode(_node(leaves[2], leaves[3]))],
+        "path": [b64encode(item) for item in _path(1, leaves)],
         "empty": [b""],
-        "note": _note(ORIGIN, 4, root).splitlines(),
+        "note": _note(ORIGIN, len(lines), _root_of(leaves)).splitlines(),
     }
 
 
@@ -66,21 +133,98 @@ def _with(name: str, change: Callable[[list[bytes]], list[bytes]], entry: int = 
     return _joined({**parts, name: change(parts[name])})
 
 
-def _root(parts: Fields) -> bytes:
-    return b64decode(parts["note"][2])
-
-
 def _another_signature(lines: list[bytes]) -> list[bytes]:
     return [*lines, f"{DASH} witness.example/w ".encode() + b64encode(b"abcd" + bytes(72))]
+
+
+def _other_character(line: bytes, place: int) -> bytes:
+    other = b"B" if line[place : place + 1] == b"A" else b"A"
+    return line[:place] + other + line[place + 1 :]
+
+
+def _attacks_on_the_last_leaf() -> dict[str, tuple[str, str, bytes]]:
+    """What is signed over it, and from where on it vouches, decide whether a checkpoint proves anything."""
+    good = _parts(1)
+    header, closed, later = _parts(1, 5), _parts(1, 7), _parts(1, 10)
+    end = _parts(1, 4)
+    heartbeat = {**closed, "payload": [LINES[5]], "index": [b"index 5"]}
+    return {
+        "last-leaf-is-a-header": (
+            "tampered",
+            "the checkpoint of a start vouches for its own line alone",
+            _joined(header),
+        ),
+        "last-leaf-is-an-end-without-close": ("tampered", "nobody signs there", _joined(end)),
+        "last-leaf-is-the-block": (
+            "tampered",
+            "a block line says nothing of a run",
+            _joined({**_parts(1, 2), "last": [b"last " + LINES[1]]}),
+        ),
+        "run-behind-block": (
+            "tampered",
+            "a later run signed over what its start found on the disk",
+            _joined(later),
+        ),
+        "run-set-back": (
+            "tampered",
+            "the run of a later checkpoint, changed to that of the block",
+            _joined({**later, "last": [later["last"][0].replace(b'"run":7', b'"run":0')]}),
+        ),
+        "last-leaf-of-another-checkpoint": (
+            "tampered",
+            "the sign line of an earlier checkpoint, under a later one",
+            _joined({**later, "last": good["last"], "last path": good["last path"]}),
+        ),
+        "last-leaf-renumbered": (
+            "tampered",
+            "the sign line of an earlier checkpoint with the index of the last line",
+            _joined({**later, "last": [good["last"][0].replace(b"sign 2", b"sign 9")]}),
+        ),
+        "last-leaf-altered": (
+            "tampered",
+            "another secret is announced",
+            _joined({**good, "last": [good["last"][0].replace(b'"epoch":1', b'"epoch":2')]}),
+        ),
+        "last-leaf-missing": (
+            "tampered",
+            "a proof without what its checkpoint vouches for",
+            _joined({**good, "last": [], "last path": []}),
+        ),
+        "last-path-missing": ("tampered", "no way from the last leaf", _joined({**closed, "last path": []})),
+        "last-path-too-long": (
+            "tampered",
+            "one hash too many",
+            _joined({**closed, "last path": [*closed["last path"], closed["last path"][0]]}),
+        ),
+        "last-path-without-end": (
+            "tampered",
+            "more hashes than a tree is high",
+            _joined({**closed, "last path": closed["last path"] * 33}),
+        ),
+        "paths-exchanged": (
+            "tampered",
+            "the way of one line as that of the other",
+            _joined(
+                {
+                    **closed,
+                    "last path": [b"path " + item for item in closed["path"]],
+                    "path": [item.removeprefix(b"path ") for item in closed["last path"]],
+                }
+            ),
+        ),
+        "heartbeat": ("tampered", "a block line without entries", _joined(heartbeat)),
+    }
 
 
 def _cases() -> dict[str, tuple[str, str, bytes]]:
     good = _joined(_parts(1))
     moved = _with("before", lambda _: [b"before "], 1)
-    root = _root(_parts(1))
+    root = b64decode(_parts(1)["note"][2])
     return {
         "entry-1": ("proven", "the second of two entries", good),
         "entry-0": ("proven", "the first of two entries", _joined(_parts(0))),
+        "entry-1-closed": ("proven", "the same under the checkpoint of a clean close", _joined(_parts(1, 7))),
+        **_attacks_on_the_last_leaf(),
         "entry-renumbered": (
             "tampered",
             "another number",
@@ -115,7 +259,7 @@ def _cases() -> dict[str, tuple[str, str, bytes]]:
         "payload-of-an-end": (
             "tampered",
             "the line of an end",
-            _with("payload", lambda _: [b'end 1 {"reason":"close","entries":0,"bytes":0}']),
+            _with("payload", lambda _: [b'end 1 {"reason":"close","entries":0,"bytes":0,"run":0}']),
         ),
         "path-too-short": ("tampered", "one hash is missing", _with("path", lambda x: x[:1])),
         "path-too-long": ("tampered", "one hash too many", _with("path", lambda x: [*x, x[0]])),
@@ -139,22 +283,22 @@ def _cases() -> dict[str, tuple[str, str, bytes]]:
         "other-root": (
             "tampered",
             "a signed tree of other lines",
-            _with("note", lambda _: _note(ORIGIN, 4, sha256(b"other").digest()).splitlines()),
+            _with("note", lambda _: _note(ORIGIN, 3, sha256(b"other").digest()).splitlines()),
         ),
         "extension": (
             "tampered",
             "an extension line",
-            _with("note", lambda _: _note(ORIGIN, 4, root, "more").splitlines()),
+            _with("note", lambda _: _note(ORIGIN, 3, root, "more").splitlines()),
         ),
         "other-origin": (
             "untrusted",
             "the same key for another log",
-            _with("note", lambda _: _note("example.com/other", 4, root).splitlines()),
+            _with("note", lambda _: _note("example.com/other", 3, root).splitlines()),
         ),
         "signature-altered": (
             "tampered",
             "a bit of the signature",
-            _with("note", lambda x: [*x[:4], x[4].replace(b"6rUVkF5v", b"6rUVkF5u")]),
+            _with("note", lambda x: [*x[:4], _other_character(x[4], -40)]),
         ),
         "signature-of-stranger": (
             "untrusted",
@@ -185,7 +329,7 @@ def files() -> dict[str, bytes]:
     return {
         **{f"{name}.proof": raw for name, (_, _, raw) in cases.items()},
         "cases.json": (json.dumps(table, indent=1) + "\n").encode(),
-        "checkpoint.pub": (WORKED / "keys" / "auditor" / "checkpoint.pub").read_bytes(),
+        "checkpoint.pub": SIGNING.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
     }
 
 

@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.logs import LogKeys
+from tests.reference.keys import Keys
 
 
 @pytest.fixture(scope="session")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> LogKeys:
-    """Keys in the folders of all roles, made once."""
-    made = LogKeys(tmp_path_factory.mktemp("keys") / "keys")
-    made.write()
-    return made
+def made_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    """Keys of the reference in the folders of all roles, made once."""
+    return Keys(tmp_path_factory.mktemp("keys") / "keys").write()

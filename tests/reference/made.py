@@ -1,164 +1,162 @@
-"""Random logs for the agreement test: written in process, or sealed by the real command."""
+"""Random logs for the agreement test, as honest writers and dishonest ones make them, from the page alone."""
 
 from __future__ import annotations
 
-import base64
 import gzip
-import json
-import signal
-import subprocess
-import time
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
-from epochseal.format.note import Checkpoint
-from epochseal.format.seal_lines import EndReason, Prune, SourceMark, encode_note_line
-from epochseal.sealing.chain import Pace
-from tests.integration.logs import MINUTE, Log, LogKeys, LogWriter, seal, seal_command
-from tests.reference.verifier import root_of
+from tests.reference.keys import Keys, hashed
+from tests.reference.maker import MINUTE, Json, Maker, Pace, headers
 
-SOURCES = (
-    SourceMark("stdin", 0),
-    SourceMark("", 7, file="/var/log/a%20b"),
-    SourceMark('q"uote \\ \u202e\u007f\U0001f600\x01\n\ufeff', 2**63 - 1, esc=1, nolf=1, recovered=1),
+SOURCES: tuple[Json, ...] = (
+    {"name": "stdin", "offset": 0},
+    {"name": "", "offset": 7, "file": "/var/log/a%20b"},
+    {"name": "x", "offset": 2**63 - 1, "esc": 1, "nolf": 1, "recovered": 1, "gap": 1},
 )
-REASONS: tuple[EndReason, ...] = ("interval", "entries", "bytes", "segment")
+REASONS = ("interval", "entries", "bytes", "segment")
 
 
-class _Writer(LogWriter):
-    def prune(self, body: Prune) -> LogWriter:
-        """Seal a prune line."""
-        return self._line(self.chain.record(body, self._key, self._next))
+@dataclass(frozen=True)
+class MadeLog:
+    """A log, the keys that made it, and the moment (ms) at which it is verified."""
 
-    def turn_late(self) -> bytes:
-        """Go on in a new segment before the end of this one is signed; the line of the late note."""
-        context, asked = self.chain.next_context(), self.chain.asked()
-        self.end("segment", signed=False)
-        tree = self.chain.tree
-        line = encode_note_line(self.keys.sign(Checkpoint(self.chain.origin, tree.size, tree.root())))
-        self._start("carry", context, asked, segment=True, signed=False)
-        self._append("seal", line)
-        self.sign()
-        return line
+    path: Path
+    keys: Keys
+    now: int
 
 
-def write_random_log(rng: Random, path: Path, keys: LogKeys) -> Log:
+def make_random_log(rng: Random, path: Path, keys: Keys) -> MadeLog:
     """A log of up to 14 steps, closed or not, whole or pruned, some of its segments compressed."""
-    return _Maker(rng, path, keys).make()
+    return _Story(rng, path, keys).make()
 
 
-class _Maker:
-    def __init__(self, rng: Random, path: Path, keys: LogKeys) -> None:
-        self.rng, self.keys, self.path = rng, keys, path
-        retention = rng.choice((0, 0, MINUTE, 2**62))
-        self.pace = Pace(rng.choice((0, 1000, 10_000)), MINUTE, rng.choice((0, 60 * MINUTE)), retention)
-        self.writer = _Writer(path, keys, f"log {rng.random()}", pace=self.pace)
-        self.writer.start("genesis")
-        self.closed = False
+class _Story:
+    def __init__(self, rng: Random, path: Path, keys: Keys) -> None:
+        self.rng, self.path, self.keys = rng, path, keys
+        self.pace = Pace(
+            rng.choice((0, 1000, 10_000)),
+            MINUTE,
+            rng.choice((0, 60 * MINUTE)),
+            rng.choice((0, 0, MINUTE, 2**62)),
+        )
+        self.log = Maker(path, keys, f"log {rng.random()}", pace=self.pace)
+        self.is_closed = False
+        self.honest = rng.random() < 0.7
+        denies = (hashed("another id"), 3, hashed("its root")) if rng.random() < 0.02 else None
+        self.log.begin("genesis", denies=denies)
 
-    def make(self) -> Log:
+    def make(self) -> MadeLog:
         """Take the steps."""
         rng = self.rng
+        steps = [self._block, self._block, self._block, self._turn, self._turn, self._restart, self._sign]
         for _ in range(rng.randrange(14)):
-            rng.choice((self._block, self._block, self._block, self._turn, self._turn, self._restart))()
-        if rng.random() < 0.6:
+            rng.choice(steps if self.honest else [*steps, self._turn_badly, self._note, self._thief])()
+        if rng.random() < 0.6 and not self.is_closed:
             self._close()
         if rng.random() < 0.25:
             self._prune()
-        for path in sorted((self.path / "segments").glob("*.log"))[: None if self.closed else -1]:
+        for file in sorted((self.path / "segments").glob("*.log"))[: None if self.is_closed else -1]:
             if rng.random() < 0.15:
-                path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
-                path.unlink()
-        return Log(self.path, self.keys, self.writer.time + 1000)
+                file.with_name(file.name + ".gz").write_bytes(gzip.compress(file.read_bytes(), mtime=0))
+                file.unlink()
+        return MadeLog(self.path, self.keys, self.log.time + 1000)
 
     def _block(self) -> None:
         rng = self.rng
         entries = [
             bytes(rng.choices(b"abc \r\x00\xff", k=rng.randrange(9))) + b"\n" for _ in range(rng.randrange(4))
         ]
-        self.writer.block(*entries, src=rng.choice(SOURCES) if entries and rng.random() < 0.3 else None)
+        self._open()
+        self.log.time += rng.choice((0, 0, 0, 0, 9_000, 30_000 if self.honest else MINUTE))
+        self.log.block(*entries, source=rng.choice(SOURCES) if rng.random() < 0.3 else None)
+
+    def _sign(self) -> None:
+        """Without an announcement, or with one that comes to nothing."""
+        self._open()
+        self.log.sign(self.log.ask() if self.rng.random() < 0.5 else None)
+        if self.rng.random() < 0.8:
+            self.log.note()
 
     def _turn(self) -> None:
-        self.writer.turn(self.rng.choice(REASONS), signed=self.rng.random() < 0.9)
+        self._open()
+        size = self.log.sign(self.log.ask()).size
+        for _ in range(self.rng.randrange(2)):
+            self.log.block(b"while it waits\n")
+        if self.rng.random() < (1 if self.honest else 0.6):
+            self.log.note(size=size)
+        reason = self.rng.choice(REASONS)
+        self.log.end(reason).begin("carry", segment=reason == "segment")
+
+    def _turn_badly(self) -> None:
+        """Without an announcement, or to another secret, or for another epoch."""
+        self._open()
+        way = self.rng.randrange(3)
+        if way:
+            self.log.sign(self.log.ask()).note()
+        secret = self.log.ask() if way < 2 else None
+        self.log.end(self.rng.choice(REASONS)).begin(
+            "carry", secret, segment=self.rng.random() < 0.5, signed=False
+        )
+
+    def _note(self) -> None:
+        """A checkpoint where none is signed, or once more."""
+        self._open()
+        self.log.note(size=self.rng.choice((self.log.size, max(self.log.size - 1, 1))))
+
+    def _thief(self) -> None:
+        """From here on somebody without the credential, or again with it."""
+        self.log.signs = not self.log.signs or self.rng.random() < 0.3
 
     def _close(self) -> None:
-        self.writer.end(signed=self.rng.random() < 0.9)
-        self.closed = True
+        self._open()
+        self.log.close(signed=self.rng.random() < 0.9)
+        self.is_closed = True
+
+    def _open(self) -> None:
+        """A log that is closed is gone on with first."""
+        if self.is_closed:
+            self._continue("carry" if self.rng.random() < 0.9 else "cold")
 
     def _restart(self) -> None:
-        """The end of one agent, clean or not, and the start of the next."""
-        way = self.rng.choice(("closed", "closed", "ended", "killed"))
-        if way == "closed":
+        """The end of one process, clean or not, and the start of the next."""
+        if not self.is_closed and self.rng.random() < 0.7:
             self._close()
-        elif way == "ended":
-            self.writer.end(self.rng.choice(REASONS))
-        self._continue("reopen" if way == "closed" and self.rng.random() < 0.9 else "cold")
+        self._continue("carry" if self.is_closed and self.rng.random() < 0.8 else "cold")
 
     def _continue(self, link: str) -> None:
-        when = self.writer.time + self.rng.choice((0, 5000, -5000))
-        writer = _Writer.after(self.path, self.keys, f"log {self.rng.random()}", time=when, signs=True)
-        assert isinstance(writer, _Writer)
-        self.writer, self.closed = writer, False
-        self.writer.start("reopen" if link == "reopen" else "cold")
+        rng, size = self.rng, self.log.size
+        late = self.is_closed and not self._has_note(size)
+        self.log.time += rng.choice((0, 5000, -5000))
+        denies = (self.log.log, max(size - 1, 1), hashed("its root"))
+        denied = link == "cold" and rng.random() < (0.03 if self.honest else 0.15)
+        signs = rng.random() < (0.95 if self.honest else 0.7)
+        for _ in range(rng.choice((1, 1, 1, 1, 2))):  # the first of two stays bare, or empty
+            self.log.begin(link, signed=False, denies=denies if denied else None)
+            if late and rng.random() < 0.8:
+                self.log.note(size=size)
+            late = False
+            if signs:
+                self.log.note()
+        self.is_closed = False
+
+    def _has_note(self, size: int) -> bool:
+        checkpoint = self.path / "checkpoint"
+        return checkpoint.exists() and checkpoint.read_bytes().split(b"\n")[1] == b"%d" % size
 
     def _prune(self) -> None:
         """Seal a prune line in an epoch of its own, then remove what it says, or one segment less."""
         rng = self.rng
-        segment = rng.randint(0, self.writer.chain.segment - 1)
-        if not self.closed:
+        if not self.is_closed:
             self._close()
-        self._continue("reopen")
-        head = _first_header(self.path, segment + 1)
-        tree = head["tree"]
-        root = base64.b64encode(root_of([base64.b64decode(item) for item in tree["frontier"]])).decode()
-        self.writer.prune(
-            Prune(segment, max(head["epoch"] - 1, 0), tree["size"], root, head["first_entry"], 1, "90d")
-        )
-        self._close()
+        self._continue("carry")
+        segment = rng.randint(0, self.log.segment - 1)
+        head = next(head for head in headers(self.path) if head["segment"] == segment + 1)
+        self.log.prune(head, segment)
+        if rng.random() < 0.8:
+            self._close()
         kept = segment - rng.choice((0, 0, 0, 0, 1))
         for path in sorted((self.path / "segments").iterdir()):
             if int(path.name[:6]) <= kept and (int(path.name[:6]) < kept or rng.random() < 0.9):
                 path.unlink()
-
-
-def _first_header(path: Path, segment: int) -> dict[str, Any]:
-    (seal_file,) = (path / "segments").glob(f"{segment:06}-*.seal")
-    return dict(json.loads(seal_file.read_bytes().split(b"\n")[0].split(b" ", 2)[2].rsplit(b" ", 1)[0]))
-
-
-def late_note(path: Path, keys: LogKeys) -> Log:
-    """A pruned log whose first segment holds the signature of the end of the one that has expired."""
-    writer = _Writer(path, keys)
-    writer.start("genesis").block(b"expired\n")
-    note = writer.turn_late()
-    tree = _first_header(path, 2)["tree"]
-    root = root_of([base64.b64decode(item) for item in tree["frontier"]])
-    writer.prune(Prune(1, 0, tree["size"], base64.b64encode(root).decode(), 1, 8, "90d")).end()
-    assert note in writer.path("seal").read_bytes()
-    for file in (path / "segments").glob("000001-*"):
-        file.unlink()
-    return Log(path, keys, writer.time + 1000)
-
-
-def seal_random_log(rng: Random, path: Path, keys: LogKeys) -> Log:
-    """One to three runs of `epochseal seal` with random sizes, each closed or killed."""
-    for _ in range(rng.randint(1, 3)):
-        options = [f"--epoch-max-entries={rng.randint(1, 30)}", f"--block-bytes={rng.randint(20, 400)}B"]
-        options.append(f"--segment-bytes={rng.randint(100, 3000)}B")
-        data = b"".join(
-            rng.randbytes(rng.randrange(30)).replace(b"\n", b"") + b"\n" for _ in range(rng.randint(0, 60))
-        )
-        if rng.random() < 0.6:
-            seal(path, keys, data + rng.choice((b"", b"no newline")), *options)
-            continue
-        command = [*seal_command(path, keys), *options]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as agent:
-            assert agent.stdin
-            agent.stdin.write(data)
-            agent.stdin.flush()
-            while not (path / "checkpoint").exists():  # the first of the two signed starts is enough
-                time.sleep(0.05)
-            time.sleep(rng.random())
-            agent.send_signal(signal.SIGKILL)
-    return Log(path, keys, time.time_ns() // 1_000_000)

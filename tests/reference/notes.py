@@ -1,13 +1,12 @@
-"""What the reference verifier knows of forms, notes, keys; numbers in brackets are sections of the page."""
+"""What the reference verifier knows of forms, lines and notes; numbers in brackets are sections."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
-import unicodedata
 from functools import reduce
-from itertools import groupby
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -16,32 +15,41 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 Line = dict[str, Any]
 PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
-Known = dict[bytes, tuple[PublicKey, int, int]]
 MAX = 2**63 - 1
 PARTS = {  # [3], each with one spelling; <,> stands behind each item of a list
     "<,>": r"(?:,(?!\])|(?=\]))",
     "<n>": "(?:0|[1-9][0-9]{0,18})",
+    "<1>": "[1-9][0-9]{0,18}",
     "<h>": "[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=",
     "<s>": r'"(?:[^"\\\x00-\x1f]|\\["\\bfnrt]|\\u00(?:0[0-7bef]|1[0-9a-f]))*"',
+    "<k>": r"[!#-\[\]-~]{1,255}",
 }
-FORMS = {  # [5.4] to [5.8], what they have in common [5.2], and a signed checkpoint [8]
-    "epoch": r'{"epoch":<n>,"origin":<s>,"log":"<h>","segment":[1-9]\d*,"link":"(?:genesis|carry|reopen|cold)'
-    r'","key":"[!#-\[\]-~]{1,255}","wrapped":"[^"]+","carry":"(?:[A-Za-z0-9+/]{64})?",'
+FORMS = {  # [5.4] to [5.9], what they have in common [5.2], and a signed checkpoint [8]
+    "epoch": r'{"epoch":<n>,"origin":<s>,"log":"<h>","segment":<1>,"link":"(?:genesis|carry|cold)'
+    r'","key":"<k>","wrapped":"[^"]+","carry":"(?:[A-Za-z0-9+/]{64})?",'
     r'"asked":{"line":<n>,"tag":"<h>"},"prev":"<h>","tree":{"size":<n>,"frontier":\[(?:"<h>"<,>)*\]},'
     r'"first_entry":<n>,"heartbeat":<n>,"interval":<n>,"max_overdue":<n>,"retention":<n>,'
-    r'"abandoned":\[(?:{"line":<n>,"tag":"<h>","calls":<n>}<,>)*\],"time":<n>}',
+    r'"abandoned":\[(?:{"line":<n>,"tag":"<h>","calls":<1>}<,>){0,64}\],"time":<n>'
+    r'(?:,"denies":{"log":"<h>","size":<1>,"root":"<h>"})?}',
     "block": r'<n> <n> <n> <n> <n> <h> (?:{}|{"src":{"name":<s>,"offset":<n>(?:,"file":(?!"")<s>)?'
     r'(?:,"esc":1)?(?:,"nolf":1)?(?:,"recovered":1)?(?:,"gap":1)?}})',
     "prune": '{"segment":<n>,"epoch":<n>,"tree_size":<n>,"root":"<h>","entries":<n>,"bytes":<n>,'
     '"policy":<s>}',
     "rotate": r'{"key":"(?:epoch|checkpoint)","old":<s>,"new":<s>,"from_size":<n>,"who":<s>,"why":<s>'
     r',"time":<n>(?:,"ticket":(?!"")<s>)?(?:,"compromised":1)?}',
-    "key id": r"([!#-\[\]-~]{1,255})",
+    "sign": '{"run":<n>(?:,"next":{"epoch":<n>,"wrapped":"<h>"})?}',
+    "end": r'{"reason":"(?:(?:interval|entries|bytes|segment)","entries":<n>,"bytes":<n>'
+    '|close","entries":<n>,"bytes":<n>,"run":<n>)}',
+    "key id": "(<k>)",
     "vkey": r"([^+]+)\+([0-9a-f]{8})\+(.+)",
-    "end": r'{"reason":"(?:interval|entries|bytes|segment|close)","entries":<n>,"bytes":<n>}',
-    "tagged": "(epoch|block|prune|rotate|end) (<n>) (.*) (<h>)",
+    "tagged": "(epoch|block|prune|rotate|sign|end) (<n>) (.*) (<h>)",
     "note": r"([^\n]+)\n(<n>)\n(<h>)\n\n((?:— [^ \n]+ [^ \n]+\n){1,100})",
 }
+BAD_IN_NAMES = """;-; +-+ 0-20 7f-a0 ad-ad 600-605 61c-61c 6dd-6dd 70f-70f 890-891 8e2-8e2 1680-1680 180e-180e
+2000-200f 2028-202f 205f-206f 3000-3000 d800-dfff feff-feff fff0-fffb 110bd-110bd 110cd-110cd 13430-1343f
+1bca0-1bca3 1d173-1d17a e0000-e0fff""".replace(";", "3b").replace("+", "2b")  # [3.5]
+BAD = [tuple(int(end, 16) for end in item.split("-")) for item in BAD_IN_NAMES.split()]
+FIRST = [0, 0, "A" * 43 + "=", {"line": 0, "tag": "A" * 43 + "="}]
 
 
 def need(holds: object) -> None:
@@ -73,13 +81,47 @@ def b64(text: str) -> bytes:
 
 def is_name(text: str) -> bool:
     """[3.5]."""
-    bad = {"Zs", "Zl", "Zp", "Cc", "Cf", "Cs"}
-    return not any(c in ";+" or unicodedata.category(c) in bad for c in text) and 0 < len(text.encode()) < 256
+    return 0 < len(text.encode()) < 256 and not any(low <= ord(c) <= high for c in text for low, high in BAD)
 
 
 def sha(*data: bytes) -> bytes:
     """SHA-256."""
     return hashlib.sha256(b"".join(data)).digest()
+
+
+def parse_line(raw: bytes) -> Line:
+    """[5]: a tagged line, or a note."""
+    need(len(raw) <= 1_048_576 and b"\x00" not in raw)
+    if raw.startswith(b"note "):
+        return {"kind": "note", "raw": b64(raw[5:].decode())}
+    kind, index, body, tag = match("tagged", raw.decode())
+    match(kind, body)
+    line: Line = {"kind": kind, "index": number(index), "payload": raw[:-45], "mac": b64(tag)}
+    line["leaf"] = sha(b"\x00", line["payload"])  # [6.5]
+    if kind == "block":
+        *numbers, digest, body = body.split(" ", 6)
+        line |= dict(zip(("first", "count", "offset", "bytes", "time"), map(number, numbers), strict=True))
+        need((line["bytes"] >= line["count"] > 0 and body != "{}") or line["bytes"] == line["count"] == 0)
+        line["digest"] = b64(digest)
+    line |= json.loads(body, parse_int=number)
+    if kind == "rotate":
+        need(
+            line["from_size"] == line["index"]
+            or ("compromised" in line and line["from_size"] < line["index"])
+        )
+        pair = line["old"], line["new"]
+        line["keys"] = [vkey(text) for text in pair] if line["key"] == "checkpoint" else []
+        line["ids"] = [known for _, known, _ in line["keys"]] or [match("key id", text)[0] for text in pair]
+        need(len({*line["ids"]}) == 2)
+    if kind == "epoch":
+        line["frontier"] = [b64(item) for item in line["tree"]["frontier"]]
+        need(line["index"] == line["tree"]["size"] and len(line["frontier"]) == line["index"].bit_count())
+        need(len(b64(line["wrapped"])) <= 4096 and (line["link"] == "carry") == (line["carry"] != ""))
+        need(is_name(line["origin"]) and (line["link"] == "genesis") == (line["epoch"] == 0))
+        need(line["epoch"] or [line[key] for key in ("index", "first_entry", "prev", "asked")] == FIRST)
+        need("denies" not in line or line["link"] != "carry")
+    need(line.get("run", -1) < line["index"])
+    return line
 
 
 def key_id(public: PublicKey, name: str) -> bytes:
@@ -90,13 +132,14 @@ def key_id(public: PublicKey, name: str) -> bytes:
 
 
 def vkey(text: str) -> tuple[str, bytes, PublicKey]:
-    """[8.3]: name, id and key."""
+    """[8.3], as in a rotate line [5.7]: name, id and key."""
     name, known, encoded = match("vkey", text)
     kind, raw = b64(encoded)[:1], b64(encoded)[1:]
-    need(kind in {b"\x01", b"\x02"} and is_name(name.replace(";", "_")))
+    need(kind in {b"\x01", b"\x02"} and is_name(name))
     spki = bytes.fromhex("302a300506032b6570032100") + raw if kind == b"\x01" else raw
     key = serialization.load_der_public_key(spki)
-    assert isinstance(key, PublicKey)  # or it is no such key
+    need(isinstance(key, PublicKey))
+    assert isinstance(key, PublicKey)  # for the type
     again = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     need(again == spki and len(raw) == (32 if kind == b"\x01" else 91) and key_id(key, name).hex() == known)
     return name, key_id(key, name), key
@@ -124,60 +167,9 @@ def read_note(raw: bytes, name: str, keys: list[PublicKey]) -> tuple[str, int, b
     return origin, number(size), b64(root), {*ours}
 
 
-def endorses(raw: bytes, name: str, line: Line, signable: dict[int, bytes]) -> bool:
-    """[8.8]: whether a note makes a change of the checkpoint key happen."""
-    keys = line["keys"]["compromised" in line :]
+def signers(raw: bytes, name: str, keys: list[PublicKey]) -> set[bytes]:
+    """The ids of the keys that signed a note; none if it is bad."""
     try:
-        found = read_note(raw, name, [key for _, _, key in keys])
+        return read_note(raw, name, keys)[3]
     except (ValueError, InvalidSignature):
-        return False
-    until = line["head"].get("until")
-    return found == (name, until, signable.get(until), {known for _, known, _ in keys})
-
-
-def is_passed_over(raw: bytes, name: str, size: int, known: Known) -> bool:
-    """[13.6]: whether an old key signed between its compromise and its replacement."""
-    keys = [key for key, bound, index in known.values() if bound < size <= index]
-    try:
-        return bool(read_note(raw, name, keys)[3])
-    except (ValueError, InvalidSignature):
-        return False
-
-
-def known_keys(named: PublicKey, name: str, lines: list[Line]) -> Known:
-    """[13.6]: the keys that the named one leads to by endorsed lines, by id, with their bounds."""
-    latest = oldest = key_id(named, name)
-    known = {latest: (named, MAX, MAX)}
-    for line in lines:
-        (_, old, old_key), (_, new, new_key) = line["keys"]
-        if old == latest and ("compromised" in line or new in known):
-            break
-        if old == latest:
-            known |= {old: (old_key, line["from_size"], 0), new: (new_key, MAX, MAX)}
-            latest = new
-    for line in reversed(lines):
-        (_, old, old_key), (_, new, _) = line["keys"]
-        if new == oldest and line["head"]["until"] <= known[new][1] and old not in known:
-            known[old], oldest = (old_key, line["from_size"], line["index"]), old
-    return known
-
-
-def are_recorded(heads: list[Line], lines: list[Line], size: int) -> bool:
-    """[13.6], the last rule: whether there is a line for each change of the epoch key."""
-    rows = [[*row] for _, row in groupby(heads, lambda head: head["key"])]
-    stops = [*[row[0]["index"] for row in rows[2:]], size]
-    changes = zip(rows, rows[1:], stops, strict=False)
-    spans = [(one[0]["index"], stop, ("epoch", one[0]["key"], two[0]["key"])) for one, two, stop in changes]
-    said = [(line["index"], (line["key"], line["old"], line["new"])) for line in lines]
-    return all(any(a <= at < b and told == keys for at, told in said) for a, b, keys in spans)
-
-
-def is_compromised(line: Line, heads: list[Line], size: int) -> bool:
-    """[13.6]: whether epochs of a key hold lines from when on it was compromised to when it was replaced."""
-    stops = [*[head["index"] for head in heads[1:]], size]
-    used = [
-        head["index"] < line["index"] and stop > line["from_size"]
-        for head, stop in zip(heads, stops, strict=True)
-        if head["key"] == line["old"]
-    ]
-    return line["from_size"] < line["index"] and any(used)
+        return set()

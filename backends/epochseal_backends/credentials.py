@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from epochseal.errors import ConfigError, Denied
+from epochseal.families import ways_to
 
 _MAX_SIZE = 64 << 10
 
@@ -28,7 +29,7 @@ def read_secret(settings: Mapping[str, str], name: str) -> str | None:
             UTF-8 text of at most 64 KiB.
         Denied: this user may not read the file.
     """
-    named = [key for way in ("file", "credential", "env") if (key := f"{name}_{way}") in settings]
+    named = [key for key in ways_to(name) if key in settings]
     if len(named) > 1:
         raise ConfigError(f"{' and '.join(named)} both name one secret", "keep one of them")
     if not named:

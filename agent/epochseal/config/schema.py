@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from epochseal.config.backend_tables import AwsTable, Pkcs11Table, VaultTable
 from epochseal.config.source_tables import SourceTable
 from epochseal.errors import ConfigError
+from epochseal.families import FamilyTables
 from epochseal.keys import parse_key_uri
 from epochseal.units import parse_duration, parse_size
 
@@ -21,7 +21,7 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     """Keys that are not written are absent, so that an overlay changes only what it names."""
 
 
-class Settings(_Table, frozen=True):
+class Level(FamilyTables, frozen=True):
     """What the top level sets for all logs, and each log may set for itself; as written, None if not."""
 
     epoch_key: str | None = None
@@ -40,14 +40,6 @@ class Settings(_Table, frozen=True):
     retention: str | None = None
     keep: str | None = None
     compress: Compression | None = None
-
-
-class Level(Settings, frozen=True):
-    """A level of the file: settings, and the tables of the backend families."""
-
-    vault: VaultTable | None = None
-    aws: AwsTable | None = None
-    pkcs11: Pkcs11Table | None = None
 
 
 class Metrics(_Table, frozen=True):
@@ -79,10 +71,6 @@ class TopLevel(Level, frozen=True):
     metrics: Metrics | None = None
     witness: list[WitnessTable] | None = None
     quorum: int | None = None
-
-
-SHARED = tuple(Settings.__struct_fields__)
-"""The settings that the top level and each log may set."""
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -122,3 +110,4 @@ SETTINGS: dict[str, Setting] = {
     "keep": Setting(_DURATION),
     "compress": Setting(str, "none"),
 }
+"""The settings that the top level and each log may set: the fields of `Level` that are no table."""

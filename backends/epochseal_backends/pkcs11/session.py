@@ -25,6 +25,7 @@ from pkcs11 import TokenFlag
 from pkcs11 import exceptions as errors
 
 from epochseal.errors import BackendError, ConfigError, Denied, Unavailable
+from epochseal.families import ways_to
 from epochseal_backends.credentials import read_secret
 from epochseal_backends.pkcs11.uri import Pkcs11URI
 
@@ -32,7 +33,6 @@ _MECHANISMS_HINT = (
     "to recover it needs CKM_ECDH1_DERIVE, to sign CKM_ECDSA or CKM_EDDSA, to issue random numbers"
 )
 _TURNS = os.memfd_create("epochseal-pkcs11", os.MFD_CLOEXEC)
-_PIN_WAYS = ("pin_file", "pin_credential", "pin_env")
 _FOLDERS = (
     "/usr/lib/softhsm",
     "/usr/lib64/softhsm",
@@ -137,7 +137,7 @@ def _connect(module: Path, uri: Pkcs11URI, settings: Mapping[str, str], *, login
 
 def names_pin(uri: Pkcs11URI, settings: Mapping[str, str]) -> bool:
     """Whether a PIN is named anywhere; it is not read."""
-    return uri.pin_source is not None or any(way in settings for way in _PIN_WAYS)
+    return uri.pin_source is not None or any(way in settings for way in ways_to("pin"))
 
 
 def module_path(uri: Pkcs11URI, settings: Mapping[str, str]) -> Path:

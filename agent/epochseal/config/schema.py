@@ -12,7 +12,8 @@ from epochseal.config.source_tables import SourceTable
 from epochseal.errors import ConfigError
 from epochseal.families import FamilyTables
 from epochseal.keys import parse_key_uri
-from epochseal.units import parse_duration, parse_size
+from epochseal.sealing import defaults
+from epochseal.units import format_duration, format_size, parse_duration, parse_size
 
 Compression = Literal["none", "gzip", "zstd"]
 
@@ -96,17 +97,17 @@ SETTINGS: dict[str, Setting] = {
     "epoch_key": Setting(parse_key_uri),
     "checkpoint_key": Setting(parse_key_uri),
     "runtime_dir": Setting(Path),
-    "epoch_interval": Setting(_DURATION, "5m"),
+    "epoch_interval": Setting(_DURATION, format_duration(defaults.EPOCH_INTERVAL)),
     "epoch_max_entries": Setting(_COUNT),
     "epoch_max_bytes": Setting(_SIZE),
-    "commit_interval": Setting(parse_duration, "50ms"),
-    "block_bytes": Setting(_SIZE, "64KiB"),
-    "segment_bytes": Setting(_SIZE, "256MiB"),
+    "commit_interval": Setting(parse_duration, format_duration(defaults.COMMIT_INTERVAL)),
+    "block_bytes": Setting(_SIZE, format_size(defaults.BLOCK_BYTES)),
+    "segment_bytes": Setting(_SIZE, format_size(defaults.SEGMENT_BYTES)),
     "segment_age": Setting(_DURATION),
-    "max_entry_bytes": Setting(_SIZE, "128MiB"),
-    "heartbeat": Setting(_DURATION, "10s"),
-    "max_overdue": Setting(parse_duration, "1h"),
-    "retention": Setting(parse_duration, "0s"),
+    "max_entry_bytes": Setting(_SIZE, format_size(defaults.MAX_ENTRY_BYTES)),
+    "heartbeat": Setting(_DURATION, format_duration(defaults.HEARTBEAT)),
+    "max_overdue": Setting(parse_duration, format_duration(defaults.MAX_OVERDUE)),
+    "retention": Setting(parse_duration, format_duration(defaults.RETENTION)),
     "keep": Setting(_DURATION),
     "compress": Setting(str, "none"),
 }

@@ -31,16 +31,17 @@ from epochseal.format.seal_lines import (
     encode_line,
 )
 from epochseal.keys import Context, Issued
+from epochseal.sealing import defaults
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """What an epoch line promises of the agent's rhythm, in milliseconds; `retention` 0 promises nothing."""
 
-    heartbeat: int = 10_000
-    interval: int = 300_000
-    max_overdue: int = 3_600_000
-    retention: int = 0
+    heartbeat: int = defaults.HEARTBEAT
+    interval: int = defaults.EPOCH_INTERVAL
+    max_overdue: int = defaults.MAX_OVERDUE
+    retention: int = defaults.RETENTION
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from epochseal.format.seal_lines import EndReason, SourceMark
+from epochseal.sealing import defaults
 from epochseal.sealing.chain import Chain
 
 _UNBOUNDED = 2**62
@@ -42,7 +43,7 @@ class Limits:
 
     epoch_entries: int | None = None
     epoch_bytes: int | None = None
-    segment_bytes: int = 256 << 20
+    segment_bytes: int = defaults.SEGMENT_BYTES
     segment_age: int | None = None
 
     def room(self, chain: Chain) -> Room:

@@ -23,6 +23,7 @@ from epochseal.examiner import probe_context
 from epochseal.format.note import Signature, VerifierKey, parse_vkey, sign_text
 from epochseal.format.seal_lines import Prune, Rotate
 from epochseal.keys import BackendSettings, KeyURI, PublicKey
+from epochseal.sealing import defaults
 from epochseal.sealing.backend_calls import BackendCalls
 from epochseal.sealing.backend_outage import Outlook
 from epochseal.sealing.chain import Pace
@@ -44,13 +45,13 @@ class SealOptions:
     origin: str
     epoch_key: KeyURI
     checkpoint_key: KeyURI
-    epoch_interval: int = 300_000
+    epoch_interval: int = defaults.EPOCH_INTERVAL
     epoch_max_entries: int | None = None
-    commit_interval: int = 50
-    block_bytes: int = 64 << 10
-    segment_bytes: int = 256 << 20
+    commit_interval: int = defaults.COMMIT_INTERVAL
+    block_bytes: int = defaults.BLOCK_BYTES
+    segment_bytes: int = defaults.SEGMENT_BYTES
     segment_age: int | None = None
-    max_entry_bytes: int = 128 << 20
+    max_entry_bytes: int = defaults.MAX_ENTRY_BYTES
     runtime_dir: Path | None = None
 
     def __post_init__(self) -> None:

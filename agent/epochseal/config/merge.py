@@ -202,7 +202,8 @@ class _Merger:
                     if len(named) > 1:
                         what = f"{' and '.join(named)} both name one secret"
                         self._document.fail(here[named[1]][0], what, "keep one of them")
-                    # Where an outer table had it is no second place: this one counts alone.
+                    # An outer table may name the same secret in another way: that is no second place for it,
+                    # the inner table counts alone.
                     found = {name: place for name, place in found.items() if name not in ways_to(secret)}
             found.update(here)
         return {

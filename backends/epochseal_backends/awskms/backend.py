@@ -41,7 +41,7 @@ __all__ = [
 
 
 def issuer(uri: KeyURI, settings: Mapping[str, str]) -> KmsIssuer:
-    """The issuer of a symmetric key; settings as in `awskms_client`.
+    """The issuer of a symmetric key; settings as in `awskms.client`.
 
     Raises:
         ConfigError: the URI or a setting cannot be used.
@@ -51,7 +51,7 @@ def issuer(uri: KeyURI, settings: Mapping[str, str]) -> KmsIssuer:
 
 
 def recoverer(uri: KeyURI, settings: Mapping[str, str]) -> KmsRecoverer:
-    """The recoverer of a symmetric key; settings as in `awskms_client`.
+    """The recoverer of a symmetric key; settings as in `awskms.client`.
 
     Raises:
         ConfigError, Denied, Unavailable: as `issuer`.
@@ -60,7 +60,7 @@ def recoverer(uri: KeyURI, settings: Mapping[str, str]) -> KmsRecoverer:
 
 
 def signer(uri: KeyURI, settings: Mapping[str, str]) -> KmsSigner:
-    """The signer of an asymmetric key; settings as in `awskms_client`.
+    """The signer of an asymmetric key; settings as in `awskms.client`.
 
     Raises:
         ConfigError, Denied, Unavailable: as `issuer`.
@@ -69,7 +69,7 @@ def signer(uri: KeyURI, settings: Mapping[str, str]) -> KmsSigner:
 
 
 def public_key(uri: KeyURI, settings: Mapping[str, str]) -> PublicKey:
-    """The public half of an asymmetric key; settings as in `awskms_client`.
+    """The public half of an asymmetric key; settings as in `awskms.client`.
 
     Raises:
         ConfigError: as `issuer`; also a key that does not sign, or of another kind than those two.

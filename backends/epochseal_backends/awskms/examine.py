@@ -28,7 +28,7 @@ def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> 
 
     Args:
         uri: the epoch key.
-        settings: as in `awskms_client`.
+        settings: as in `awskms.client`.
         origin: the log's, whose secrets this agent must have issued: a policy may bind it to that.
 
     Raises:

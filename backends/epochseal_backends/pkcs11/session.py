@@ -209,7 +209,7 @@ def translated(doing: str) -> Iterator[None]:
         name = type(exc).__name__ if type(exc) is not errors.PKCS11Error else str(exc)
         message = f"cannot {doing}: {name}"
         if isinstance(exc, _GONE):
-            # Sessions of a token that went away stay dead when it comes back.
+            # When a token comes back, its old sessions stay dead: the next call opens new ones.
             _forget()
             raise Unavailable(message, "see whether the token is there and its service runs") from exc
         if isinstance(exc, _REFUSED) or str(exc).endswith(_NOT_PERMITTED):
@@ -221,7 +221,8 @@ def translated(doing: str) -> Iterator[None]:
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    # A record lock is its process's own, though the descriptor is inherited, and ends however that ends.
+    # Such a lock belongs to one process: a child that inherited the descriptor does not hold it, and the
+    # kernel releases it however its process ends.
     fcntl.lockf(_TURNS, fcntl.LOCK_EX)
     try:
         yield

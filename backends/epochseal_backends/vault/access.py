@@ -19,7 +19,6 @@ Secrets are named as `epochseal_backends.credentials` says (`secret_id_file`, â€
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -31,6 +30,7 @@ from urllib.parse import urlsplit
 
 from epochseal.errors import ConfigError
 from epochseal.families import FAMILIES, AuthMethod
+from epochseal_backends.servers import is_this_machine
 
 METHODS: tuple[str, ...] = get_args(AuthMethod)
 _VAULT = FAMILIES["vault"]
@@ -134,19 +134,12 @@ def _address(settings: Mapping[str, str]) -> str:
             "the address of the Vault server is not a URL such as https://vault.example:8200",
             hint="scheme, host and port only: credentials have settings of their own",
         )
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_this_machine(host):
         raise ConfigError(
             f"{address} would send epoch secrets and tokens in the clear",
             hint="use https; plain http is for a loopback address only, such as a proxy on this machine",
         )
     return address.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _client_cert(settings: Mapping[str, str]) -> tuple[str, str] | None:

@@ -17,7 +17,7 @@ from epochseal.keys import SECRET_SIZE, KeyURI
 from epochseal_backends.awskms.client import ONCE, Kms, field
 from epochseal_backends.awskms.errors import Forbidden, WouldServe
 from epochseal_backends.awskms.key import parse
-from epochseal_backends.awskms.signer import ALGORITHMS, KmsSigner
+from epochseal_backends.awskms.signing import ALGORITHMS, KmsSigner
 
 _MESSAGE = b"epochseal doctor: not a checkpoint\n"
 _DENY = "deny it to the agent in the key's policy (docs/aws.md)"

@@ -18,7 +18,7 @@ from epochseal.sealing.backend_calls import BackendCalls
 from epochseal.sealing.chain import Pace
 from epochseal.sealing.limits import Limits, Piece
 from epochseal.sealing.page_store import PageStore
-from epochseal.sealing.restart import RestartPoint
+from epochseal.sealing.restart_point import RestartPoint
 from epochseal.sealing.sealer import Sealer
 from epochseal.storage.segments import list_segments
 from epochseal.verifier import Request, Verdict, verify
@@ -123,7 +123,7 @@ class Story:
         while (courier := sealer.calls.fileno()) is not None:
             assert select.select([courier], [], [], 10)[0]
             sealer.take_answer()
-        assert sealer.unsigned == 0
+        assert not sealer.checkpoints
 
     @property
     def running(self) -> Sealer:

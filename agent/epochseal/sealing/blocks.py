@@ -9,7 +9,7 @@ from epochseal.custody.ratchet_page import RatchetPage
 from epochseal.keys import SECRET_SIZE
 from epochseal.sealing.chain import Chain
 from epochseal.sealing.limits import Piece
-from epochseal.sealing.restart import PendingBlock
+from epochseal.sealing.saved_state import PendingBlock
 
 HEARTBEAT = PendingBlock(0, hashlib.sha256().digest(), 0, None)
 """The block that says that the log is alive."""

@@ -15,9 +15,8 @@ from epochseal.keys import PublicKey
 from epochseal.sealing.full_disk import FullDisk
 from epochseal.sealing.last_signer import LastSigner
 from epochseal.storage.durable import replace_file
-from epochseal.storage.segments import SegmentWriter
+from epochseal.storage.segments import CHECKPOINT_FILE, SegmentWriter
 
-CHECKPOINT_FILE = "checkpoint"
 _MOST = 8
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from epochseal.errors import BackendError, ConfigError, Denied, EpochsealError, StorageError, WrongKey
-from epochseal.sealing.restart import PendingBlock
+from epochseal.sealing.saved_state import PendingBlock
 
 LATENCY_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram's buckets in seconds, each bound inside of its bucket."""

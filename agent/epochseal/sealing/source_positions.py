@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from epochseal.errors import FormatError, StorageError
+from epochseal.errors import FormatError
 from epochseal.format.seal_lines import Block, SourceMark, TaggedLine, parse_line
 from epochseal.sealing.limits import Piece
+from epochseal.storage.mapped_file import mapped
 from epochseal.storage.segments import Segment, list_segments
 
 STATED = "positions"
@@ -62,19 +63,11 @@ def statement(positions: Sequence[SourceMark]) -> Iterator[list[Piece]]:
 
 def _sources(segment: Segment, known: dict[str, SourceMark]) -> Iterator[SourceMark | None]:
     """The sources of its blocks, the newest first; None stands for one whose name is known already."""
-    if segment.seal is None:
-        return
-    try:
-        with segment.seal.open("rb") as file:
-            if not file.seek(0, 2):
-                return
-            with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
-                yield from _backwards(content, known)
-    except OSError as exc:
-        raise StorageError(f"cannot read {segment.seal}: {exc.strerror}") from exc
+    with mapped(segment.seal) as content:
+        yield from _backwards(content, known)
 
 
-def _backwards(content: mmap.mmap, known: dict[str, SourceMark]) -> Iterator[SourceMark | None]:
+def _backwards(content: mmap.mmap | bytes, known: dict[str, SourceMark]) -> Iterator[SourceMark | None]:
     end = content.rfind(b"\n")
     skipped: set[bytes] = set()
     while end > 0:

@@ -160,7 +160,7 @@ class Agent:
         readers = {fd: source for source in self._sources for fd in source.descriptors()}
         for descriptor in readers:
             poll.register(descriptor, select.POLLIN)
-        if self._has_entry() and sealer.room().entries:
+        if self._has_entry() and sealer.turns.room().entries:
             timeout = min(timeout, self._left_to_collect())
         for descriptor, _ in poll.poll(timeout * 1000):
             if descriptor == courier:
@@ -190,12 +190,12 @@ class Agent:
         """Commit what the sources have, as far as there is room; whether that was anything."""
         sealer = self._sealer
         self._state_positions()
-        room = sealer.room()
+        room = sealer.turns.room()
         if not room.entries:
             return False
         pieces, givers = self._take(room)
         if not pieces:
-            sealer.entry_does_not_fit()
+            sealer.turns.entry_does_not_fit()
             sealer.tick()
             return False
         first = sealer.entries
@@ -270,7 +270,7 @@ class Closing:
             while sealer.calls.pending and self.step():
                 pass
             sealer.close_log()
-            while sealer.unsigned and self.step():
+            while sealer.checkpoints and self.step():
                 pass
         finally:
             # A refusal in the first wait must not leave the log open.

@@ -29,7 +29,7 @@ from epochseal.sealing.backend_outage import Outlook
 from epochseal.sealing.chain import Pace
 from epochseal.sealing.limits import Limits
 from epochseal.sealing.page_store import PageStore
-from epochseal.sealing.restart import RestartPoint
+from epochseal.sealing.restart_point import RestartPoint
 from epochseal.sealing.sealer import Sealer
 from epochseal.service.commit_loop import Agent, Closing, Signals, SystemClock
 from epochseal.sources.stream import StreamSource
@@ -129,7 +129,7 @@ def seal_prune(
         if pruned := sealer.live:
             sealer.record(body)
         closing.close()
-        if not pruned or sealer.unsigned or signals.stop_asked:
+        if not pruned or sealer.checkpoints or signals.stop_asked:
             raise BackendError(
                 "the prune line has no signed checkpoint yet: nothing was removed",
                 str(sealer.calls.last_error or "run prune again"),
@@ -193,16 +193,16 @@ def seal_rotation(
         started(sealer.start())
         closing = Closing(sealer)
         # Nothing but the checkpoint behind the line may bear both signatures: it is what hands over.
-        while not (sealer.begun if alone else sealer.live and not sealer.unsigned):
+        while not (sealer.begun if alone else sealer.live and not sealer.checkpoints):
             if signals.stop_asked or not closing.step():
                 break
-        ready = sealer.begun if alone else sealer.live and not sealer.unsigned
+        ready = sealer.begun if alone else sealer.live and not sealer.checkpoints
         if ready:
             sealer.record(body)
             if old_key is not None and not alone:
                 sealer.checkpoints.endorser = partial(_endorse, helper, parse_vkey(body.new))
         closing.close()
-        if not ready or sealer.unsigned:
+        if not ready or sealer.checkpoints:
             raise BackendError(
                 "the rotate line is not under a signed checkpoint yet: the log keeps the key that it had",
                 str(sealer.calls.last_error or "run rotate again"),

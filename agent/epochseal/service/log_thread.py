@@ -20,7 +20,7 @@ from epochseal.sealing.backend_outage import Outlook
 from epochseal.sealing.chain import Chain, Pace
 from epochseal.sealing.limits import Limits, Room
 from epochseal.sealing.page_store import PageStore
-from epochseal.sealing.restart import RestartPoint
+from epochseal.sealing.restart_point import RestartPoint
 from epochseal.sealing.sealer import Sealer
 from epochseal.service.commit_loop import Agent, Signals, SystemClock
 from epochseal.service.health import LogView

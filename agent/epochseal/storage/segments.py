@@ -13,6 +13,8 @@ from epochseal.errors import StorageError
 from epochseal.storage.durable import AppendFile, DiskFullError, make_directory, sync_directory
 
 FOLDER = "segments"
+CHECKPOINT_FILE = "checkpoint"
+"""The latest signed checkpoint, beside the folder of segments."""
 _EXCHANGES = 100
 COMPRESSIONS = ("", ".gz", ".zst")
 _NAME = re.compile(r"([0-9]{6,18})-([0-9]{8}T[0-9]{6}Z)\.(log|seal|unsealed)(\.gz|\.zst)?")

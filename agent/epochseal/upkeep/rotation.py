@@ -14,7 +14,7 @@ from epochseal.format.note import VerifierKey
 from epochseal.format.seal_lines import KeyKind, Rotate
 from epochseal.keys import KeyURI
 from epochseal.sealing.last_signer import read_last_signer, read_rotates
-from epochseal.storage.chain_end import read_tail
+from epochseal.storage.chain_end import read_chain_end
 from epochseal.storage.segments import list_segments
 from epochseal.verifier.plan import take_snapshot
 
@@ -103,7 +103,7 @@ def plan_epoch_key(logdir: Path, wanted: Wanted, key_id: str, now: int) -> Rotat
 
 
 def _rotate(logdir: Path, wanted: Wanted, old: str, new: str, now: int) -> Rotate:
-    tail = read_tail(list_segments(logdir).segments)
+    tail = read_chain_end(list_segments(logdir).segments)
     if tail is None:
         raise ConfigError(f"no sealed log is in {logdir}", "its first epoch line names its first key")
     if wanted.from_size is not None and wanted.from_size > tail.tree.size:

@@ -119,13 +119,13 @@ class Chores:
             if sealer.live:
                 self._sealed_at = sealer.counters.epochs
                 sealer.record(ready.prune)
-        elif ready is not None and sealer.counters.epochs != self._sealed_at and not sealer.unsigned:
+        elif ready is not None and sealer.counters.epochs != self._sealed_at and not sealer.checkpoints:
             # The checkpoint of an epoch that began after the prune line is signed, so it covers that line.
             self._release(ready)
 
     def settle(self) -> None:
         """The log is closed: what its last checkpoint covers may be removed now."""
-        if isinstance(self._ready, Expired) and self._sealed_at is not None and not self._sealer.unsigned:
+        if isinstance(self._ready, Expired) and self._sealed_at is not None and not self._sealer.checkpoints:
             self._release(self._ready)
 
     def finish(self) -> None:

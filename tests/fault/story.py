@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from epochseal.custody.courier import Zygote
 from epochseal.custody.memory import SecretPage
+from epochseal.custody.zygote import Zygote
 from epochseal.format.seal_lines import Block, Header, Link, SourceMark, TaggedLine, parse_line
 from epochseal.keys import load_backend, parse_key_uri
 from epochseal.sealing.backend_calls import BackendCalls

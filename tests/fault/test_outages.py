@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.custody.courier import Courier, Zygote
+from epochseal.custody.courier import Courier
 from epochseal.custody.memory import SecretPage
+from epochseal.custody.zygote import Zygote
 from epochseal.errors import BackendError, Unavailable
 from epochseal.keys import Issued, parse_key_uri
 from epochseal.sealing.backend_outage import Outlook

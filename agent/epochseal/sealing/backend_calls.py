@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, Protocol, TypeVar
 
-from epochseal.custody.courier import Courier, Zygote
+from epochseal.custody.courier import Courier
+from epochseal.custody.zygote import Zygote
 from epochseal.errors import BackendError, EpochsealError, Unavailable
 from epochseal.format.seal_lines import Abandoned, Asked
 from epochseal.keys import Context, Issued, PublicKey

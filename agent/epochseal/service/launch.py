@@ -16,8 +16,9 @@ from functools import partial
 from pathlib import Path
 
 from epochseal.config.environment import settings_from_environment
-from epochseal.custody.courier import Courier, Zygote
+from epochseal.custody.courier import Courier
 from epochseal.custody.memory import SecretPage, harden_process
+from epochseal.custody.zygote import Zygote
 from epochseal.errors import BackendError, ConfigError, VerificationError
 from epochseal.examiner import probe_context
 from epochseal.format.note import Signature, VerifierKey, parse_vkey, sign_text

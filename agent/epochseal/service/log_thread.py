@@ -10,8 +10,8 @@ import traceback
 from pathlib import Path
 
 from epochseal.config import LogConfig
-from epochseal.custody.courier import Zygote
 from epochseal.custody.memory import SecretPage
+from epochseal.custody.zygote import Zygote
 from epochseal.errors import BackendError, EpochsealError
 from epochseal.format.seal_lines import EndReason
 from epochseal.journal import Journal

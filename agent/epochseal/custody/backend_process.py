@@ -92,7 +92,8 @@ class BackendProcess:
             message, descriptors, _, _ = socket.recv_fds(control, 16, 1)
             if not message:
                 os._exit(0)
-            # No process to be had: the agent reads the end of its socket as unavailable, and asks again.
+            # Where no process can be forked, the socket is just closed: the agent sees its end, which it
+            # takes for an unavailable backend, and asks again.
             with contextlib.suppress(OSError):
                 if os.fork() == 0:
                     self._become_courier(control, zygote, descriptors[0])

@@ -62,7 +62,8 @@ class Zygote:
         zygote = cls(ours, pid)
         try:
             zygote._await_ready()
-            # Of several logs in one process, each has helpers of its own that see nothing of the others.
+            # One process may seal several logs, each with a zygote of its own: those that are forked later
+            # must not see this mailbox.
             mailbox.keep_from_children()
         except BaseException:
             zygote.close()

@@ -26,7 +26,7 @@ def digest_blocks(data: memoryview, pieces: Sequence[Piece]) -> list[PendingBloc
 
 
 def seal_blocks(chain: Chain, page: RatchetPage, blocks: Sequence[PendingBlock], now: int) -> bytes:
-    """The lines of the blocks, with the key of the line after them in `page.next_key`, not published yet.
+    """The lines of the blocks; the key of the line after them is left in `page.next_key`, to be published.
 
     Args:
         chain: moves on by as many lines.
@@ -39,7 +39,8 @@ def seal_blocks(chain: Chain, page: RatchetPage, blocks: Sequence[PendingBlock],
     try:
         for block in blocks:
             if lines:
-                # Between two lines of one commit the key passes through the work area.
+                # `next_key` is about to be overwritten: its key, which seals this line, is moved out of the
+                # way.
                 page.scratch[:] = page.next_key
                 key = page.scratch
             lines.append(

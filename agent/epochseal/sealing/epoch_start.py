@@ -1,6 +1,6 @@
 """The line that begins an epoch: its secret goes from the mailbox through the page, and is wiped there.
 
-As with blocks (blocks.py), the key of the line after is in `page.next_key` then, not published yet.
+As with blocks (blocks.py), the key of the line after it is left in `page.next_key`; the caller publishes it.
 """
 
 from __future__ import annotations

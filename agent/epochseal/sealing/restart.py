@@ -21,6 +21,7 @@ from epochseal.storage.durable import AppendFile
 from epochseal.storage.segments import Segment, list_segments
 
 _MOST_NOTE = 1 << 16
+"""No note line is longer than this, in bytes."""
 
 
 def find_restart_point(logdir: Path, origin: str, store: PageStore) -> RestartPoint:
@@ -41,16 +42,22 @@ def find_restart_point(logdir: Path, origin: str, store: PageStore) -> RestartPo
     except (PageRefusedError, FormatError, msgspec.DecodeError) as exc:
         refused = str(exc)
     point = replace(start_without_page(logdir, origin), page_refused=refused)
-    # Not before the disk is mended: a start that fails there must find the page, and refuse it, again.
+    # Wiped only now: had mending the disk failed, the next start would have to see the page, and refuse it,
+    # too.
     store.page.wipe()
     if point.link == "reopen" and (saved is None or saved.last_tag != point.chain.last_tag):
-        # The page knew of another end than the clean close on disk, so this is not a routine start.
+        # The disk ends with a clean close, but the page knows of another last line: lines were lost or
+        # changed, so the log must not say that it was merely started again.
         return replace(point, link="cold")
     return point
 
 
 def _cut_torn_notes(segments: tuple[Segment, ...]) -> None:
-    """A segment that the log has gone on from gets its last note later: a kill may leave a part of it."""
+    """Cut half-written notes in earlier segments.
+
+    The note over a segment's end may be written when the log is in the next segment already, so a kill can
+    leave a part of it there.
+    """
     for segment in segments[:-1]:
         if segment.seal is None:
             continue

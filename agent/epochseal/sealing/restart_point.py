@@ -15,12 +15,18 @@ from epochseal.storage.segments import SegmentWriter
 class RestartPoint:
     """What a start found.
 
-    `running`: the same epoch goes on. Otherwise a new one begins with `link`, in a new segment if there is no
-    `writer`. `unsigned`: the checkpoint of the epoch's start or, if it does not run, of its end, if there is
-    no note of it yet.
-    `pending`: the commit that a kill interrupted, its bytes, and how many of them are in the log file
-    already.
-    `set_aside`: bytes that were moved to `.unsealed`. `page_refused`: why a page that was there was not used.
+    Attributes:
+        chain: where the log stands.
+        writer: the segment to go on in; None to begin a new one.
+        link: of the running epoch or, if none runs, of the one to begin.
+        running: whether the epoch goes on that an earlier process began.
+        unsigned: the checkpoint that has no note yet: of the running epoch's start or, if none runs, of the
+            last epoch's end.
+        pending: the blocks of the commit that a kill interrupted.
+        pending_data: their bytes.
+        present: how many of those bytes are in the log file already.
+        set_aside: bytes that were moved to `.unsealed`.
+        page_refused: why a page that was there was not used; empty where it was, or where there was none.
     """
 
     chain: Chain

@@ -37,7 +37,7 @@ def resume_from_page(logdir: Path, origin: str, saved: SavedState, store: PageSt
         StorageError: files cannot be read or mended.
     """
     segments = list_segments(logdir).segments
-    # A mistyped origin ends here, before it could cost the page.
+    # First of all: a mistyped origin is an error of the caller, and must not lead to the page being wiped.
     end = read_own_end(segments, logdir, origin)
     if saved.origin != origin:
         raise PageRefusedError(f"the page belongs to {saved.origin!r}")
@@ -74,7 +74,7 @@ def _recovered(block: PendingBlock) -> PendingBlock:
 
 
 def _remove_unused(saved: SavedState, segments: tuple[Segment, ...]) -> None:
-    """Remove the pair that was made for the next epoch by a process that was killed before its epoch line."""
+    """Remove the pair of files of a next segment whose epoch line was not written: the kill came before."""
     later = [segment for segment in segments if segment.number > saved.segment]
     if later and not (saved.ended and all(segment.is_empty() for segment in later)):
         raise PageRefusedError("the log has a later segment than the page")
@@ -83,14 +83,14 @@ def _remove_unused(saved: SavedState, segments: tuple[Segment, ...]) -> None:
 
 
 def _open_saved(logdir: Path, saved: SavedState) -> SegmentWriter:
-    # Made before the page spoke of them: if they are gone now, somebody removed them.
+    # The files are made before the page names them: if one is missing now, somebody removed it.
     if not all((logdir / FOLDER / (saved.stem + ending)).exists() for ending in (".log", ".seal")):
         raise PageRefusedError(f"the page's segment {saved.stem} is not on disk")
     return SegmentWriter.reopen(logdir, saved.stem)
 
 
 def _check_lengths(saved: SavedState, writer: SegmentWriter) -> None:
-    """Refuse a disk that is behind, before a line is completed whose entries are not there."""
+    """Refuse files that are shorter than the page knows: no line is completed whose entries are gone."""
     for name, found, known in (
         ("log", writer.log.length, saved.segment_bytes),
         ("seal", writer.seal.length, saved.seal_offset),
@@ -100,7 +100,7 @@ def _check_lengths(saved: SavedState, writer: SegmentWriter) -> None:
 
 
 def _complete_lines(saved: SavedState, writer: SegmentWriter) -> bool:
-    """Write the staged lines to their end, and cut a torn note behind them; whether whole notes follow."""
+    """Complete the lines that the page holds, and cut a torn note behind them; whether whole notes follow."""
     path, length = writer.seal.path, writer.seal.length
     with path.open("rb") as file:
         file.seek(saved.seal_offset)
@@ -112,7 +112,8 @@ def _complete_lines(saved: SavedState, writer: SegmentWriter) -> bool:
             writer.seal.truncate(kept)
         return notes > 0
     if saved.staged.startswith(rest):
-        # Torn by the kill: written again byte for byte, because the key that made its tag is gone.
+        # The kill tore them. The key that made their tags is gone, so they cannot be made anew: the rest is
+        # written as the page has it.
         writer.seal.append(saved.staged[len(rest) :])
         writer.seal.sync()
         return False

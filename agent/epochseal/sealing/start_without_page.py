@@ -55,7 +55,8 @@ def start_without_page(logdir: Path, origin: str) -> RestartPoint:
 def _is_ahead(logdir: Path, end: ChainEnd) -> bool:
     """Whether the file `checkpoint` knows of more lines than there are, or cannot be read: lines are gone.
 
-    It is about to be replaced, so the new epoch has to say that this was no routine start.
+    The next checkpoint replaces that file, and with it the proof that lines are gone. So the new epoch must
+    be `cold`, which says that this was no routine start.
     """
     path = logdir / CHECKPOINT_FILE
     try:
@@ -65,7 +66,7 @@ def _is_ahead(logdir: Path, end: ChainEnd) -> bool:
 
 
 def _require_untouched(logdir: Path, segments: tuple[Segment, ...]) -> None:
-    """What a start left that was killed before its first epoch line is removed: no entry, no whole line."""
+    """Refuse a directory that had a log; remove what a start left that was killed before its first line."""
     for segment in segments:
         sizes = [path.stat().st_size for path in segment.logs]
         seal = segment.seal.read_bytes() if segment.seal else b""

@@ -13,7 +13,7 @@ from types import FrameType
 from epochseal.errors import EpochsealError, StorageError
 from epochseal.sealing.limits import Piece, Room
 from epochseal.sealing.sealer import MAX_BLOCKS, Sealer
-from epochseal.sealing.source_positions import statement
+from epochseal.sealing.source_positions import position_commits
 from epochseal.sources.source import Source
 
 CLOSE_SECONDS = 10.0
@@ -217,7 +217,7 @@ class Agent:
             return
         self._stated = sealer.counters.segment
         positions = [position for source in self._sources for position in source.positions()]
-        for pieces in statement(positions) if positions else ():
+        for pieces in position_commits(positions) if positions else ():
             sealer.commit(memoryview(b""), pieces)
 
     def _take(self, room: Room) -> tuple[list[Piece], list[tuple[Source, int]]]:

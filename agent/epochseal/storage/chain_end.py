@@ -110,7 +110,7 @@ def _add_line(end: ChainEnd, raw: bytes) -> None:
     try:
         line = parse_line(raw)
     except FormatError:
-        # A damaged line keeps its place in the tree, so that the indices after it stay what they were.
+        # A damaged line still is a leaf: without it, every line after it would have another index.
         end.tree.append(leaf_hash(raw.rpartition(b" ")[0]))
         end.closed = False
         return

@@ -27,7 +27,7 @@ from epochseal.encoding import MAX_INT
 from epochseal.format.note import Checkpoint, Note, VerifierKey, sign_text
 from epochseal.format.seal_lines import Asked, EndReason, KeyKind, Link, Rotate, SourceMark, encode_note_line
 from epochseal.keys import Context, Issued, PublicKey, Recoverer, load_backend, parse_key_uri
-from epochseal.sealing.chain import Chain, Pace, Start
+from epochseal.sealing.chain import Chain, EpochStart, Pace
 from epochseal.storage.chain_end import read_chain_end
 from epochseal.storage.segments import list_segments, segment_stem
 from epochseal.verifier import Request, Verdict, verify
@@ -243,7 +243,7 @@ class LogWriter:
             self.stem = segment_stem(number, time)
             self._append("log", b"")
         both = memoryview(bytearray(secret + (self.carry if link == "carry" else bytes(32))))
-        start = Start(link, issued, context, asked, (), number, self.pace, time)
+        start = EpochStart(link, issued, context, asked, (), number, self.pace, time)
         self._line(self.chain.start(start, both, self._scratch, self._next))
         return self.sign() if signed else self
 

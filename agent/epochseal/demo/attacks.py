@@ -11,7 +11,7 @@ from pathlib import Path
 
 from epochseal.format.seal_lines import Block, SourceMark, TaggedLine, encode_block, encode_line, parse_line
 from epochseal.keys import load_backend, parse_key_uri
-from epochseal.sealing.chain import Chain, Pace, Start
+from epochseal.sealing.chain import Chain, EpochStart, Pace
 from epochseal.storage.chain_end import read_chain_end
 from epochseal.storage.segments import FOLDER, list_segments, segment_stem
 from epochseal.verifier.verdict import Name
@@ -176,7 +176,7 @@ def _append_foreign_epoch(victim: Victim) -> None:
     key, next_key, scratch = page[64:96], page[96:128], page[128:160]
     context = chain.next_context()
     issued = load_backend(uri).issuer(uri, {}).issue(context, page[:32])
-    start = Start("reopen", issued, context, chain.asked(), (), number, Pace(), victim.now)
+    start = EpochStart("reopen", issued, context, chain.asked(), (), number, Pace(), victim.now)
     digest = hashlib.sha256(_FORGED).digest()
     lines = [
         chain.start(start, page[:64], scratch, key),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from epochseal.errors import BackendError
 from epochseal.keys import Issued
 from epochseal.sealing.backend_calls import BackendCalls, Clock
-from epochseal.sealing.chain import Pace, Start
+from epochseal.sealing.chain import EpochStart, Pace
 from epochseal.sealing.checkpoints import Checkpoints
 from epochseal.sealing.counters import Counters
 from epochseal.sealing.due_times import DueTimes
@@ -104,7 +104,9 @@ class EpochTurns:
         self._checkpoints.last_signer.check_epoch_key(issued.key_id)
         now = self._clock.now()
         segment = lines.chain.segment + 1 if new_segment else lines.chain.segment
-        start = Start(lines.link, issued, context, asked, tuple(calls.abandoned), segment, self._pace, now)
+        start = EpochStart(
+            lines.link, issued, context, asked, tuple(calls.abandoned), segment, self._pace, now
+        )
         if new_segment:
             self._begin_segment(segment_stem(segment, now))
         self._full = False

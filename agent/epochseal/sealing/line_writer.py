@@ -19,7 +19,7 @@ from epochseal.format.note import Checkpoint
 from epochseal.format.seal_lines import EndReason, Link, Prune, Rotate
 from epochseal.sealing.backend_calls import Clock
 from epochseal.sealing.blocks import seal_blocks
-from epochseal.sealing.chain import Chain, Start
+from epochseal.sealing.chain import Chain, EpochStart
 from epochseal.sealing.epoch_start import epoch_line
 from epochseal.sealing.full_disk import FullDisk
 from epochseal.sealing.page_store import PageStore
@@ -111,7 +111,7 @@ class LineWriter:
         self.segment = self._full_disk.wait_out(partial(SegmentWriter.create, self._logdir, stem))
         return before
 
-    def begin_epoch(self, start: Start) -> Checkpoint:
+    def begin_epoch(self, start: EpochStart) -> Checkpoint:
         """Write an epoch line, with the secret that is in the mailbox; the checkpoint over that line."""
         line = epoch_line(self.chain, self._page, self._mailbox, start)
         self.running, self.ended = True, False

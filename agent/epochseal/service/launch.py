@@ -35,7 +35,7 @@ from epochseal.sealing.sealer import Sealer
 from epochseal.service.commit_loop import Agent, Closing, Signals, SystemClock
 from epochseal.sources.stream import StreamSource
 from epochseal.storage.durable import DirectoryLock, DiskFullError
-from epochseal.upkeep.rotation import Wanted, plan_checkpoint_key, plan_epoch_key
+from epochseal.upkeep.rotation import RotationRequest, plan_checkpoint_key, plan_epoch_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,7 @@ def seal_prune(
 
 def seal_rotation(
     options: SealOptions,
-    wanted: Wanted,
+    wanted: RotationRequest,
     settings: BackendSettings,
     *,
     planned: Callable[[Rotate], bool],

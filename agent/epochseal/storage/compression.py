@@ -27,9 +27,9 @@ from typing import IO, Literal
 
 from epochseal.errors import ConfigError, StorageError
 from epochseal.storage.durable import sync_directory
+from epochseal.storage.segments import COMPRESSED_ENDINGS
 
 Kind = Literal["gzip", "zstd"]
-_ENDINGS: dict[Kind, str] = {"gzip": ".gz", "zstd": ".zst"}
 _NEW, _OLD, _PACKED = ".segments.new", ".segments.old", ".packed"
 _PIECE = 1 << 20
 _GZIP_LEVEL, _ZSTD_LEVEL = 6, 3
@@ -106,7 +106,7 @@ def exchange(plain: Path, packed: Path, kind: Kind) -> None:
         for entry in os.scandir(folder):
             if entry.name != plain.name:
                 os.link(entry.path, new / entry.name, follow_symlinks=False)
-        packed.rename(new / (plain.name + _ENDINGS[kind]))
+        packed.rename(new / (plain.name + COMPRESSED_ENDINGS[kind]))
         _copy_rights(folder, new)
     except OSError as exc:
         raise StorageError(f"cannot link the files of {folder}: {exc.strerror or exc}") from exc

@@ -17,8 +17,13 @@ CHECKPOINT_FILE = "checkpoint"
 """The latest signed checkpoint, beside the folder of segments."""
 _EXCHANGES = 100
 """The folder may be exchanged this often while it is listed; after that somebody plays with it."""
-COMPRESSIONS = ("", ".gz", ".zst")
-_NAME = re.compile(r"([0-9]{6,18})-([0-9]{8}T[0-9]{6}Z)\.(log|seal|unsealed)(\.gz|\.zst)?")
+COMPRESSED_ENDINGS = {"gzip": ".gz", "zstd": ".zst"}
+"""What a compressed log file has behind its name, by the kind of compression."""
+_FORMS = ("", *COMPRESSED_ENDINGS.values())
+_NAME = re.compile(
+    r"([0-9]{6,18})-([0-9]{8}T[0-9]{6}Z)\.(log|seal|unsealed)"
+    rf"({'|'.join(map(re.escape, COMPRESSED_ENDINGS.values()))})?"
+)
 
 
 def segment_stem(number: int, time: int) -> str:
@@ -131,7 +136,7 @@ def _names(folder: Path) -> list[tuple[str, bool]]:
 
 def _group(number: int, stem: str, paths: Iterable[Path]) -> Segment:
     by_ending = {path.name[len(stem) :]: path for path in paths}
-    logs = tuple(by_ending[ending] for suffix in COMPRESSIONS if (ending := ".log" + suffix) in by_ending)
+    logs = tuple(by_ending[ending] for suffix in _FORMS if (ending := ".log" + suffix) in by_ending)
     return Segment(number, stem, logs, by_ending.get(".seal"), by_ending.get(".unsealed"))
 
 

@@ -19,7 +19,7 @@ from epochseal.verifier.plan import SegmentPart, take_snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Expired:
+class ExpiredSegments:
     """Segments that may go, and the line that says so."""
 
     origin: str
@@ -27,7 +27,7 @@ class Expired:
     prune: Prune
 
 
-def find_expired(logdir: Path, keep: int, policy: str, now: int) -> Expired | None:
+def find_expired(logdir: Path, keep: int, policy: str, now: int) -> ExpiredSegments | None:
     """The segments that ended more than `keep` ms ago; None where there is none. The last one always stays.
 
     Raises:
@@ -66,10 +66,10 @@ def find_expired(logdir: Path, keep: int, policy: str, now: int) -> Expired | No
         bytes=sum(part.sealed for part in parts[:count]),
         policy=policy,
     )
-    return Expired(kept.origin, gone, prune)
+    return ExpiredSegments(kept.origin, gone, prune)
 
 
-def remove(logdir: Path, expired: Expired) -> None:
+def remove_expired(logdir: Path, expired: ExpiredSegments) -> None:
     """Remove the files of expired segments, oldest first, so that a crash leaves no hole.
 
     Raises:

@@ -7,7 +7,7 @@ import pytest
 
 from epochseal.format.seal_lines import ZERO_TAG, EndReason, Link, SourceMark, encode_note_line
 from epochseal.keys import Issued
-from epochseal.sealing.chain import Chain, Pace, Start
+from epochseal.sealing.chain import Chain, EpochStart, Pace
 from epochseal.storage.chain_end import ChainEnd, read_chain_end
 from epochseal.storage.segments import FOLDER, SegmentWriter, list_segments
 
@@ -26,7 +26,7 @@ class Log:
     def epoch(self, link: Link = "genesis", *, segment: int = 1) -> None:
         """Begin an epoch, in a new segment if the number is new."""
         context, asked = self.chain.next_context(), self.chain.asked()
-        start = Start(link, Issued("k", b"w"), context, asked, (), segment, Pace(), 1)
+        start = EpochStart(link, Issued("k", b"w"), context, asked, (), segment, Pace(), 1)
         if segment != self.chain.segment:
             self.close()
             self.writer = SegmentWriter.create(self.logdir, f"{segment:06d}-20260101T000000Z")

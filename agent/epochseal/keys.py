@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from epochseal.encoding import MAX_INT, b64encode
 from epochseal.errors import ConfigError, FormatError
+from epochseal.families import SCHEMES
 
 SECRET_SIZE = 32
 """Size of an epoch secret in bytes."""
@@ -36,7 +37,6 @@ _USERINFO = re.compile(r"[^:/?#]*://[^/?#]*(?:@|%40)")
 _P256_PREFIX = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
 _P256_SIZE = len(_P256_PREFIX) + 64
 _ED25519_SIZE = 32
-_FAMILIES = {"hashivault": "vault", "openbao": "vault", "awskms": "aws", "pkcs11": "pkcs11"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,13 @@ class Context:
         hold a `;`, so two contexts never have one encoding. The origin's part being a multiple of 3 bytes,
         its base64 is how the base64 of the whole begins: a policy can bind an agent to its own log by it.
         """
-        head = f"log={self.origin};".encode()
         tail = f"id={b64encode(self.log)};epoch={self.epoch};prev={b64encode(self.prev)}"
-        return head + b";" * (-len(head) % 3) + tail.encode("ascii")
+        return self.encode_origin() + tail.encode("ascii")
+
+    def encode_origin(self) -> bytes:
+        """How `encode` begins for every context of this origin: a multiple of 3 bytes."""
+        head = f"log={self.origin};".encode()
+        return head + b";" * (-len(head) % 3)
 
     def fields(self) -> dict[str, str]:
         """The same four values by name (`log` and `prev` in base64): the encryption context of a KMS."""
@@ -203,7 +207,8 @@ class KeyURI:
     @property
     def family(self) -> str | None:
         """The name of its settings, and of the extra that installs it; None for `file:` and foreign ones."""
-        return _FAMILIES.get(self.scheme)
+        family = SCHEMES.get(self.scheme)
+        return None if family is None else family.name
 
     def __str__(self) -> str:
         return f"{self.scheme}:{self.rest}"

@@ -41,6 +41,23 @@ def parse_duration(text: str) -> int:
     return _parse(text, _DURATIONS, "duration", "50ms, 10m or 90d")
 
 
+def format_size(size: int) -> str:
+    """A number of bytes as `parse_size` reads it, with the largest unit of 1024 that needs no fraction."""
+    return _format(size, {name: factor for name, factor in _SIZES.items() if "i" in name or name == "B"}, "B")
+
+
+def format_duration(milliseconds: int) -> str:
+    """Milliseconds as `parse_duration` reads them, with the largest unit that needs no fraction."""
+    return _format(milliseconds, _DURATIONS, "s")
+
+
+def _format(value: int, units: dict[str, int], unit_of_0: str) -> str:
+    if value == 0:
+        return f"0{unit_of_0}"
+    name, factor = max((unit for unit in units.items() if value % unit[1] == 0), key=lambda unit: unit[1])
+    return f"{value // factor}{name}"
+
+
 def _parse(text: str, units: dict[str, int], what: str, example: str) -> int:
     match = _TEXT.fullmatch(text.strip())
     factor = units.get(match[2]) if match else None

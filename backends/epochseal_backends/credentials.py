@@ -15,9 +15,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from epochseal.errors import ConfigError, Denied
-
-_MAX_SIZE = 64 << 10
+from epochseal.errors import ConfigError
+from epochseal.families import ways_to
+from epochseal_backends.small_files import read_small_file, translated
 
 
 def read_secret(settings: Mapping[str, str], name: str) -> str | None:
@@ -28,7 +28,7 @@ def read_secret(settings: Mapping[str, str], name: str) -> str | None:
             UTF-8 text of at most 64 KiB.
         Denied: this user may not read the file.
     """
-    named = [key for way in ("file", "credential", "env") if (key := f"{name}_{way}") in settings]
+    named = [key for key in ways_to(name) if key in settings]
     if len(named) > 1:
         raise ConfigError(f"{' and '.join(named)} both name one secret", "keep one of them")
     if not named:
@@ -63,20 +63,11 @@ def _path(value: str, key: str) -> Path:
 
 
 def _read(path: Path, key: str) -> str:
+    named = f"{path} ({key})"
+    with translated(named, "read", "name the file that holds it"):
+        raw = read_small_file(path, named)
     try:
-        with path.open("rb") as file:
-            raw = file.read(_MAX_SIZE + 1)
-    except PermissionError as exc:
-        raise Denied(f"this user may not read {path} ({key})", "check owner and mode") from exc
-    except OSError as exc:
-        raise ConfigError(
-            f"cannot read {path} ({key}): {exc.strerror}", "name the file that holds it"
-        ) from exc
-    try:
-        text = raw.decode("utf-8")
+        return raw.decode("utf-8").removesuffix("\n")
     except UnicodeDecodeError:
-        # The error quotes the bytes: it must not be chained to ours.
-        raise ConfigError(f"{path} ({key}) is not UTF-8 text", "write the secret as text") from None
-    if len(raw) > _MAX_SIZE:
-        raise ConfigError(f"{path} ({key}) is larger than {_MAX_SIZE} bytes", "name the file that holds it")
-    return text.removesuffix("\n")
+        # The error quotes the bytes, and they may be the secret: it must not be chained to ours.
+        raise ConfigError(f"{named} is not UTF-8 text", "write the secret as text") from None

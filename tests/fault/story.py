@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from epochseal.custody.courier import Zygote
 from epochseal.custody.memory import SecretPage
+from epochseal.custody.zygote import Zygote
 from epochseal.format.seal_lines import Block, Header, Link, SourceMark, TaggedLine, parse_line
 from epochseal.keys import load_backend, parse_key_uri
 from epochseal.sealing.backend_calls import BackendCalls
 from epochseal.sealing.chain import Pace
 from epochseal.sealing.limits import Limits, Piece
 from epochseal.sealing.page_store import PageStore
-from epochseal.sealing.restart import RestartPoint
+from epochseal.sealing.restart_point import RestartPoint
 from epochseal.sealing.sealer import Sealer
 from epochseal.storage.segments import list_segments
 from epochseal.verifier import Request, Verdict, verify
@@ -123,7 +123,7 @@ class Story:
         while (courier := sealer.calls.fileno()) is not None:
             assert select.select([courier], [], [], 10)[0]
             sealer.take_answer()
-        assert sealer.unsigned == 0
+        assert not sealer.checkpoints
 
     @property
     def running(self) -> Sealer:

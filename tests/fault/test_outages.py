@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.custody.courier import Courier, Zygote
+from epochseal.custody.courier import Courier
 from epochseal.custody.memory import SecretPage
+from epochseal.custody.zygote import Zygote
 from epochseal.errors import BackendError, Unavailable
 from epochseal.keys import Issued, parse_key_uri
 from epochseal.sealing.backend_outage import Outlook
@@ -124,11 +125,11 @@ def test_an_outage_delays_no_entry(network: tuple[Network, Host], directory: Pat
     story.clock.elapsed += INTERVAL
     for _ in range(30):
         story.running.tick()
-        assert story.running.room().entries > 0
+        assert story.running.turns.room().entries > 0
         story.commit(2)
         story.clock.elapsed += 1000
     sealer = story.running
-    assert 29 < sealer.overdue_seconds < 32
+    assert 29 < sealer.turns.overdue_seconds < 32
     assert (sealer.status().live, sealer.status().late, sealer.counters.epochs) == (True, False, 1)
     assert told == [("down", "connection refused")]
     # With a delay that doubles from a quarter of a second, half a minute is a handful of calls.
@@ -136,7 +137,7 @@ def test_an_outage_delays_no_entry(network: tuple[Network, Host], directory: Pat
     zygote.down = False
     story.clock.elapsed += 30_000
     story.pump()
-    assert (sealer.counters.epochs, sealer.overdue_seconds) == (2, 0.0)
+    assert (sealer.counters.epochs, sealer.turns.overdue_seconds) == (2, 0.0)
     assert [outlook for outlook, _ in told] == ["down", "up"]
     story.commit(1)
     _close(story, host)
@@ -151,18 +152,18 @@ def test_a_backend_that_does_not_answer(network: tuple[Network, Host], directory
     story.commit(5)
     sealer.tick()
     assert sealer.calls.pending == "issue"
-    assert sealer.room() == NO_ROOM
+    assert sealer.turns.room() == NO_ROOM
     # It is woken when its patience ends, though nothing else happens.
     story.clock.elapsed += int(sealer.wait_seconds() * 1000) + 1
     sealer.tick()
-    assert sealer.room().entries > 0
-    assert PATIENCE < sealer.overdue_seconds < PATIENCE + 0.1
+    assert sealer.turns.room().entries > 0
+    assert PATIENCE < sealer.turns.overdue_seconds < PATIENCE + 0.1
     assert (sealer.calls.pending, sealer.calls.failures) == ("issue", 0)
     story.commit(3)
     assert sealer.wait_seconds() > 1
     story.pump()
-    assert (sealer.counters.epochs, sealer.overdue_seconds) == (2, 0.0)
-    assert sealer.room().entries == 5
+    assert (sealer.counters.epochs, sealer.turns.overdue_seconds) == (2, 0.0)
+    assert sealer.turns.room().entries == 5
     _close(story, host)
 
 
@@ -178,13 +179,13 @@ def test_beyond_max_overdue_nothing_is_taken(network: tuple[Network, Host], dire
     story.running.tick()
     story.clock.elapsed += MAX_OVERDUE + 1000
     story.running.tick()
-    assert story.running.room() == NO_ROOM
+    assert story.running.turns.room() == NO_ROOM
     assert story.running.status().late
     assert told == [("down", "connection refused"), ("late", "connection refused")]
     zygote.down = False
     story.clock.elapsed += 30_000
     story.pump()
-    assert story.running.room().entries > 0
+    assert story.running.turns.room().entries > 0
     assert [outlook for outlook, _ in told] == ["down", "late", "up"]
     story.commit(4)
     _close(story, host)
@@ -202,7 +203,11 @@ def test_a_start_waits_for_the_backend(network: tuple[Network, Host], directory:
     for _ in range(5):
         story.clock.elapsed += 60_000
         sealer.tick()
-    assert (sealer.live, sealer.room(), list((directory / "log").rglob("*.seal"))) == (False, NO_ROOM, [])
+    assert (sealer.live, sealer.turns.room(), list((directory / "log").rglob("*.seal"))) == (
+        False,
+        NO_ROOM,
+        [],
+    )
     assert sealer.outage.outlook == "down"
     zygote.down = False
     story.clock.elapsed += 60_000

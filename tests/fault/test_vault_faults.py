@@ -11,6 +11,7 @@ import pytest
 from epochseal.encoding import b64encode
 from epochseal.errors import BackendError, ConfigError, Denied, Unavailable, WrongKey
 from epochseal.keys import Issued, parse_key_uri
+from epochseal_backends.servers import TRIES
 from epochseal_backends.vault import backend as vault
 from epochseal_backends.vault import session as vault_session
 from epochseal_backends.vault.names import encode_context
@@ -134,7 +135,7 @@ def test_issue_is_never_repeated(bao: OpenBao, keys: Provisioned, monkeypatch: p
         with pytest.raises(Unavailable, match="no answer"):
             signer.sign(MESSAGE)
         # The first try goes through the open connection; the later ones end in a handshake that stalls.
-        assert proxy.connections == 2 + vault_session.TRIES - 1
+        assert proxy.connections == 2 + TRIES - 1
         assert calls(bao, signing) == 2
         proxy.stalled.clear()
         signer.sign(MESSAGE)
@@ -180,7 +181,7 @@ def test_no_redirect_is_followed(keys: Provisioned) -> None:
     with Answers(307, {"Location": "http://127.0.0.1:1/v1/auth/approle/login"}) as server:
         with pytest.raises(Unavailable, match="elsewhere"):
             sign(keys, {**keys.agent, "address": server.address})
-        assert server.paths == ["/v1/auth/approle/login"] * vault_session.TRIES
+        assert server.paths == ["/v1/auth/approle/login"] * TRIES
 
 
 @pytest.mark.usefixtures("hasty")

@@ -27,8 +27,8 @@ from epochseal.encoding import MAX_INT
 from epochseal.format.note import Checkpoint, Note, VerifierKey, sign_text
 from epochseal.format.seal_lines import Asked, EndReason, KeyKind, Link, Rotate, SourceMark, encode_note_line
 from epochseal.keys import Context, Issued, PublicKey, Recoverer, load_backend, parse_key_uri
-from epochseal.sealing.chain import Chain, Pace, Start
-from epochseal.storage.chain_end import read_tail
+from epochseal.sealing.chain import Chain, EpochStart, Pace
+from epochseal.storage.chain_end import read_chain_end
 from epochseal.storage.segments import list_segments, segment_stem
 from epochseal.verifier import Request, Verdict, verify
 
@@ -150,7 +150,7 @@ class LogWriter:
     @classmethod
     def after(cls, logdir: Path, keys: LogKeys, name: str, *, time: int, signs: bool) -> LogWriter:
         """Whoever continues the log in `logdir` from the files alone."""
-        tail = read_tail(list_segments(logdir).segments)
+        tail = read_chain_end(list_segments(logdir).segments)
         assert tail is not None
         writer = cls(logdir, keys, name, time=time)
         writer.signs, writer.stem = signs, tail.segment.stem
@@ -243,7 +243,7 @@ class LogWriter:
             self.stem = segment_stem(number, time)
             self._append("log", b"")
         both = memoryview(bytearray(secret + (self.carry if link == "carry" else bytes(32))))
-        start = Start(link, issued, context, asked, (), number, self.pace, time)
+        start = EpochStart(link, issued, context, asked, (), number, self.pace, time)
         self._line(self.chain.start(start, both, self._scratch, self._next))
         return self.sign() if signed else self
 
@@ -330,6 +330,6 @@ def sealed_log(path: Path, keys: LogKeys) -> Log:
     """The log of `write_log`, sealed by the real agent."""
     sizes = ("--block-bytes", "69B", "--epoch-max-entries", "6", "--segment-bytes", "276B")
     seal(path, keys, b"".join(map(entry, range(35))), *sizes)
-    tail = read_tail(list_segments(path).segments)
+    tail = read_chain_end(list_segments(path).segments)
     assert tail is not None
     return Log(path, keys, tail.header.time + 2000)

@@ -26,7 +26,7 @@ from epochseal.format.seal_lines import (
     parse_line,
 )
 from epochseal.keys import Context, Issued
-from epochseal.sealing.chain import Chain, Pace, Start
+from epochseal.sealing.chain import Chain, EpochStart, Pace
 from tests.integration.logs import Log, LogKeys
 
 
@@ -118,7 +118,7 @@ class _Rewriter:
         if new_tag != old_tag:
             issued = self._keys.wrap(context, bytes(both[:32]))
         asked = Asked(header.asked.line, b64encode(new_tag))
-        start = Start(header.link, issued, context, asked, (), header.segment, pace, header.time)
+        start = EpochStart(header.link, issued, context, asked, (), header.segment, pace, header.time)
         return self._chain.start(start, both, self._scratch, self._next)
 
     def _checkpoint(self, line: NoteLine) -> bytes:

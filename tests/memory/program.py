@@ -21,8 +21,11 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from epochseal.__main__ import main
-from epochseal.custody import courier, memory, ratchet
 from epochseal.custody import hmac_in_place as inplace
+from epochseal.custody import memory, ratchet
+from epochseal.custody.backend_process import BackendProcess
+from epochseal.custody.courier_messages import IssueCall, IssueReply
+from epochseal.custody.zygote import Zygote
 from epochseal.encoding import b64encode
 from epochseal.keys import SECRET_SIZE, Context, Issued, load_backend, settings_of
 from epochseal.sealing import chain
@@ -69,7 +72,7 @@ def _keep_the_hmac() -> None:
 
 def _call_the_backend_here() -> None:
     """The library hvac in the agent's own process: strings, JSON and TLS buffers hold the secret there."""
-    real = courier.Zygote.start.__func__  # type: ignore[attr-defined]  # a class method's function
+    real = Zygote.start.__func__  # type: ignore[attr-defined]  # a class method's function
     named: dict[str, Any] = {}
 
     def start(cls: type, epoch_key: Any, checkpoint_key: Any, settings: Any, mailbox: Any) -> Any:  # noqa: ANN401  # as the real one
@@ -86,7 +89,7 @@ def _call_the_backend_here() -> None:
         return issuer.issue(context, named["mailbox"].view[:SECRET_SIZE])
 
     real_take = BackendCalls.take_issued
-    courier.Zygote.start = classmethod(start)  # type: ignore[assignment, method-assign]  # planted
+    Zygote.start = classmethod(start)  # type: ignore[assignment, method-assign]  # planted
     BackendCalls.take_issued = take_issued  # type: ignore[method-assign, assignment]  # planted
 
 
@@ -137,7 +140,7 @@ def _hide_openssl() -> None:
 def _record_what_was_issued() -> None:
     """No leak: each issue call is written down as a verifier can open it, its secret wrapped."""
 
-    def after(call: courier.IssueCall, reply: courier.IssueReply) -> None:
+    def after(call: IssueCall, reply: IssueReply) -> None:
         wrapped, prev, log = (b64encode(data) for data in (reply.wrapped, call.prev, call.log))
         line = {"origin": call.origin, "log": log, "epoch": call.epoch, "prev": prev, "wrapped": wrapped}
         with Path(os.environ[RECORD]).open("a", encoding="utf-8") as file:
@@ -149,7 +152,7 @@ def _record_what_was_issued() -> None:
 def _linger() -> None:
     """No leak: from epoch 1 on a courier that has a secret goes on living."""
 
-    def after(call: courier.IssueCall, _reply: courier.IssueReply) -> None:
+    def after(call: IssueCall, _reply: IssueReply) -> None:
         while call.epoch:
             signal.pause()
 
@@ -159,7 +162,7 @@ def _linger() -> None:
 def _die_with_a_secret() -> None:
     """No leak: the first courier of each epoch dies when the secret is in the mailbox, before it answers."""
 
-    def after(call: courier.IssueCall, _reply: courier.IssueReply) -> None:
+    def after(call: IssueCall, _reply: IssueReply) -> None:
         lines = Path(os.environ[RECORD]).read_text(encoding="utf-8").splitlines()
         if sum(json.loads(line)["epoch"] == call.epoch for line in lines) == 1:
             os._exit(1)
@@ -170,21 +173,21 @@ def _die_with_a_secret() -> None:
 def _die_with_each_secret() -> None:
     """No leak: as before, but every one from epoch 1 on."""
 
-    def after(call: courier.IssueCall, _reply: courier.IssueReply) -> None:
+    def after(call: IssueCall, _reply: IssueReply) -> None:
         if call.epoch:
             os._exit(1)
 
     _after_issue(after)
 
 
-def _after_issue(after: Callable[[courier.IssueCall, courier.IssueReply], None]) -> None:
-    child = courier._Child  # noqa: SLF001  # what couriers run has no other name
-    real = child._answer  # noqa: SLF001  # as above
+def _after_issue(after: Callable[[IssueCall, IssueReply], None]) -> None:
+    child = BackendProcess
+    real = child._answer  # noqa: SLF001  # what a courier does with a call has no other name
 
     def answer(self: Any, call: Any) -> Any:  # noqa: ANN401  # as the real one
         reply = real(self, call)
-        if isinstance(call, courier.IssueCall):
-            assert isinstance(reply, courier.IssueReply)
+        if isinstance(call, IssueCall):
+            assert isinstance(reply, IssueReply)
             after(call, reply)
         return reply
 

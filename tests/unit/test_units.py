@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epochseal.errors import ConfigError
-from epochseal.units import parse_duration, parse_size
+from epochseal.units import format_duration, format_size, parse_duration, parse_size
 
 SIZES = {
     "0": 0,
@@ -63,3 +63,28 @@ def test_any_text_is_a_size_or_an_error(text: str) -> None:
     """Nothing but a configuration error comes out of text that is no size."""
     with contextlib.suppress(ConfigError):
         assert parse_size(text) >= 0
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        (format_size(0), "0B"),
+        (format_size(64 << 10), "64KiB"),
+        (format_size((1 << 20) + 1), "1048577B"),
+        (format_size(3 << 40), "3TiB"),
+        (format_duration(0), "0s"),
+        (format_duration(50), "50ms"),
+        (format_duration(90_000), "90s"),
+        (format_duration(7_776_000_000), "90d"),
+    ],
+)
+def test_numbers_as_a_person_writes_them(written: str, text: str) -> None:
+    """The largest unit that needs no fraction."""
+    assert written == text
+
+
+@given(st.integers(0, 10**12 - 1))
+def test_what_is_written_is_read_again(number: int) -> None:
+    """Both ways of writing lose nothing."""
+    assert parse_size(format_size(number)) == number
+    assert parse_duration(format_duration(number)) == number

@@ -12,7 +12,8 @@ import click
 from epochseal.errors import EpochsealError
 from epochseal.format.note import check_origin
 from epochseal.keys import parse_key_uri
-from epochseal.units import parse_duration, parse_size
+from epochseal.sealing import defaults
+from epochseal.units import format_duration, format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -83,26 +84,44 @@ _SEALING = [
     click.option(
         "--checkpoint-key", type=KEY_URI, required=True, metavar="URI", help="Key that signs checkpoints."
     ),
-    click.option("--epoch-interval", type=DURATION, default="5m", show_default=True, help="Epoch length."),
+    click.option(
+        "--epoch-interval",
+        type=DURATION,
+        default=format_duration(defaults.EPOCH_INTERVAL),
+        show_default=True,
+        help="Epoch length.",
+    ),
     click.option("--epoch-max-entries", type=click.IntRange(1), metavar="N", help="Entries in an epoch."),
     click.option(
         "--commit-interval",
         type=DURATION,
-        default="50ms",
+        default=format_duration(defaults.COMMIT_INTERVAL),
         show_default=True,
         help="What arrives within this time is committed together.",
     ),
     click.option(
-        "--block-bytes", type=SIZE, default="64KiB", show_default=True, help="Bytes committed as one block."
+        "--block-bytes",
+        type=SIZE,
+        default=format_size(defaults.BLOCK_BYTES),
+        show_default=True,
+        help="Bytes committed as one block.",
     ),
     click.option(
-        "--segment-bytes", type=SIZE, default="256MiB", show_default=True, help="Size of a file pair."
+        "--segment-bytes",
+        type=SIZE,
+        default=format_size(defaults.SEGMENT_BYTES),
+        show_default=True,
+        help="Size of a file pair.",
     ),
     click.option(
         "--segment-age", type=DURATION, help="Age at which a new file pair begins; SIGHUP begins one too."
     ),
     click.option(
-        "--max-entry-bytes", type=SIZE, default="128MiB", show_default=True, help="Longer ends the command."
+        "--max-entry-bytes",
+        type=SIZE,
+        default=format_size(defaults.MAX_ENTRY_BYTES),
+        show_default=True,
+        help="Longer ends the command.",
     ),
     click.option(
         "--runtime-dir",

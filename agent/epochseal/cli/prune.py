@@ -46,7 +46,7 @@ def prune(
     """
     from epochseal.service.launch import SealOptions, seal_prune
     from epochseal.storage.segments import list_segments
-    from epochseal.upkeep.retention import find_expired, remove
+    from epochseal.upkeep.retention import find_expired, remove_expired
 
     age = parse_duration(keep)
     if not list_segments(logdir).segments:
@@ -62,7 +62,7 @@ def prune(
         checkpoint_key=checkpoint_key,
         runtime_dir=runtime_dir,
     )
-    seal_prune(options, expired.prune, started=tell_restart, remove=lambda: remove(logdir, expired))
+    seal_prune(options, expired.prune, started=tell_restart, remove=lambda: remove_expired(logdir, expired))
     click.echo(
         f"epochseal: segments up to {expired.prune.segment} expired: entries before number "
         f"{expired.prune.entries:,} were removed",

@@ -77,9 +77,9 @@ def rotate(
         raise click.UsageError("name --epoch-key or --checkpoint-key\none key is replaced at a time", ctx)
     from epochseal.config import read_config
     from epochseal.service.launch import seal_rotation
-    from epochseal.upkeep.rotation import Wanted
+    from epochseal.upkeep.rotation import RotationRequest
 
-    wanted = Wanted(
+    wanted = RotationRequest(
         key="epoch" if epoch_key is not None else "checkpoint",
         uri=uri,
         who=who or _this_user(),

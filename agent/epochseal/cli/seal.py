@@ -10,7 +10,7 @@ import click
 
 from epochseal.cli.options import sealing_options
 from epochseal.errors import ConfigError, EpochsealError
-from epochseal.sealing.restart import RestartPoint
+from epochseal.sealing.restart_point import RestartPoint
 from epochseal.service.launch import SealOptions, seal_stream, stdin_stream
 
 

@@ -1,6 +1,6 @@
 """The daemon's configuration (docs/configuration.md): one file, with overlays for environments.
 
-May import the ground and format's limits.
+May import the ground, format, and the defaults of sealing.
 Never: a secret in a value, an unknown key that passes, or a complaint without file and line.
 """
 

@@ -18,9 +18,9 @@ from epochseal.config.source_tables import (
     UnixStreamTable,
 )
 from epochseal.config.toml_positions import KeyPath
+from epochseal.families import SHIPPED_SCHEMES
 from epochseal.keys import KeyURI
 
-_SHIPPED_SCHEMES = ("file", "hashivault", "openbao", "awskms", "pkcs11")
 _MODE = re.compile(r"0?[0-7]{3}")
 _ADDRESS = re.compile(r"(?:[^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 _MOST_PORT = 65_535
@@ -28,7 +28,7 @@ _MOST_PORT = 65_535
 
 def check_scheme(document: Document, at: KeyPath, uri: KeyURI) -> None:
     """Refuse a scheme that no backend has; by name, because its library need not be installed here."""
-    known = {*_SHIPPED_SCHEMES, *entry_points(group="epochseal.backends").names}
+    known = {*SHIPPED_SCHEMES, *entry_points(group="epochseal.backends").names}
     if uri.scheme not in known:
         hint = document.near(uri.scheme, known, f"known: {', '.join(sorted(known))}")
         document.fail(at, f"{at[-1]}: unknown key scheme {uri.scheme!r}", hint)

@@ -15,11 +15,12 @@ from urllib.parse import unquote
 
 import msgspec
 
-from epochseal.config.backend_tables import CHOICES, FAMILIES, SECRETS, any_of, ways_to
+from epochseal.config.backend_settings import CHOICES, any_of
 from epochseal.config.schema import Compression, LogTable, Metrics, TopLevel, WitnessTable
 from epochseal.config.source_tables import SOURCE_TABLES, TlsTable
 from epochseal.config.toml_positions import KeyLines, KeyPath
 from epochseal.errors import ConfigError
+from epochseal.families import FAMILIES, ways_to
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 _LINE = re.compile(r" \(at line ([0-9]+), column [0-9]+\)$")
@@ -177,9 +178,9 @@ class Document:
             self._check_keys((*at, "witness", place), witness, WitnessTable.__struct_fields__)
 
     def _check_families(self, at: KeyPath, table: dict[str, Any]) -> None:
-        for family, kind in FAMILIES.items():
-            if isinstance(settings := table.get(family), dict):
-                self._check_keys((*at, family), settings, kind.__struct_fields__)
+        for name, family in FAMILIES.items():
+            if isinstance(settings := table.get(name), dict):
+                self._check_keys((*at, name), settings, family.settings)
 
     def _check_keys(self, at: KeyPath, table: dict[str, Any], known: tuple[str, ...]) -> None:
         for key in table:
@@ -209,7 +210,7 @@ class Document:
 
 
 def _hint_for_secret(table: str, name: str) -> str:
-    if name not in SECRETS.get(table, ()):
+    if table not in FAMILIES or name not in FAMILIES[table].secrets:
         return _HIDE_HINT
     return f"say where it is with {any_of(ways_to(name))}, and change it if others have read this file"
 

@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 
-from epochseal.config.backend_tables import FAMILIES, SECRETS, any_of, as_setting, ways_to
+from epochseal.config.backend_settings import any_of, as_setting
 from epochseal.errors import ConfigError
+from epochseal.families import FAMILIES, ways_to
 from epochseal.keys import BackendSettings, KeyURI
 
 
@@ -25,13 +26,13 @@ def settings_from_environment(*keys: KeyURI, environ: Mapping[str, str] = os.env
 
 def _family(family: str, environ: Mapping[str, str]) -> dict[str, str]:
     prefix = f"EPOCHSEAL_{family.upper()}_"
-    known = FAMILIES[family].__struct_fields__
+    known = FAMILIES[family].settings
     settings = {}
     for variable in sorted(environ):
         if not variable.startswith(prefix) or not (text := environ[variable]):
             continue
         name = variable.removeprefix(prefix).lower()
-        if name in SECRETS[family]:
+        if name in FAMILIES[family].secrets:
             ways = any_of([prefix + way.upper() for way in ways_to(name)])
             raise ConfigError(
                 f"{variable} is a secret, and settings hold none", f"say where it is with {ways}"

@@ -10,14 +10,15 @@ from typing import Any, cast
 
 import msgspec
 
-from epochseal.config.backend_tables import FAMILIES, SECRETS, as_setting, ways_to
+from epochseal.config.backend_settings import as_setting
 from epochseal.config.checks import check_address, check_retention, check_scheme, check_shared, check_source
 from epochseal.config.document import Document
 from epochseal.config.model import NOT_SET, Configuration, LogConfig, Origin, Value
-from epochseal.config.schema import SETTINGS, SHARED, LogTable, TopLevel
+from epochseal.config.schema import SETTINGS, LogTable, TopLevel
 from epochseal.config.source_tables import SourceTable
 from epochseal.config.toml_positions import KeyPath
 from epochseal.errors import ConfigError, EpochsealError
+from epochseal.families import FAMILIES, ways_to
 from epochseal.format.cosignature import parse_witness_vkey
 from epochseal.format.note import check_origin
 from epochseal.format.witness_policy import Policy, Witness, threshold_policy
@@ -124,7 +125,7 @@ class _Merger:
         values["origin"] = self._required(
             at, "origin", layers, check_origin, "it names the log in its checkpoints, as example.com/payments"
         )
-        for key in SHARED:
+        for key in SETTINGS:
             values[key] = self._setting(at, key, layers)
         for key in ("epoch_key", "checkpoint_key"):
             values.update(self._backend_settings(values[key].value, layers))
@@ -196,17 +197,18 @@ class _Merger:
             here = {
                 name: ((*where, family, name), value) for name, value in written.items() if value is not None
             }
-            for secret in SECRETS[family]:
+            for secret in FAMILIES[family].secrets:
                 if named := [name for name in ways_to(secret) if name in here]:
                     if len(named) > 1:
                         what = f"{' and '.join(named)} both name one secret"
                         self._document.fail(here[named[1]][0], what, "keep one of them")
-                    # Where an outer table had it is no second place: this one counts alone.
+                    # An outer table may name the same secret in another way: that is no second place for it,
+                    # the inner table counts alone.
                     found = {name: place for name, place in found.items() if name not in ways_to(secret)}
             found.update(here)
         return {
             f"{family}.{name}": self._value(found[name][0], partial(as_setting, family, name), found[name][1])
-            for name in FAMILIES[family].__struct_fields__
+            for name in FAMILIES[family].settings
             if name in found
         }
 

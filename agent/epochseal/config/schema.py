@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from epochseal.config.backend_tables import AwsTable, Pkcs11Table, VaultTable
 from epochseal.config.source_tables import SourceTable
 from epochseal.errors import ConfigError
+from epochseal.families import FamilyTables
 from epochseal.keys import parse_key_uri
-from epochseal.units import parse_duration, parse_size
+from epochseal.sealing import defaults
+from epochseal.units import format_duration, format_size, parse_duration, parse_size
 
 Compression = Literal["none", "gzip", "zstd"]
 
@@ -21,7 +22,7 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     """Keys that are not written are absent, so that an overlay changes only what it names."""
 
 
-class Settings(_Table, frozen=True):
+class Level(FamilyTables, frozen=True):
     """What the top level sets for all logs, and each log may set for itself; as written, None if not."""
 
     epoch_key: str | None = None
@@ -40,14 +41,6 @@ class Settings(_Table, frozen=True):
     retention: str | None = None
     keep: str | None = None
     compress: Compression | None = None
-
-
-class Level(Settings, frozen=True):
-    """A level of the file: settings, and the tables of the backend families."""
-
-    vault: VaultTable | None = None
-    aws: AwsTable | None = None
-    pkcs11: Pkcs11Table | None = None
 
 
 class Metrics(_Table, frozen=True):
@@ -81,10 +74,6 @@ class TopLevel(Level, frozen=True):
     quorum: int | None = None
 
 
-SHARED = tuple(Settings.__struct_fields__)
-"""The settings that the top level and each log may set."""
-
-
 class Setting(msgspec.Struct, frozen=True):
     """How one setting is read: `parse` raises ConfigError; `default` is as a person would write it."""
 
@@ -108,17 +97,18 @@ SETTINGS: dict[str, Setting] = {
     "epoch_key": Setting(parse_key_uri),
     "checkpoint_key": Setting(parse_key_uri),
     "runtime_dir": Setting(Path),
-    "epoch_interval": Setting(_DURATION, "5m"),
+    "epoch_interval": Setting(_DURATION, format_duration(defaults.EPOCH_INTERVAL)),
     "epoch_max_entries": Setting(_COUNT),
     "epoch_max_bytes": Setting(_SIZE),
-    "commit_interval": Setting(parse_duration, "50ms"),
-    "block_bytes": Setting(_SIZE, "64KiB"),
-    "segment_bytes": Setting(_SIZE, "256MiB"),
+    "commit_interval": Setting(parse_duration, format_duration(defaults.COMMIT_INTERVAL)),
+    "block_bytes": Setting(_SIZE, format_size(defaults.BLOCK_BYTES)),
+    "segment_bytes": Setting(_SIZE, format_size(defaults.SEGMENT_BYTES)),
     "segment_age": Setting(_DURATION),
-    "max_entry_bytes": Setting(_SIZE, "128MiB"),
-    "heartbeat": Setting(_DURATION, "10s"),
-    "max_overdue": Setting(parse_duration, "1h"),
-    "retention": Setting(parse_duration, "0s"),
+    "max_entry_bytes": Setting(_SIZE, format_size(defaults.MAX_ENTRY_BYTES)),
+    "heartbeat": Setting(_DURATION, format_duration(defaults.HEARTBEAT)),
+    "max_overdue": Setting(parse_duration, format_duration(defaults.MAX_OVERDUE)),
+    "retention": Setting(parse_duration, format_duration(defaults.RETENTION)),
     "keep": Setting(_DURATION),
     "compress": Setting(str, "none"),
 }
+"""The settings that the top level and each log may set: the fields of `Level` that are no table."""

@@ -20,9 +20,6 @@ from typing import Literal, NoReturn, Self
 
 from epochseal.errors import ConfigError, StorageError
 
-ZERO32 = bytes(32)
-"""32 zero bytes, to assign over a wiped key."""
-
 _MEMFD_SECRET = 447  # on every architecture that has the call; elsewhere it fails, and we lock instead
 _MAP_FIXED = 0x10
 _MAP_FIXED_NOREPLACE = 0x100000

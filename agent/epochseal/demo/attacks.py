@@ -11,8 +11,8 @@ from pathlib import Path
 
 from epochseal.format.seal_lines import Block, SourceMark, TaggedLine, encode_block, encode_line, parse_line
 from epochseal.keys import load_backend, parse_key_uri
-from epochseal.sealing.chain import Chain, Pace, Start
-from epochseal.storage.chain_end import read_tail
+from epochseal.sealing.chain import Chain, EpochStart, Pace
+from epochseal.storage.chain_end import read_chain_end
 from epochseal.storage.segments import FOLDER, list_segments, segment_stem
 from epochseal.verifier.verdict import Name
 
@@ -164,7 +164,7 @@ def _replay_epoch(victim: Victim) -> None:
 
 def _append_foreign_epoch(victim: Victim) -> None:
     """Whoever has the public wrapping key can begin an epoch; what they cannot do is sign its start."""
-    tail = read_tail(list_segments(victim.logdir).segments)
+    tail = read_chain_end(list_segments(victim.logdir).segments)
     if tail is None:
         raise ValueError("the copy holds no chain")
     number = tail.segment.number + 1
@@ -176,7 +176,7 @@ def _append_foreign_epoch(victim: Victim) -> None:
     key, next_key, scratch = page[64:96], page[96:128], page[128:160]
     context = chain.next_context()
     issued = load_backend(uri).issuer(uri, {}).issue(context, page[:32])
-    start = Start("reopen", issued, context, chain.asked(), (), number, Pace(), victim.now)
+    start = EpochStart("reopen", issued, context, chain.asked(), (), number, Pace(), victim.now)
     digest = hashlib.sha256(_FORGED).digest()
     lines = [
         chain.start(start, page[:64], scratch, key),

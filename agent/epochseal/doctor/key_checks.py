@@ -14,7 +14,7 @@ from typing import NoReturn, cast
 import msgspec
 
 from epochseal.config import LogConfig
-from epochseal.custody.courier import foreign_error
+from epochseal.custody.courier_messages import foreign_error
 from epochseal.custody.memory import SecretPage, die_with_parent
 from epochseal.doctor.check_result import CheckResult
 from epochseal.errors import Denied, EpochsealError, Unavailable

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, Protocol, TypeVar
 
-from epochseal.custody.courier import Courier, Zygote
+from epochseal.custody.courier import Courier
+from epochseal.custody.zygote import Zygote
 from epochseal.errors import BackendError, EpochsealError, Unavailable
 from epochseal.format.seal_lines import Abandoned, Asked
 from epochseal.keys import Context, Issued, PublicKey
@@ -16,6 +17,7 @@ Kind = Literal["issue", "sign", "key"]
 FIRST_DELAY = 0.25
 LONGEST_DELAY = 30.0
 _DISTINCT_ABANDONED = 16
+"""An epoch line lists the abandoned calls. After this many different ones the last is repeated instead."""
 
 
 class Clock(Protocol):
@@ -124,7 +126,7 @@ class BackendCalls:
         return self._answer(lambda courier: courier.take_key())
 
     def start_issue(self, context: Context, asked: Asked) -> None:
-        """Ask for an epoch secret; once many different contexts failed, the last one is asked for again."""
+        """Ask for an epoch secret; after many abandoned calls, with the context of the last one again."""
         if self.context is None or len(self.abandoned) < _DISTINCT_ABANDONED:
             self.context, self.asked = context, asked
         wanted = self.context
@@ -151,7 +153,7 @@ class BackendCalls:
         return self._answer(lambda courier: courier.take_signature())
 
     def secret_used(self) -> None:
-        """The issued secret went into an epoch: what was abandoned before it stands in that epoch's line."""
+        """The secret went into an epoch, whose line names the abandoned calls: all that is forgotten here."""
         self.context = self.asked = None
         self.abandoned = []
 
@@ -168,7 +170,7 @@ class BackendCalls:
         try:
             ask(self._open())
         except Unavailable as exc:
-            # It was never sent, so there is nothing to abandon.
+            # The call was not sent, so the backend cannot have served it: there is nothing to abandon.
             self._failed(kind, exc)
         else:
             self._kind = kind

@@ -9,7 +9,7 @@ from epochseal.custody.ratchet_page import RatchetPage
 from epochseal.keys import SECRET_SIZE
 from epochseal.sealing.chain import Chain
 from epochseal.sealing.limits import Piece
-from epochseal.sealing.restart import PendingBlock
+from epochseal.sealing.saved_state import PendingBlock
 
 HEARTBEAT = PendingBlock(0, hashlib.sha256().digest(), 0, None)
 """The block that says that the log is alive."""
@@ -26,7 +26,7 @@ def digest_blocks(data: memoryview, pieces: Sequence[Piece]) -> list[PendingBloc
 
 
 def seal_blocks(chain: Chain, page: RatchetPage, blocks: Sequence[PendingBlock], now: int) -> bytes:
-    """The lines of the blocks, with the key of the line after them in `page.next_key`, not published yet.
+    """The lines of the blocks; the key of the line after them is left in `page.next_key`, to be published.
 
     Args:
         chain: moves on by as many lines.
@@ -39,7 +39,8 @@ def seal_blocks(chain: Chain, page: RatchetPage, blocks: Sequence[PendingBlock],
     try:
         for block in blocks:
             if lines:
-                # Between two lines of one commit the key passes through the work area.
+                # `next_key` is about to be overwritten: its key, which seals this line, is moved out of the
+                # way.
                 page.scratch[:] = page.next_key
                 key = page.scratch
             lines.append(

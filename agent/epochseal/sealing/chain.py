@@ -1,7 +1,7 @@
 """The chain as a pure state machine: state and payload in, sealed line out; no I/O, no clock, no randomness.
 
-The caller owns the key pages and the order of durability (sealer.py). Each call takes the key of the line and
-a place for the next one, so that the caller can publish the new key and wipe the old one in one step.
+The caller owns the key pages and the order of durability (line_writer.py). Each call takes the key of the
+line and a place for the next one: so the caller can publish the new key and wipe the old one in one step.
 """
 
 from __future__ import annotations
@@ -31,20 +31,21 @@ from epochseal.format.seal_lines import (
     encode_line,
 )
 from epochseal.keys import Context, Issued
+from epochseal.sealing import defaults
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """What an epoch line promises of the agent's rhythm, in milliseconds; `retention` 0 promises nothing."""
 
-    heartbeat: int = 10_000
-    interval: int = 300_000
-    max_overdue: int = 3_600_000
-    retention: int = 0
+    heartbeat: int = defaults.HEARTBEAT
+    interval: int = defaults.EPOCH_INTERVAL
+    max_overdue: int = defaults.MAX_OVERDUE
+    retention: int = defaults.RETENTION
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class EpochStart:
     """What a new epoch line needs from outside the chain."""
 
     link: Link
@@ -91,7 +92,7 @@ class Chain:
         return Asked(max(self.index - 1, 0), b64encode(self.last_tag))
 
     def start(
-        self, start: Start, secret_and_carry: memoryview, scratch: memoryview, into: memoryview
+        self, start: EpochStart, secret_and_carry: memoryview, scratch: memoryview, into: memoryview
     ) -> bytes:
         """Begin an epoch: the `epoch` line, with the key of the line after it written to `into`.
 

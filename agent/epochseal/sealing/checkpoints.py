@@ -15,10 +15,9 @@ from epochseal.keys import PublicKey
 from epochseal.sealing.full_disk import FullDisk
 from epochseal.sealing.last_signer import LastSigner
 from epochseal.storage.durable import replace_file
-from epochseal.storage.segments import SegmentWriter
+from epochseal.storage.segments import CHECKPOINT_FILE, SegmentWriter
 
-CHECKPOINT_FILE = "checkpoint"
-_MOST = 8
+_LONGEST_QUEUE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class _Unsigned:
 
 
 class Checkpoints:
-    """The queue of one log's unsigned checkpoints, the oldest first.
+    """The queue of one log's unsigned checkpoints, the oldest first; its length is how many there are.
 
     `last_signer` is who signed the log last; `replaces` the key that ours replaces without its consent.
     `endorser` signs beside the log's key where it is set: the key that takes its place.
@@ -69,8 +68,9 @@ class Checkpoints:
     def add(self, checkpoint: Checkpoint, writer: SegmentWriter) -> None:
         """Queue a checkpoint; its note goes to the seal file of `writer`."""
         self._queue.append(_Unsigned(checkpoint, writer))
-        while len(self._queue) > _MOST:
-            # A later checkpoint covers all that an earlier one did; the one under way is left to finish.
+        while len(self._queue) > _LONGEST_QUEUE:
+            # A later checkpoint covers all lines of an earlier one, so an earlier one may be left out. Not
+            # the first: its signature may have been asked for already.
             del self._queue[1]
         self._close_unused()
 

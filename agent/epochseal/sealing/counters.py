@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from epochseal.errors import BackendError, ConfigError, Denied, EpochsealError, StorageError, WrongKey
-from epochseal.sealing.restart import PendingBlock
+from epochseal.sealing.saved_state import PendingBlock
 
 LATENCY_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram's buckets in seconds, each bound inside of its bucket."""
@@ -27,7 +27,10 @@ _CLASSES: tuple[tuple[type[EpochsealError], str], ...] = (
 
 @dataclass(slots=True)
 class Histogram:
-    """How long something took; one counter a bucket, not added up, the last for all that is above."""
+    """How long something took: one counter a bucket, the last one for all that is above the highest bound.
+
+    A counter counts what is in its own bucket only, not in those below.
+    """
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS) + 1))
     seconds: float = 0.0
@@ -69,7 +72,7 @@ class Status:
 
 @dataclass(slots=True)
 class Counters:
-    """Plain counters for the metrics floor; `last_checkpoint` is wall clock in ms, 0 before the first.
+    """How much was sealed, and what went wrong; `last_checkpoint` is in ms since 1970, 0 before the first.
 
     Attributes:
         failure: the kind of the error that ended the sealing; empty while there is none.

@@ -11,6 +11,7 @@ from epochseal.sealing.chain import Pace
 PATIENCE = 8.0
 """For so many seconds an epoch that is full waits for a slow backend; then it runs on past its limit."""
 _SPREAD = 0.1
+"""The part of an epoch by which it may end early."""
 
 
 class DueTimes:
@@ -60,7 +61,7 @@ class DueTimes:
         return self._clock.monotonic() - self._block >= self._heartbeat
 
     def moments(self) -> list[float]:
-        """When something of this will be due."""
+        """The moments at which something will be due, in seconds of the clock."""
         moments = [self._block + self._heartbeat]
         if self.due is None:
             moments.append(self._epoch + self._interval - self._early)
@@ -79,7 +80,11 @@ class DueTimes:
             self.set_due("interval")
 
     def set_due(self, reason: EndReason) -> None:
-        """The epoch is due to end; a segment's end counts for more than any other reason but the first."""
+        """Say that the epoch is due to end, and why.
+
+        The first reason stands. Only `segment` takes the place of another one: a new segment begins with the
+        next epoch, and that must not be forgotten because the epoch was due before.
+        """
         if self.due is None:
             self._due_since = self._clock.monotonic()
         if self.due is None or reason == "segment":
@@ -101,7 +106,8 @@ class DueTimes:
 
     def resume(self, epoch_time: int, segment_time: int) -> None:
         """An epoch goes on that an earlier process began; both times are in ms since 1970."""
-        # An agent that is restarted again and again must not stretch its epoch: the time before counts.
+        # The time before this process counts: otherwise an agent that is restarted again and again would
+        # never end its epoch.
         now, wall = self._clock.monotonic(), self._clock.now()
         self._epoch = now - min(max(wall - epoch_time, 0) / 1000, self._interval)
         self._segment = now - max(wall - segment_time, 0) / 1000
@@ -109,5 +115,6 @@ class DueTimes:
 
     def _draw(self) -> None:
         self._early = self._interval * _SPREAD * self._jitter()
-        # A segment lasts for hours: it ends early by no more than an epoch does.
+        # A tenth of an epoch is enough to spread the calls, so a segment of many hours ends no earlier than
+        # by that.
         self._segment_early = min(self._early, _SPREAD * (self._segment_age or 0))

@@ -1,6 +1,6 @@
 """The line that begins an epoch: its secret goes from the mailbox through the page, and is wiped there.
 
-As with blocks (blocks.py), the key of the line after is in `page.next_key` then, not published yet.
+As with blocks (blocks.py), the key of the line after it is left in `page.next_key`; the caller publishes it.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from epochseal.custody.memory import SecretPage
 from epochseal.custody.ratchet_page import RatchetPage
 from epochseal.keys import SECRET_SIZE
-from epochseal.sealing.chain import Chain, Start
+from epochseal.sealing.chain import Chain, EpochStart
 
 
-def epoch_line(chain: Chain, page: RatchetPage, mailbox: SecretPage, start: Start) -> bytes:
+def epoch_line(chain: Chain, page: RatchetPage, mailbox: SecretPage, start: EpochStart) -> bytes:
     """The `epoch` line, made with the secret in `mailbox`, which is wiped.
 
     Args:

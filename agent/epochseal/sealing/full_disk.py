@@ -7,9 +7,7 @@ kill would find it, so all that holds for a kill there holds for a stop. A faile
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import TypeVar
 
 from epochseal.errors import StorageError
@@ -82,44 +80,6 @@ class FullDisk:
         if self.cause is not None:
             self.cause = None
             self.tell(None)
-
-
-class StepGuard:
-    """Changes of chain, page and files together: one that is left half-way was the last.
-
-    Attributes:
-        failed: whether one was; only a new start, which reads what is really there, goes on with the log.
-    """
-
-    def __init__(self, logdir: Path, clock: Clock) -> None:
-        self._logdir = logdir
-        self._clock = clock
-        self._began: float | None = None
-        self.failed = False
-
-    @property
-    def seconds(self) -> float:
-        """For how long the step under way has been; 0 between two."""
-        began = self._began
-        return 0.0 if began is None else self._clock.monotonic() - began
-
-    @contextmanager
-    def step(self) -> Iterator[None]:
-        """One such change.
-
-        Raises:
-            StorageError: an earlier one failed.
-        """
-        if self.failed:
-            raise StorageError(f"an earlier write to {self._logdir} failed", "start again when it works")
-        self._began = self._clock.monotonic()
-        try:
-            yield
-        except BaseException:
-            self.failed = True
-            raise
-        finally:
-            self._began = None
 
 
 def _stop(_seconds: float) -> bool:

@@ -1,4 +1,4 @@
-"""Who signed a log last: a start with another checkpoint key would fork its signer, and is refused.
+"""Who signed a log last. A start with another checkpoint key is refused: the log would have two signers.
 
 What is read here is not verified: it only keeps an agent from going on with a key that the log has left, or
 that was never its own. Verification is the verifier's.
@@ -24,8 +24,12 @@ from epochseal.storage.segments import Segment, list_segments
 class LastSigner:
     """The last note of a log, and the rotate lines of the segment that it stands in, the latest of each kind.
 
-    `rotated` is that of the checkpoint key before the note, with its index; `epoch_key` that of the
-    epoch key behind the last epoch line: the next epoch is to have the new one.
+    Attributes:
+        origin: of the log.
+        note: None if there is none yet.
+        rotated: index and body of the last rotate line of the checkpoint key before that note.
+        epoch_key: the last rotate line of the epoch key behind the last epoch line; the next epoch is to have
+            the new key.
     """
 
     origin: str = ""
@@ -79,7 +83,8 @@ class LastSigner:
     def _check_rotated(self, ours: VerifierKey, index: int, body: Rotate, *, unfinished: bool) -> None:
         new = parse_vkey(body.new)
         if ours.vkey == body.old and self._is_signed_by(new):
-            # It signed to hand over, beside the key that follows.
+            # The note has both signatures, because the old key endorsed the new one: from here on it is the
+            # new one's log.
             raise ConfigError(
                 f"checkpoint key {_name(ours)} is not the log's any more: {_name(new)} took its place",
                 "name the new key as checkpoint_key",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from epochseal.format.seal_lines import EndReason, SourceMark
+from epochseal.sealing import defaults
 from epochseal.sealing.chain import Chain
 
 _UNBOUNDED = 2**62
@@ -21,10 +22,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What may be committed now: entries, and bytes.
+    """What may be committed now: so many entries, and bytes.
 
-    An entry that is larger than any epoch or segment has to go somewhere: alone at the beginning of one. So
-    the first entry of a commit may have `first` bytes.
+    An entry that is larger than any epoch or segment may be is sealed alone, at the beginning of one. So the
+    first entry of a commit has a limit of its own: `first` bytes.
     """
 
     entries: int
@@ -42,7 +43,7 @@ class Limits:
 
     epoch_entries: int | None = None
     epoch_bytes: int | None = None
-    segment_bytes: int = 256 << 20
+    segment_bytes: int = defaults.SEGMENT_BYTES
     segment_age: int | None = None
 
     def room(self, chain: Chain) -> Room:
@@ -68,8 +69,11 @@ class Limits:
         return not self._in_segment(chain)
 
     def limit_in_the_way(self, chain: Chain) -> EndReason:
-        """Which limit it is that an entry does not fit in, where `room` had some."""
-        # An epoch takes its first entry whatever its limit: then only the segment's can be in the way.
+        """The limit that keeps an entry out although `room` offered some bytes: it is larger than those.
+
+        The smaller of what is left in epoch and segment is in its way. But an epoch takes its first entry
+        whatever the size, so before that one only the segment's limit can be.
+        """
         by_segment = not chain.epoch_bytes or (
             self._in_segment(chain) <= _left(self.epoch_bytes, chain.epoch_bytes)
         )

@@ -28,7 +28,7 @@ class PageStore:
 
     @classmethod
     def in_memory(cls) -> PageStore:
-        """A page that no child sees and that is wiped at the end: the next start is `reopen` or `cold`."""
+        """A page in memory, kept from children and wiped at the end: the next start has no page."""
         return cls(RatchetPage(SecretPage(PAGE_SIZE, private=True)), None)
 
     @classmethod
@@ -59,7 +59,7 @@ class PageStore:
             self._pending.replace(data)
 
     def pending(self, blocks: Sequence[tuple[int, bytes]]) -> bytes:
-        """The kept entries if they are the blocks of these sizes and SHA-256 digests, else nothing."""
+        """The kept entries, if they are the blocks with these sizes and SHA-256 digests; else no bytes."""
         size = sum(size for size, _ in blocks)
         data = self._pending.read(size) if self._pending is not None and size else b""
         start = 0
@@ -100,7 +100,7 @@ class _PendingFile:
             while written < len(data):
                 written += os.pwrite(self._fd, data[written:], written)
             if written < self._KEPT < os.fstat(self._fd).st_size:
-                # A single huge entry must not hold its memory for ever.
+                # One huge entry made the file large: what is not needed any more goes back to the tmpfs.
                 os.ftruncate(self._fd, self._KEPT)
         except OSError as exc:
             error = DiskFullError(f"cannot write {self._path}: {exc.strerror}", exc.errno)

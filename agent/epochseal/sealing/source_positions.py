@@ -1,8 +1,9 @@
 """Where each source stands, as the chain states it: a tailed file is resumed from here, from no other file.
 
-Every block names its source and how far it is sealed. At the start of each segment, and of each process, the
-agent states the positions of all sources anew in blocks without entries, the last of which counts them: so
-the search ends there, and nothing that stands before, expired or not, is needed.
+Every block names its source and how far it is sealed. Whoever looks for the last position of each source
+reads backwards, and has to know when to stop. So at the start of each segment, and of each process, the agent
+states the positions of all sources in blocks without entries. The last of these has the name `STATED` and
+says how many there are: once the reader is through them, nothing older is needed, and it may have expired.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from epochseal.errors import FormatError, StorageError
+from epochseal.errors import FormatError
 from epochseal.format.seal_lines import Block, SourceMark, TaggedLine, parse_line
 from epochseal.sealing.limits import Piece
+from epochseal.storage.mapped_file import mapped
 from epochseal.storage.segments import Segment, list_segments
 
 STATED = "positions"
 """The name of the source whose `offset` is the number of positions that were stated before it."""
 _MOST = 15
 _MOST_BYTES = 8192
+"""Positions, and bytes of names, in one commit: its state has to fit in the page."""
 _NAME = re.compile(rb'\{"src":\{"name":"((?:[^"\\]|\\.)*)"')
 
 
@@ -47,8 +50,8 @@ def read_positions(logdir: Path) -> dict[str, SourceMark]:
     return dict(reversed(found.items()))
 
 
-def statement(positions: Sequence[SourceMark]) -> Iterator[list[Piece]]:
-    """The commits that state these positions, and their number at the end."""
+def position_commits(positions: Sequence[SourceMark]) -> Iterator[list[Piece]]:
+    """The commits that state these positions; the last block says how many there are."""
     pieces: list[Piece] = []
     size = 0
     for src in [*positions, SourceMark(STATED, len(positions))]:
@@ -62,19 +65,11 @@ def statement(positions: Sequence[SourceMark]) -> Iterator[list[Piece]]:
 
 def _sources(segment: Segment, known: dict[str, SourceMark]) -> Iterator[SourceMark | None]:
     """The sources of its blocks, the newest first; None stands for one whose name is known already."""
-    if segment.seal is None:
-        return
-    try:
-        with segment.seal.open("rb") as file:
-            if not file.seek(0, 2):
-                return
-            with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
-                yield from _backwards(content, known)
-    except OSError as exc:
-        raise StorageError(f"cannot read {segment.seal}: {exc.strerror}") from exc
+    with mapped(segment.seal) as content:
+        yield from _backwards(content, known)
 
 
-def _backwards(content: mmap.mmap, known: dict[str, SourceMark]) -> Iterator[SourceMark | None]:
+def _backwards(content: mmap.mmap | bytes, known: dict[str, SourceMark]) -> Iterator[SourceMark | None]:
     end = content.rfind(b"\n")
     skipped: set[bytes] = set()
     while end > 0:
@@ -88,7 +83,7 @@ def _backwards(content: mmap.mmap, known: dict[str, SourceMark]) -> Iterator[Sou
         try:
             line = parse_line(raw)
         except FormatError:
-            # A damaged line: the verifier reports it, and what stands before it is older.
+            # A damaged line is the verifier's to report. An older position of that source is found instead.
             continue
         if isinstance(line, TaggedLine) and isinstance(line.body, Block) and line.body.src is not None:
             yield line.body.src

@@ -13,7 +13,7 @@ from types import FrameType
 from epochseal.errors import EpochsealError, StorageError
 from epochseal.sealing.limits import Piece, Room
 from epochseal.sealing.sealer import MAX_BLOCKS, Sealer
-from epochseal.sealing.source_positions import statement
+from epochseal.sealing.source_positions import position_commits
 from epochseal.sources.source import Source
 
 CLOSE_SECONDS = 10.0
@@ -160,7 +160,7 @@ class Agent:
         readers = {fd: source for source in self._sources for fd in source.descriptors()}
         for descriptor in readers:
             poll.register(descriptor, select.POLLIN)
-        if self._has_entry() and sealer.room().entries:
+        if self._has_entry() and sealer.turns.room().entries:
             timeout = min(timeout, self._left_to_collect())
         for descriptor, _ in poll.poll(timeout * 1000):
             if descriptor == courier:
@@ -190,12 +190,12 @@ class Agent:
         """Commit what the sources have, as far as there is room; whether that was anything."""
         sealer = self._sealer
         self._state_positions()
-        room = sealer.room()
+        room = sealer.turns.room()
         if not room.entries:
             return False
         pieces, givers = self._take(room)
         if not pieces:
-            sealer.entry_does_not_fit()
+            sealer.turns.entry_does_not_fit()
             sealer.tick()
             return False
         first = sealer.entries
@@ -217,7 +217,7 @@ class Agent:
             return
         self._stated = sealer.counters.segment
         positions = [position for source in self._sources for position in source.positions()]
-        for pieces in statement(positions) if positions else ():
+        for pieces in position_commits(positions) if positions else ():
             sealer.commit(memoryview(b""), pieces)
 
     def _take(self, room: Room) -> tuple[list[Piece], list[tuple[Source, int]]]:
@@ -270,7 +270,7 @@ class Closing:
             while sealer.calls.pending and self.step():
                 pass
             sealer.close_log()
-            while sealer.unsigned and self.step():
+            while sealer.checkpoints and self.step():
                 pass
         finally:
             # A refusal in the first wait must not leave the log open.

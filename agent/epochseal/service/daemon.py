@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from epochseal.config import Configuration, read_config
-from epochseal.custody.courier import Zygote
 from epochseal.custody.memory import SecretPage, harden_process
+from epochseal.custody.zygote import Zygote
 from epochseal.errors import ConfigError, EpochsealError
 from epochseal.journal import Journal
 from epochseal.service.commit_loop import Signals

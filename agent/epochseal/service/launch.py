@@ -16,24 +16,26 @@ from functools import partial
 from pathlib import Path
 
 from epochseal.config.environment import settings_from_environment
-from epochseal.custody.courier import Courier, Zygote
+from epochseal.custody.courier import Courier
 from epochseal.custody.memory import SecretPage, harden_process
+from epochseal.custody.zygote import Zygote
 from epochseal.errors import BackendError, ConfigError, VerificationError
 from epochseal.examiner import probe_context
 from epochseal.format.note import Signature, VerifierKey, parse_vkey, sign_text
 from epochseal.format.seal_lines import Prune, Rotate
 from epochseal.keys import BackendSettings, KeyURI, PublicKey
+from epochseal.sealing import defaults
 from epochseal.sealing.backend_calls import BackendCalls
 from epochseal.sealing.backend_outage import Outlook
 from epochseal.sealing.chain import Pace
 from epochseal.sealing.limits import Limits
 from epochseal.sealing.page_store import PageStore
-from epochseal.sealing.restart import RestartPoint
+from epochseal.sealing.restart_point import RestartPoint
 from epochseal.sealing.sealer import Sealer
 from epochseal.service.commit_loop import Agent, Closing, Signals, SystemClock
 from epochseal.sources.stream import StreamSource
 from epochseal.storage.durable import DirectoryLock, DiskFullError
-from epochseal.upkeep.rotation import Wanted, plan_checkpoint_key, plan_epoch_key
+from epochseal.upkeep.rotation import RotationRequest, plan_checkpoint_key, plan_epoch_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +46,13 @@ class SealOptions:
     origin: str
     epoch_key: KeyURI
     checkpoint_key: KeyURI
-    epoch_interval: int = 300_000
+    epoch_interval: int = defaults.EPOCH_INTERVAL
     epoch_max_entries: int | None = None
-    commit_interval: int = 50
-    block_bytes: int = 64 << 10
-    segment_bytes: int = 256 << 20
+    commit_interval: int = defaults.COMMIT_INTERVAL
+    block_bytes: int = defaults.BLOCK_BYTES
+    segment_bytes: int = defaults.SEGMENT_BYTES
     segment_age: int | None = None
-    max_entry_bytes: int = 128 << 20
+    max_entry_bytes: int = defaults.MAX_ENTRY_BYTES
     runtime_dir: Path | None = None
 
     def __post_init__(self) -> None:
@@ -128,7 +130,7 @@ def seal_prune(
         if pruned := sealer.live:
             sealer.record(body)
         closing.close()
-        if not pruned or sealer.unsigned or signals.stop_asked:
+        if not pruned or sealer.checkpoints or signals.stop_asked:
             raise BackendError(
                 "the prune line has no signed checkpoint yet: nothing was removed",
                 str(sealer.calls.last_error or "run prune again"),
@@ -138,7 +140,7 @@ def seal_prune(
 
 def seal_rotation(
     options: SealOptions,
-    wanted: Wanted,
+    wanted: RotationRequest,
     settings: BackendSettings,
     *,
     planned: Callable[[Rotate], bool],
@@ -192,16 +194,16 @@ def seal_rotation(
         started(sealer.start())
         closing = Closing(sealer)
         # Nothing but the checkpoint behind the line may bear both signatures: it is what hands over.
-        while not (sealer.begun if alone else sealer.live and not sealer.unsigned):
+        while not (sealer.begun if alone else sealer.live and not sealer.checkpoints):
             if signals.stop_asked or not closing.step():
                 break
-        ready = sealer.begun if alone else sealer.live and not sealer.unsigned
+        ready = sealer.begun if alone else sealer.live and not sealer.checkpoints
         if ready:
             sealer.record(body)
             if old_key is not None and not alone:
                 sealer.checkpoints.endorser = partial(_endorse, helper, parse_vkey(body.new))
         closing.close()
-        if not ready or sealer.unsigned:
+        if not ready or sealer.checkpoints:
             raise BackendError(
                 "the rotate line is not under a signed checkpoint yet: the log keeps the key that it had",
                 str(sealer.calls.last_error or "run rotate again"),

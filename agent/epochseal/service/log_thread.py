@@ -10,8 +10,8 @@ import traceback
 from pathlib import Path
 
 from epochseal.config import LogConfig
-from epochseal.custody.courier import Zygote
 from epochseal.custody.memory import SecretPage
+from epochseal.custody.zygote import Zygote
 from epochseal.errors import BackendError, EpochsealError
 from epochseal.format.seal_lines import EndReason
 from epochseal.journal import Journal
@@ -20,7 +20,7 @@ from epochseal.sealing.backend_outage import Outlook
 from epochseal.sealing.chain import Chain, Pace
 from epochseal.sealing.limits import Limits, Room
 from epochseal.sealing.page_store import PageStore
-from epochseal.sealing.restart import RestartPoint
+from epochseal.sealing.restart_point import RestartPoint
 from epochseal.sealing.sealer import Sealer
 from epochseal.service.commit_loop import Agent, Signals, SystemClock
 from epochseal.service.health import LogView

@@ -19,7 +19,7 @@ from epochseal.storage.segments import Segment
 
 
 @dataclass(slots=True)
-class Tail:
+class ChainEnd:
     """The end of a chain as it stands on disk.
 
     `entries` is the number of the next entry. `sealed` and `complete` are lengths in bytes of the last
@@ -42,7 +42,7 @@ class Tail:
         return b64decode(self.header.log, "log", 32)
 
 
-def read_tail(segments: tuple[Segment, ...]) -> Tail | None:
+def read_chain_end(segments: tuple[Segment, ...]) -> ChainEnd | None:
     """Read the chain from the last readable epoch line on; None where no segment has one.
 
     Raises:
@@ -55,14 +55,16 @@ def read_tail(segments: tuple[Segment, ...]) -> Tail | None:
             start, header = found
             frontier = [b64decode(subtree, "frontier") for subtree in header.tree.frontier]
             tree = Frontier(header.tree.size, frontier)
-            tail = Tail(segments[position], header, tree, b64decode(header.prev, "prev"), header.first_entry)
-            tail.sealed = _sealed_before(content, start)
-            _walk(tail, content, start)
+            end = ChainEnd(
+                segments[position], header, tree, b64decode(header.prev, "prev"), header.first_entry
+            )
+            end.sealed = _sealed_before(content, start)
+            _walk(end, content, start)
         for later in segments[position + 1 :]:
-            tail.segment, tail.sealed = later, 0
+            end.segment, end.sealed = later, 0
             with mapped(later.seal) as content:
-                _walk(tail, content, 0)
-        return tail
+                _walk(end, content, 0)
+        return end
     return None
 
 
@@ -97,28 +99,28 @@ def _sealed_before(content: mmap.mmap | bytes, header: int) -> int:
     return 0
 
 
-def _walk(tail: Tail, content: mmap.mmap | bytes, start: int) -> None:
+def _walk(end: ChainEnd, content: mmap.mmap | bytes, start: int) -> None:
     while (stop := content.find(b"\n", start)) >= 0:
-        _take(tail, content[start:stop])
+        _add_line(end, content[start:stop])
         start = stop + 1
-    tail.complete = start
+    end.complete = start
 
 
-def _take(tail: Tail, raw: bytes) -> None:
+def _add_line(end: ChainEnd, raw: bytes) -> None:
     try:
         line = parse_line(raw)
     except FormatError:
-        # A damaged line keeps its place in the tree, so that the indices after it stay what they were.
-        tail.tree.append(leaf_hash(raw.rpartition(b" ")[0]))
-        tail.closed = False
+        # A damaged line still is a leaf: without it, every line after it would have another index.
+        end.tree.append(leaf_hash(raw.rpartition(b" ")[0]))
+        end.closed = False
         return
     if isinstance(line, NoteLine):
         return
-    while tail.tree.size < line.index < tail.tree.size + 1_000_000:
-        tail.tree.append(leaf_hash(b""))
-    tail.tree.append(leaf_hash(line.payload))
-    tail.last_tag = line.tag
-    tail.closed = isinstance(line.body, End) and line.body.reason == "close"
+    while end.tree.size < line.index < end.tree.size + 1_000_000:
+        end.tree.append(leaf_hash(b""))
+    end.tree.append(leaf_hash(line.payload))
+    end.last_tag = line.tag
+    end.closed = isinstance(line.body, End) and line.body.reason == "close"
     if isinstance(line.body, Block):
-        tail.entries = line.body.first_entry + line.body.entries
-        tail.sealed = line.body.offset + line.body.size
+        end.entries = line.body.first_entry + line.body.entries
+        end.sealed = line.body.offset + line.body.size

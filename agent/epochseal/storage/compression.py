@@ -27,9 +27,9 @@ from typing import IO, Literal
 
 from epochseal.errors import ConfigError, StorageError
 from epochseal.storage.durable import sync_directory
+from epochseal.storage.segments import COMPRESSED_ENDINGS
 
 Kind = Literal["gzip", "zstd"]
-_ENDINGS: dict[Kind, str] = {"gzip": ".gz", "zstd": ".zst"}
 _NEW, _OLD, _PACKED = ".segments.new", ".segments.old", ".packed"
 _PIECE = 1 << 20
 _GZIP_LEVEL, _ZSTD_LEVEL = 6, 3
@@ -84,7 +84,7 @@ def compress(source: Path, kind: Kind, stopped: Callable[[], bool]) -> Path:
                 _copy(stream, stopped, read.update)
             if read.digest() != written.digest():
                 raise StorageError(f"{source.name} does not come out of its compressed form as it was")
-            _forget(plain)
+            _drop_from_cache(plain)
     except OSError as exc:
         raise StorageError(f"cannot compress {source.name}: {exc.strerror or exc}") from exc
     return packed
@@ -106,7 +106,7 @@ def exchange(plain: Path, packed: Path, kind: Kind) -> None:
         for entry in os.scandir(folder):
             if entry.name != plain.name:
                 os.link(entry.path, new / entry.name, follow_symlinks=False)
-        packed.rename(new / (plain.name + _ENDINGS[kind]))
+        packed.rename(new / (plain.name + COMPRESSED_ENDINGS[kind]))
         _copy_rights(folder, new)
     except OSError as exc:
         raise StorageError(f"cannot link the files of {folder}: {exc.strerror or exc}") from exc
@@ -114,7 +114,7 @@ def exchange(plain: Path, packed: Path, kind: Kind) -> None:
     _swap(new, folder)
     sync_directory(folder.parent)
     with suppress(OSError):
-        # Only for the name: `clean` and the next `exchange` know both.
+        # If it fails, the old folder keeps the name of the new one: `clean` and `exchange` remove either.
         new.rename(folder.with_name(_OLD))
 
 
@@ -169,8 +169,8 @@ def _copy(source: IO[bytes], stopped: Callable[[], bool], *sinks: Callable[[byte
             sink(piece)
 
 
-def _forget(file: IO[bytes]) -> None:
-    # What is read once must not push out of memory what the service needs.
+def _drop_from_cache(file: IO[bytes]) -> None:
+    # A log of many megabytes is read once here: it must not push out of memory what the service needs.
     with suppress(OSError):
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 

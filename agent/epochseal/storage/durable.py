@@ -20,7 +20,7 @@ When a call fails:
   that a second fdatasync would succeed without the data being on the disk.
 * ftruncate in `truncate`: the object is unusable, because the file may have been cut.
 * no room (ENOSPC, EDQUOT) in any other call than those two: `DiskFullError`. Nothing of the call is left, so
-  the same call may be made again, and succeeds once there is room (full_disk.py).
+  the same call may be made again, and succeeds once there is room (sealing/full_disk.py).
 * an unusable object: close it, open the file again, and trust only what a reader finds in it.
 * `replace_file`, at any call: the file has its old or its new content, whole. A temporary file left by a
   crash is removed by the next call.

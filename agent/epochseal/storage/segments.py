@@ -13,9 +13,17 @@ from epochseal.errors import StorageError
 from epochseal.storage.durable import AppendFile, DiskFullError, make_directory, sync_directory
 
 FOLDER = "segments"
+CHECKPOINT_FILE = "checkpoint"
+"""The latest signed checkpoint, beside the folder of segments."""
 _EXCHANGES = 100
-COMPRESSIONS = ("", ".gz", ".zst")
-_NAME = re.compile(r"([0-9]{6,18})-([0-9]{8}T[0-9]{6}Z)\.(log|seal|unsealed)(\.gz|\.zst)?")
+"""The folder may be exchanged this often while it is listed; after that somebody plays with it."""
+COMPRESSED_ENDINGS = {"gzip": ".gz", "zstd": ".zst"}
+"""What a compressed log file has behind its name, by the kind of compression."""
+_FORMS = ("", *COMPRESSED_ENDINGS.values())
+_NAME = re.compile(
+    r"([0-9]{6,18})-([0-9]{8}T[0-9]{6}Z)\.(log|seal|unsealed)"
+    rf"({'|'.join(map(re.escape, COMPRESSED_ENDINGS.values()))})?"
+)
 
 
 def segment_stem(number: int, time: int) -> str:
@@ -23,7 +31,8 @@ def segment_stem(number: int, time: int) -> str:
     try:
         moment = datetime.fromtimestamp(time // 1000, tz=UTC)
     except (OverflowError, ValueError, OSError):
-        # A clock beyond the calendar must not stop sealing; the header holds the exact time.
+        # A clock that is off by ages must not stop sealing. The name is only for people: the header has the
+        # time.
         moment = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     return f"{number:06d}-{moment.strftime('%Y%m%dT%H%M%SZ').rjust(16, '0')}"
 
@@ -112,7 +121,8 @@ def _names(folder: Path) -> list[tuple[str, bool]]:
             try:
                 with os.scandir(descriptor) as found:
                     names = sorted((entry.name, entry.is_file()) for entry in found)
-                # While it is open, its number is not given to another folder.
+                # Still the same folder? Its number tells: while it is open, no other folder can get that
+                # number.
                 if os.path.samestat(os.fstat(descriptor), folder.stat()):
                     return names
             finally:
@@ -126,7 +136,7 @@ def _names(folder: Path) -> list[tuple[str, bool]]:
 
 def _group(number: int, stem: str, paths: Iterable[Path]) -> Segment:
     by_ending = {path.name[len(stem) :]: path for path in paths}
-    logs = tuple(by_ending[ending] for suffix in COMPRESSIONS if (ending := ".log" + suffix) in by_ending)
+    logs = tuple(by_ending[ending] for suffix in _FORMS if (ending := ".log" + suffix) in by_ending)
     return Segment(number, stem, logs, by_ending.get(".seal"), by_ending.get(".unsealed"))
 
 
@@ -189,9 +199,8 @@ class SegmentWriter:
         """Append whole seal lines and make them durable.
 
         Raises:
-            StorageError: as `append_entries`, but of the seal file alone: the log file of a closed segment
-            may
-                have been compressed or shipped by the time its checkpoint is signed.
+            StorageError: as `append_entries`, but of the seal file alone: the log file of a segment that has
+                ended may have been compressed or shipped by the time its checkpoint is signed.
         """
         self.seal.check_length()
         self.seal.append(data)
@@ -220,7 +229,7 @@ def set_aside(logdir: Path, stem: str, log: AppendFile, sealed: int) -> int:
                 kept.append(chunk)
         kept.sync()
     except DiskFullError:
-        # Half a copy would stay in the way of the next one, and each try would add to it.
+        # The next try appends the whole copy: a half that was left here would stand before it.
         kept.truncate(before)
         raise
     finally:

@@ -19,7 +19,7 @@ from epochseal.verifier.plan import SegmentPart, take_snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Expired:
+class ExpiredSegments:
     """Segments that may go, and the line that says so."""
 
     origin: str
@@ -27,7 +27,7 @@ class Expired:
     prune: Prune
 
 
-def find_expired(logdir: Path, keep: int, policy: str, now: int) -> Expired | None:
+def find_expired(logdir: Path, keep: int, policy: str, now: int) -> ExpiredSegments | None:
     """The segments that ended more than `keep` ms ago; None where there is none. The last one always stays.
 
     Raises:
@@ -35,7 +35,7 @@ def find_expired(logdir: Path, keep: int, policy: str, now: int) -> Expired | No
         VerificationError: an epoch line that must be quoted cannot be read.
     """
     plan = take_snapshot(logdir)
-    # The last pair may be empty, if an agent was killed at its beginning.
+    # Without the last pair if it is empty: an agent was killed when it had just made it.
     parts, count = [part for part in plan.parts if part.epochs], 0
     # A segment has ended when the next one begins.
     while count + 1 < len(parts) and _first_header(parts[count + 1]).time + keep <= now:
@@ -45,7 +45,8 @@ def find_expired(logdir: Path, keep: int, policy: str, now: int) -> Expired | No
     kept = _first_header(parts[count])
     if kept.segment != parts[count].segment.number:
         raise VerificationError(f"{parts[count].seal.name} holds segment {kept.segment}", "run verify first")
-    # Halves of pairs too, at which an earlier removal was interrupted.
+    # From the listing, not from the parts: where an earlier removal was interrupted, one file of a pair is
+    # left.
     gone = tuple(segment for segment in plan.listing.segments if segment.number < kept.segment)
     if not gone:
         return None
@@ -65,10 +66,10 @@ def find_expired(logdir: Path, keep: int, policy: str, now: int) -> Expired | No
         bytes=sum(part.sealed for part in parts[:count]),
         policy=policy,
     )
-    return Expired(kept.origin, gone, prune)
+    return ExpiredSegments(kept.origin, gone, prune)
 
 
-def remove(logdir: Path, expired: Expired) -> None:
+def remove_expired(logdir: Path, expired: ExpiredSegments) -> None:
     """Remove the files of expired segments, oldest first, so that a crash leaves no hole.
 
     Raises:

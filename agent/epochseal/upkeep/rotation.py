@@ -14,7 +14,7 @@ from epochseal.format.note import VerifierKey
 from epochseal.format.seal_lines import KeyKind, Rotate
 from epochseal.keys import KeyURI
 from epochseal.sealing.last_signer import read_last_signer, read_rotates
-from epochseal.storage.chain_end import read_tail
+from epochseal.storage.chain_end import read_chain_end
 from epochseal.storage.segments import list_segments
 from epochseal.verifier.plan import take_snapshot
 
@@ -23,7 +23,7 @@ MAX_TEXT = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class RotationRequest:
     """What the operator asks for.
 
     Args:
@@ -57,7 +57,9 @@ class Wanted:
             )
 
 
-def plan_checkpoint_key(logdir: Path, wanted: Wanted, old: VerifierKey, new: VerifierKey, now: int) -> Rotate:
+def plan_checkpoint_key(
+    logdir: Path, request: RotationRequest, old: VerifierKey, new: VerifierKey, now: int
+) -> Rotate:
     """The line for another checkpoint key; `now` in ms.
 
     Raises:
@@ -72,14 +74,14 @@ def plan_checkpoint_key(logdir: Path, wanted: Wanted, old: VerifierKey, new: Ver
     # A key that comes back would be believed for what it signed in between as well.
     if any(body.key == "checkpoint" and new.vkey == body.old for body in _recorded(logdir)):
         raise ConfigError("the log has had this checkpoint key before and replaced it", "make a new key")
-    if wanted.compromised:
+    if request.compromised:
         read_last_signer(logdir, old.name).check(new.key, old.key)
     else:
         read_last_signer(logdir, old.name).check(old.key)
-    return _rotate(logdir, wanted, old.vkey, new.vkey, now)
+    return _rotate_line(logdir, request, old.vkey, new.vkey, now)
 
 
-def plan_epoch_key(logdir: Path, wanted: Wanted, key_id: str, now: int) -> Rotate:
+def plan_epoch_key(logdir: Path, request: RotationRequest, key_id: str, now: int) -> Rotate:
     """The line for another epoch key, or for another version of it, that issues with the id `key_id`.
 
     An agent may have gone over to a new version by itself: then that change is recorded.
@@ -99,18 +101,26 @@ def plan_epoch_key(logdir: Path, wanted: Wanted, key_id: str, now: int) -> Rotat
             f"the log has the epoch key {key_id} already",
             "rotate the key in the backend first, or name another one with --epoch-key",
         )
-    return _rotate(logdir, wanted, old, key_id, now)
+    return _rotate_line(logdir, request, old, key_id, now)
 
 
-def _rotate(logdir: Path, wanted: Wanted, old: str, new: str, now: int) -> Rotate:
-    tail = read_tail(list_segments(logdir).segments)
-    if tail is None:
+def _rotate_line(logdir: Path, request: RotationRequest, old: str, new: str, now: int) -> Rotate:
+    end = read_chain_end(list_segments(logdir).segments)
+    if end is None:
         raise ConfigError(f"no sealed log is in {logdir}", "its first epoch line names its first key")
-    if wanted.from_size is not None and wanted.from_size > tail.tree.size:
-        raise ConfigError(f"--from-size {wanted.from_size} is beyond the {tail.tree.size} lines of the tree")
-    from_size = MAX_INT if wanted.from_size is None else wanted.from_size
+    if request.from_size is not None and request.from_size > end.tree.size:
+        raise ConfigError(f"--from-size {request.from_size} is beyond the {end.tree.size} lines of the tree")
+    from_size = MAX_INT if request.from_size is None else request.from_size
     return Rotate(
-        wanted.key, old, new, from_size, wanted.who, wanted.why, now, wanted.ticket, int(wanted.compromised)
+        request.key,
+        old,
+        new,
+        from_size,
+        request.who,
+        request.why,
+        now,
+        request.ticket,
+        int(request.compromised),
     )
 
 

@@ -31,7 +31,7 @@ from epochseal.storage.compression import (
     require_compressor,
 )
 from epochseal.storage.segments import list_segments
-from epochseal.upkeep.retention import Expired, find_expired, remove
+from epochseal.upkeep.retention import ExpiredSegments, find_expired, remove_expired
 
 _LOOK_SECONDS = 5.0
 _LONGEST_BETWEEN = 3600.0
@@ -84,10 +84,10 @@ class Chores:
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._stop = threading.Event()
         # One hand-over at a time: the thread fills it and waits until the loop has emptied it.
-        self._ready: _Packed | Expired | None = None
+        self._ready: _Packed | ExpiredSegments | None = None
         self._taken = threading.Event()
         self._sealed_at: int | None = None
-        self._removable: Expired | None = None
+        self._removable: ExpiredSegments | None = None
         self._next_expiry = 0.0
         self._thread = threading.Thread(target=self._work, name="chores", daemon=True)
 
@@ -119,13 +119,17 @@ class Chores:
             if sealer.live:
                 self._sealed_at = sealer.counters.epochs
                 sealer.record(ready.prune)
-        elif ready is not None and sealer.counters.epochs != self._sealed_at and not sealer.unsigned:
+        elif ready is not None and sealer.counters.epochs != self._sealed_at and not sealer.checkpoints:
             # The checkpoint of an epoch that began after the prune line is signed, so it covers that line.
             self._release(ready)
 
     def settle(self) -> None:
         """The log is closed: what its last checkpoint covers may be removed now."""
-        if isinstance(self._ready, Expired) and self._sealed_at is not None and not self._sealer.unsigned:
+        if (
+            isinstance(self._ready, ExpiredSegments)
+            and self._sealed_at is not None
+            and not self._sealer.checkpoints
+        ):
             self._release(self._ready)
 
     def finish(self) -> None:
@@ -167,7 +171,7 @@ class Chores:
                     self._kind = None
         self._release(None)
 
-    def _release(self, removable: Expired | None) -> None:
+    def _release(self, removable: ExpiredSegments | None) -> None:
         self._removable, self._sealed_at, self._ready = removable, None, None
         self._taken.set()
 
@@ -215,7 +219,7 @@ class Chores:
                 return segment.logs[0]
         return None
 
-    def _hand_over(self, ready: _Packed | Expired) -> None:
+    def _hand_over(self, ready: _Packed | ExpiredSegments) -> None:
         self._taken.clear()
         self._ready = ready
         with suppress(BlockingIOError):
@@ -225,7 +229,7 @@ class Chores:
     def _remove_released(self) -> None:
         expired, self._removable = self._removable, None
         if expired is not None:
-            remove(self._sealer.logdir, expired)
+            remove_expired(self._sealer.logdir, expired)
             self._journal.info("expired", up_to_segment=expired.prune.segment, entries=expired.prune.entries)
 
     def _complain(self, exc: EpochsealError) -> None:

@@ -19,7 +19,6 @@ Credentials without a setting come from boto3's default chain: the environment, 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import ssl
 from collections.abc import Mapping
@@ -33,14 +32,13 @@ from botocore.config import Config
 from epochseal.errors import ConfigError, Denied, Unavailable
 from epochseal_backends.awskms.errors import Expired, translated
 from epochseal_backends.awskms.key import KeyName
+from epochseal_backends.servers import CONNECT_SECONDS, READ_SECONDS, TRIES, is_this_machine
 
 ONCE = 1
 """Attempts of a call that is not repeated unseen: an issue call may have been served without an answer."""
-STANDARD = 3
+STANDARD = TRIES
 """Attempts of a call that may be: throttled and broken ones are made again, with a growing delay."""
 
-_CONNECT_SECONDS = 2
-_READ_SECONDS = 5
 _SESSION_SECONDS = 900
 _SESSION_NAME = re.compile(r"[A-Za-z0-9_=,.@-]{2,64}")
 
@@ -70,7 +68,7 @@ class Kms:
         return self._call(operation, parameters)
 
     def _call(self, operation: str, parameters: Mapping[str, object]) -> dict[str, Any]:
-        # ReEncrypt alone names two keys, and so has other names for them.
+        # ReEncrypt is about two keys, which it calls SourceKeyId and DestinationKeyId: its caller names both.
         named = {} if "SourceKeyId" in parameters else {"KeyId": self.key.name}
         with translated(self.key.name):
             answer: dict[str, Any] = getattr(self._client, operation)(**named, **parameters)
@@ -122,8 +120,8 @@ def _session(settings: Mapping[str, str], **found_by: object) -> Any:  # noqa: A
     fips = _flag(settings, "fips") if "fips" in settings else None
     core.set_default_client_config(
         Config(
-            connect_timeout=_CONNECT_SECONDS,
-            read_timeout=_READ_SECONDS,
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
             retries={"mode": "standard", "total_max_attempts": STANDARD},
             # None leaves it to AWS_USE_FIPS_ENDPOINT and the profile.
             use_fips_endpoint=fips,
@@ -166,7 +164,7 @@ def _client_of(session: Any, service: str, subject: str, **options: object) -> A
         try:
             client = session.client(service, **options)
         except ValueError as exc:
-            # No answer was read yet that could not be parsed: only an endpoint that is no URL can be meant.
+            # Nothing was sent yet, so this is not about an answer: only an endpoint that is no URL is left.
             raise ConfigError(
                 f"the endpoint of {service} is not the URL of a server", "write it as https://HOST[:PORT]"
             ) from exc
@@ -213,12 +211,7 @@ def _check_endpoint(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme == "https":
         return
-    host = parts.hostname or ""
-    try:
-        local = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = host == "localhost"
-    if not local:
+    if not is_this_machine(parts.hostname or ""):
         raise ConfigError(
             f"the endpoint {url} is not encrypted, and epoch secrets would travel through it",
             "write it with https://",

@@ -10,8 +10,8 @@ from botocore import exceptions as aws
 from botocore.parsers import ResponseParserError
 
 from epochseal.errors import BackendError, ConfigError, Denied, EpochsealError, Unavailable, WrongKey
+from epochseal_backends.servers import Meaning, one_line
 
-_LONGEST_REASON = 400
 _SERVER_ERROR = 500
 _TOO_MANY = 429
 
@@ -83,6 +83,32 @@ class WouldServe(BackendError):
     """A dry run would have been served."""
 
 
+# What each answer about the key itself means.
+_MEANINGS = {
+    "DryRunOperationException": Meaning(WouldServe, "{where} would be served"),
+    "NotFoundException": Meaning(
+        ConfigError,
+        "{where}: there is no such key ({said})",
+        "check region, account and name; the ARN of a key holds all three",
+    ),
+    "DisabledException": Meaning(
+        BackendError, "{where}: the key is disabled ({said})", "enable it: aws kms enable-key --key-id KEY"
+    ),
+    "KMSInvalidStateException": Meaning(
+        BackendError,
+        "{where}: the key cannot be used in its state ({said})",
+        "if it waits for its deletion, stop that now, or all that it wrapped is lost: "
+        "aws kms cancel-key-deletion --key-id KEY, then enable-key",
+    ),
+    "InvalidKeyUsageException": Meaning(
+        WrongUsage,
+        "{where}: the key is not for this ({said})",
+        "an epoch key is SYMMETRIC_DEFAULT, a checkpoint key ECC_NIST_P256 or ECC_NIST_EDWARDS25519",
+    ),
+}
+_OTHER = Meaning(BackendError, "{where} failed ({said})")
+
+
 @contextmanager
 def translated(subject: str) -> Iterator[None]:
     """Turn what the library raises into our errors; `subject` is the key or role that the call is about."""
@@ -100,7 +126,8 @@ def translated(subject: str) -> Iterator[None]:
             "see whether something other than AWS answers at this endpoint",
         ) from None
     except OSError as exc:
-        # Of all files, only those with the token of a login have no error of the library's own.
+        # The library has errors of its own for every file that it reads, but none for the token
+        # of a login: so it is that one.
         raise _unreadable(exc, subject) from exc
     except aws.BotoCoreError as exc:
         # Not chained: some of these quote what a credential process printed.
@@ -113,7 +140,7 @@ def _refusal(exc: aws.ClientError, subject: str) -> EpochsealError:
     status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     action = f"{_LOGINS.get(exc.operation_name, 'kms')}:{exc.operation_name}"
     where = f"{action} on {subject}"
-    reason = _plain(str(exc.response.get("Error", {}).get("Message", "")))
+    reason = one_line(str(exc.response.get("Error", {}).get("Message", "")))
     said = f"{code}: {reason}" if reason else code
     if code in _WRONG_KEY:
         return WrongKey(
@@ -150,29 +177,7 @@ def _unaccepted(code: str, where: str, said: str) -> Denied:
 
 def _unfit(code: str, where: str, said: str) -> EpochsealError:
     """The key itself stands in the way."""
-    if code == "DryRunOperationException":
-        return WouldServe(f"{where} would be served")
-    if code == "NotFoundException":
-        return ConfigError(
-            f"{where}: there is no such key ({said})",
-            "check region, account and name; the ARN of a key holds all three",
-        )
-    if code == "DisabledException":
-        return BackendError(
-            f"{where}: the key is disabled ({said})", "enable it: aws kms enable-key --key-id KEY"
-        )
-    if code == "KMSInvalidStateException":
-        return BackendError(
-            f"{where}: the key cannot be used in its state ({said})",
-            "if it waits for its deletion, stop that now, or all that it wrapped is lost: "
-            "aws kms cancel-key-deletion --key-id KEY, then enable-key",
-        )
-    if code == "InvalidKeyUsageException":
-        return WrongUsage(
-            f"{where}: the key is not for this ({said})",
-            "an epoch key is SYMMETRIC_DEFAULT, a checkpoint key ECC_NIST_P256 or ECC_NIST_EDWARDS25519",
-        )
-    return BackendError(f"{where} failed ({said})")
+    return _MEANINGS.get(code, _OTHER).explain(where=where, said=said)
 
 
 def _missing(action: str) -> str:
@@ -193,7 +198,7 @@ def _unreachable(exc: Exception, subject: str) -> Unavailable:
         return _untrusted(exc, where)
     if isinstance(exc, aws.ReadTimeoutError):
         return Unavailable(f"{where}: no answer within the time limit")
-    return Unavailable(f"{where}: {_plain(str(exc))}")
+    return Unavailable(f"{where}: {one_line(str(exc))}")
 
 
 def _untrusted(exc: aws.SSLError, where: str) -> Unavailable:
@@ -204,8 +209,10 @@ def _untrusted(exc: aws.SSLError, where: str) -> Unavailable:
         return Unavailable(f"{refused}: {cause.verify_message}", "name its authority with ca_file in [aws]")
     if isinstance(cause, ValueError):
         # urllib3 compares names itself, and has an error of its own for it.
-        return Unavailable(f"{refused}: {_plain(str(cause))}", "name the endpoint as its certificate does")
-    return Unavailable(f"{where}: TLS fails ({_plain(str(cause))})", "see whether this endpoint speaks https")
+        return Unavailable(f"{refused}: {one_line(str(cause))}", "name the endpoint as its certificate does")
+    return Unavailable(
+        f"{where}: TLS fails ({one_line(str(cause))})", "see whether this endpoint speaks https"
+    )
 
 
 def _unreadable(exc: OSError, subject: str) -> EpochsealError:
@@ -226,7 +233,8 @@ def _unusable(exc: aws.BotoCoreError, subject: str) -> EpochsealError:
             "name a profile in [aws], or give this process a role (docs/aws.md)",
         )
     if isinstance(exc.__context__, aws.MetadataRetrievalError):
-        # The library does not tell it from a refusal, but it is the service beside a container that is away.
+        # The library raises the same error where a credential is refused. This cause means another thing: the
+        # service beside the container, which hands out credentials, did not answer.
         return Unavailable(
             f"no AWS credential could be got for {subject}: the container's service did not give one",
             "see whether AWS_CONTAINER_CREDENTIALS_FULL_URI, or the relative one, can be reached from here",
@@ -245,14 +253,10 @@ def _misconfigured(exc: aws.BotoCoreError, kind: str, subject: str) -> ConfigErr
             f"no usable AWS region is named for {subject}", "set region in [aws], or write the ARN of the key"
         )
     if isinstance(exc, aws.ProfileNotFound):
-        return ConfigError(f"{_plain(str(exc))}", "name a profile of the AWS configuration file")
+        return ConfigError(one_line(str(exc)), "name a profile of the AWS configuration file")
     if isinstance(exc, aws.InvalidConfigError):
         return ConfigError(
-            f"the AWS configuration cannot be used for {subject}: {_plain(str(exc))}", "check [aws] and AWS_*"
+            f"the AWS configuration cannot be used for {subject}: {one_line(str(exc))}",
+            "check [aws] and AWS_*",
         )
     return ConfigError(f"the AWS library refuses the call about {subject} ({kind})", "check [aws] and AWS_*")
-
-
-def _plain(text: str) -> str:
-    """Text from the other side, on one line, without what could steer a terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)[:_LONGEST_REASON]

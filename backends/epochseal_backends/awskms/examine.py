@@ -17,7 +17,7 @@ from epochseal.keys import SECRET_SIZE, KeyURI
 from epochseal_backends.awskms.client import ONCE, Kms, field
 from epochseal_backends.awskms.errors import Forbidden, WouldServe
 from epochseal_backends.awskms.key import parse
-from epochseal_backends.awskms.signer import ALGORITHMS, KmsSigner
+from epochseal_backends.awskms.signing import ALGORITHMS, KmsSigner
 
 _MESSAGE = b"epochseal doctor: not a checkpoint\n"
 _DENY = "deny it to the agent in the key's policy (docs/aws.md)"
@@ -28,7 +28,7 @@ def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> 
 
     Args:
         uri: the epoch key.
-        settings: as in `awskms_client`.
+        settings: as in `awskms.client`.
         origin: the log's, whose secrets this agent must have issued: a policy may bind it to that.
 
     Raises:

@@ -24,13 +24,13 @@ from epochseal_backends.file.key_folder import (
 from epochseal_backends.file.signing import public_key, signer
 
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
-# Not of the form of a checkpoint, so that the signature is worth nothing to anybody.
+# This text is no checkpoint: whoever gets hold of the signature over it can claim nothing with it.
 _MESSAGE = b"epochseal doctor: this is no checkpoint\n"
 
 
 def examine_epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[KeyFinding]:
     """The agent's folder holds no private wrapping key, and nobody else may change the public one."""
-    # No setting leads to a folder, and no file is for one log.
+    # A key folder has no settings, and its keys serve any log: neither says anything about it.
     del settings, origin
     folder = folder_of(uri)
     yield from _guarded(folder, (EPOCH_PUBLIC,))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -13,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 
 from epochseal.errors import ConfigError, Denied
 from epochseal.keys import KeyURI
+from epochseal_backends.small_files import read_small_file, translated
 
 EPOCH_PUBLIC = "epoch.pub"
 EPOCH_PRIVATE = "epoch.key"
@@ -80,19 +79,19 @@ def load_private(path: Path) -> object:
 
 def _read(path: Path) -> bytes:
     """The content of a key file; a private one only if nobody else may open it."""
-    with translated(path, "read"):
+    with translated(str(path), "read"):
         try:
-            with path.open("rb", buffering=0) as file:
-                # Asked of the open file, so that it cannot be another one by the time it is read.
-                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-                if path.suffix == ".key" and mode & OTHERS:
-                    raise ConfigError(
-                        f"{path} has mode {mode:04o}: other users may open this private key",
-                        hint=f"chmod 600 {path}",
-                    )
-                return file.readall()
+            return read_small_file(path, str(path), check=lambda descriptor: _check_mode(path, descriptor))
         except FileNotFoundError as exc:
             raise _absent(path) from exc
+
+
+def _check_mode(path: Path, descriptor: int) -> None:
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    if path.suffix == ".key" and mode & OTHERS:
+        raise ConfigError(
+            f"{path} has mode {mode:04o}: other users may open this private key", hint=f"chmod 600 {path}"
+        )
 
 
 def _absent(path: Path) -> ConfigError | Denied:
@@ -121,14 +120,3 @@ def _owner(folder: Path) -> str:
     if (folder / EPOCH_PRIVATE).exists():
         return "verifier"
     return "agent" if (folder / CHECKPOINT_PRIVATE).exists() else "auditor"
-
-
-@contextmanager
-def translated(path: Path, verb: str) -> Iterator[None]:
-    """Turn what the system says about `path` into our errors."""
-    try:
-        yield
-    except PermissionError as exc:
-        raise Denied(f"this user may not {verb} {path}", hint="check owner and mode of its folders") from exc
-    except OSError as exc:
-        raise ConfigError(f"cannot {verb} {path}: {exc.strerror}") from exc

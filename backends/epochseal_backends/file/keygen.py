@@ -16,8 +16,8 @@ from epochseal_backends.file.key_folder import (
     EPOCH_PRIVATE,
     EPOCH_PUBLIC,
     ROLES,
-    translated,
 )
+from epochseal_backends.small_files import translated
 
 
 def generate(directory: Path) -> None:
@@ -29,7 +29,7 @@ def generate(directory: Path) -> None:
         ConfigError: a folder of a role exists already (nothing is overwritten), or cannot be written.
         Denied: this user may not write there.
     """
-    with translated(directory, "write"):
+    with translated(str(directory), "write"):
         missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for role in ROLES:

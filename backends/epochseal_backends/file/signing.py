@@ -30,7 +30,8 @@ def signer(uri: KeyURI, settings: Mapping[str, str]) -> FileSigner:
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError(f"{path} is not an Ed25519 private key")
     made = FileSigner(key)
-    # Otherwise a mixed-up copy is only noticed by a verifier, when the log is signed for nobody.
+    # Files of two different pairs: the agent would sign with a key that no verifier has, and nobody would
+    # notice before the first verification.
     if made.public_key() != public_key(uri, settings):
         raise ConfigError(
             f"{path} and {CHECKPOINT_PUBLIC} beside it are not a pair",

@@ -83,7 +83,7 @@ class FileRecoverer:
                 "the wrapped secret was not made for this key, log, epoch and previous tag, or was changed"
             ) from exc
         if len(secret) != SECRET_SIZE:
-            # Whoever has the public key can wrap anything: it authenticates the context, not who wrapped.
+            # HPKE does not say who wrapped: anybody with the public key can wrap anything for this context.
             raise WrongKey(f"the wrapped secret has {len(secret)} bytes instead of {SECRET_SIZE}")
         into[:] = secret
 

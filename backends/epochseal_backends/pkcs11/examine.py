@@ -82,7 +82,7 @@ def examine_checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator
 
 
 def _pin(name: Pkcs11URI, settings: Mapping[str, str]) -> KeyFinding:
-    # The flags are those from before any login, which would reset the count.
+    # Looked at before any login: a login with the right PIN resets the count of wrong ones.
     token = find_token(module_path(name, settings), name)
     states = {
         TokenFlag.USER_PIN_LOCKED: "it is locked",
@@ -103,7 +103,8 @@ def _no_private_half(name: Pkcs11URI, settings: Mapping[str, str], key: PublicHa
             topic, "unknown", "private keys are not seen without a PIN", "configure the agent's PIN"
         )
     suspects = private_handles(connection, name)
-    # Under another label the private half still has the id of its public half, and may derive.
+    # The private half may lie here under another label: it still has the id of its public half, and may
+    # derive.
     for handle in private_handles(connection, Pkcs11URI(id=key.id)):
         if _read(handle, Attribute.DERIVE) and handle not in suspects:
             suspects.append(handle)

@@ -144,12 +144,12 @@ def _find(connection: Connection, uri: Pkcs11URI, kind: ObjectClass) -> list[Any
         template[Attribute.LABEL] = uri.object
     if uri.id is not None:
         template[Attribute.ID] = uri.id
-    # To the end: a search that is left open blocks the session.
+    # `list` reads the search to its end: one that is left open blocks the session.
     return list(connection.session.get_objects(template))
 
 
 def _public_half_of(connection: Connection, private: Any) -> PublicHalf:  # noqa: ANN401  # as in text_of
-    # By the label too: keys of two purposes often have one id.
+    # By label and id: a wrapping key and a signing key often have the same id, such as 01.
     same = {attribute: private[attribute] for attribute in (Attribute.LABEL, Attribute.ID)}
     found = list(connection.session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY} | same))
     if len(found) != 1:

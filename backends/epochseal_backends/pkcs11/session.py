@@ -25,6 +25,7 @@ from pkcs11 import TokenFlag
 from pkcs11 import exceptions as errors
 
 from epochseal.errors import BackendError, ConfigError, Denied, Unavailable
+from epochseal.families import ways_to
 from epochseal_backends.credentials import read_secret
 from epochseal_backends.pkcs11.uri import Pkcs11URI
 
@@ -32,7 +33,6 @@ _MECHANISMS_HINT = (
     "to recover it needs CKM_ECDH1_DERIVE, to sign CKM_ECDSA or CKM_EDDSA, to issue random numbers"
 )
 _TURNS = os.memfd_create("epochseal-pkcs11", os.MFD_CLOEXEC)
-_PIN_WAYS = ("pin_file", "pin_credential", "pin_env")
 _FOLDERS = (
     "/usr/lib/softhsm",
     "/usr/lib64/softhsm",
@@ -137,7 +137,7 @@ def _connect(module: Path, uri: Pkcs11URI, settings: Mapping[str, str], *, login
 
 def names_pin(uri: Pkcs11URI, settings: Mapping[str, str]) -> bool:
     """Whether a PIN is named anywhere; it is not read."""
-    return uri.pin_source is not None or any(way in settings for way in _PIN_WAYS)
+    return uri.pin_source is not None or any(way in settings for way in ways_to("pin"))
 
 
 def module_path(uri: Pkcs11URI, settings: Mapping[str, str]) -> Path:
@@ -209,7 +209,7 @@ def translated(doing: str) -> Iterator[None]:
         name = type(exc).__name__ if type(exc) is not errors.PKCS11Error else str(exc)
         message = f"cannot {doing}: {name}"
         if isinstance(exc, _GONE):
-            # Sessions of a token that went away stay dead when it comes back.
+            # When a token comes back, its old sessions stay dead: the next call opens new ones.
             _forget()
             raise Unavailable(message, "see whether the token is there and its service runs") from exc
         if isinstance(exc, _REFUSED) or str(exc).endswith(_NOT_PERMITTED):
@@ -221,7 +221,8 @@ def translated(doing: str) -> Iterator[None]:
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    # A record lock is its process's own, though the descriptor is inherited, and ends however that ends.
+    # Such a lock belongs to one process: a child that inherited the descriptor does not hold it, and the
+    # kernel releases it however its process ends.
     fcntl.lockf(_TURNS, fcntl.LOCK_EX)
     try:
         yield

@@ -88,7 +88,7 @@ class Pkcs11Signer:
             if self._public.algorithm == "ed25519":
                 signature = self.key.handle.sign(message, mechanism=Mechanism.EDDSA)
             else:
-                # Not every token hashes by itself, and every one signs a digest.
+                # Some tokens cannot hash, and all of them sign a digest: so it is made here.
                 digest = hashlib.sha256(message).digest()
                 signature = _ecdsa_der(self.key.handle.sign(digest, mechanism=Mechanism.ECDSA))
         try:

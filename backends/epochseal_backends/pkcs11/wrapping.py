@@ -85,7 +85,7 @@ class Pkcs11Issuer:
         check_secret_buffer(into)
         with translated(f"have {self.connection.name} generate random bytes"):
             salt = self.connection.session.generate_random(8 * SECRET_SIZE)
-        # Neither of the two generators alone has to be good.
+        # Nobody can guess the secret while one of the two generators is good, the token's or the kernel's.
         HKDF(SHA256(), SECRET_SIZE, salt, _RANDOM).derive_into(os.urandom(SECRET_SIZE), into)
         try:
             wrapped = _KEMS[self.key.curve].seal(into, self.key.point, _INFO + context.encode())
@@ -109,7 +109,7 @@ class Pkcs11Recoverer:
         check_secret_buffer(into)
         secret = self._open(wrapped, _INFO + context.encode())
         if len(secret) != SECRET_SIZE:
-            # Whoever has the public key can wrap anything: it authenticates the context, not who wrapped.
+            # HPKE does not say who wrapped: anybody with the public key can wrap anything for this context.
             raise WrongKey(f"the wrapped secret has {len(secret)} bytes instead of {SECRET_SIZE}")
         into[:] = secret
 
@@ -125,7 +125,7 @@ class Pkcs11Recoverer:
                 )
             except hpke.OpeningError:
                 continue
-            # Epochs of one generation follow each other: the one that opened is asked first next time.
+            # The next epoch was most likely wrapped by the same key: it is tried first next time.
             self.keys.insert(0, self.keys.pop(place))
             return secret
         raise WrongKey(

@@ -19,31 +19,21 @@ Secrets are named as `epochseal_backends.credentials` says (`secret_id_file`, â€
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit
 
 from epochseal.errors import ConfigError
+from epochseal.families import FAMILIES, AuthMethod
+from epochseal_backends.servers import is_this_machine
 
-METHODS = ("token", "approle", "kubernetes", "jwt", "cert")
-_PLAIN = (
-    "address",
-    "namespace",
-    "ca_file",
-    "auth",
-    "auth_mount",
-    "role",
-    "role_id",
-    "client_cert_file",
-    "client_key_file",
-)
-_SECRETS = ("token", "secret_id", "jwt")
-_KNOWN = (*_PLAIN, *(f"{name}_{way}" for name in _SECRETS for way in ("file", "credential", "env")))
+METHODS: tuple[str, ...] = get_args(AuthMethod)
+_VAULT = FAMILIES["vault"]
 _NEEDED = {"approle": ("role_id",), "kubernetes": ("role",), "jwt": ("role",)}
 _MOUNT = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)*", re.ASCII)
 
@@ -83,7 +73,7 @@ def read_access(settings: Mapping[str, str]) -> Access:
             method needs.
     """
     for name in settings:
-        if name not in _KNOWN:
+        if name not in _VAULT.settings:
             raise _unknown(name)
     auth = settings.get("auth", "token")
     if auth not in METHODS:
@@ -144,19 +134,12 @@ def _address(settings: Mapping[str, str]) -> str:
             "the address of the Vault server is not a URL such as https://vault.example:8200",
             hint="scheme, host and port only: credentials have settings of their own",
         )
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_this_machine(host):
         raise ConfigError(
             f"{address} would send epoch secrets and tokens in the clear",
             hint="use https; plain http is for a loopback address only, such as a proxy on this machine",
         )
     return address.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _client_cert(settings: Mapping[str, str]) -> tuple[str, str] | None:
@@ -177,13 +160,14 @@ def _existing(path: str | None, name: str) -> str | None:
 
 
 def _unknown(name: str) -> ConfigError:
-    if name in _SECRETS:
+    if name in _VAULT.secrets:
         return ConfigError(
             f"the setting {name} would hold a secret",
             hint=f"write the secret to a file that only this user may read, and name it: {name}_file",
         )
-    near = get_close_matches(name, _KNOWN, n=1)
+    near = get_close_matches(name, _VAULT.settings, n=1)
+    plain = [known for known in _VAULT.settings if _VAULT.secret_of(known) is None]
     return ConfigError(
         f"unknown setting of Vault: {name!r}",
-        hint=f"did you mean {near[0]}?" if near else f"known are {', '.join(_PLAIN)}",
+        hint=f"did you mean {near[0]}?" if near else f"known are {', '.join(plain)}",
     )

@@ -7,10 +7,14 @@ device writes these calls down as well, with the same HMACs: asking shows nothin
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
 from epochseal.errors import BackendError, ConfigError
+from epochseal.keys import KeyURI
+from epochseal_backends.vault.access import read_access
+from epochseal_backends.vault.names import parse_epoch_key
 from epochseal_backends.vault.session import Refusal, Session
 
 _DEVICE = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)*", re.ASCII)
@@ -20,6 +24,16 @@ _PREFIX = "hmac-sha256:"
 
 class _Hash(msgspec.Struct):
     hash: str
+
+
+def audit_hasher(uri: KeyURI, settings: Mapping[str, str], device: str) -> AuditHasher:
+    """What an audit device of the server of `uri` writes in the place of a text.
+
+    Raises:
+        ConfigError: `uri`, a setting or the device's name cannot be used.
+    """
+    parse_epoch_key(uri)
+    return AuditHasher(Session(read_access(settings)), device)
 
 
 class AuditHasher:

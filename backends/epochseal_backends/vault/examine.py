@@ -1,8 +1,8 @@
 """What `epochseal doctor` finds out about transit keys with the agent's own login.
 
 Permissions are asked of the server (`sys/capabilities-self`), which shows them without using them. Two calls
-are made for real, as what a policy says about a path is not all that it says: an old secret's recovery, with
-a ciphertext that is none, and an issue call for a log that does not exist.
+are made for real, as what a policy says about a path is not all that it says: recovering a secret, with a
+ciphertext that no key has made, and an issue call for a log that does not exist.
 """
 
 from __future__ import annotations

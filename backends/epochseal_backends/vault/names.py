@@ -110,8 +110,7 @@ def encode_context(context: Context) -> str:
 
 def context_prefix(context: Context) -> str:
     """How every context of this log begins in base64: what a policy binds an agent with."""
-    head = f"log={context.origin};".encode()
-    return b64encode(head + b";" * (-len(head) % 3))
+    return b64encode(context.encode_origin())
 
 
 def _key_name(uri: KeyURI, path: str, version: int) -> KeyName:

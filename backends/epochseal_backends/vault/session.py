@@ -24,6 +24,7 @@ import msgspec
 import requests
 
 from epochseal.errors import BackendError, Denied, Unavailable
+from epochseal_backends.servers import CONNECT_SECONDS, READ_SECONDS, TRIES, one_line
 from epochseal_backends.vault.access import Access
 from epochseal_backends.vault.login import (
     LoginDenied,
@@ -33,13 +34,7 @@ from epochseal_backends.vault.login import (
     without_secrets,
 )
 
-CONNECT_SECONDS = 2
-READ_SECONDS = 5
-TRIES = 3
-"""How often a call that changes nothing is made while the server is unavailable."""
-
 _FIRST_PAUSE = 0.2
-_LONGEST_SAID = 300
 _ANSWERS_REFUSED = frozenset({400, 404, 405})
 _STATUS = {
     hvac.exceptions.InvalidRequest: 400,
@@ -151,7 +146,7 @@ class Session:
         except hvac.exceptions.Forbidden:
             return True
         except Refusal:
-            # It was let in as far as the engine.
+            # The policy let the call through: it was the engine that refused it.
             return False
         return False
 
@@ -178,7 +173,7 @@ class Session:
             try:
                 content = self._request(method, path, body)
             except hvac.exceptions.Forbidden as exc:
-                # A token that was made for this very call is not an expired one.
+                # A token that was fetched for this very call cannot have expired: a permission is missing.
                 if last or not self._log_in():
                     raise self._denied(method, path, may_not, condition) from exc
             else:
@@ -200,7 +195,7 @@ class Session:
             self._client.token, _ = stored_token(self._access)
             return bool(self._client.token != before)
         body = login_body(self._access)
-        # An old token has no business in a login, and an expired one would have it refused.
+        # A login is sent without the old token: an expired one would have the login refused.
         self._client.token = ""
         path = f"auth/{self._access.auth_mount}/login"
         try:
@@ -304,10 +299,9 @@ def _hint(status: int) -> str | None:
 
 
 def _said(exc: hvac.exceptions.VaultError) -> str:
-    """The server's own words: on one line, without control characters, not too long."""
+    """The server's own words."""
     errors = exc.errors if isinstance(exc.errors, list) else [exc.text or ""]
-    text = " ".join(" ".join(str(error) for error in errors).split())
-    return "".join(character if character.isprintable() else "?" for character in text)[:_LONGEST_SAID]
+    return one_line(" ".join(str(error) for error in errors))
 
 
 def _causes(exc: BaseException | None) -> Iterator[BaseException]:

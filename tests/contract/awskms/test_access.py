@@ -132,8 +132,8 @@ def test_server_without_tls(kms: KmsServer) -> None:
 
 def test_handshake_that_is_cut_or_never_ends(kms: KmsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that ends or hangs within the handshake of TLS is unavailable; an issue call has one."""
-    monkeypatch.setattr(awskms_client, "_CONNECT_SECONDS", 1)
-    monkeypatch.setattr(awskms_client, "_READ_SECONDS", 1)
+    monkeypatch.setattr(awskms_client, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(awskms_client, "READ_SECONDS", 1)
     with Proxy(_port(kms)) as proxy:
         uri = _at(f"127.0.0.1:{proxy.port}", kms.epoch_uri)
         proxy.cut_after = 100

@@ -133,7 +133,7 @@ def test_server_that_never_answers(
     kms: KmsServer, wrapped: bytes, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """A server that takes the call and says nothing is given up after the time limit."""
-    monkeypatch.setattr(awskms_client, "_READ_SECONDS", 0.2)
+    monkeypatch.setattr(awskms_client, "READ_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as mute, Proxy(mute.getsockname()[1]) as proxy:
         with pytest.raises(Unavailable, match="no answer within the time limit"):
             each_call(kms, wrapped, endpoint=f"http://127.0.0.1:{proxy.port}")[name]()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from epochseal.format.seal_lines import Abandoned, Header
-from epochseal.sealing.chain import Chain, Start
+from epochseal.sealing.chain import Chain, EpochStart
 from epochseal.trail import read_sealed
 from tests.integration.logs import LogKeys, LogWriter, entry
 
@@ -32,6 +32,6 @@ class _Telling:
     def __getattr__(self, name: str) -> object:
         return getattr(self._chain, name)
 
-    def start(self, start: Start, secret: memoryview, scratch: memoryview, into: memoryview) -> bytes:
+    def start(self, start: EpochStart, secret: memoryview, scratch: memoryview, into: memoryview) -> bytes:
         """Begin an epoch."""
         return self._chain.start(replace(start, abandoned=self._lost), secret, scratch, into)

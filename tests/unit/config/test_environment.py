@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from epochseal.config import LogConfig, read_config
-from epochseal.config.backend_tables import FAMILIES, SECRETS, ways_to
 from epochseal.config.environment import settings_from_environment
 from epochseal.errors import ConfigError
+from epochseal.families import FAMILIES, ways_to
 from epochseal.keys import parse_key_uri, settings_of
 
 SOURCE = '[[log.source]]\nkind = "stdin"\n'
@@ -32,9 +32,9 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_setting_of_every_family(tmp_path: Path) -> None:
     """All names are taken, as text; a flag becomes `true` or `false`."""
-    for family, kind in FAMILIES.items():
-        secrets = {name for secret in SECRETS[family] for name in ways_to(secret)[1:]}
-        wanted = {name: f"X_{name}" for name in kind.__struct_fields__ if name not in secrets}
+    for family, row in FAMILIES.items():
+        secrets = {name for secret in row.secrets for name in ways_to(secret)[1:]}
+        wanted = {name: f"X_{name}" for name in row.settings if name not in secrets}
         special = {
             "address": "https://b:8200",
             "endpoint": "http://[::1]:4566/x",

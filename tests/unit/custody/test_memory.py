@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from epochseal.custody import memory
-from epochseal.custody.memory import ZERO32, SecretPage, fill_random
+from epochseal.custody.memory import SecretPage, fill_random
 from epochseal.errors import StorageError
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -195,7 +195,7 @@ def test_wiping_a_range_leaves_the_rest() -> None:
     with SecretPage() as page:
         page.view[:] = b"k" * 4096
         page.wipe_range(32, 64)
-        assert bytes(page.view) == b"k" * 32 + ZERO32 + b"k" * 4032
+        assert bytes(page.view) == b"k" * 32 + bytes(32) + b"k" * 4032
 
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 5), (5, 4), (0, 4097), (4097, 4097), (-32, -1)])
@@ -213,7 +213,7 @@ def test_closing_wipes_even_what_a_slice_still_shows() -> None:
     with SecretPage() as page:
         key = page.view[:32]
         key[:] = SECRET
-    assert bytes(key) == ZERO32
+    assert bytes(key) == bytes(32)
     page.close()
     with pytest.raises(ValueError, match="released"):
         page.wipe()

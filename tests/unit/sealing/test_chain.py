@@ -24,7 +24,7 @@ from epochseal.format.seal_lines import (
     parse_line,
 )
 from epochseal.keys import Issued
-from epochseal.sealing.chain import Chain, Pace, Start
+from epochseal.sealing.chain import Chain, EpochStart, Pace
 
 ZERO = bytes(32)
 SECRET, CARRY = b"\x01" * 32, b"\x02" * 32
@@ -48,7 +48,7 @@ class Pages:
 def begin(chain: Chain, pages: Pages, link: Link = "genesis", segment: int = 1) -> TaggedLine:
     """Start an epoch with fixed secrets."""
     pages.both[:] = SECRET + (CARRY if link == "carry" else ZERO)
-    start = Start(
+    start = EpochStart(
         link=link,
         issued=Issued("file:ab", b"wrapped"),
         context=chain.next_context(),

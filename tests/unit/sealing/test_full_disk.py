@@ -6,13 +6,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from epochseal.errors import StorageError
 from epochseal.sealing.counters import Counters
-from epochseal.sealing.full_disk import LONGEST_DELAY, FullDisk, StepGuard
+from epochseal.sealing.full_disk import LONGEST_DELAY, FullDisk
 from epochseal.service.commit_loop import Signals
 from epochseal.storage.durable import DiskFullError, DurabilityError
 
@@ -99,21 +98,6 @@ def test_other_errors_are_not_waited_out() -> None:
 
     with pytest.raises(DurabilityError, match="cannot write a file"):
         full_disk.wait_out(step)
-
-
-def test_a_step_left_half_way_was_the_last(tmp_path: Path) -> None:
-    """Its length is seen while it lasts; after one that failed there is no other."""
-    clock = Clock()
-    guard = StepGuard(tmp_path, clock)
-    with guard.step():
-        clock.seconds += 7
-        assert (guard.seconds, guard.failed) == (7.0, False)
-    assert guard.seconds == 0
-    with pytest.raises(KeyboardInterrupt), guard.step():
-        raise KeyboardInterrupt
-    assert guard.failed
-    with pytest.raises(StorageError, match="an earlier write to"), guard.step():
-        pytest.fail("taken")
 
 
 def test_a_pause_ends_by_a_stop_and_by_nothing_else() -> None:

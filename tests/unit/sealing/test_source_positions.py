@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from epochseal.format.seal_lines import SourceMark
-from epochseal.sealing.source_positions import STATED, read_positions, statement
+from epochseal.sealing.source_positions import STATED, position_commits, read_positions
 from tests.integration.logs import LogKeys, LogWriter
 
 
@@ -18,7 +18,7 @@ def writer(tmp_path: Path) -> LogWriter:
 
 
 def _state(writer: LogWriter, *positions: SourceMark) -> None:
-    for commit in statement(positions):
+    for commit in position_commits(positions):
         for piece in commit:
             writer.block(src=piece.src)
 
@@ -56,7 +56,7 @@ def test_an_interrupted_statement_does_not_hide_earlier_ones(writer: LogWriter) 
     """Killed between two commits of a statement: the positions that were not restated are found before it."""
     _state(writer, *(SourceMark(f"s{number}", number) for number in range(40)))
     writer.turn("segment")
-    first, *_ = statement([SourceMark(f"s{number}", 100 + number) for number in range(40)])
+    first, *_ = position_commits([SourceMark(f"s{number}", 100 + number) for number in range(40)])
     for piece in first:
         writer.block(src=piece.src)
     found = read_positions(writer.logdir)
@@ -68,7 +68,7 @@ def test_an_interrupted_statement_does_not_hide_earlier_ones(writer: LogWriter) 
 def test_a_statement_fits_in_commits(writer: LogWriter) -> None:
     """At most 15 positions and 8 KiB of names a commit, the count at the end; none at all is stated too."""
     many = [SourceMark(f"tail:/{number:0900d}", number) for number in range(50)]
-    commits = list(statement(many))
+    commits = list(position_commits(many))
     assert [piece.src for commit in commits for piece in commit] == [*many, SourceMark(STATED, 50)]
     assert all(len(commit) <= 15 and sum(len(p.src.name) for p in commit) <= 8192 for commit in commits)
     _state(writer, *many)

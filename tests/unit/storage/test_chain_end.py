@@ -7,8 +7,8 @@ import pytest
 
 from epochseal.format.seal_lines import ZERO_TAG, EndReason, Link, SourceMark, encode_note_line
 from epochseal.keys import Issued
-from epochseal.sealing.chain import Chain, Pace, Start
-from epochseal.storage.chain_end import Tail, read_tail
+from epochseal.sealing.chain import Chain, EpochStart, Pace
+from epochseal.storage.chain_end import ChainEnd, read_chain_end
 from epochseal.storage.segments import FOLDER, SegmentWriter, list_segments
 
 LOG = bytes(range(32))
@@ -26,7 +26,7 @@ class Log:
     def epoch(self, link: Link = "genesis", *, segment: int = 1) -> None:
         """Begin an epoch, in a new segment if the number is new."""
         context, asked = self.chain.next_context(), self.chain.asked()
-        start = Start(link, Issued("k", b"w"), context, asked, (), segment, Pace(), 1)
+        start = EpochStart(link, Issued("k", b"w"), context, asked, (), segment, Pace(), 1)
         if segment != self.chain.segment:
             self.close()
             self.writer = SegmentWriter.create(self.logdir, f"{segment:06d}-20260101T000000Z")
@@ -54,13 +54,13 @@ class Log:
         if self.writer is not None:
             self.writer.close()
 
-    def tail(self) -> Tail:
+    def tail(self) -> ChainEnd:
         """What is read of it."""
-        found = read_tail(list_segments(self.logdir).segments)
+        found = read_chain_end(list_segments(self.logdir).segments)
         assert found is not None
         return found
 
-    def check(self) -> Tail:
+    def check(self) -> ChainEnd:
         """The tail is where the chain stands."""
         found = self.tail()
         assert found.tree == self.chain.tree
@@ -81,11 +81,11 @@ def log(tmp_path: Path) -> Iterator[Log]:
 
 def test_no_log_has_no_tail(tmp_path: Path) -> None:
     """Without segments, and with a pair in which no epoch line stands, there is no tail."""
-    assert read_tail(()) is None
+    assert read_chain_end(()) is None
     SegmentWriter.create(tmp_path, "000001-20260101T000000Z").close()
-    assert read_tail(list_segments(tmp_path).segments) is None
+    assert read_chain_end(list_segments(tmp_path).segments) is None
     (tmp_path / FOLDER / "000001-20260101T000000Z.seal").write_bytes(b'epoch 0 {"epoch":0')
-    assert read_tail(list_segments(tmp_path).segments) is None
+    assert read_chain_end(list_segments(tmp_path).segments) is None
 
 
 def test_the_tail_follows_the_chain(log: Log) -> None:

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from epochseal.errors import ConfigError, FormatError
-from epochseal.keys import PublicKey
-from epochseal_backends.awskms.client import Kms, field
+from epochseal.keys import KeyURI, PublicKey
+from epochseal_backends.awskms.client import STANDARD, Kms, field
 from epochseal_backends.awskms.errors import WrongUsage
+from epochseal_backends.awskms.key import parse
 
 ALGORITHMS: Final = {"ecdsa-p256": "ECDSA_SHA_256", "ed25519": "ED25519_SHA_512"}
 # SubjectPublicKeyInfo of Ed25519 (RFC 8410, section 4): all but the 32 bytes of the key is fixed.
 _ED25519_PREFIX = bytes.fromhex("302a300506032b6570032100")
+
+
+def signer(uri: KeyURI, settings: Mapping[str, str]) -> KmsSigner:
+    """The signer of an asymmetric key; settings as in `awskms.client`.
+
+    Raises:
+        ConfigError, Denied, Unavailable: as `issuer`.
+    """
+    return KmsSigner(Kms(parse(uri), settings, STANDARD))
+
+
+def public_key(uri: KeyURI, settings: Mapping[str, str]) -> PublicKey:
+    """The public half of an asymmetric key; settings as in `awskms.client`.
+
+    Raises:
+        ConfigError: as `issuer`; also a key that does not sign, or of another kind than those two.
+        Denied: `kms:GetPublicKey` is missing, or the role cannot be assumed.
+        Unavailable: KMS did not answer.
+    """
+    return signer(uri, settings).public_key()
 
 
 class KmsSigner:

@@ -1,0 +1,154 @@
+"""What runs in the zygote and, after a second fork, in a courier.
+
+Only here is a backend's library imported and called: what it keeps of a secret goes with the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import socket
+from typing import NoReturn
+
+import msgspec
+
+from epochseal.custody.courier_messages import (
+    MESSAGE_LIMIT,
+    Call,
+    IssueCall,
+    IssueReply,
+    KeyReply,
+    Ready,
+    Reply,
+    SignCall,
+    SignReply,
+    foreign_error,
+    send_failure,
+)
+from epochseal.custody.memory import SecretPage, die_with_parent
+from epochseal.errors import EpochsealError
+from epochseal.keys import (
+    SECRET_SIZE,
+    Backend,
+    BackendSettings,
+    Context,
+    Issuer,
+    KeyURI,
+    Signer,
+    load_backend,
+    settings_of,
+)
+
+CALL_SECONDS = 30
+"""A courier without an answer after this many seconds is ended by its own alarm: unavailable."""
+
+
+class BackendProcess:
+    """The zygote's side, and after a second fork the courier's."""
+
+    def __init__(
+        self, epoch_key: KeyURI, checkpoint_key: KeyURI, settings: BackendSettings, mailbox: SecretPage
+    ) -> None:
+        self._epoch_key = epoch_key
+        self._checkpoint_key = checkpoint_key
+        self._epoch_settings = settings_of(epoch_key, settings)
+        self._checkpoint_settings = settings_of(checkpoint_key, settings)
+        self._mailbox = mailbox
+        self._epoch_backend: Backend
+        self._checkpoint_backend: Backend
+        self._issuer: Issuer | None = None
+        self._signer: Signer | None = None
+
+    def run(self, control: socket.socket, parent: int) -> NoReturn:
+        """Be the zygote: import the backends, then fork a courier for each socket that arrives.
+
+        Args:
+            control: where sockets come from; its end is the end of this process.
+            parent: the agent's process id, without which this process does not live.
+        """
+        try:
+            die_with_parent(parent)
+            _detach()
+            try:
+                self._epoch_backend = load_backend(self._epoch_key)
+                self._checkpoint_backend = load_backend(self._checkpoint_key)
+            except EpochsealError as exc:
+                send_failure(control, exc)
+                os._exit(1)
+            except Exception as exc:  # noqa: BLE001  # whatever an import throws must reach the agent as an error
+                send_failure(control, foreign_error(exc))
+                os._exit(1)
+            gc.freeze()
+            control.send(msgspec.msgpack.encode(Ready()))
+            self._fork_on_demand(control)
+        finally:
+            os._exit(1)
+
+    def _fork_on_demand(self, control: socket.socket) -> None:
+        zygote = os.getpid()
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(control, 16, 1)
+            if not message:
+                os._exit(0)
+            # Where no process can be forked, the socket is just closed: the agent sees its end, which it
+            # takes for an unavailable backend, and asks again.
+            with contextlib.suppress(OSError):
+                if os.fork() == 0:
+                    self._become_courier(control, zygote, descriptors[0])
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _become_courier(self, control: socket.socket, zygote: int, descriptor: int) -> NoReturn:
+        try:
+            control.close()
+            die_with_parent(zygote)
+            # A backend's library may start helpers of its own, and wants to see how they end.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            self._serve(socket.socket(fileno=descriptor))
+        finally:
+            os._exit(1)
+
+    def _serve(self, connection: socket.socket) -> NoReturn:
+        while message := connection.recv(MESSAGE_LIMIT):
+            # The signal's default action ends the process: a hanging library cannot outlive its call.
+            signal.alarm(CALL_SECONDS)
+            try:
+                reply: Reply = self._answer(msgspec.msgpack.decode(message, type=Call))
+            except EpochsealError as exc:
+                send_failure(connection, exc)
+            except Exception as exc:  # noqa: BLE001  # whatever a library throws must reach the agent as an error
+                send_failure(connection, foreign_error(exc))
+            else:
+                connection.send(msgspec.msgpack.encode(reply))
+            signal.alarm(0)
+        os._exit(0)
+
+    def _answer(self, call: Call) -> Reply:
+        if isinstance(call, IssueCall):
+            issuer = self._issuer or self._epoch_backend.issuer(self._epoch_key, self._epoch_settings)
+            self._issuer = issuer
+            context = Context(call.origin, call.log, call.epoch, call.prev)
+            issued = issuer.issue(context, self._mailbox.view[:SECRET_SIZE])
+            return IssueReply(issued.key_id, issued.wrapped)
+        signer = self._signer or self._checkpoint_backend.signer(
+            self._checkpoint_key, self._checkpoint_settings
+        )
+        self._signer = signer
+        if isinstance(call, SignCall):
+            return SignReply(signer.sign(call.message))
+        key = signer.public_key()
+        return KeyReply(key.algorithm, key.data)
+
+
+def _detach() -> None:
+    """Hold none of the agent's pipes, and outlive the signals that ask the agent to close cleanly."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    # Ended couriers leave no zombies: nobody waits for them.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)

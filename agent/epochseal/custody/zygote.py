@@ -1,0 +1,100 @@
+"""Backend calls in short-lived children: the agent holds no credential, and no copy that it cannot wipe.
+
+The agent forks a *zygote* before any thread or secret exists; the zygote imports the backends and waits. Each
+courier is a fork of it: it logs in, makes its calls, writes the 32 secret bytes into the mailbox page that
+all three share, and exits. What the backend's library left behind dies with that address space. A courier
+sees the mailbox, never the ratchet's page. The agent speaks to it over a socket pair; secrets are never in a
+message.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import weakref
+
+from epochseal.custody.backend_process import BackendProcess
+from epochseal.custody.courier import Courier
+from epochseal.custody.courier_messages import Ready, as_error, receive
+from epochseal.custody.memory import SecretPage
+from epochseal.errors import Unavailable
+from epochseal.keys import BackendSettings, KeyURI
+
+_controls: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+
+class Zygote:
+    """The agent's end of the process that couriers are forked from.
+
+    Attributes:
+        pid: that process.
+    """
+
+    def __init__(self, control: socket.socket, pid: int) -> None:
+        self._control = control
+        _controls.add(control)
+        self.pid = pid
+
+    @classmethod
+    def start(
+        cls, epoch_key: KeyURI, checkpoint_key: KeyURI, settings: BackendSettings, mailbox: SecretPage
+    ) -> Zygote:
+        """Fork the zygote; to be called before any thread, lock or other secret exists in this process.
+
+        Args:
+            epoch_key: issues secrets.
+            checkpoint_key: signs; it may be of another family.
+            settings: by family; each backend is handed those of its own.
+            mailbox: where secrets arrive.
+
+        Raises:
+            ConfigError: a backend cannot be loaded.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent = os.getpid()
+        if (pid := os.fork()) == 0:
+            ours.close()
+            for control in _controls:
+                control.close()
+            BackendProcess(epoch_key, checkpoint_key, settings, mailbox).run(theirs, parent)
+        theirs.close()
+        zygote = cls(ours, pid)
+        try:
+            zygote._await_ready()
+            # One process may seal several logs, each with a zygote of its own: those that are forked later
+            # must not see this mailbox.
+            mailbox.keep_from_children()
+        except BaseException:
+            zygote.close()
+            raise
+        return zygote
+
+    def _await_ready(self) -> None:
+        reply = receive(self._control)
+        if not isinstance(reply, Ready):
+            raise as_error(reply)
+
+    def courier(self) -> Courier:
+        """Have a courier forked.
+
+        Raises:
+            Unavailable: the zygote is gone.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            socket.send_fds(self._control, [b"fork"], [theirs.fileno()])
+        except OSError as exc:
+            ours.close()
+            raise Unavailable(f"the process that makes backend calls is gone: {exc.strerror}") from exc
+        finally:
+            theirs.close()
+        return Courier(ours)
+
+    def close(self) -> None:
+        """End the zygote by the end of its socket; closing again does nothing."""
+        if self._control.fileno() < 0:
+            return
+        self._control.close()
+        with contextlib.suppress(ChildProcessError):  # whoever set SIGCHLD to be ignored had it reaped
+            os.waitpid(self.pid, 0)

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tests.reference.keys import Keys, hashed
+from tests.reference.keys import ORIGIN, Keys, hashed, text
 from tests.reference.maker import MINUTE, Json, Maker, Pace, headers
+from tests.reference.notes import parse_line
+from tests.reference.trust import Pins, log_id_of, root_of
+from tests.reference.verifier import append_leaf
 
 SOURCES: tuple[Json, ...] = (
     {"name": "stdin", "offset": 0},
@@ -20,11 +23,50 @@ REASONS = ("interval", "entries", "bytes", "segment")
 
 @dataclass(frozen=True)
 class MadeLog:
-    """A log, the keys that made it, and the moment (ms) at which it is verified."""
+    """A log, the keys that made it, the moment (ms) at which it is verified, what can be remembered of it.
+
+    `log` is its id, `roots` are those at all sizes that are signed, `starts` the leaves of its epoch lines.
+    """
 
     path: Path
     keys: Keys
     now: int
+    log: str
+    roots: dict[int, bytes]
+    starts: list[bytes]
+
+
+def remember(path: Path, keys: Keys, now: int) -> MadeLog:
+    """What the files of an undamaged log say."""
+    seals = sorted((path / "segments").glob("*.seal"))
+    raws = [raw for seal in seals for raw in seal.read_bytes().split(b"\n") if raw and raw[:5] != b"note "]
+    lines = [parse_line(raw) for raw in raws]
+    size, frontier = (lines[0]["index"], [*lines[0]["frontier"]]) if lines else (0, [])
+    log = (log_id_of(lines[0]) if size == 0 else lines[0]["log"]) if lines else text(bytes(32))
+    roots = {size: root_of(frontier)}
+    for line in lines:
+        append_leaf(frontier, size, line["leaf"])
+        size += 1
+        if line["kind"] in {"epoch", "sign"} or line.get("reason") == "close":
+            roots[size] = root_of(frontier)
+    return MadeLog(path, keys, now, log, roots, [line["leaf"] for line in lines if line["kind"] == "epoch"])
+
+
+def random_pins(rng: Random, log: MadeLog) -> Pins:
+    """A memory of a log at some moment, or one that is not quite of this log."""
+    odd = rng.random() < 0.2
+    size = rng.choice(list(log.roots))
+    promises = [(MINUTE, rng.choice((0, 5)), log.now - rng.choice((0, MINUTE, 3 * MINUTE)))]
+    return Pins(
+        ORIGIN if rng.random() < 0.95 else "log.example/other",
+        text(bytes(32)) if odd and rng.random() < 0.3 else log.log,
+        log.keys.checkpoint.public_key(),
+        size + (9 if odd and rng.random() < 0.3 else 0),
+        bytes(32) if odd and rng.random() < 0.3 else log.roots[size],
+        {log.keys.key_id} if rng.random() < 0.9 else {"file:another"},
+        {leaf for leaf in log.starts if rng.random() < 0.4},
+        promises=promises if rng.random() < 0.2 else [],
+    )
 
 
 def make_random_log(rng: Random, path: Path, keys: Keys) -> MadeLog:
@@ -61,7 +103,7 @@ class _Story:
             if rng.random() < 0.15:
                 file.with_name(file.name + ".gz").write_bytes(gzip.compress(file.read_bytes(), mtime=0))
                 file.unlink()
-        return MadeLog(self.path, self.keys, self.log.time + 1000)
+        return remember(self.path, self.keys, self.log.time + 1000)
 
     def _block(self) -> None:
         rng = self.rng

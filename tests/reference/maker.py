@@ -1,7 +1,7 @@
 """Writes logs line by line, from docs/format.md alone; numbers in brackets are its sections.
 
-Everything is a function of names and numbers, so that the same calls always write the same bytes. The maker knows
-every rule and keeps none: what it is told to write, it writes. Time goes on by 100 ms a line.
+Everything is a function of names and numbers, so that the same calls always write the same bytes. The maker
+knows every rule and keeps none: what it is told to write, it writes. Time goes on by 100 ms a line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tests.reference.keys import ORIGIN, Keys, hashed, signed_note, text
 from tests.reference.notes import sha
 from tests.reference.trust import root_of
-from tests.reference.verifier import context_of, mac, sealing_key
+from tests.reference.verifier import append_leaf, context_of, mac, sealing_key
 
 START = 1_767_225_600_000
 """2026-01-01T00:00:00Z in ms: when the logs begin."""
@@ -60,7 +60,7 @@ class Maker:
         self.origin, self.log, self.issuer, self.signer = ORIGIN, hashed("log", name), keys, keys
         self.signs = True
         self.size, self.frontier, self.tag = 0, list[bytes](), bytes(32)
-        self.roots = dict[int, bytes]()
+        self.roots, self.signable = dict[int, bytes](), list[int]()
         self.key, self.carry = b"", bytes(32)
         self.epoch, self.segment, self.stem, self.run = -1, 0, "", 0
         self.entries, self.offset, self.sums = 0, 0, (0, 0)
@@ -73,6 +73,7 @@ class Maker:
         shutil.copytree(self.path, path)
         other = copy.copy(self)
         other.path, other.frontier, other.roots = path, [*self.frontier], {**self.roots}
+        other.signable = [*self.signable]
         other.abandoned, other.name = [*self.abandoned], f"{self.name}, forked"
         return other
 
@@ -231,15 +232,14 @@ class Maker:
         return self
 
     def _seal(self, payload: str) -> bytes:
-        leaf, odd = sha(b"\x00", payload.encode()), self.size
+        leaf = sha(b"\x00", payload.encode())
         self.tag = mac(self.key, b"epochseal/v1/tag", self.tag, leaf)
         self.key = mac(self.key, b"epochseal/v1/next\x01")
-        node = leaf
-        while odd & 1:
-            node, odd = sha(b"\x01", self.frontier.pop(), node), odd >> 1
-        self.frontier.append(node)
+        append_leaf(self.frontier, self.size, leaf)
         self.size += 1
         self.roots[self.size] = root_of(self.frontier)
+        if payload.startswith(("epoch ", "sign ")) or '{"reason":"close"' in payload:
+            self.signable.append(self.size)
         self._append("seal", f"{payload} {text(self.tag)}\n".encode())
         return leaf
 

@@ -186,7 +186,7 @@ def field_edited(rng: Random, log: Path) -> None:
                 b"00",
                 b"carry",
                 b"cold",
-                b"reopen",
+                b"genesis",
                 b"close",
                 b"segment",
                 b"",
@@ -350,10 +350,128 @@ def compressed(rng: Random, log: Path) -> None:
 
 @mutation
 def unsealed_added(rng: Random, log: Path) -> None:
-    """Bytes that were set aside, empty or not."""
-    files = _files(log, "seal")
+    """Bytes that were set aside, empty or not, of either file."""
+    files = _files(log, rng.choice(("seal", "seal", "log")))
     if files:
-        rng.choice(files).with_suffix(".unsealed").write_bytes(rng.choice((b"", b"x\n")))
+        ending = rng.choice((".unsealed", ".torn"))
+        rng.choice(files).with_suffix(ending).write_bytes(rng.choice((b"", b"x\n")))
+
+
+def _tagged(rng: Random, log: Path, kind: bytes, change: Callable[[bytes], bytes]) -> None:
+    """Change one line of a kind; if there is none, nothing."""
+
+    def edit(items: list[bytes]) -> None:
+        places = [place for place, line in enumerate(items) if line.startswith(kind)]
+        if places:
+            place = rng.choice(places)
+            items[place] = change(items[place])
+
+    _lines(rng, log, edit, "seal")
+
+
+@mutation
+def sign_removed(rng: Random, log: Path) -> None:
+    """What a checkpoint vouches for, and what it announces."""
+    _tagged(rng, log, b"sign ", lambda _: b"")
+
+
+@mutation
+def next_changed(rng: Random, log: Path) -> None:
+    """Another secret is announced, for another epoch, or none."""
+    new = rng.choice((b"", b',"next":{"epoch":1,"wrapped":"%s="}' % (b"A" * 43), b',"next":{}'))
+    _tagged(rng, log, b"sign ", lambda line: re.sub(rb',"next":{[^}]*}', new, line))
+
+
+@mutation
+def run_changed(rng: Random, log: Path) -> None:
+    """A sign line, or the end of a closed log, claims another run."""
+    new = b'"run":%d' % rng.choice((0, 1, rng.randrange(20)))
+    _tagged(rng, log, rng.choice((b"sign ", b"end ")), lambda line: re.sub(rb'"run":[0-9]+', new, line))
+
+
+@mutation
+def run_moved(rng: Random, log: Path) -> None:
+    """An end with another reason has a run, or a close has none."""
+    new = rng.choice((b"}", b',"run":0}'))
+    _tagged(rng, log, b"end ", lambda line: re.sub(rb'(,"run":[0-9]+)?}', new, line))
+
+
+@mutation
+def link_changed(rng: Random, log: Path) -> None:
+    """A run is joined to the one before, or torn from it."""
+    new = rng.choice((b"carry", b"cold", b"genesis"))
+    _tagged(rng, log, b"epoch ", lambda line: re.sub(rb'"link":"[a-z]+"', b'"link":"%s"' % new, line))
+
+
+@mutation
+def denies_added(rng: Random, log: Path) -> None:
+    """A start that denies what is there, with a size or without."""
+    zero = b"A" * 43
+    new = b',"denies":{"log":"%s=","size":%d,"root":"%s="}} ' % (zero, rng.choice((0, 3)), zero)
+    _tagged(rng, log, b"epoch ", lambda line: line.replace(b"} ", new))
+
+
+@mutation
+def notes_stripped(rng: Random, log: Path) -> None:
+    """All behind some place, often with `checkpoint`: what a thief of the carry does."""
+    seals = _files(log, "seal")
+    behind = rng.randrange(len(seals)) if seals else 0
+    for seal in seals[behind:]:
+        items = seal.read_bytes().splitlines(keepends=True)
+        seal.write_bytes(b"".join(line for line in items if not line.startswith(b"note ")))
+    if rng.random() < 0.7:
+        checkpoint_removed_or_older(rng, log)
+
+
+@mutation
+def earlier_checkpoint_put_behind(rng: Random, log: Path) -> None:
+    """A note of an earlier run, or of an earlier time, at the end."""
+    seals = _files(log, "seal")
+    notes = [line for seal in seals for line in seal.read_bytes().split(b"\n") if line.startswith(b"note ")]
+    if notes:
+        with seals[-1].open("ab") as file:
+            file.write(rng.choice(notes) + b"\n")
+
+
+@mutation
+def torn(rng: Random, log: Path) -> None:
+    """A line that is cut, or zeros, at the end of a seal file; sometimes with more behind them."""
+    seals = _files(log, "seal")
+    if seals:
+        with rng.choice((seals[-1], rng.choice(seals))).open("ab") as file:
+            file.write(rng.choice((b"block 9", b"note QUJ", b"\x00" * 9, b"\x00\nend 9 {}\n", b"\x00\n")))
+
+
+@mutation
+def copied_too_early(rng: Random, log: Path) -> None:
+    """The last log file lacks its end, as in a copy of a log that is being written."""
+    logs = _files(log, "log")
+    if logs and logs[-1].stat().st_size:
+        data = logs[-1].read_bytes()
+        logs[-1].write_bytes(data[: rng.randrange(len(data))])
+        if rng.random() < 0.6:
+            checkpoint_removed_or_older(rng, log)
+
+
+@mutation
+def replaced_by_a_link(rng: Random, log: Path) -> None:
+    """A symbolic link to the same bytes."""
+    path = rng.choice([*_files(log), log / "checkpoint"])
+    if path.exists():
+        path.rename(log / "kept")
+        path.symlink_to(log / "kept")
+
+
+@mutation
+def packed_in_many_members(rng: Random, log: Path) -> None:
+    """About as many members as a verifier reads of so small a file."""
+    files = _files(log, "log")
+    if files:
+        path = rng.choice(files)
+        packed = gzip.compress(path.read_bytes(), mtime=0)
+        count = 15 + len(packed) // 1024 + rng.choice((0, 1, 5))
+        path.with_name(path.name + ".gz").write_bytes(packed + gzip.compress(b"", mtime=0) * count)
+        path.unlink()
 
 
 @mutation

@@ -93,6 +93,13 @@ def content(path: Path, sealed: int) -> tuple[bytes, bool]:
     return plain[:sealed], len(plain) > sealed
 
 
+def append_leaf(frontier: list[bytes], size: int, leaf: bytes) -> None:
+    """[7.4]."""
+    while size & 1:
+        leaf, size = sha(b"\x01", frontier.pop(), leaf), size >> 1
+    frontier.append(leaf)
+
+
 def find_stems(folder: Path) -> Stems:
     """[2.2, 2.3]: the segments' files."""
     stems: Stems = {}
@@ -172,15 +179,14 @@ class Verifier:
             return
         if line["kind"] == "epoch":
             self.begin(line, *place)
-        head, leaf, odd = chain.epochs[-1], line["leaf"], chain.size
+        head = chain.epochs[-1]
         need(line["index"] == chain.size and not head["ended"])
         if self.key:
-            need(line["mac"] == mac(self.key, b"epochseal/v1/tag", self.tag, leaf))
+            need(line["mac"] == mac(self.key, b"epochseal/v1/tag", self.tag, line["leaf"]))
             self.key = mac(self.key, b"epochseal/v1/next\x01")
         self.tag = line["mac"]
-        while odd & 1:  # [7.4]
-            leaf, odd = sha(b"\x01", self.frontier.pop(), leaf), odd >> 1
-        self.frontier, chain.size = [*self.frontier, leaf], chain.size + 1
+        append_leaf(self.frontier, chain.size, line["leaf"])
+        chain.size += 1
         signable = line["kind"] in {"epoch", "sign"} or line.get("reason") == "close"
         line["above"] = root_of(self.frontier) if signable else b""
         line |= {"head": head, "holds": bool(self.key)}

@@ -11,7 +11,7 @@ from epochseal.errors import ConfigError
 
 if TYPE_CHECKING:
     from epochseal.keys import KeyURI
-    from epochseal.trail import Result
+    from epochseal.trail import Reconciliation
     from epochseal.verifier import Verdict
 
 
@@ -66,7 +66,7 @@ class TrailReportFile:
         check_report(path)
         self._path = path
 
-    def write(self, logdir: Path, result: Result) -> None:
+    def write(self, logdir: Path, result: Reconciliation) -> None:
         """Render and replace the file as a whole.
 
         Raises:

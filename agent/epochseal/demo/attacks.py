@@ -14,7 +14,7 @@ from epochseal.keys import load_backend, parse_key_uri
 from epochseal.sealing.chain import Chain, EpochStart, Pace
 from epochseal.storage.chain_end import read_chain_end
 from epochseal.storage.segments import FOLDER, list_segments, segment_stem
-from epochseal.verifier.verdict import Name
+from epochseal.verifier.verdict import VerdictName
 
 _FORGED = b'203.0.113.66 - - [01/Jan/2026 00:00:00] "GET /never-happened HTTP/1.1" 200 -\n'
 
@@ -65,7 +65,7 @@ class Attack:
     """
 
     name: str
-    verdict: Name
+    verdict: VerdictName
     do: Callable[[Victim], None]
     max_age: int | None = None
 

@@ -29,7 +29,7 @@ from epochseal.format.note import (
 from epochseal.format.seal_lines import MAX_LINE, Block, Header, NoteLine, TaggedLine, parse_line
 from epochseal.keys import PublicKey
 from epochseal.storage.segments import Segment, list_segments
-from epochseal.verifier.sealed_entries import Content
+from epochseal.verifier.sealed_entries import SealedEntries
 
 _MOST_BAD_NOTES = 16
 _NO_ENTRY = 2**63
@@ -317,7 +317,7 @@ def _read_block(segment: Segment, block: Block, number: int) -> tuple[bytes, byt
     except OSError as exc:
         raise StorageError(f"cannot look at {path}: {exc.strerror}") from exc
     # With its own size as the sealed one, a plain file is not searched for blocks that were moved.
-    content = Content(path, size, keep=True)
+    content = SealedEntries(path, size, keep=True)
     try:
         if not content.matches(block):
             raise VerificationError(f"the stored bytes of entry {number} are not those that were sealed")

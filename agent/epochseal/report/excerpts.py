@@ -13,8 +13,8 @@ from pathlib import Path
 from epochseal.errors import FormatError, StorageError
 from epochseal.format.seal_lines import Block, TaggedLine, parse_line
 from epochseal.verifier import Problem
-from epochseal.verifier.plan import SegmentPart, take_snapshot
-from epochseal.verifier.sealed_entries import Content
+from epochseal.verifier.sealed_entries import SealedEntries
+from epochseal.verifier.snapshot import SegmentPart, take_snapshot
 
 AROUND = 3
 """Entries that are shown before a range, and after it."""
@@ -105,7 +105,7 @@ def read_excerpts(logdir: Path, problems: Sequence[Problem]) -> dict[Problem, Ex
 
 
 def _in_entries(part: SegmentPart, ranges: list[_Range]) -> Iterator[tuple[Problem, Excerpt]]:
-    content = Content(part.log, part.sealed)
+    content = SealedEntries(part.log, part.sealed)
     try:
         for block in _blocks(part.seal):
             if content.matches(block):
@@ -214,7 +214,7 @@ def _blocks(seal: Path) -> Iterator[Block]:
 
 
 def _plain_size(part: SegmentPart) -> int:
-    content = Content(part.log, part.sealed)
+    content = SealedEntries(part.log, part.sealed)
     try:
         return content.size if part.log.suffix == ".log" else sum(map(len, content.pieces()))
     finally:
@@ -234,7 +234,7 @@ def _read(part: SegmentPart, windows: list[tuple[int, int]]) -> list[bytes]:
         except OSError as exc:
             raise StorageError(f"cannot read {part.log}: {exc.strerror}") from exc
     parts = [bytearray() for _ in windows]
-    content, at = Content(part.log, part.sealed), 0
+    content, at = SealedEntries(part.log, part.sealed), 0
     try:
         for piece in content.pieces():
             for place, (start, stop) in enumerate(windows):

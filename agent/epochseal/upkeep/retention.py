@@ -15,7 +15,7 @@ from epochseal.format.merkle import Frontier
 from epochseal.format.seal_lines import Header, Prune
 from epochseal.storage.durable import sync_directory
 from epochseal.storage.segments import FOLDER, Segment
-from epochseal.verifier.plan import SegmentPart, take_snapshot
+from epochseal.verifier.snapshot import SegmentPart, take_snapshot
 
 
 @dataclass(frozen=True, slots=True)

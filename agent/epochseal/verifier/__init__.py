@@ -6,8 +6,9 @@ Never: a write, a backend call that seals or signs, or a failure that is only re
 
 from epochseal.verifier.kinds import KINDS, PROBLEMS, WARNINGS, Kind
 from epochseal.verifier.pins import Pins
+from epochseal.verifier.request import Request
 from epochseal.verifier.verdict import Problem, Verdict
-from epochseal.verifier.verify import Examination, Request, examine, verify
+from epochseal.verifier.verify import Examination, examine, verify
 
 __all__ = [
     "KINDS",

@@ -29,8 +29,8 @@ from epochseal.format.seal_lines import (
 from epochseal.keys import Context
 from epochseal.verifier.align import Aligner, Step
 from epochseal.verifier.keyring import Keyring
-from epochseal.verifier.plan import EpochPart, SegmentPart
-from epochseal.verifier.sealed_entries import Content
+from epochseal.verifier.sealed_entries import SealedEntries
+from epochseal.verifier.snapshot import EpochPart, SegmentPart
 from epochseal.verifier.verdict import Problem
 
 _NOTHING = hashlib.sha256().digest()
@@ -75,7 +75,7 @@ class EpochResult:
 def check_epoch(
     part: SegmentPart,
     epoch: EpochPart,
-    content: Content,
+    content: SealedEntries,
     keyring: Keyring | None,
     sink: Callable[[Block], None] | None = None,
 ) -> EpochResult:
@@ -99,7 +99,7 @@ class _Walk:
         self,
         part: SegmentPart,
         epoch: EpochPart,
-        content: Content,
+        content: SealedEntries,
         keyring: Keyring | None,
         sink: Callable[[Block], None] | None,
     ) -> None:

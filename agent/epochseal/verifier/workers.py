@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from epochseal.custody.memory import harden_process
 from epochseal.verifier.check_epoch import EpochResult, check_epoch
 from epochseal.verifier.keyring import Keyring, Recoverers
-from epochseal.verifier.plan import EpochPart, SegmentPart
-from epochseal.verifier.sealed_entries import Content
+from epochseal.verifier.sealed_entries import SealedEntries
+from epochseal.verifier.snapshot import EpochPart, SegmentPart
 
 _TASK_SEAL_BYTES = 64 << 10
 _AHEAD = 4
@@ -95,7 +95,7 @@ def _prepare(make_recoverer: Callable[[], Recoverers] | None) -> None:
 
 
 def _run(task: Task) -> TaskResult:
-    content = Content(task.part.log, task.part.sealed)
+    content = SealedEntries(task.part.log, task.part.sealed)
     try:
         results = tuple(check_epoch(task.part, epoch, content, _Worker.keyring) for epoch in task.epochs)
         return TaskResult(task, results, task.last and content.extra())

@@ -60,7 +60,7 @@ class SegmentPart:
 
 
 @dataclass(slots=True)
-class Plan:
+class Snapshot:
     """The snapshot; files with signed notes come first: lines are durable before they are signed."""
 
     listing: Listing
@@ -69,7 +69,7 @@ class Plan:
     parts: list[SegmentPart] = field(default_factory=list)
 
 
-def take_snapshot(logdir: Path, *, sleep: Callable[[float], None] = time.sleep) -> Plan:
+def take_snapshot(logdir: Path, *, sleep: Callable[[float], None] = time.sleep) -> Snapshot:
     """Read what is there; while a living agent is in the middle of something, wait for it a moment.
 
     Raises:
@@ -77,22 +77,22 @@ def take_snapshot(logdir: Path, *, sleep: Callable[[float], None] = time.sleep) 
     """
     deadline = time.monotonic() + _SETTLE_SECONDS
     while True:
-        plan = _snapshot(logdir)
-        if not plan.parts or not _in_motion(plan.parts[-1]) or time.monotonic() > deadline:
-            return plan
+        snapshot = _look(logdir)
+        if not snapshot.parts or not _in_motion(snapshot.parts[-1]) or time.monotonic() > deadline:
+            return snapshot
         sleep(0.1)
 
 
-def _snapshot(logdir: Path) -> Plan:
+def _look(logdir: Path) -> Snapshot:
     witnessed, checkpoint = _note(logdir / "witnessed"), _note(logdir / "checkpoint")
-    plan = Plan(list_segments(logdir), checkpoint, witnessed)
-    for segment in plan.listing.segments:
+    snapshot = Snapshot(list_segments(logdir), checkpoint, witnessed)
+    for segment in snapshot.listing.segments:
         if segment.seal is not None and segment.logs:
-            plan.parts.append(_read_part(segment, segment.seal, segment.logs[0]))
-    if plan.parts:
-        plan.parts[-1].last = plan.parts[-1].segment.stem == plan.listing.segments[-1].stem
-    _look_ahead(plan.parts)
-    return plan
+            snapshot.parts.append(_read_part(segment, segment.seal, segment.logs[0]))
+    if snapshot.parts:
+        snapshot.parts[-1].last = snapshot.parts[-1].segment.stem == snapshot.listing.segments[-1].stem
+    _look_ahead(snapshot.parts)
+    return snapshot
 
 
 def _note(path: Path) -> bytes | None:

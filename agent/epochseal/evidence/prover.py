@@ -7,12 +7,10 @@ older.
 
 from __future__ import annotations
 
-import mmap
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from epochseal.encoding import b64decode
 from epochseal.errors import ConfigError, EpochsealError, FormatError, StorageError, VerificationError
 from epochseal.evidence.proof import MAX_BLOCK, Proof, check_block, split_block
 from epochseal.format.merkle import Frontier, inclusion_proof, leaf_hash, verify_inclusion
@@ -26,8 +24,10 @@ from epochseal.format.note import (
     parse_note,
     verify_note,
 )
-from epochseal.format.seal_lines import MAX_LINE, Block, Header, NoteLine, TaggedLine, parse_line
+from epochseal.format.seal_lines import Block, Header, NoteLine, TaggedLine, parse_line
 from epochseal.keys import PublicKey
+from epochseal.storage.mapped_file import mapped
+from epochseal.storage.seal_file import read_whole_lines
 from epochseal.storage.segments import Segment, list_segments
 from epochseal.verifier.sealed_entries import SealedEntries
 
@@ -163,8 +163,7 @@ class _Walk:
         if self._public_key is not None:
             self._key = VerifierKey(header.origin, self._public_key)
         if self._found is None:
-            subtrees = [b64decode(item, "frontier") for item in header.tree.frontier]
-            self.before, self.leaves = Frontier(header.tree.size, subtrees), []
+            self.before, self.leaves = header.tree.to_frontier(), []
         if line.index != header.tree.size:
             raise VerificationError(f"the epoch line {line.index} is over a tree of {header.tree.size} lines")
 
@@ -242,16 +241,16 @@ def _first_entry(segment: Segment) -> int:
 
 def _epoch_of(segment: Segment, number: int) -> int:
     """Where in the seal file the epoch of an entry begins."""
-    with _mapped(segment) as mapped:
+    with mapped(segment.seal) as content:
         starts = [0]
         # JSON holds no raw newline, so this is the start of a line and nothing else.
-        while (found := mapped.find(b"\nepoch ", starts[-1])) >= 0:
+        while (found := content.find(b"\nepoch ", starts[-1])) >= 0:
             starts.append(found + 1)
 
         def first_entry(start: int) -> int:
-            stop = mapped.find(b"\n", start)
+            stop = content.find(b"\n", start)
             # An epoch line that is not finished holds nothing.
-            return _NO_ENTRY if stop < 0 else _header(mapped[start:stop], segment).first_entry
+            return _NO_ENTRY if stop < 0 else _header(content[start:stop], segment).first_entry
 
         return starts[max(bisect_right(starts, number, key=first_entry) - 1, 0)]
 
@@ -273,27 +272,8 @@ def _tagged(raw: bytes) -> TaggedLine:
     return line
 
 
-def _mapped(segment: Segment) -> mmap.mmap:
-    if segment.seal is None:
-        raise VerificationError(f"{segment.stem}.seal is missing")
-    try:
-        with segment.seal.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-    except (OSError, ValueError) as exc:
-        raise StorageError(f"cannot read {segment.seal}: {exc}") from exc
-
-
 def _lines(segment: Segment, start: int) -> Iterator[bytes]:
-    """The whole lines of a seal file from a place on, without their newlines."""
-    if segment.seal is None:
-        return
-    try:
-        with segment.seal.open("rb", buffering=1 << 18) as file:
-            file.seek(start)
-            while (raw := file.readline(MAX_LINE + 2)).endswith(b"\n"):
-                yield raw[:-1]
-    except OSError as exc:
-        raise StorageError(f"cannot read {segment.seal}: {exc.strerror}") from exc
+    return read_whole_lines(segment.seal, start) if segment.seal is not None else iter(())
 
 
 def _read_checkpoint(path: Path) -> bytes | None:

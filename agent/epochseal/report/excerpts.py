@@ -12,6 +12,7 @@ from pathlib import Path
 
 from epochseal.errors import FormatError, StorageError
 from epochseal.format.seal_lines import Block, TaggedLine, parse_line
+from epochseal.storage.seal_file import read_damaged_lines
 from epochseal.verifier import Problem
 from epochseal.verifier.sealed_entries import SealedEntries
 from epochseal.verifier.snapshot import SegmentPart, take_snapshot
@@ -198,19 +199,15 @@ def _set_aside(path: Path) -> Excerpt:
 
 def _blocks(seal: Path) -> Iterator[Block]:
     """The blocks with entries of a seal file, as far as they can be read."""
-    try:
-        with seal.open("rb", buffering=1 << 18) as file:
-            for raw in file:
-                if not raw.startswith(b"block "):
-                    continue
-                try:
-                    line = parse_line(raw[:-1])
-                except FormatError:
-                    continue
-                if isinstance(line, TaggedLine) and isinstance(line.body, Block) and line.body.entries:
-                    yield line.body
-    except OSError as exc:
-        raise StorageError(f"cannot read {seal}: {exc.strerror}") from exc
+    for raw in read_damaged_lines(seal):
+        if not raw.startswith(b"block "):
+            continue
+        try:
+            line = parse_line(raw[:-1])
+        except FormatError:
+            continue
+        if isinstance(line, TaggedLine) and isinstance(line.body, Block) and line.body.entries:
+            yield line.body
 
 
 def _plain_size(part: SegmentPart) -> int:

@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from epochseal.encoding import b64decode
 from epochseal.errors import FormatError
-from epochseal.format.merkle import Frontier, leaf_hash
+from epochseal.format.merkle import leaf_hash
 from epochseal.format.note import parse_checkpoint, parse_note
 from epochseal.format.seal_lines import End, Header, NoteLine, TaggedLine, parse_line
 from epochseal.storage.mapped_file import mapped
@@ -120,10 +119,7 @@ def _take(sealed: Sealed, raw: bytes) -> None:
         sealed.headers.append(header)
         assert isinstance(line, TaggedLine)  # noqa: S101  # for the type checker: only such a one has a header
         # What an agent signs is the tree at both sides of its epoch lines, and the end of the log.
-        try:
-            tree = Frontier(header.tree.size, [b64decode(item, "frontier") for item in header.tree.frontier])
-        except FormatError:
-            return
+        tree = header.tree.to_frontier()
         sealed.roots[tree.size] = tree.root()
         tree.append(leaf_hash(line.payload))
         sealed.roots[tree.size] = tree.root()
@@ -145,8 +141,7 @@ def _close_tree(sealed: Sealed) -> None:
     """Add the tree behind the last line, where the log was closed."""
     if not sealed.headers or not sealed.closes or max(sealed.closes) < sealed.headers[-1].tree.size:
         return
-    before = sealed.headers[-1].tree
-    tree = Frontier(before.size, [b64decode(item, "frontier") for item in before.frontier])
+    tree = sealed.headers[-1].tree.to_frontier()
     with mapped(sealed.paths[-1]) as content:
         for raw in content[:].splitlines():
             words = raw.split(b" ", 2)

@@ -124,9 +124,7 @@ class _Walk:
             self._without_header(lines)
             return
         result.entries, result.index = header.first_entry, header.tree.size
-        result.tree = Frontier(
-            header.tree.size, [b64decode(subtree, "frontier") for subtree in header.tree.frontier]
-        )
+        result.tree = header.tree.to_frontier()
         result.last_tag = b64decode(header.prev, "prev")
         result.last_time = header.time
         if self._keyring is not None and not self._open(header, raw, self._keyring):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from epochseal.encoding import b64decode, b64encode
-from epochseal.format.merkle import Frontier
 from epochseal.format.seal_lines import Header
 from epochseal.storage.segments import segment_stem
 from epochseal.verifier.check_epoch import EpochResult
@@ -25,7 +24,7 @@ def link_epoch(log: LinkedLog, part: SegmentPart, result: EpochResult, *, first_
             _check_link(log, log.last, log.last_header, result, header)
         if log.first is None:
             log.first = header
-            log.roots[header.tree.size] = (_frontier(header).root(), header.first_entry)
+            log.roots[header.tree.size] = (header.tree.to_frontier().root(), header.first_entry)
         if header.link != "carry":
             log.unlinked.append((result, part.first_entry))
         log.sign_by.append((header.tree.size, header.time + header.interval + header.max_overdue))
@@ -48,10 +47,6 @@ def link_epoch(log: LinkedLog, part: SegmentPart, result: EpochResult, *, first_
     log.epochs += 1
     log.entries = result.entries
     log.bytes += result.size
-
-
-def _frontier(header: Header) -> Frontier:
-    return Frontier(header.tree.size, [b64decode(subtree, "frontier") for subtree in header.tree.frontier])
 
 
 def _add_keys(log: LinkedLog, part: SegmentPart, result: EpochResult, header: Header) -> None:
@@ -133,7 +128,7 @@ def _check_counters(log: LinkedLog, last: EpochResult, header: Header) -> None:
         detail = f"lines {last.tree.size} to {header.tree.size - 1} of the tree"
         found.problem("line_missing", last.entries, at - 1, detail)
         return
-    if [b64decode(subtree, "frontier") for subtree in header.tree.frontier] != list(last.tree.hashes):
+    if header.tree.to_frontier() != last.tree:
         first = last.header.first_entry if last.header is not None else at
         detail = f"lines of epoch {header.epoch - 1} were changed"
         found.problem("tree_broken", first, max(last.entries - 1, first), detail)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from epochseal.encoding import b64decode, b64encode, format_time
-from epochseal.format.merkle import Frontier
+from epochseal.encoding import b64encode, format_time
 from epochseal.format.seal_lines import Header, Prune
 from epochseal.verifier.linked_log import LinkedLog
 from epochseal.verifier.snapshot import Snapshot
@@ -92,6 +91,6 @@ def _known_prune(log: LinkedLog) -> Prune | None:
 
 
 def _fits(prune: Prune, first: Header) -> bool:
-    tree = Frontier(first.tree.size, [b64decode(subtree, "frontier") for subtree in first.tree.frontier])
+    tree = first.tree.to_frontier()
     stated = (prune.epoch + 1, prune.tree_size, prune.root, prune.entries)
     return stated == (first.epoch, tree.size, b64encode(tree.root()), first.first_entry)

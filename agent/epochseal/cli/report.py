@@ -44,7 +44,7 @@ class ReportFile:
         from epochseal.storage.durable import replace_file
 
         options: list[str] = []
-        # A place for the reader's own key: the URI of another role's key may be nobody else's business.
+        # The page names no key URI, because the reader has other keys and the URI may be confidential.
         options += ["--epoch-key URI"] * len(epoch_key)
         options += ["--checkpoint-key URI"] if checkpoint_key is not None else []
         options += [f"--origin {origin}"] if origin is not None else []

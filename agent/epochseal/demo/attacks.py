@@ -37,7 +37,7 @@ class Victim:
         self.wrapping_key = wrapping_key
         self.now = now
         self.stems = [segment.stem for segment in list_segments(logdir).segments]
-        # In the middle of the log, and in the middle of that.
+        # The segment in the middle of the log is attacked, at the place in its middle.
         self.stem = self.stems[len(self.stems) // 2]
 
     def file(self, ending: str, stem: str | None = None) -> Path:

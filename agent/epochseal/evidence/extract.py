@@ -79,7 +79,8 @@ def extract_unverified(
         content = SealedEntries(part.log, part.sealed)
         try:
             for piece in content.pieces():
-                # Nothing waits for the end of an entry: who knows how long one is that nobody sealed?
+                # A piece is written before the end of its last entry is read: without a seal nothing bounds
+                # how long an entry may be.
                 lines = piece.split(b"\n")
                 first, stop = max(wanted[0] - number, 0), max(wanted[1] - number + 1, 0)
                 if chosen := lines[first:stop]:

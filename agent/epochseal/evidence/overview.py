@@ -21,7 +21,8 @@ from epochseal.storage.seal_file import read_damaged_lines
 from epochseal.storage.segments import Segment, list_segments
 
 _MAX_DAMAGE = 100
-# A checkpoint is signed over one of the last few epochs: an agent keeps no more unsigned ones.
+# A checkpoint covers one of the last few epochs, because an agent never leaves more than a few unsigned: only
+# so many are kept to find it among.
 _RECENT = 64
 _CHECKPOINT = re.compile(
     rb"[^\n]+\n([1-9][0-9]{0,17})\n[A-Za-z0-9+/]{43}=\n\n"

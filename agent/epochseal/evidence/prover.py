@@ -127,7 +127,8 @@ class _Walk:
 
     def _take(self, segment: Segment, raw: bytes) -> Note | None:
         if raw.startswith(b"block "):
-            # Of other blocks only the hash counts: the signed root shows that they are what they were.
+            # The lines of other blocks are hashed and not read: if one was changed, the signed root will
+            # differ.
             if self._found is None and self._is_wanted(raw):
                 line = _tagged(raw)
                 if isinstance(line.body, Block):
@@ -185,7 +186,7 @@ class _Walk:
             self.path = self._path_to(checkpoint)
         except (FormatError, VerificationError) as exc:
             self._problems.append(exc)
-            # What a stranger signed is passed over at once; a tree is built for what the key may have signed.
+            # A note by a stranger costs nothing. For each other one a tree is built, so only a few may fail.
             if sum(not isinstance(item, UnknownKey) for item in self._problems) > _MOST_BAD_NOTES:
                 raise self._failure() from exc
             return None
@@ -235,7 +236,7 @@ def _segment_of(segments: Sequence[Segment], number: int) -> int:
 
 def _first_entry(segment: Segment) -> int:
     raw = next(_lines(segment, 0), None)
-    # A start of the last segment that was interrupted has no line.
+    # The agent was stopped while it began the last segment: the file is there, and has no line.
     return _NO_ENTRY if raw is None else _header(raw, segment).first_entry
 
 
@@ -249,7 +250,7 @@ def _epoch_of(segment: Segment, number: int) -> int:
 
         def first_entry(start: int) -> int:
             stop = content.find(b"\n", start)
-            # An epoch line that is not finished holds nothing.
+            # The epoch line is unfinished, so no entry is sealed in the epoch.
             return _NO_ENTRY if stop < 0 else _header(content[start:stop], segment).first_entry
 
         return starts[max(bisect_right(starts, number, key=first_entry) - 1, 0)]
@@ -296,7 +297,8 @@ def _read_block(segment: Segment, block: Block, number: int) -> tuple[bytes, byt
         size = path.stat().st_size
     except OSError as exc:
         raise StorageError(f"cannot look at {path}: {exc.strerror}") from exc
-    # With its own size as the sealed one, a plain file is not searched for blocks that were moved.
+    # Were the size another than the sealed one, blocks would be looked for where they might have been moved
+    # to. A proof needs the block at its own place, so the size at hand is passed as the sealed one.
     content = SealedEntries(path, size, keep=True)
     try:
         if not content.matches(block):

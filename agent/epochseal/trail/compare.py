@@ -224,7 +224,7 @@ class _Comparison:
                     counted["expired"] += 1
                 continue
             if epoch in headers and epoch not in adopted:
-                # Told already: no call is left that fits this epoch line.
+                # This epoch line has no call of its own, and that was reported already.
                 continue
             next_call = adopted.get(epoch)
             if not self._came_to_nothing(call, last, next_call, adopted.get(epoch - 1)):
@@ -283,7 +283,7 @@ class _Comparison:
             self._problem(kind, f"at {format_time(call.time)}", -1, call.time, call.who)
         begun = adopted.get(self._sealed.headers[0].epoch)
         own = self._signatures.keys()
-        # What was signed before has expired with its epochs.
+        # Checkpoints that were signed before the first epoch of the log are over lines that have expired.
         for call in self._signatures.unmatched(begun.at) if begun is not None else ():
             if self._names_signing_key or (call.message.plain and call.key in own):
                 self._problem("signed_unclear", f"at {format_time(call.time)}", -1, call.time, call.who)

@@ -118,7 +118,7 @@ def _take(sealed: Sealed, raw: bytes) -> None:
         sealed.origin, sealed.log = header.origin, header.log
         sealed.headers.append(header)
         assert isinstance(line, TaggedLine)  # noqa: S101  # for the type checker: only such a one has a header
-        # What an agent signs is the tree at both sides of its epoch lines, and the end of the log.
+        # An agent signs the tree before an epoch line, the tree after it, and the tree at the end of the log.
         tree = header.tree.to_frontier()
         sealed.roots[tree.size] = tree.root()
         tree.append(leaf_hash(line.payload))
@@ -133,7 +133,7 @@ def _take_end(sealed: Sealed, raw: bytes) -> None:
         elif isinstance(line.body, End) and line.body.reason == "close":
             sealed.closes.add(line.index)
     except FormatError:
-        # For epochseal verify to tell: without it, less is explained here.
+        # `epochseal verify` reports the damage. Here it only means that a signature may stay unexplained.
         return
 
 

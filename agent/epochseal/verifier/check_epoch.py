@@ -225,7 +225,8 @@ class _EpochCheck:
             result.end, result.end_size = body, result.index
             header_entry = result.header.first_entry if result.header else 0
             self._close_range(header_entry + body.entries)
-            # Of damaged lines neither the entries nor the bytes were counted.
+            # Where lines were damaged, their entries and bytes were not counted, so the sums cannot be
+            # compared.
             counted = (result.entries - header_entry, result.size)
             if not result.damaged and (body.entries, body.bytes) != counted:
                 self._bad("counters", "the end line counts other entries or bytes than the epoch has")

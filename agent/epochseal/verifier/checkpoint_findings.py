@@ -54,7 +54,7 @@ def check_checkpoint(log: LinkedLog, raw: bytes, at: int) -> Checkpoint | None:
         found.problem("checkpoint_bad", at, at, str(exc))
         return None
     if log.first is not None and checkpoint.size < log.first.tree.size:
-        # Signed late, for lines that have expired since: there is nothing left to compare it with.
+        # It was signed late, and the lines that it covers have expired: nothing is left to compare it with.
         return checkpoint
     root, entries = log.roots.get(checkpoint.size, (b"", 0))
     if checkpoint.size > log.tree_size:
@@ -81,7 +81,7 @@ def check_starts(log: LinkedLog) -> None:
             _report_unsigned(log, header, result.entries)
     first = log.first
     if first is not None and first.link == "carry" and log.signed_size <= first.tree.size:
-        # What carried into it has expired, so only a signature speaks for it.
+        # The epoch before it, whose carry would show who began this one, has expired: only a signature can.
         found.stand_at(first.segment, first.first_entry, first.epoch)
         _report_unsigned(log, first, log.entries)
     for size, at in log.closes:
@@ -120,7 +120,7 @@ def _signed_by(log: LinkedLog, note: Note, checkpoint: Checkpoint) -> tuple[Veri
 
 
 def _report_mismatch(log: LinkedLog, size: int) -> None:
-    # Damaged lines that are reported already explain it, and so does a smaller checkpoint.
+    # Damaged lines, and a smaller checkpoint that differs, are reported already: each explains this one.
     if log.is_damaged_before(size) or log.mismatched:
         return
     log.mismatched = True

@@ -42,7 +42,8 @@ def check_end(log: LinkedLog, request: Request) -> None:
         detail = f"lines {log.signed_size} to {last.index - 1} of the tree"
         found.problem("unsigned_tail", log.signed_entries, max(at - 1, 0), detail)
     if log.closed and log.key is not None and log.signed_size < last.index and not log.mismatched:
-        # Otherwise whoever can write files could strip the last checkpoints and write the end anew.
+        # A close is always signed. Were that not asked for, whoever can write files could remove the last
+        # checkpoints and write another end.
         detail = f"lines {log.signed_size} to {last.index - 1} of the tree"
         found.problem("close_unsigned", log.signed_entries, max(at - 1, 0), detail)
     if log.public:

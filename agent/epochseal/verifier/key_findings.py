@@ -33,7 +33,8 @@ def _check_checkpoint_key(log: LinkedLog, item: Rotation) -> None:
         detail = f"line {item.index} replaces {body.old} by {body.new}: name that one if its owner says so"
         log.found.problem("key_compromised", at, max(log.entries - 1, at), detail)
     elif log.public and item.endorsed and body.from_size < item.index:
-        # The new key's holder signed what was there when the old one was replaced, whoever had written it.
+        # A thief of the old key may have written these lines. The new key signed them with all the rest when
+        # it took over, so its signature does not show who wrote them.
         detail = f"only {body.old} vouched for lines {body.from_size} to {item.index - 1} of the tree"
         log.found.problem("key_compromised", at, max(item.place.entry - 1, at), detail)
 

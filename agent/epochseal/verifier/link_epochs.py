@@ -88,7 +88,8 @@ def _check_link(
 ) -> None:
     at = header.first_entry
     if header.epoch > before.epoch + 1:
-        # What an unreadable epoch line began is reported as that: it may be the epoch that seems to be gone.
+        # After an epoch line that cannot be read a number seems to be left out: it may be that epoch's own,
+        # and the damaged line is reported already.
         if last.header is not None:
             detail = f"epochs {before.epoch + 1} to {header.epoch - 1}"
             log.found.problem("epoch_missing", last.entries, at - 1, detail)

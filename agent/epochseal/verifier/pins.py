@@ -51,7 +51,7 @@ def check_pins(log: LinkedLog, pins: Pins, named: PublicKey | None) -> None:
         detail = "the checkpoint key that was named is not the one that the trust file pins"
         found.problem("unknown_key", 0, log.last_entry, detail)
     if first is None or pins.origin in (None, first.origin):
-        # Of another origin, it is another log: `wrong_origin` says so.
+        # A log of another origin is another log, as `wrong_origin` says: what was seen does not concern it.
         _check_seen(log, pins)
     for run in log.epoch_keys.runs if pins.epoch_keys is not None else ():
         if pins.epoch_keys is not None and run.key not in pins.epoch_keys:
@@ -74,7 +74,8 @@ def _accepted(item: Problem, reason: str) -> Problem:
 def _check_seen(log: LinkedLog, pins: Pins) -> None:
     found, first, last = log.found, log.first, log.last_entry
     if first is not None and pins.log is not None and b64decode(first.log, "log") != pins.log:
-        # What the pinned key has not signed is a stranger's: `start_unsigned` says so.
+        # If the pinned key signed nothing here, anybody may have made this log, as `start_unsigned` says.
+        # Only what it did sign was put there by the owner of the key.
         if log.signed_size:
             found.problem("log_replaced", 0, last, f"log {first.log}; pinned is {b64encode(pins.log)}")
     elif log.tree_size < pins.size:

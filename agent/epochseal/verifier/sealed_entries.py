@@ -79,7 +79,7 @@ class SealedEntries:
             try:
                 return self._stream.readinto(view[:1]) != 0 or bool(self._file.read(1))
             except (zlib.error, EOFError):
-                # A bad trailer, or what is no further member: compressed bytes that nothing accounts for.
+                # The trailer is damaged, or what follows it is not compressed data: bytes that nobody sealed.
                 return True
 
     def pieces(self) -> Iterator[bytes]:
@@ -112,10 +112,12 @@ class SealedEntries:
 
     def _found_elsewhere(self, block: Block) -> bool:
         if self.size == self._sealed and not self.shift:
-            # Nothing was moved as a whole: an equal block elsewhere is a repetition, not this one.
+            # The file has its sealed size, so nothing was inserted or removed before this block. Equal bytes
+            # elsewhere are another block that repeats these entries.
             return False
         for shift in dict.fromkeys((0, self.size - self._sealed)):
-            # Never back into what an earlier block was found in: exchanged blocks are not moved ones.
+            # Never before the end of an earlier block that was found: two blocks that changed places are
+            # altered, not moved.
             if shift != self.shift and block.offset + shift >= self._matched and self._holds(block, shift):
                 self.shift = shift
                 return True

@@ -27,10 +27,11 @@ def check_listing(snapshot: Snapshot, log: LinkedLog) -> None:
             found.problem("segment_missing", end, entry - 1, detail)
         before = segment.number
         if part is None and segment.number <= expired:
-            # Removing the pair was interrupted; whether its entries may be missing is for `check_prefix`.
+            # The segment has expired, and its removal was interrupted between the two files. Whether its
+            # entries may be missing is for `check_prefix` to say.
             continue
         if part is None and segment == snapshot.listing.segments[-1] and segment.is_empty():
-            # A start of the segment that was interrupted between its two files.
+            # The agent was stopped while it made the two files of a new segment: nothing is sealed in it.
             continue
         if part is None:
             missing = ".seal" if segment.seal is None else ".log"
@@ -52,7 +53,8 @@ def check_segment(done: TaskResult, log: LinkedLog, began: int) -> None:
         detail = f"{part.leading} bytes of lines stand before the first epoch line"
         stop = part.first_entry if part.epochs else part.end_entry
         found.problem("line_misplaced", began, stop - 1, detail)
-    # Nobody appends to a compressed file: it has no open end.
+    # After the last sealed entry of the last segment a living agent may be writing the next ones. It never
+    # does so in a compressed file.
     is_open = part.last and not log.closed and part.log.suffix == ".log"
     if not part.epochs and (done.extra or not part.last):
         found.problem("segment_incomplete", at, at, f"{part.seal.name} holds no epoch")

@@ -85,7 +85,8 @@ class _Worker:
 
 
 def _prepare_worker(make_recoverer: Callable[[], Recoverers] | None) -> None:
-    # The calling process is its owner's to harden: a limit that was lowered stays low.
+    # Only in a process of our own: hardening lowers limits for good, and whether the calling process bears
+    # that is for its owner to say.
     harden_process()
     _prepare(make_recoverer)
 

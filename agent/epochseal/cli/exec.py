@@ -53,7 +53,7 @@ def exec(ctx: click.Context, options: SealOptions, acks: bool, command: tuple[st
     try:
         seal_stream(options, runner.start, name, acknowledge=acknowledger(acks), started=tell_restart)
     except BaseException:
-        # Nobody keeps its output any more: it should end rather than go on unseen.
+        # Sealing has failed, so nobody keeps the command's output: it should end rather than go on unseen.
         runner.pass_on(signal.SIGTERM)
         raise
     ctx.exit(runner.status())

@@ -110,7 +110,7 @@ def _show_segments(console: Console, segments: Sequence[SegmentView], *, wide: b
 
 def _show_epochs(console: Console, view: Overview, *, wide: bool) -> None:
     hidden = view.epoch_count - len(view.epochs)
-    # Where there is room for it, or need of it: one key is named once below.
+    # The key of each epoch is shown where there is room, or where there are several: one is named below.
     keys = wide or len(view.epoch_keys) > 1
     columns = [
         ("epoch", "right"),

@@ -15,7 +15,7 @@ from epochseal.keys import KeyURI
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from epochseal.trail import Finding, Result
+    from epochseal.trail import Reconciliation, TrailFinding
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _COLORS = {"clean": "green", "contradiction": "red", "incomplete": "yellow", "empty": "yellow"}
@@ -150,7 +150,7 @@ def _hasher(key: KeyURI, device: str) -> Callable[[str], str]:
     return hasher
 
 
-def _show(console: Console, logdir: Path, result: Result) -> None:
+def _show(console: Console, logdir: Path, result: Reconciliation) -> None:
     from epochseal.encoding import format_time
     from epochseal.trail import KINDS, NOTES
 
@@ -172,7 +172,7 @@ def _show(console: Console, logdir: Path, result: Result) -> None:
     click.echo("  what the entries and their tags say is not looked at here: epochseal verify does that")
 
 
-def _table(console: Console, title: str, findings: list[Finding], texts: dict[str, str]) -> None:
+def _table(console: Console, title: str, findings: list[TrailFinding], texts: dict[str, str]) -> None:
     from rich.box import SIMPLE
     from rich.table import Table
     from rich.text import Text

@@ -11,7 +11,7 @@ from epochseal.errors import ConfigError
 
 if TYPE_CHECKING:
     from epochseal.keys import KeyURI
-    from epochseal.trail import Result
+    from epochseal.trail import Reconciliation
     from epochseal.verifier import Verdict
 
 
@@ -44,7 +44,7 @@ class ReportFile:
         from epochseal.storage.durable import replace_file
 
         options: list[str] = []
-        # A place for the reader's own key: the URI of another role's key may be nobody else's business.
+        # The page names no key URI, because the reader has other keys and the URI may be confidential.
         options += ["--epoch-key URI"] * len(epoch_key)
         options += ["--checkpoint-key URI"] if checkpoint_key is not None else []
         options += [f"--origin {origin}"] if origin is not None else []
@@ -66,7 +66,7 @@ class TrailReportFile:
         check_report(path)
         self._path = path
 
-    def write(self, logdir: Path, result: Result) -> None:
+    def write(self, logdir: Path, result: Reconciliation) -> None:
         """Render and replace the file as a whole.
 
         Raises:

@@ -131,7 +131,7 @@ def _pins(
 
     if known is not None:
         return accept(known, cold=cold, epoch_keys=keys).pins()
-    # Nothing is known of the log yet but what may be accepted of it.
+    # This is the first look at the log: only its key, and what the operator accepts, can be asked of it.
     return Pins(checkpoint_key=key, origin=origin, cold=cold) if key is not None else None
 
 

@@ -90,7 +90,7 @@ def submit(
         for name, failure in done.failed.items():
             click.echo(f"{logdir}: warning: {name}: {failure}", err=True)
     if errors:
-        # One log that was rewritten outweighs another whose witness is down.
+        # If one log was rewritten and the witness of another is down, the exit status is that of the first.
         raise next((exc for exc in errors if isinstance(exc, VerificationError)), errors[0])
 
 

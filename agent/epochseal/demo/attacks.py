@@ -14,7 +14,7 @@ from epochseal.keys import load_backend, parse_key_uri
 from epochseal.sealing.chain import Chain, EpochStart, Pace
 from epochseal.storage.chain_end import read_chain_end
 from epochseal.storage.segments import FOLDER, list_segments, segment_stem
-from epochseal.verifier.verdict import Name
+from epochseal.verifier.verdict import VerdictName
 
 _FORGED = b'203.0.113.66 - - [01/Jan/2026 00:00:00] "GET /never-happened HTTP/1.1" 200 -\n'
 
@@ -37,7 +37,7 @@ class Victim:
         self.wrapping_key = wrapping_key
         self.now = now
         self.stems = [segment.stem for segment in list_segments(logdir).segments]
-        # In the middle of the log, and in the middle of that.
+        # The segment in the middle of the log is attacked, at the place in its middle.
         self.stem = self.stems[len(self.stems) // 2]
 
     def file(self, ending: str, stem: str | None = None) -> Path:
@@ -65,7 +65,7 @@ class Attack:
     """
 
     name: str
-    verdict: Name
+    verdict: VerdictName
     do: Callable[[Victim], None]
     max_age: int | None = None
 

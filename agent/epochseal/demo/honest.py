@@ -90,7 +90,7 @@ def explain_line(scene: Scene) -> None:
     segment = list_segments(scene.dir / "logs").segments[1]
     seal_file, log_file = scene.dir / "logs" / FOLDER / f"{segment.stem}.seal", segment.logs[0]
     lines = seal_file.read_bytes().splitlines()
-    # The one with most entries under it shows best what a block is.
+    # The line that seals most entries shows best what a block is.
     place = max(range(len(lines)), key=lambda at: _entries(lines[at]))
     line = parse_line(lines[place])
     if not isinstance(line, TaggedLine) or not isinstance(line.body, Block):

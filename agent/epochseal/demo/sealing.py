@@ -135,7 +135,7 @@ class AgentProcess:
     def _listen(self) -> None:
         for line in self._process.stdout or ():
             with self._told:
-                # A killed agent can leave half a number.
+                # An agent that was killed may have written only half of a number.
                 if line.endswith("\n"):
                     self.acknowledged = int(line)
                 self._told.notify_all()

@@ -14,8 +14,8 @@ from epochseal.format.seal_lines import Block
 from epochseal.verifier import KINDS, Verdict
 from epochseal.verifier.check_epoch import check_epoch
 from epochseal.verifier.keyring import Keyring, Recoverers
-from epochseal.verifier.plan import take_snapshot
-from epochseal.verifier.sealed_entries import Content
+from epochseal.verifier.sealed_entries import SealedEntries
+from epochseal.verifier.snapshot import take_snapshot
 
 _LAST = 2**63
 _FROM_THERE_ON = {"link_broken", "start_unsigned"}
@@ -56,7 +56,7 @@ def extract(
     for part in take_snapshot(logdir).parts:
         if part.first_entry > wanted[1] or (part.epochs and 0 <= part.epochs[-1].next_entry <= wanted[0]):
             continue
-        content = Content(part.log, part.sealed, keep=True)
+        content = SealedEntries(part.log, part.sealed, keep=True)
         try:
             for epoch in part.epochs:
                 check_epoch(part, epoch, content, keyring, _sink(content, bad, wanted, output))
@@ -76,10 +76,11 @@ def extract_unverified(
     parts = take_snapshot(logdir).parts
     for part in parts:
         number = part.first_entry if part.epochs else number
-        content = Content(part.log, part.sealed)
+        content = SealedEntries(part.log, part.sealed)
         try:
             for piece in content.pieces():
-                # Nothing waits for the end of an entry: who knows how long one is that nobody sealed?
+                # A piece is written before the end of its last entry is read: without a seal nothing bounds
+                # how long an entry may be.
                 lines = piece.split(b"\n")
                 first, stop = max(wanted[0] - number, 0), max(wanted[1] - number + 1, 0)
                 if chosen := lines[first:stop]:
@@ -105,7 +106,7 @@ class _Output:
 
 
 def _sink(
-    content: Content, bad: list[tuple[int, int]], wanted: tuple[int, int], output: _Output
+    content: SealedEntries, bad: list[tuple[int, int]], wanted: tuple[int, int], output: _Output
 ) -> Callable[[Block], None]:
     def write_block(block: Block) -> None:
         last = block.first_entry + block.entries - 1

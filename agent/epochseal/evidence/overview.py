@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from binascii import a2b_base64
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -17,23 +16,14 @@ import msgspec
 from epochseal.encoding import format_time
 from epochseal.errors import FormatError, StorageError
 from epochseal.format.note import parse_checkpoint, parse_note
-from epochseal.format.seal_lines import (
-    MAX_LINE,
-    Block,
-    End,
-    Header,
-    NoteLine,
-    Prune,
-    Rotate,
-    TaggedLine,
-    parse_line,
-)
+from epochseal.format.seal_lines import Block, End, Header, NoteLine, Prune, Rotate, TaggedLine, parse_line
+from epochseal.storage.seal_file import read_damaged_lines
 from epochseal.storage.segments import Segment, list_segments
 
 _MAX_DAMAGE = 100
-# A checkpoint is signed over one of the last few epochs: an agent keeps no more unsigned ones.
+# A checkpoint covers one of the last few epochs, because an agent never leaves more than a few unsigned: only
+# so many are kept to find it among.
 _RECENT = 64
-_LONGEST = MAX_LINE + 2
 _CHECKPOINT = re.compile(
     rb"[^\n]+\n([1-9][0-9]{0,17})\n[A-Za-z0-9+/]{43}=\n\n"
     rb"((?:\xe2\x80\x94 [!-~]+ (?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\n)+)"
@@ -207,7 +197,7 @@ class _Reader:
         self._first_time = 0
         sealed = 0
         if segment.seal is not None:
-            for number, raw in enumerate(_lines(segment.seal), start=1):
+            for number, raw in enumerate(read_damaged_lines(segment.seal), start=1):
                 if not raw.endswith(b"\n"):
                     view.torn_bytes = len(raw)
                     break
@@ -356,19 +346,6 @@ def _read_checkpoint(raw: bytes) -> tuple[int, list[str]]:
         f"{name.decode(errors='replace')}+{a2b_base64(data[:8])[:4].hex()}" for _, name, data in signatures
     ]
     return int(match[1]), names
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    """The lines of a seal file; of one that is longer than any seal line may be, its beginning."""
-    try:
-        with path.open("rb", buffering=1 << 18) as file:
-            while raw := file.readline(_LONGEST):
-                rest = raw
-                while len(rest) == _LONGEST and not rest.endswith(b"\n"):
-                    rest = file.readline(_LONGEST)
-                yield raw if rest is raw or not rest.endswith(b"\n") else raw + b"\n"
-    except OSError as exc:
-        raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
 
 
 def _size(path: Path) -> int:

@@ -7,12 +7,10 @@ older.
 
 from __future__ import annotations
 
-import mmap
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from epochseal.encoding import b64decode
 from epochseal.errors import ConfigError, EpochsealError, FormatError, StorageError, VerificationError
 from epochseal.evidence.proof import MAX_BLOCK, Proof, check_block, check_paths, split_block, vouches_from
 from epochseal.format.merkle import Frontier, inclusion_proof, leaf_hash
@@ -26,10 +24,12 @@ from epochseal.format.note import (
     parse_note,
     verify_note,
 )
-from epochseal.format.seal_lines import MAX_LINE, Block, Header, NoteLine, TaggedLine, parse_line
+from epochseal.format.seal_lines import Block, Header, NoteLine, TaggedLine, parse_line
 from epochseal.keys import PublicKey
+from epochseal.storage.mapped_file import mapped
+from epochseal.storage.seal_file import read_whole_lines
 from epochseal.storage.segments import Segment, list_segments
-from epochseal.verifier.sealed_entries import Content
+from epochseal.verifier.sealed_entries import SealedEntries
 
 _MOST_BAD_NOTES = 16
 _NO_ENTRY = 2**63
@@ -160,7 +160,8 @@ class _Walk:
 
     def _take(self, segment: Segment, raw: bytes) -> Note | None:
         if raw.startswith(b"block "):
-            # Of other blocks only the hash counts: the signed root shows that they are what they were.
+            # The lines of other blocks are hashed and not read: if one was changed, the signed root will
+            # differ.
             if self._found is None and self._is_wanted(raw):
                 line = _tagged(raw)
                 if isinstance(line.body, Block):
@@ -198,8 +199,7 @@ class _Walk:
         if self._public_key is not None:
             self._key = VerifierKey(header.origin, self._public_key)
         if self._found is None:
-            subtrees = [b64decode(item, "frontier") for item in header.tree.frontier]
-            self._before, self._leaves = Frontier(header.tree.size, subtrees), []
+            self.before, self.leaves = header.tree.to_frontier(), []
         elif header.link != "carry" and self._next_run is None:
             self._next_run = line.index
         if line.index != header.tree.size:
@@ -223,7 +223,7 @@ class _Walk:
             check_paths(self.proof_under(note, b"", b"", b""), checkpoint)
         except (FormatError, VerificationError) as exc:
             self._problems.append(exc)
-            # What a stranger signed is passed over at once; a tree is built for what the key may have signed.
+            # A note by a stranger costs nothing. For each other one a tree is built, so only a few may fail.
             if sum(not isinstance(item, UnknownKey) for item in self._problems) > _MOST_BAD_NOTES:
                 raise self._failure() from exc
             return None
@@ -274,22 +274,22 @@ def _segment_of(segments: Sequence[Segment], number: int) -> int:
 
 def _first_entry(segment: Segment) -> int:
     raw = next(_lines(segment, 0), None)
-    # A start of the last segment that was interrupted has no line.
+    # The agent was stopped while it began the last segment: the file is there, and has no line.
     return _NO_ENTRY if raw is None else _header(raw, segment).first_entry
 
 
 def _epoch_of(segment: Segment, number: int) -> int:
     """Where in the seal file the epoch of an entry begins."""
-    with _mapped(segment) as mapped:
+    with mapped(segment.seal) as content:
         starts = [0]
         # JSON holds no raw newline, so this is the start of a line and nothing else.
-        while (found := mapped.find(b"\nepoch ", starts[-1])) >= 0:
+        while (found := content.find(b"\nepoch ", starts[-1])) >= 0:
             starts.append(found + 1)
 
         def first_entry(start: int) -> int:
-            stop = mapped.find(b"\n", start)
-            # An epoch line that is not finished holds nothing.
-            return _NO_ENTRY if stop < 0 else _header(mapped[start:stop], segment).first_entry
+            stop = content.find(b"\n", start)
+            # The epoch line is unfinished, so no entry is sealed in the epoch.
+            return _NO_ENTRY if stop < 0 else _header(content[start:stop], segment).first_entry
 
         return starts[max(bisect_right(starts, number, key=first_entry) - 1, 0)]
 
@@ -311,27 +311,8 @@ def _tagged(raw: bytes) -> TaggedLine:
     return line
 
 
-def _mapped(segment: Segment) -> mmap.mmap:
-    if segment.seal is None:
-        raise VerificationError(f"{segment.stem}.seal is missing")
-    try:
-        with segment.seal.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-    except (OSError, ValueError) as exc:
-        raise StorageError(f"cannot read {segment.seal}: {exc}") from exc
-
-
 def _lines(segment: Segment, start: int) -> Iterator[bytes]:
-    """The whole lines of a seal file from a place on, without their newlines."""
-    if segment.seal is None:
-        return
-    try:
-        with segment.seal.open("rb", buffering=1 << 18) as file:
-            file.seek(start)
-            while (raw := file.readline(MAX_LINE + 2)).endswith(b"\n"):
-                yield raw[:-1]
-    except OSError as exc:
-        raise StorageError(f"cannot read {segment.seal}: {exc.strerror}") from exc
+    return read_whole_lines(segment.seal, start) if segment.seal is not None else iter(())
 
 
 def _read_checkpoint(path: Path) -> bytes | None:
@@ -354,8 +335,9 @@ def _read_block(segment: Segment, block: Block, number: int) -> tuple[bytes, byt
         size = path.stat().st_size
     except OSError as exc:
         raise StorageError(f"cannot look at {path}: {exc.strerror}") from exc
-    # With its own size as the sealed one, a plain file is not searched for blocks that were moved.
-    content = Content(path, size, keep=True)
+    # Were the size another than the sealed one, blocks would be looked for where they might have been moved
+    # to. A proof needs the block at its own place, so the size at hand is passed as the sealed one.
+    content = SealedEntries(path, size, keep=True)
     try:
         if not content.matches(block):
             raise VerificationError(f"the stored bytes of entry {number} are not those that were sealed")

@@ -69,7 +69,7 @@ def request_stamp(logdir: Path, url: str) -> Stamp:
     answer = _post(url, request.as_bytes())
     response = _decode(answer, url)
     info = response.tst_info
-    # Over another text, or an older answer given again: worth nothing, so it is not kept.
+    # The stamp is over another text, or is an older answer sent again: it shows nothing of this checkpoint.
     if info.nonce != request.nonce or info.message_imprint.message != sha256(raw).digest():
         raise BackendError(f"the time stamp from {url} is over something else than was asked for")
     stem = logdir / FOLDER / f"{size:012d}"

@@ -237,7 +237,7 @@ def move_forward(path: Path, read: Trust, found: Examination) -> Trust:
             raise ConfigError(f"{path} pins another log than it did a moment ago")
         seen = now.checkpoint
         if seen.size > found.verdict.tree_size:
-            # Another verifier was faster, with a log that had grown by then.
+            # Another verifier has moved the file on meanwhile, by a log that had grown: it stays as it is.
             return now
         if found.roots.get(seen.size) != seen.root:
             raise VerificationError(

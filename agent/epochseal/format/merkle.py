@@ -116,7 +116,7 @@ class Frontier:
             return NotImplemented
         return self._size == other._size and self._hashes == other._hashes
 
-    # Mutable, so never a key of a dictionary.
+    # It changes, so it cannot be a key of a dictionary.
     __hash__ = None  # type: ignore[assignment]  # the documented way to make a class unhashable
 
 
@@ -165,7 +165,7 @@ def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
     row, node = leaves, old_size - 1
     while node & 1:
         row, node = _with_rest(row), node >> 1
-    # When that subtree is the whole old tree, the reader has its hash already: the old root.
+    # If that subtree is the whole old tree, its hash is the old root, which the reader has: it is left out.
     return ([row[node]] if node else []) + _path(row, node)
 
 

@@ -281,7 +281,7 @@ def _name_fault(text: str, refused: str) -> str | None:
     for character in text:
         if character in refused or unicodedata.category(character) in _NOT_IN_NAMES:
             return f"holds U+{ord(character):04X}"
-    # Surrogates are refused above, so this cannot fail.
+    # Surrogates, the only text that has no UTF-8 form, are refused above: this cannot fail.
     size = len(text.encode())
     return None if 0 < size <= MAX_NAME else f"has {size} bytes, not 1 to {MAX_NAME}"
 

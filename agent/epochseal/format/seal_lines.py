@@ -14,6 +14,7 @@ import msgspec
 
 from epochseal.encoding import MAX_INT, b64decode, b64encode, decode_json, encode_json, parse_decimal
 from epochseal.errors import FormatError
+from epochseal.format.merkle import HASH_SIZE, Frontier
 from epochseal.format.note import parse_vkey
 from epochseal.keys import Context, Issued
 
@@ -55,6 +56,14 @@ class Tree(_Body, frozen=True):
 
     size: UInt
     frontier: list[str]
+
+    def to_frontier(self) -> Frontier:
+        """The tree, ready for the header's own leaf.
+
+        Raises:
+            FormatError: the hashes do not fit the size, which `parse_line` has refused already.
+        """
+        return Frontier(self.size, [b64decode(subtree, "frontier", HASH_SIZE) for subtree in self.frontier])
 
 
 class Denies(_Body, frozen=True):
@@ -242,6 +251,15 @@ def encode_line(payload: bytes, tag: bytes) -> bytes:
 def encode_note_line(note: bytes) -> bytes:
     """A whole `note` line with its newline."""
     return b"note %b\n" % b64encode(note).encode("ascii")
+
+
+def parse_header(raw: bytes) -> Header | None:
+    """The body of an epoch line, given without its newline; None for anything else, damaged or not."""
+    try:
+        line = parse_line(raw)
+    except FormatError:
+        return None
+    return line.body if isinstance(line, TaggedLine) and isinstance(line.body, Header) else None
 
 
 def parse_line(raw: bytes) -> TaggedLine | NoteLine:

@@ -95,7 +95,7 @@ def parse_policy(raw: bytes) -> Policy:
         raise ConfigError("the last line of the policy does not end in a newline")
     builder = _Builder()
     for number, words in enumerate(raw.split(b"\n"), start=1):
-        # Names are octets there: what is no UTF-8 is kept as it is.
+        # In a policy names are octets: those that are no UTF-8 are kept as they are.
         text = words.decode("utf-8", "surrogateescape").strip(" \t")
         if not text or text.startswith("#"):
             continue
@@ -140,13 +140,14 @@ class _Builder:
 
     def add_witness(self, witness: Witness) -> None:
         self._check_new(witness.name)
-        # By the key itself: one witness under two names would count twice.
+        # Compared by the key itself: one witness under two names would count twice in a quorum.
         if any(item.key.data == witness.key.data for item in self.witnesses.values()):
             raise ConfigError(
                 f"the key of witness {witness.name} is there already",
                 "each witness counts once: name it once",
             )
-        # Name and id tell signatures apart; of two keys with both the same one would hide the other.
+        # A signature is matched by name and id: of two keys with the same name and id one would never be
+        # found.
         key = witness.key.name, witness.key.key_id
         if any((item.key.name, item.key.key_id) == key for item in self.witnesses.values()):
             raise ConfigError(f"another witness has the name and key id {key[0]}+{key[1].hex()}")

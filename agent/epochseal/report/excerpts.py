@@ -12,9 +12,10 @@ from pathlib import Path
 
 from epochseal.errors import FormatError, StorageError
 from epochseal.format.seal_lines import Block, TaggedLine, parse_line
+from epochseal.storage.seal_file import read_damaged_lines
 from epochseal.verifier import Problem
-from epochseal.verifier.plan import SegmentPart, take_snapshot
-from epochseal.verifier.sealed_entries import Content
+from epochseal.verifier.sealed_entries import SealedEntries
+from epochseal.verifier.snapshot import SegmentPart, take_snapshot
 
 AROUND = 3
 """Entries that are shown before a range, and after it."""
@@ -72,7 +73,8 @@ class _Range:
     def pass_block(self, block: Block, start: int) -> None:
         """Take a block that stands in the file as it was sealed."""
         problem, end = self.problem, block.first_entry + block.entries
-        # What was inserted lies before the entry that is named; all else is the entries themselves.
+        # An insertion is named by the entry behind it, so its bytes end where that entry begins. Any other
+        # problem names the damaged entries themselves.
         next_entry = problem.first_entry if problem.kind == "entries_inserted" else problem.last_entry + 1
         if end <= problem.first_entry:
             self.start, self.before = start + block.size, end
@@ -93,7 +95,8 @@ def read_excerpts(logdir: Path, problems: Sequence[Problem]) -> dict[Problem, Ex
         ranges = [_Range(item) for item in here if item.kind in _IN_ENTRIES]
         for problem, excerpt in _in_entries(part, ranges) if ranges else ():
             place = excerpt.file, excerpt.start, excerpt.stop
-            # One change is often two findings, where a file grew and at its end: its bytes are shown once.
+            # A file that grew is often reported twice, for the place and for its end: its bytes are shown
+            # once.
             if place not in seen and (excerpt.start < excerpt.stop or problem.kind == "entries_missing"):
                 seen.add(place)
                 found[problem] = excerpt
@@ -105,7 +108,7 @@ def read_excerpts(logdir: Path, problems: Sequence[Problem]) -> dict[Problem, Ex
 
 
 def _in_entries(part: SegmentPart, ranges: list[_Range]) -> Iterator[tuple[Problem, Excerpt]]:
-    content = Content(part.log, part.sealed)
+    content = SealedEntries(part.log, part.sealed)
     try:
         for block in _blocks(part.seal):
             if content.matches(block):
@@ -152,7 +155,8 @@ def _damaged(item: _Range, first: bytes, last: bytes, size: int) -> list[Row]:
     lines = _split(first, whole=False)
     if len(first) == size and len(lines) <= _FIRST + _LAST:
         return _bad_rows(item, lines) + _count_row(item.problem, len(lines))
-    # Of a large range the beginning and the end: what is left out is counted in bytes, which is exact.
+    # A large range is shown by its beginning and its end. What is left out is counted in bytes: how many
+    # entries it was, nobody knows.
     lines, ends = lines[:_FIRST], _split(last or first)[-_LAST:]
     shown = sum(map(len, lines)) + sum(map(len, ends))
     return [
@@ -174,7 +178,7 @@ def _count_row(problem: Problem, lines: int) -> list[Row]:
 def _bad_rows(item: _Range, lines: list[bytes], *, whole: bool = True) -> list[Row]:
     problem = item.problem
     count = problem.last_entry - problem.first_entry + 1
-    # An altered block that still has its number of entries: which is which is plain then.
+    # The block was altered and still has as many lines as entries were sealed, so each has its number.
     numbered = problem.kind != "entries_inserted" and whole and len(lines) == count
     return [
         Row("bad", escape(line), problem.first_entry + place if numbered else None)
@@ -198,23 +202,19 @@ def _set_aside(path: Path) -> Excerpt:
 
 def _blocks(seal: Path) -> Iterator[Block]:
     """The blocks with entries of a seal file, as far as they can be read."""
-    try:
-        with seal.open("rb", buffering=1 << 18) as file:
-            for raw in file:
-                if not raw.startswith(b"block "):
-                    continue
-                try:
-                    line = parse_line(raw[:-1])
-                except FormatError:
-                    continue
-                if isinstance(line, TaggedLine) and isinstance(line.body, Block) and line.body.entries:
-                    yield line.body
-    except OSError as exc:
-        raise StorageError(f"cannot read {seal}: {exc.strerror}") from exc
+    for raw in read_damaged_lines(seal):
+        if not raw.startswith(b"block "):
+            continue
+        try:
+            line = parse_line(raw[:-1])
+        except FormatError:
+            continue
+        if isinstance(line, TaggedLine) and isinstance(line.body, Block) and line.body.entries:
+            yield line.body
 
 
 def _plain_size(part: SegmentPart) -> int:
-    content = Content(part.log, part.sealed)
+    content = SealedEntries(part.log, part.sealed)
     try:
         return content.size if part.log.suffix == ".log" else sum(map(len, content.pieces()))
     finally:
@@ -234,7 +234,7 @@ def _read(part: SegmentPart, windows: list[tuple[int, int]]) -> list[bytes]:
         except OSError as exc:
             raise StorageError(f"cannot read {part.log}: {exc.strerror}") from exc
     parts = [bytearray() for _ in windows]
-    content, at = Content(part.log, part.sealed), 0
+    content, at = SealedEntries(part.log, part.sealed), 0
     try:
         for piece in content.pieces():
             for place, (start, stop) in enumerate(windows):

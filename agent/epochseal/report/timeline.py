@@ -111,7 +111,7 @@ class _Scale:
             return None
         at = min(max((first - self._first) / self._span, 0.0), 1.0)
         stop = min(max((last - self._first) / self._span, at), 1.0)
-        # What lasted a second in a year is still to be seen.
+        # A second in a year would be too narrow to see.
         width = max(stop - at, _NARROWEST)
         return Bar(f"{min(at, 1 - width):.4%}", f"{width:.4%}", state, title)
 

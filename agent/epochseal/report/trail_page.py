@@ -13,7 +13,7 @@ from epochseal import __version__
 from epochseal.encoding import format_time
 from epochseal.report.formatting import count, plain, resource
 from epochseal.report.timeline import short_time
-from epochseal.trail import KINDS, NOTES, Finding, Result
+from epochseal.trail import KINDS, NOTES, Reconciliation, TrailFinding
 
 MAX_FINDINGS = 200
 """Problems, and notes, that a page shows; the rest is counted."""
@@ -28,7 +28,7 @@ _HEADLINES = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class _FindingView:
     """A finding in words."""
 
     look: str
@@ -38,7 +38,7 @@ class _Shown:
     detail: str
 
 
-def render_trail_report(name: str, result: Result, now: int) -> bytes:
+def render_trail_report(name: str, result: Reconciliation, now: int) -> bytes:
     """The page about one comparison, in UTF-8; `name` is the log's directory, `now` in ms."""
     style = resource("style.css")
     environment = Environment(
@@ -62,20 +62,20 @@ def render_trail_report(name: str, result: Result, now: int) -> bytes:
     return page.encode("utf-8")
 
 
-def _problem(item: Finding) -> _Shown:
+def _problem(item: TrailFinding) -> _FindingView:
     verdict, meaning = KINDS[item.kind]
     return _shown(item, _LOOKS[verdict], verdict, meaning)
 
 
-def _note(item: Finding) -> _Shown:
+def _note(item: TrailFinding) -> _FindingView:
     return _shown(item, "", "", NOTES[item.kind])
 
 
-def _shown(item: Finding, look: str, verdict: str, meaning: str) -> _Shown:
+def _shown(item: TrailFinding, look: str, verdict: str, meaning: str) -> _FindingView:
     parts = [
         f"epoch {item.epoch:,}" if item.epoch >= 0 else "",
         f"by {plain(item.who)}" if item.who else "",
         format_time(item.time) if item.time else "",
     ]
     where = " · ".join(part for part in parts if part)
-    return _Shown(look, verdict, f"{meaning[0].upper()}{meaning[1:]}", where, plain(item.detail))
+    return _FindingView(look, verdict, f"{meaning[0].upper()}{meaning[1:]}", where, plain(item.detail))

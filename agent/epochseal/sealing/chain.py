@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from epochseal.custody import ratchet
 from epochseal.encoding import b64encode
 from epochseal.format.merkle import Frontier, leaf_hash
+from epochseal.format.note import Checkpoint
 from epochseal.format.seal_lines import (
     ZERO_TAG,
     Abandoned,
@@ -90,6 +91,10 @@ class Chain:
     def asked(self) -> Asked:
         """The last tagged line, as an epoch line quotes it; line 0 and a zero tag before genesis."""
         return Asked(max(self.index - 1, 0), b64encode(self.last_tag))
+
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint over all lines so far, to be signed."""
+        return Checkpoint(self.origin, self.tree.size, self.tree.root())
 
     def start(
         self, start: EpochStart, secret_and_carry: memoryview, scratch: memoryview, into: memoryview

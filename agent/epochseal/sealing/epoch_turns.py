@@ -93,7 +93,7 @@ class EpochTurns:
                 lines.end_epoch("segment" if new_segment else reason)
                 lines.link = "carry"
                 if new_segment and old is not None:
-                    self._checkpoints.add(lines.checkpoint(), old)
+                    self._checkpoints.add(lines.chain.checkpoint(), old)
             self._begin(issued, new_segment=new_segment or old is None)
 
     def _begin(self, issued: Issued, *, new_segment: bool) -> None:

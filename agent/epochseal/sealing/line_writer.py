@@ -115,7 +115,7 @@ class LineWriter:
         """Write an epoch line, with the secret that is in the mailbox; the checkpoint over that line."""
         line = epoch_line(self.chain, self._page, self._mailbox, start)
         self.running, self.ended = True, False
-        checkpoint = self.unsigned_start = self.checkpoint()
+        checkpoint = self.unsigned_start = self.chain.checkpoint()
         self._write(line)
         return checkpoint
 
@@ -125,10 +125,6 @@ class LineWriter:
         line = self.chain.end(reason, page.key, page.scratch, page.next_key)
         self.ended = True
         self._write(line)
-
-    def checkpoint(self) -> Checkpoint:
-        """The checkpoint over all lines so far."""
-        return Checkpoint(self.chain.origin, self.chain.tree.size, self.chain.tree.root())
 
     def open_segment(self) -> SegmentWriter:
         """The open pair of files.

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 
-from epochseal.format.note import Checkpoint
 from epochseal.format.seal_lines import NoteLine, parse_line
 from epochseal.sealing.page_store import PageStore
 from epochseal.sealing.restart_point import RestartPoint
@@ -53,7 +52,7 @@ def resume_from_page(logdir: Path, origin: str, saved: SavedState, store: PageSt
         writer.close()
         raise
     running, chain = not saved.ended, saved.chain()
-    ended = None if noted else Checkpoint(origin, chain.tree.size, chain.tree.root())
+    ended = None if noted else chain.checkpoint()
     return RestartPoint(
         chain=chain,
         writer=writer,

@@ -227,7 +227,7 @@ class Sealer:
         with lines.guard.step():
             lines.end_epoch("close")
         lines.running = False
-        self.checkpoints.add(lines.checkpoint(), lines.open_segment())
+        self.checkpoints.add(lines.chain.checkpoint(), lines.open_segment())
         self._requests.ask()
 
     def release(self) -> None:

@@ -53,8 +53,7 @@ def read_chain_end(segments: tuple[Segment, ...]) -> ChainEnd | None:
             if (found := _last_header(content)) is None:
                 continue
             start, header = found
-            frontier = [b64decode(subtree, "frontier") for subtree in header.tree.frontier]
-            tree = Frontier(header.tree.size, frontier)
+            tree = header.tree.to_frontier()
             end = ChainEnd(
                 segments[position], header, tree, b64decode(header.prev, "prev"), header.first_entry
             )

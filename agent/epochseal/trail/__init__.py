@@ -6,15 +6,15 @@ Never: a trail's text taken for more than its sender's word.
 
 from epochseal.trail.compare import reconcile
 from epochseal.trail.digests import check_digests, read_digest_key
-from epochseal.trail.findings import KINDS, NOTES, Finding, Result
+from epochseal.trail.findings import KINDS, NOTES, Reconciliation, TrailFinding
 from epochseal.trail.read import read_trail
 from epochseal.trail.sealed import read_sealed
 
 __all__ = [
     "KINDS",
     "NOTES",
-    "Finding",
-    "Result",
+    "Reconciliation",
+    "TrailFinding",
     "check_digests",
     "read_digest_key",
     "read_sealed",

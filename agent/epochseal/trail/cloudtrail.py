@@ -42,7 +42,7 @@ _OPERATIONS: dict[str, Operation] = {
         "change",
     ),
 }
-# Of whichever trail of the account: which of them wrote the files that are read here, they do not say.
+# Changes of any trail of the account: the files do not say which trail wrote them.
 _RECORDING = frozenset(
     {"CreateTrail", "DeleteTrail", "PutEventSelectors", "StartLogging", "StopLogging", "UpdateTrail"}
 )
@@ -100,7 +100,8 @@ def read_cloudtrail(content: bytes, add_call: AddCall, saw: Callable[[int], None
             add_call(_call(record, operation, time))
             target = (record.requestParameters or {}).get("destinationEncryptionContext")
             if operation == "recover" and target is not None:
-                # What a re-encryption wraps anew, its caller may have chosen.
+                # ReEncrypt opens a ciphertext and wraps it under another context: the caller may have chosen
+                # what is in it, as with Encrypt.
                 add_call(replace(_call(record, "wrap", time), context=_context(target)))
 
 
@@ -114,7 +115,7 @@ def _recording(record: _Record, time: int) -> Call:
 def _call(record: _Record, operation: Operation, time: int) -> Call:
     parameters = record.requestParameters or {}
     named = next((item.ARN for item in record.resources or () if _KEY.fullmatch(item.ARN)), "")
-    # Of a re-encryption the context of the old ciphertext says what was opened.
+    # ReEncrypt names two contexts: what was opened is that of the old ciphertext.
     context = parameters.get("encryptionContext") or parameters.get("sourceEncryptionContext")
     return Call(
         operation=operation,

@@ -19,7 +19,7 @@ from epochseal.encoding import b64decode, b64encode, format_time
 from epochseal.examiner import PROBE_LOG
 from epochseal.format.seal_lines import ZERO_TAG, Header
 from epochseal.trail.events import Call, Trail, TrailContext
-from epochseal.trail.findings import Finding, Result, name_of
+from epochseal.trail.findings import Reconciliation, TrailFinding, outcome_of
 from epochseal.trail.hashes import HashOf, with_contexts
 from epochseal.trail.sealed import Sealed, context_of
 from epochseal.trail.signatures import Signatures
@@ -37,7 +37,7 @@ def reconcile(
     recoverers: Collection[str] = (),
     hash_of: HashOf | None = None,
     altered: Sequence[str] = (),
-) -> Result:
+) -> Reconciliation:
     """Compare; everything that was found is in the result.
 
     Args:
@@ -70,8 +70,8 @@ class _Comparison:
         self._hash_of = hash_of
         self._names_signing_key = signing_key is not None
         self._keys = {_key_name(header.key) for header in sealed.headers}
-        self._problems: list[Finding] = []
-        self._notes: list[Finding] = []
+        self._problems: list[TrailFinding] = []
+        self._notes: list[TrailFinding] = []
         calls = with_contexts(trail.calls, sealed, hash_of)
         self._hidden = [
             call
@@ -105,7 +105,7 @@ class _Comparison:
         ]
         self._matched = 0
 
-    def result(self, altered: Sequence[str]) -> Result:
+    def result(self, altered: Sequence[str]) -> Reconciliation:
         """Compare everything."""
         sealed, trail = self._sealed, self._trail
         for text in altered:
@@ -119,8 +119,8 @@ class _Comparison:
             self._problem("trail_gap", text)
         if trail.doubled:
             self._note("doubled", f"{trail.doubled} events")
-        return Result(
-            verdict=name_of(self._problems, self._matched),
+        return Reconciliation(
+            verdict=outcome_of(self._problems, self._matched),
             origin=sealed.origin,
             log=sealed.log,
             epochs=len(sealed.headers),
@@ -224,7 +224,7 @@ class _Comparison:
                     counted["expired"] += 1
                 continue
             if epoch in headers and epoch not in adopted:
-                # Told already: no call is left that fits this epoch line.
+                # This epoch line has no call of its own, and that was reported already.
                 continue
             next_call = adopted.get(epoch)
             if not self._came_to_nothing(call, last, next_call, adopted.get(epoch - 1)):
@@ -283,7 +283,7 @@ class _Comparison:
             self._problem(kind, f"at {format_time(call.time)}", -1, call.time, call.who)
         begun = adopted.get(self._sealed.headers[0].epoch)
         own = self._signatures.keys()
-        # What was signed before has expired with its epochs.
+        # Checkpoints that were signed before the first epoch of the log are over lines that have expired.
         for call in self._signatures.unmatched(begun.at) if begun is not None else ():
             if self._names_signing_key or (call.message.plain and call.key in own):
                 self._problem("signed_unclear", f"at {format_time(call.time)}", -1, call.time, call.who)
@@ -338,10 +338,10 @@ class _Comparison:
             self._note("denied", detail, -1, calls[-1].time, who)
 
     def _problem(self, kind: str, detail: str, epoch: int = -1, time: int = 0, who: str = "") -> None:
-        self._problems.append(Finding(kind, epoch, time, who, detail))
+        self._problems.append(TrailFinding(kind, epoch, time, who, detail))
 
     def _note(self, kind: str, detail: str, epoch: int = -1, time: int = 0, who: str = "") -> None:
-        self._notes.append(Finding(kind, epoch, time, who, detail))
+        self._notes.append(TrailFinding(kind, epoch, time, who, detail))
 
 
 def _key_name(key_id: str) -> str:

@@ -8,16 +8,16 @@ import msgspec
 
 from epochseal.exit_statuses import EMPTY, INCOMPLETE, TAMPERED, VERIFIED
 
-Name = Literal["clean", "contradiction", "incomplete", "empty"]
+Outcome = Literal["clean", "contradiction", "incomplete", "empty"]
 
-EXIT_STATUS: dict[Name, int] = {
+EXIT_STATUS: dict[Outcome, int] = {
     "clean": VERIFIED,
     "contradiction": TAMPERED,
     "incomplete": INCOMPLETE,
     "empty": EMPTY,
 }
 
-KINDS: dict[str, tuple[Name, str]] = {
+KINDS: dict[str, tuple[Outcome, str]] = {
     "issued_not_sealed": (
         "contradiction",
         "a secret was issued for this log, and the log has no such epoch: it was rolled back or forked",
@@ -79,7 +79,7 @@ NOTES: dict[str, str] = {
 }
 
 
-class Finding(msgspec.Struct, frozen=True):
+class TrailFinding(msgspec.Struct, frozen=True):
     """One finding; `epoch` is -1 where it is about none, `time` 0 where it has none, else ms since 1970."""
 
     kind: str
@@ -89,7 +89,7 @@ class Finding(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Result(msgspec.Struct):
+class Reconciliation(msgspec.Struct):
     """What `epochseal reconcile --json` prints (docs/reconcile.md).
 
     Attributes:
@@ -98,7 +98,7 @@ class Result(msgspec.Struct):
         first, last: the time that the trail covers, in ms.
     """
 
-    verdict: Name
+    verdict: Outcome
     origin: str
     log: str
     epochs: int
@@ -107,8 +107,8 @@ class Result(msgspec.Struct):
     files: int
     first: int
     last: int
-    problems: list[Finding]
-    notes: list[Finding]
+    problems: list[TrailFinding]
+    notes: list[TrailFinding]
 
     @property
     def exit_status(self) -> int:
@@ -116,7 +116,7 @@ class Result(msgspec.Struct):
         return EXIT_STATUS[self.verdict]
 
 
-def name_of(problems: list[Finding], matched: int) -> Name:
+def outcome_of(problems: list[TrailFinding], matched: int) -> Outcome:
     """The gravest; never clean if nothing was compared."""
     found = {KINDS[item.kind][0] for item in problems}
     for name in ("contradiction", "incomplete"):

@@ -67,7 +67,8 @@ def _that_came_to_nothing(sealed: Sealed, calls: list[Call]) -> Iterator[TrailCo
     epochs: set[int] = set()
     for call in calls:
         place = bisect_left(times, call.time)
-        # The epoch that began next, and its neighbours: the clocks of agent and server may differ.
+        # The call was for the epoch that began next. By how much the clocks of agent and server differ is not
+        # known, so the epochs beside it are tried too.
         for near in (place - 1, place, place + 1):
             if 0 <= near <= len(times):
                 epochs.add(sealed.headers[near].epoch if near < len(times) else last + 1)

@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from epochseal.encoding import b64decode
 from epochseal.errors import FormatError
-from epochseal.format.merkle import Frontier, leaf_hash
+from epochseal.format.merkle import leaf_hash
 from epochseal.format.note import parse_checkpoint, parse_note
 from epochseal.format.seal_lines import End, Header, NoteLine, TaggedLine, parse_line
 from epochseal.storage.mapped_file import mapped
@@ -119,11 +118,8 @@ def _take(sealed: Sealed, raw: bytes) -> None:
         sealed.origin, sealed.log = header.origin, header.log
         sealed.headers.append(header)
         assert isinstance(line, TaggedLine)  # noqa: S101  # for the type checker: only such a one has a header
-        # What an agent signs is the tree at both sides of its epoch lines, and the end of the log.
-        try:
-            tree = Frontier(header.tree.size, [b64decode(item, "frontier") for item in header.tree.frontier])
-        except FormatError:
-            return
+        # An agent signs the tree before an epoch line, the tree after it, and the tree at the end of the log.
+        tree = header.tree.to_frontier()
         sealed.roots[tree.size] = tree.root()
         tree.append(leaf_hash(line.payload))
         sealed.roots[tree.size] = tree.root()
@@ -137,7 +133,7 @@ def _take_end(sealed: Sealed, raw: bytes) -> None:
         elif isinstance(line.body, End) and line.body.reason == "close":
             sealed.closes.add(line.index)
     except FormatError:
-        # For epochseal verify to tell: without it, less is explained here.
+        # `epochseal verify` reports the damage. Here it only means that a signature may stay unexplained.
         return
 
 
@@ -145,8 +141,7 @@ def _close_tree(sealed: Sealed) -> None:
     """Add the tree behind the last line, where the log was closed."""
     if not sealed.headers or not sealed.closes or max(sealed.closes) < sealed.headers[-1].tree.size:
         return
-    before = sealed.headers[-1].tree
-    tree = Frontier(before.size, [b64decode(item, "frontier") for item in before.frontier])
+    tree = sealed.headers[-1].tree.to_frontier()
     with mapped(sealed.paths[-1]) as content:
         for raw in content[:].splitlines():
             words = raw.split(b" ", 2)

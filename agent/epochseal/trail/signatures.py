@@ -96,13 +96,13 @@ class Signatures:
         sizes = {header.epoch: header.tree.size for header in self._sealed.headers}
         epoch = call.context.epoch
         start, stop = sizes.get(epoch - 1, 0), sizes.get(epoch)
-        # A stop between call and answer closes the log and signs that; nothing can be reopened at a line
-        # before the `end`, so this hides no fork.
+        # The agent was stopped between the call and its answer: it closed the log and signed the close.
+        # No fork hides behind that signature: nothing can be reopened at a line before the `end`.
         closed = any(
             line < index and (stop is None or index < stop) and index + 1 in self._sealed.signed
             for index in self._sealed.closes
         )
-        # The start of the running epoch is signed late when the agent was stopped before it was.
+        # An agent that was stopped before it had signed the start of the running epoch signs it later.
         begun = before.at if before is not None else 0
         late = not self._foreign(begun, call.at) and start + 1 in self._sealed.signed
         return closed + late
@@ -123,11 +123,12 @@ class Signatures:
         try:
             found = parse_checkpoint(b64decode(message, "message").decode("utf-8"))
         except (FormatError, UnicodeDecodeError):
-            # It may be the digest of a checkpoint: who may sign may have that signed as well.
+            # It is no checkpoint, but may be the digest of one: whoever may sign may have a digest signed
+            # too.
             return "other" if message == _OF_SETUP else "unmatched"
         if found.origin != self._sealed.origin:
             return "other"
-        # What was signed before the first epoch that is left has expired.
+        # A checkpoint from before the first epoch of the log is over lines that have expired.
         if found.size < self._first or self._sealed.roots.get(found.size) == found.root:
             return "own"
         return "unknown"

@@ -85,7 +85,7 @@ def read_vault_audit(content: bytes, add_call: AddCall, saw: Callable[[int], Non
     """
     lines = content.splitlines()
     if lines and not content.endswith(b"\n"):
-        # The device is in the middle of a line.
+        # The last line has no end yet: the audit device is writing it.
         lines.pop()
     if not lines:
         return 0
@@ -118,7 +118,7 @@ def _calls(line: _Line) -> Iterator[Call]:
         return
     if _DEVICE.fullmatch(line.request.path) and line.request.operation in {"update", "delete"}:
         yield _recording(line)
-    # Another engine takes such paths as well, a key-value store for one: nothing was issued there.
+    # Other engines, such as a key-value store, may have paths that look the same: no key is used there.
     if line.request.mount_type != "transit":
         return
     for operation, verbs, path in _PATHS:
@@ -137,7 +137,7 @@ def _recording(line: _Line) -> Call:
 
 def _calls_of(line: _Line, operation: Operation, match: re.Match[str]) -> Iterator[Call]:
     data, answer = line.request.data or {}, line.response.data or {}
-    # Of a batch each item is a call of its own; what is no object there still counts as one.
+    # A batch holds several calls. An item that is no JSON object was a call too, and is counted as one.
     items, answers = _list(data.get("batch_input")) or [data], _list(answer.get("batch_results")) or [answer]
     for number, item in enumerate(items):
         given = answers[number] if number < len(answers) else {}

@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from epochseal.encoding import b64decode, b64encode, format_time
+from epochseal.encoding import b64encode, format_time
 from epochseal.errors import StorageError, VerificationError
-from epochseal.format.merkle import Frontier
 from epochseal.format.seal_lines import Header, Prune
 from epochseal.storage.durable import sync_directory
 from epochseal.storage.segments import FOLDER, Segment
-from epochseal.verifier.plan import SegmentPart, take_snapshot
+from epochseal.verifier.snapshot import SegmentPart, take_snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def find_expired(logdir: Path, keep: int, policy: str, now: int) -> ExpiredSegme
             f"it until {format_time(kept.time + kept.retention)}",
             "prune later, or verify would call the log incomplete",
         )
-    tree = Frontier(kept.tree.size, [b64decode(subtree, "frontier") for subtree in kept.tree.frontier])
+    tree = kept.tree.to_frontier()
     prune = Prune(
         segment=kept.segment - 1,
         epoch=kept.epoch - 1,

@@ -16,7 +16,7 @@ from epochseal.keys import KeyURI
 from epochseal.sealing.last_signer import read_last_signer, read_rotates
 from epochseal.storage.chain_end import read_chain_end
 from epochseal.storage.segments import list_segments
-from epochseal.verifier.plan import take_snapshot
+from epochseal.verifier.snapshot import take_snapshot
 
 MAX_TEXT = 1000
 """Reason, ticket and name are at most this long, in characters: the line must fit in the agent's page."""

@@ -85,7 +85,8 @@ class Aligner:
             return step
         detail = f"line {line.index} stands where line {self._index} belongs"
         if self._follows(self._index + 1):
-            # Everything goes on behind it: only its index was changed.
+            # The next lines have the indexes that follow on the right one: only this line's own index was
+            # changed.
             self._garbled.append(_Garbled(encode_line(line.payload, line.tag)[:-1], detail))
             return self._filled(len(self._garbled))
         return Step("line_misplaced", detail)

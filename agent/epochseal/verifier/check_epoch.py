@@ -11,9 +11,8 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from epochseal.custody import ratchet
 from epochseal.encoding import b64decode
-from epochseal.errors import FormatError, StorageError, VerificationError, WrongKey
+from epochseal.errors import FormatError, StorageError
 from epochseal.format.merkle import Frontier, leaf_hash
 from epochseal.format.seal_lines import (
     TAG_SIZE,
@@ -26,11 +25,11 @@ from epochseal.format.seal_lines import (
     TaggedLine,
     parse_line,
 )
-from epochseal.keys import Context
 from epochseal.verifier.align import Aligner, Step
+from epochseal.verifier.epoch_tags import EpochTags
 from epochseal.verifier.keyring import Keyring
-from epochseal.verifier.plan import EpochPart, SegmentPart
-from epochseal.verifier.sealed_entries import Content
+from epochseal.verifier.sealed_entries import SealedEntries
+from epochseal.verifier.snapshot import EpochPart, SegmentPart
 from epochseal.verifier.verdict import Problem
 
 _NOTHING = hashlib.sha256().digest()
@@ -69,13 +68,12 @@ class EpochResult:
     clock_back: int = 0
     gaps: list[tuple[int, str]] = field(default_factory=list)
     damaged: bool = False
-    authentic: bool = False
 
 
 def check_epoch(
     part: SegmentPart,
     epoch: EpochPart,
-    content: Content,
+    content: SealedEntries,
     keyring: Keyring | None,
     sink: Callable[[Block], None] | None = None,
 ) -> EpochResult:
@@ -85,21 +83,21 @@ def check_epoch(
         StorageError: a file cannot be read.
         BackendError: the backend failed otherwise than by refusing the secret as wrong.
     """
-    walk = _Walk(part, epoch, content, keyring, sink)
+    check = _EpochCheck(part, epoch, content, keyring, sink)
     try:
-        walk.run()
+        check.run()
     finally:
         if keyring is not None:
             keyring.wipe()
-    return walk.result
+    return check.result
 
 
-class _Walk:
+class _EpochCheck:
     def __init__(
         self,
         part: SegmentPart,
         epoch: EpochPart,
-        content: Content,
+        content: SealedEntries,
         keyring: Keyring | None,
         sink: Callable[[Block], None] | None,
     ) -> None:
@@ -107,12 +105,9 @@ class _Walk:
         self._part = part
         self._epoch = epoch
         self._content = content
-        self._keyring = keyring
-        self._position = 0
-        self._computed_tag = b""
+        self._tags = EpochTags(keyring) if keyring is not None else None
         self._bad_since: tuple[int, str, str] | None = None
         self._content_bad = False
-        self._shift = content.shift
         self._offset_known = False
         self.result = EpochResult(part.segment.number, epoch.header)
 
@@ -124,58 +119,29 @@ class _Walk:
             self._without_header(lines)
             return
         result.entries, result.index = header.first_entry, header.tree.size
-        result.tree = Frontier(
-            header.tree.size, [b64decode(subtree, "frontier") for subtree in header.tree.frontier]
-        )
+        result.tree = header.tree.to_frontier()
         result.last_tag = b64decode(header.prev, "prev")
         result.last_time = header.time
-        if self._keyring is not None and not self._open(header, raw, self._keyring):
-            self._keyring = None
+        self._open(header, raw)
         line = parse_line(raw)
         if not isinstance(line, TaggedLine):
-            raise FormatError("the plan cut an epoch at a line that is no header")
+            raise FormatError("the snapshot cut an epoch at a line that is no header")
         self._take(line)
         for step in Aligner(lines, result.index, self._epoch.next_line).steps():
             self._step(step)
         self._finish()
 
-    # --- keys -----------------------------------------------------------------------------------------------
-
-    def _open(self, header: Header, raw: bytes, keyring: Keyring) -> bool:
-        """Recover the epoch's secret and derive its first key."""
-        if (recoverer := keyring.recoverer_of(header.key)) is None:
-            self._report("unknown_key", f"the epoch key {header.key} was not named", whole=True)
-            return False
-        try:
-            context = Context(
-                header.origin,
-                b64decode(header.log, "log"),
-                header.epoch,
-                b64decode(header.asked.tag, "asked"),
-            )
-            recoverer.recover(b64decode(header.wrapped, "wrapped"), context, keyring.secret)
-        except (WrongKey, FormatError) as exc:
-            self._report("key_refused", f"epoch {header.epoch}: {exc}", whole=True)
-            self.result.damaged = True
-            return False
-        if header.link == "carry":
-            sealed = b64decode(header.carry, "carry")
-            try:
-                ratchet.open_carry(keyring.secret, sealed, context.encode(), keyring.carry, keyring.scratch)
-            except VerificationError as exc:
-                self._report("line_altered", f"the epoch line was changed: {exc}", whole=True)
-                self.result.damaged = True
-                return False
-            self.result.carry_in = hashlib.sha256(keyring.carry).digest()
-        ratchet.derive_epoch_key(keyring.secret_and_carry, raw.rpartition(b" ")[0], keyring.key)
-        keyring.secret_and_carry[:] = bytes(64)
-        return True
-
-    def _ratchet_to(self, index: int, keyring: Keyring) -> None:
-        while self._position < index:
-            ratchet.advance(keyring.key, keyring.scratch)
-            keyring.key[:] = keyring.scratch
-            self._position += 1
+    def _open(self, header: Header, raw: bytes) -> None:
+        """Recover the epoch's secret, if there is a key; where that fails, tags are not looked at."""
+        if self._tags is None:
+            return
+        if (wrong := self._tags.recover(header, raw)) is not None:
+            kind, detail = wrong
+            self._report(kind, detail, whole=True)
+            self.result.damaged = kind != "unknown_key"
+            self._tags = None
+        else:
+            self.result.carry_in = self._tags.carry_in
 
     # --- lines ----------------------------------------------------------------------------------------------
 
@@ -200,7 +166,8 @@ class _Walk:
             payload, _, tag = raw.rpartition(b" ")
             result.tree.append(leaf_hash(payload))
             result.index += 1
-            self._computed_tag = b""
+            if self._tags is not None:
+                self._tags.pass_over()
             with contextlib.suppress(FormatError):
                 # The line after it was chained from this tag, whatever happened to the rest of the line.
                 result.last_tag = b64decode(tag, "tag", TAG_SIZE)
@@ -225,20 +192,14 @@ class _Walk:
 
     def _authentic(self, line: TaggedLine, leaf: bytes) -> bool:
         """Whether the tag holds; without keys this is left to the checkpoints."""
-        keyring, result = self._keyring, self.result
-        if keyring is None:
-            return True
-        # By the place in the tree: an index as the line says it could set off any amount of work.
-        place = result.index - (result.header.tree.size if result.header else 0)
-        self._ratchet_to(place, keyring)
-        found = ratchet.compute_tag(keyring.key, result.last_tag, leaf) == line.tag
-        if not found and self._computed_tag:
-            # If only the tag of the line before was changed, this one was chained from what belongs there.
-            found = ratchet.compute_tag(keyring.key, self._computed_tag, leaf) == line.tag
-        self._computed_tag = b"" if found else ratchet.compute_tag(keyring.key, result.last_tag, leaf)
-        self._ratchet_to(place + 1, keyring)
-        result.authentic = result.authentic or found
-        return found
+        tags = self._tags
+        return tags is None or tags.holds(line, leaf, self._place, self.result.last_tag)
+
+    @property
+    def _place(self) -> int:
+        """How many lines of the epoch stand before the next one in the tree."""
+        header = self.result.header
+        return self.result.index - (header.tree.size if header is not None else 0)
 
     def _good(self, line: TaggedLine) -> None:
         result, body = self.result, line.body
@@ -264,17 +225,15 @@ class _Walk:
             result.end, result.end_size = body, result.index
             header_entry = result.header.first_entry if result.header else 0
             self._close_range(header_entry + body.entries)
-            # Of damaged lines neither the entries nor the bytes were counted.
+            # Where lines were damaged, their entries and bytes were not counted, so the sums cannot be
+            # compared.
             counted = (result.entries - header_entry, result.size)
             if not result.damaged and (body.entries, body.bytes) != counted:
                 self._bad("counters", "the end line counts other entries or bytes than the epoch has")
                 self._close_range(result.entries)
             result.roots[result.index] = (result.tree.root(), result.entries)
-            if self._keyring is not None and self._position == result.index - (
-                result.header.tree.size if result.header else 0
-            ):
-                ratchet.derive_carry(self._keyring.key, self._keyring.scratch)
-                result.carry_out = hashlib.sha256(self._keyring.scratch).digest()
+            if self._tags is not None:
+                result.carry_out = self._tags.carry_out(self._place)
             return
         self._close_range(result.entries)
 
@@ -335,8 +294,8 @@ class _Walk:
         self._offset_known = False
 
     def _finish(self) -> None:
-        result, keyring = self.result, self._keyring
-        if keyring is not None and not result.authentic:
+        result = self.result
+        if self._tags is not None and not self._tags.any_held:
             self._bad_since = None
             self._report("line_altered", "no line of this epoch was made with its key", whole=True)
             result.damaged = True
@@ -346,7 +305,7 @@ class _Walk:
     def _without_header(self, lines: Iterator[bytes]) -> None:
         """The epoch line cannot be read: nothing of the epoch can be shown, but say which entries it held."""
         entries: list[int] = []
-        self._keyring = None
+        self._tags = None
         for raw in lines:
             try:
                 line = parse_line(raw)

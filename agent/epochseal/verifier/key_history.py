@@ -67,7 +67,8 @@ class Signers:
         for old, new, item in endorsed:
             if old != self.current:
                 continue
-            # Whoever stole a key would endorse a key of their own: only the operator says what follows.
+            # A thief of the old key could endorse a key of their own, so after a compromise nothing is
+            # followed: the operator has to name the next key.
             if item.body.compromised or self._is_known(new):
                 break
             self.bounds |= {old: item.body.from_size, new: MAX_INT}

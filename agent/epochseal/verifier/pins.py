@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from epochseal.encoding import b64decode, b64encode
 from epochseal.format.merkle import EMPTY_ROOT
 from epochseal.keys import PublicKey
-from epochseal.verifier.link_epochs import Joiner
+from epochseal.verifier.linked_log import LinkedLog
 from epochseal.verifier.verdict import Problem
 
 
@@ -37,61 +37,58 @@ class Pins:
     note: bytes = b""
 
 
-def check_pins(joiner: Joiner, pins: Pins, named: PublicKey | None) -> None:
-    """Hold a log against its pins: after its notes, before its starts are judged.
+def check_pins(log: LinkedLog, pins: Pins, named: PublicKey | None) -> None:
+    """Hold a log against its pins; `named` is a checkpoint key that was named beside them.
 
-    What was seen and fits is as good as a note of the log. `named` is a checkpoint key that was named beside
-    the pins.
+    To be called after `check_checkpoints`, which finds what the log's own checkpoints cover, and before
+    `check_starts`, because the pinned checkpoint may be the only one that covers a start.
     """
-    found, first = joiner.findings, joiner.first
-    found.segment, found.epoch, found.base = 0, 0, 0
-    _accept_cold(joiner, pins)
-    known = {key.key for key in joiner.signers.bounds} if joiner.signers is not None else set()
+    found, first = log.found, log.first
+    found.stand_at(0, 0, 0)
+    _accept_cold(log, pins)
+    known = {key.key for key in log.known_keys}
     if named is not None and named not in known:
         detail = "the checkpoint key that was named is not the one that the trust file pins"
-        found.problem("unknown_key", 0, max(joiner.entries - 1, 0), detail)
+        found.problem("unknown_key", 0, log.last_entry, detail)
     if first is None or pins.origin in (None, first.origin):
-        # Of another origin, it is another log: `wrong_origin` says so.
-        _check_seen(joiner, pins)
-    for run in joiner.epoch_keys.runs if pins.epoch_keys is not None else ():
+        # A log of another origin is another log, as `wrong_origin` says: what was seen does not concern it.
+        _check_seen(log, pins)
+    for run in log.epoch_keys.runs if pins.epoch_keys is not None else ():
         if pins.epoch_keys is not None and run.key not in pins.epoch_keys:
-            joiner.stand_at(run.place)
+            log.stand_at(run.place)
             detail = f"the trust file does not pin the epoch key {run.key}"
             found.problem("unknown_key", run.place.entry, run.last_entry, detail)
 
 
-def _accept_cold(joiner: Joiner, pins: Pins) -> None:
-    accepted = [
-        item for item in joiner.findings.problems if item.kind == "cold_start" and item.epoch in pins.cold
-    ]
+def _accept_cold(log: LinkedLog, pins: Pins) -> None:
+    accepted = [item for item in log.found.problems if item.kind == "cold_start" and item.epoch in pins.cold]
     for item in accepted:
-        joiner.findings.problems.remove(item)
-        joiner.findings.warnings.append(_accepted(item, pins.cold[item.epoch]))
+        log.found.problems.remove(item)
+        log.found.warnings.append(_accepted(item, pins.cold[item.epoch]))
 
 
 def _accepted(item: Problem, reason: str) -> Problem:
     return replace(item, kind="cold_accepted", detail=f"epoch {item.epoch}: {reason}")
 
 
-def _check_seen(joiner: Joiner, pins: Pins) -> None:
-    found, first, last = joiner.findings, joiner.first, max(joiner.entries - 1, 0)
-    tree_size = joiner.last.tree.size if joiner.last is not None else 0
+def _check_seen(log: LinkedLog, pins: Pins) -> None:
+    found, first, last = log.found, log.first, log.last_entry
     if first is not None and pins.log is not None and b64decode(first.log, "log") != pins.log:
-        # What the pinned key has not signed is a stranger's: `start_unsigned` says so.
-        if joiner.signed_size:
+        # If the pinned key signed nothing here, anybody may have made this log, as `start_unsigned` says.
+        # Only what it did sign was put there by the owner of the key.
+        if log.signed_size:
             found.problem("log_replaced", 0, last, f"log {first.log}; pinned is {b64encode(pins.log)}")
-    elif tree_size < pins.size:
-        detail = f"{pins.size} lines were seen, {tree_size} are here"
-        found.problem("rolled_back", joiner.entries, joiner.entries, detail)
+    elif log.tree_size < pins.size:
+        detail = f"{pins.size} lines were seen, {log.tree_size} are here"
+        found.problem("rolled_back", log.entries, log.entries, detail)
     elif first is not None and 0 < pins.size < first.tree.size:
         detail = f"{pins.size} lines were seen, the log begins at line {first.tree.size}"
         found.problem("trust_expired", 0, max(first.first_entry - 1, 0), detail)
-    elif pins.size and not joiner.is_damaged_before(pins.size):
-        root, entries = joiner.roots.get(pins.size, (b"", joiner.entries))
+    elif pins.size and not log.is_damaged_before(pins.size):
+        root, entries = log.roots.get(pins.size, (b"", log.entries))
         if root != pins.root:
             found.problem("forked", 0, max(entries - 1, 0), f"the first {pins.size} lines are others")
             return
-        joiner.signed_sizes.add(pins.size)
-        if pins.size > joiner.signed_size:
-            joiner.signed_size, joiner.signed_entries, joiner.signed_note = pins.size, entries, pins.note
-            joiner.signed_by = joiner.key
+        # The pinned checkpoint fits these lines, and its signature was verified: it counts as if it stood in
+        # the log, even where somebody has removed it there.
+        log.take_checkpoint(pins.size, entries, pins.note, log.key)

@@ -10,13 +10,11 @@ import hashlib
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
-from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Protocol
 
-from epochseal.errors import ConfigError, StorageError
+from epochseal.errors import StorageError
 from epochseal.format.seal_lines import Block
+from epochseal.verifier.log_streams import Stream, decompressor, open_log
 
 _PIECE = 1 << 20
 _WINDOW = 16 << 10
@@ -24,13 +22,7 @@ _LINE_FEED = 0x0A
 _SEARCH_BUDGET = 256 << 20
 
 
-class _Stream(Protocol):
-    """Bytes in order: a plain file, or what a decompressor gives."""
-
-    def readinto(self, into: memoryview) -> int: ...
-
-
-class Content:
+class SealedEntries:
     """Checks blocks against the log file of a segment.
 
     After an insertion or a deletion everything behind it is moved; `shift` follows, so that the damage that
@@ -49,13 +41,13 @@ class Content:
         self._matched = 0
         self.shift = 0
         try:
-            self._file = _open(path)
+            self._file = open_log(path)
             self.size = os.fstat(self._file.fileno()).st_size
         except OSError as exc:
             raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
         opened = Path(self._file.name)
         self._plain = opened.suffix == ".log"
-        self._stream: _Stream = self._file if self._plain else _decompressor(opened, self._file)
+        self._stream: Stream = self._file if self._plain else decompressor(opened, self._file)
 
     def matches(self, block: Block) -> bool:
         """Whether the block's bytes are in the file, whole and at their place (moved by `shift`).
@@ -87,7 +79,7 @@ class Content:
             try:
                 return self._stream.readinto(view[:1]) != 0 or bool(self._file.read(1))
             except (zlib.error, EOFError):
-                # A bad trailer, or what is no further member: compressed bytes that nothing accounts for.
+                # The trailer is damaged, or what follows it is not compressed data: bytes that nobody sealed.
                 return True
 
     def pieces(self) -> Iterator[bytes]:
@@ -120,10 +112,12 @@ class Content:
 
     def _found_elsewhere(self, block: Block) -> bool:
         if self.size == self._sealed and not self.shift:
-            # Nothing was moved as a whole: an equal block elsewhere is a repetition, not this one.
+            # The file has its sealed size, so nothing was inserted or removed before this block. Equal bytes
+            # elsewhere are another block that repeats these entries.
             return False
         for shift in dict.fromkeys((0, self.size - self._sealed)):
-            # Never back into what an earlier block was found in: exchanged blocks are not moved ones.
+            # Never before the end of an earlier block that was found: two blocks that changed places are
+            # altered, not moved.
             if shift != self.shift and block.offset + shift >= self._matched and self._holds(block, shift):
                 self.shift = shift
                 return True
@@ -179,62 +173,3 @@ class Content:
             raise StorageError(f"cannot read {self._path}: {exc.strerror}") from exc
         self._position += count
         return count
-
-
-class _Gzip:
-    """RFC 1952, any number of members; gives at most as many bytes as are asked for."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._inflate = zlib.decompressobj(31)
-        self._input = b""
-
-    def readinto(self, into: memoryview) -> int:
-        while True:
-            if self._inflate.eof:
-                self._input = self._inflate.unused_data or self._file.read(_PIECE)
-                if not self._input:
-                    return 0
-                self._inflate = zlib.decompressobj(31)
-            elif not self._input and not (read := self._file.read(_PIECE)):
-                raise EOFError("the compressed file is cut off")
-            elif not self._input:
-                self._input = read
-            data = self._inflate.decompress(self._input, len(into))
-            self._input = self._inflate.unconsumed_tail
-            if data:
-                into[: len(data)] = data
-                return len(data)
-
-
-class _Zstandard:
-    """RFC 8878, any number of frames."""
-
-    def __init__(self, path: Path, file: BinaryIO) -> None:
-        try:
-            import zstandard  # noqa: PLC0415  # an extra, for logs that are compressed with it
-        except ImportError as exc:
-            raise ConfigError(f"{path} is compressed with zstd", "pip install 'epochseal[zstd]'") from exc
-        self._error = zstandard.ZstdError
-        self._reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-
-    def readinto(self, into: memoryview) -> int:
-        try:
-            return self._reader.readinto(into)
-        except self._error as exc:
-            raise EOFError(str(exc)) from exc
-
-
-def _open(path: Path) -> FileIO:
-    """The file, or the compressed one that a living agent put in its place since it was listed."""
-    try:
-        return path.open("rb", buffering=0)
-    except FileNotFoundError:
-        for ending in (".gz", ".zst"):
-            with suppress(FileNotFoundError):
-                return path.with_name(path.name + ending).open("rb", buffering=0)
-        raise
-
-
-def _decompressor(path: Path, file: BinaryIO) -> _Stream:
-    return _Gzip(file) if path.suffix == ".gz" else _Zstandard(path, file)

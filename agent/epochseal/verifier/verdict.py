@@ -10,16 +10,16 @@ import msgspec
 from epochseal.exit_statuses import EMPTY, INCOMPLETE, TAMPERED, UNTRUSTED, VERIFIED
 from epochseal.verifier.kinds import PROBLEMS
 
-Name = Literal["verified", "tampered", "incomplete", "untrusted", "empty"]
+VerdictName = Literal["verified", "tampered", "incomplete", "untrusted", "empty"]
 
-EXIT_STATUS: dict[Name, int] = {
+EXIT_STATUS: dict[VerdictName, int] = {
     "verified": VERIFIED,
     "tampered": TAMPERED,
     "incomplete": INCOMPLETE,
     "untrusted": UNTRUSTED,
     "empty": EMPTY,
 }
-GRAVEST_FIRST: tuple[Name, ...] = ("tampered", "untrusted", "incomplete", "empty", "verified")
+GRAVEST_FIRST: tuple[VerdictName, ...] = ("tampered", "untrusted", "incomplete", "empty", "verified")
 
 LIMIT_OPEN = "that nothing follows its end: the log is open"
 LIMIT_CLOSED = (
@@ -79,7 +79,7 @@ class Verdict(msgspec.Struct):
     fill in: whether this log was remembered before, is from now on, or nothing is.
     """
 
-    verdict: Name
+    verdict: VerdictName
     origin: str
     entries: int
     bytes: int
@@ -108,15 +108,15 @@ class Verdict(msgspec.Struct):
         return EXIT_STATUS[self.verdict]
 
 
-def gravest(names: Iterable[Name]) -> Name:
+def gravest(names: Iterable[VerdictName]) -> VerdictName:
     """Of several verdicts the one that counts: tampered, untrusted, incomplete, empty, verified."""
     return min(names, key=GRAVEST_FIRST.index)
 
 
-def name_of(problems: Iterable[Problem], *, checked: bool) -> Name:
+def verdict_of(problems: Iterable[Problem], *, checked: bool) -> VerdictName:
     """The verdict that follows from the gravest problem; never verified if nothing was checked."""
     found = {PROBLEMS[problem.kind].grade for problem in problems}
-    clean: Name = "verified" if checked else "empty"
+    clean: VerdictName = "verified" if checked else "empty"
     return next((name for name in GRAVEST_FIRST if name in found), clean)
 
 
@@ -124,4 +124,4 @@ def withdraw(verdict: Verdict, kind: str, detail: str) -> None:
     """Add a problem with the whole log to a verdict that was given already."""
     last = max(verdict.entries - 1, 0)
     verdict.problems.append(Problem(kind, 0, 0, 0, last, 1, last + 1, detail))
-    verdict.verdict = name_of(verdict.problems, checked=verdict.verdict != "empty")
+    verdict.verdict = verdict_of(verdict.problems, checked=verdict.verdict != "empty")

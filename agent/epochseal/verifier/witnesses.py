@@ -10,7 +10,8 @@ from epochseal.errors import FormatError, VerificationError
 from epochseal.format.cosignature import WitnessKey, find_cosignatures
 from epochseal.format.note import Note, parse_checkpoint, parse_note
 from epochseal.format.witness_policy import Policy
-from epochseal.verifier.link_epochs import Joiner
+from epochseal.verifier.checkpoint_findings import check_checkpoint
+from epochseal.verifier.linked_log import LinkedLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +26,24 @@ class Witnessed:
 NOT_WITNESSED = Witnessed(0, 0, ())
 
 
-def check_witnesses(notes: Iterable[bytes | None], joiner: Joiner, policy: Policy, now: int) -> Witnessed:
+def check_witnesses(notes: Iterable[bytes | None], log: LinkedLog, policy: Policy, now: int) -> Witnessed:
     """Find the largest cosigned checkpoint and report what the policy misses; `now` in ms.
 
     `notes` are the files `witnessed` and `checkpoint`, of which `checkpoint` has been held against the lines.
     """
     witnessed, checkpoint = notes
-    _place(joiner)
+    log.stand_at_end()
     if witnessed is not None:
-        joiner.check_note(witnessed, joiner.last.tree.size if joiner.last is not None else 0, joiner.entries)
-    known = joiner.signers.bounds if joiner.signers is not None else {}
-    if policy.logs and joiner.key is not None and not known.keys() & set(policy.logs):
-        detail = f"the policy is not for the checkpoint key {joiner.key.vkey}"
-        joiner.findings.problem("unknown_key", 0, max(joiner.entries - 1, 0), detail)
+        check_checkpoint(log, witnessed, log.entries)
+    if policy.logs and log.key is not None and not log.known_keys & set(policy.logs):
+        detail = f"the policy is not for the checkpoint key {log.key.vkey}"
+        log.found.problem("unknown_key", 0, log.last_entry, detail)
     best, why = NOT_WITNESSED, "there is no file `witnessed`"
     for raw in (witnessed, checkpoint):
         if raw is None:
             continue
         try:
-            found = _quorum(parse_note(raw), joiner, policy)
+            found = _quorum(parse_note(raw), log, policy)
         except FormatError:
             continue  # reported when it was held against the lines
         except VerificationError as exc:
@@ -51,43 +51,36 @@ def check_witnesses(notes: Iterable[bytes | None], joiner: Joiner, policy: Polic
             continue
         best = max(best, found, key=lambda item: item.size)
     if not best.size:
-        joiner.findings.problem("not_witnessed", 0, max(joiner.entries - 1, 0), why)
+        log.found.problem("not_witnessed", 0, log.last_entry, why)
     else:
-        _check_tail(joiner, best, now)
+        _check_tail(log, best, now)
     return best
 
 
-def _place(joiner: Joiner) -> None:
-    if joiner.last_header is not None:
-        joiner.findings.segment, joiner.findings.epoch = joiner.last_header.segment, joiner.last_header.epoch
-
-
-def _quorum(note: Note, joiner: Joiner, policy: Policy) -> Witnessed:
+def _quorum(note: Note, log: LinkedLog, policy: Policy) -> Witnessed:
     size = parse_checkpoint(note.text).size
     try:
         found = find_cosignatures(note, policy.keys())
     except VerificationError as exc:
-        joiner.findings.problem("checkpoint_bad", joiner.entries, joiner.entries, str(exc))
+        log.found.problem("checkpoint_bad", log.entries, log.entries, str(exc))
         raise
     policy.check(list(found))
-    if size not in joiner.signed_sizes:
+    if size not in log.signed_sizes:
         raise VerificationError(f"what was cosigned, {size} lines, is no signed checkpoint of these lines")
     names = {key.key_id: _told(key, time) for key, (_, time) in found.items()}
-    return Witnessed(size, joiner.roots[size][1], tuple(names.values()))
+    return Witnessed(size, log.roots[size][1], tuple(names.values()))
 
 
 def _told(key: WitnessKey, time: int) -> str:
     return f"{key.name} {format_time(time * 1000)}"
 
 
-def _check_tail(joiner: Joiner, best: Witnessed, now: int) -> None:
-    last = joiner.last
+def _check_tail(log: LinkedLog, best: Witnessed, now: int) -> None:
+    last = log.last
     if last is None or best.size >= last.index:
         return
-    closed = last.end is not None and last.end.reason == "close"
-    # As long as a signature may be late: the witnessed header is the one that cannot have been made up since.
-    due = next((by for size, by in reversed(joiner.sign_by) if size < best.size), 0)
-    if closed or now > due:
+    # Witnesses have as long as a signature may take.
+    if log.closed or now > log.sign_by_of(best.size):
         detail = f"lines {best.size} to {last.index - 1} of the tree"
         first = best.entries
-        joiner.findings.problem("unwitnessed_tail", first, max(joiner.entries - 1, first), detail)
+        log.found.problem("unwitnessed_tail", first, max(log.entries - 1, first), detail)

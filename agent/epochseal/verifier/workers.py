@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from epochseal.custody.memory import harden_process
 from epochseal.verifier.check_epoch import EpochResult, check_epoch
 from epochseal.verifier.keyring import Keyring, Recoverers
-from epochseal.verifier.plan import EpochPart, SegmentPart
-from epochseal.verifier.sealed_entries import Content
+from epochseal.verifier.sealed_entries import SealedEntries
+from epochseal.verifier.snapshot import EpochPart, SegmentPart
 
 _TASK_SEAL_BYTES = 64 << 10
 _AHEAD = 4
@@ -85,7 +85,8 @@ class _Worker:
 
 
 def _prepare_worker(make_recoverer: Callable[[], Recoverers] | None) -> None:
-    # The calling process is its owner's to harden: a limit that was lowered stays low.
+    # Only in a process of our own: hardening lowers limits for good, and whether the calling process bears
+    # that is for its owner to say.
     harden_process()
     _prepare(make_recoverer)
 
@@ -95,7 +96,7 @@ def _prepare(make_recoverer: Callable[[], Recoverers] | None) -> None:
 
 
 def _run(task: Task) -> TaskResult:
-    content = Content(task.part.log, task.part.sealed)
+    content = SealedEntries(task.part.log, task.part.sealed)
     try:
         results = tuple(check_epoch(task.part, epoch, content, _Worker.keyring) for epoch in task.epochs)
         return TaskResult(task, results, task.last and content.extra())

@@ -218,7 +218,7 @@ def _refusal(witness: Witness, answer: _Answer, checkpoint: Checkpoint) -> Epoch
 
 
 def _size(witness: Witness, answer: _Answer) -> int:
-    # Of another type or without its LF it is no size.
+    # A tree size has this type and ends with an LF; any other answer is taken for one that names no size.
     said = answer.kind.partition(";")[0].strip() == SIZE_TYPE and answer.body.endswith(b"\n")
     try:
         return parse_decimal(answer.body[:-1].decode("ascii") if said else "", "tree size")

@@ -7,13 +7,14 @@ so only the lines since the older size are read and hashed, however long the log
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
-from epochseal.encoding import b64decode
 from epochseal.errors import FormatError, StorageError
 from epochseal.format.merkle import Frontier, growth_proof, leaf_hash, verify_consistency
 from epochseal.format.note import Checkpoint
-from epochseal.format.seal_lines import MAX_LINE, Header, TaggedLine, parse_line
+from epochseal.format.seal_lines import parse_header
+from epochseal.storage.seal_file import read_whole_lines
 from epochseal.storage.segments import list_segments
 
 
@@ -47,7 +48,7 @@ def _from(logdir: Path, size: int) -> tuple[Frontier, Iterator[bytes]]:
     seals = [item.seal for item in list_segments(logdir).segments if item.seal is not None]
     place = -1
     for number, seal in enumerate(seals):
-        if (header := _header(next(_lines(seal), b""))) is None:
+        if (header := parse_header(next(_tagged_lines(seal), b""))) is None:
             continue
         if header.tree.size > size:
             break
@@ -58,49 +59,24 @@ def _from(logdir: Path, size: int) -> tuple[Frontier, Iterator[bytes]]:
             "a witness that is so far behind cannot follow this log: were segments pruned early?",
         )
     tree = Frontier()
-    lines = (line for seal in seals[place:] for line in _lines(seal))
+    lines = (line for seal in seals[place:] for line in _tagged_lines(seal))
     for line in lines:
-        header = _header(line) if line.startswith(b"epoch ") else None
+        header = parse_header(line) if line.startswith(b"epoch ") else None
         if header is not None and header.tree.size == size:
-            tree = _frontier(header)
-            return tree, _then(_leaf(line), lines)
+            tree = header.tree.to_frontier()
+            return tree, map(_leaf, chain([line], lines))
         if header is not None and header.tree.size < size:
-            tree = _frontier(header)
+            tree = header.tree.to_frontier()
         tree.append(_leaf(line))
         if tree.size == size:
             return tree, map(_leaf, lines)
     raise FormatError(f"there are no {size} seal lines in {logdir}")
 
 
-def _then(first: bytes, lines: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from map(_leaf, lines)
-
-
-def _frontier(header: Header) -> Frontier:
-    return Frontier(header.tree.size, [b64decode(item, "frontier") for item in header.tree.frontier])
-
-
 def _leaf(line: bytes) -> bytes:
     return leaf_hash(line.rpartition(b" ")[0])
 
 
-def _header(line: bytes) -> Header | None:
-    try:
-        parsed = parse_line(line)
-    except FormatError:
-        return None
-    return parsed.body if isinstance(parsed, TaggedLine) and isinstance(parsed.body, Header) else None
-
-
-def _lines(seal: Path) -> Iterator[bytes]:
-    """The tagged lines of a seal file without their LF; an unfinished last one is left out."""
-    try:
-        with seal.open("rb", buffering=1 << 18) as file:
-            while raw := file.readline(MAX_LINE + 2):
-                if not raw.endswith(b"\n"):
-                    return
-                if not raw.startswith(b"note "):
-                    yield raw[:-1]
-    except OSError as exc:
-        raise StorageError(f"cannot read {seal}: {exc.strerror}") from exc
+def _tagged_lines(seal: Path) -> Iterator[bytes]:
+    """The lines of a seal file that are leaves of the tree: all but notes."""
+    return (raw for raw in read_whole_lines(seal) if not raw.startswith(b"note "))

@@ -95,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         except tuple(_STATUS) as exc:
             self._answer(_STATUS[type(exc)], f"{exc}\n")
         except EpochsealError as exc:
-            # A record that cannot be read or written: no cosignature, and not the log's fault.
+            # The witness cannot read or write its record: the log did nothing wrong, and gets no cosignature.
             self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, f"{exc}\n")
         else:
             line = f"\u2014 {signature.name} {b64encode(signature.key_id + signature.data)}\n"

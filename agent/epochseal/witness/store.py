@@ -165,7 +165,7 @@ class WitnessStore:
         return found.size, found.root
 
     def _path(self, origin: str) -> Path:
-        # By digest: an origin may hold slashes and dots.
+        # An origin may hold slashes and dots, which must not choose the file: it is named by the digest.
         return self._directory / f"{sha256(origin.encode()).hexdigest()}.checkpoint"
 
 

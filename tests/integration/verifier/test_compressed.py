@@ -18,8 +18,8 @@ import zstandard
 from epochseal.errors import ConfigError
 from epochseal.evidence.extract import extract
 from epochseal.storage.segments import list_segments
-from epochseal.verifier import Request, verify
-from epochseal.verifier import sealed_entries as content
+from epochseal.verifier import Request, log_streams, verify
+from epochseal.verifier.sealed_entries import SealedEntries
 from tests.integration.agents import Place, kinds, warnings
 
 SEGMENTS, SEGMENT, EXPIRED = 40, 512 << 10, 4
@@ -285,7 +285,7 @@ class _Counted:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.bytes = 0
         self.largest = 0
-        for decompressor in (content._Gzip, content._Zstandard):  # noqa: SLF001  # all bytes pass them
+        for decompressor in (log_streams.Gzip, log_streams.Zstandard):
             patch.setattr(decompressor, "readinto", self._wrap(decompressor.readinto))
 
     def _wrap(self, real: Callable[..., int]) -> Callable[..., int]:
@@ -347,13 +347,13 @@ def test_a_segment_that_is_compressed_after_it_was_listed(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A verifier that listed the plain file reads the compressed one in its place."""
-    real = content.Content.__init__
+    real = SealedEntries.__init__
 
-    def opening(self: content.Content, path: Path, *args: int, **options: bool) -> None:
+    def opening(self: SealedEntries, path: Path, *args: int, **options: bool) -> None:
         if path.suffix == ".log" and path.exists():
             replace(path, ".gz", gzip.compress(path.read_bytes(), 1))
         real(self, path, *args, **options)
 
-    monkeypatch.setattr(content.Content, "__init__", opening)
+    monkeypatch.setattr(SealedEntries, "__init__", opening)
     verdict = place.verify()
     assert (verdict.verdict, kinds(verdict)) == ("verified", [])

@@ -10,7 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from epochseal.errors import FormatError, StorageError
-from epochseal.format.seal_lines import Block, End, Header, TaggedLine, parse_line
+from epochseal.format.seal_lines import Block, End, Header, TaggedLine, parse_header, parse_line
+from epochseal.storage.mapped_file import mapped
 from epochseal.storage.segments import Listing, Segment, list_segments
 
 _SETTLE_SECONDS = 3.0
@@ -60,7 +61,7 @@ class SegmentPart:
 
 
 @dataclass(slots=True)
-class Plan:
+class Snapshot:
     """The snapshot; files with signed notes come first: lines are durable before they are signed."""
 
     listing: Listing
@@ -69,7 +70,7 @@ class Plan:
     parts: list[SegmentPart] = field(default_factory=list)
 
 
-def take_snapshot(logdir: Path, *, sleep: Callable[[float], None] = time.sleep) -> Plan:
+def take_snapshot(logdir: Path, *, sleep: Callable[[float], None] = time.sleep) -> Snapshot:
     """Read what is there; while a living agent is in the middle of something, wait for it a moment.
 
     Raises:
@@ -77,22 +78,22 @@ def take_snapshot(logdir: Path, *, sleep: Callable[[float], None] = time.sleep) 
     """
     deadline = time.monotonic() + _SETTLE_SECONDS
     while True:
-        plan = _snapshot(logdir)
-        if not plan.parts or not _in_motion(plan.parts[-1]) or time.monotonic() > deadline:
-            return plan
+        snapshot = _look(logdir)
+        if not snapshot.parts or not _in_motion(snapshot.parts[-1]) or time.monotonic() > deadline:
+            return snapshot
         sleep(0.1)
 
 
-def _snapshot(logdir: Path) -> Plan:
+def _look(logdir: Path) -> Snapshot:
     witnessed, checkpoint = _note(logdir / "witnessed"), _note(logdir / "checkpoint")
-    plan = Plan(list_segments(logdir), checkpoint, witnessed)
-    for segment in plan.listing.segments:
+    snapshot = Snapshot(list_segments(logdir), checkpoint, witnessed)
+    for segment in snapshot.listing.segments:
         if segment.seal is not None and segment.logs:
-            plan.parts.append(_read_part(segment, segment.seal, segment.logs[0]))
-    if plan.parts:
-        plan.parts[-1].last = plan.parts[-1].segment.stem == plan.listing.segments[-1].stem
-    _look_ahead(plan.parts)
-    return plan
+            snapshot.parts.append(_read_part(segment, segment.seal, segment.logs[0]))
+    if snapshot.parts:
+        snapshot.parts[-1].last = snapshot.parts[-1].segment.stem == snapshot.listing.segments[-1].stem
+    _look_ahead(snapshot.parts)
+    return snapshot
 
 
 def _note(path: Path) -> bytes | None:
@@ -103,45 +104,33 @@ def _note(path: Path) -> bytes | None:
 
 
 def _read_part(segment: Segment, seal: Path, log: Path) -> SegmentPart:
-    try:
-        with seal.open("rb") as file:
-            if not file.seek(0, 2):
-                return SegmentPart(segment, log, seal, [], 0, 0)
-            with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
-                return _cut_epochs(segment, log, seal, mapped)
-    except OSError as exc:
-        raise StorageError(f"cannot read {seal}: {exc.strerror}") from exc
+    with mapped(seal) as content:
+        return _cut_epochs(segment, log, seal, content)
 
 
-def _cut_epochs(segment: Segment, log: Path, seal: Path, mapped: mmap.mmap) -> SegmentPart:
-    stop = mapped.rfind(b"\n") + 1
-    sealed, end_entry = _sealed(mapped, stop)
-    part = SegmentPart(segment, log, seal, [], sealed, stop, torn=len(mapped) - stop, end_entry=end_entry)
-    starts = [0] if mapped[:6] == b"epoch " else []
+def _cut_epochs(segment: Segment, log: Path, seal: Path, content: mmap.mmap | bytes) -> SegmentPart:
+    stop = content.rfind(b"\n") + 1
+    sealed, end_entry = _sealed(content, stop)
+    part = SegmentPart(segment, log, seal, [], sealed, stop, torn=len(content) - stop, end_entry=end_entry)
+    starts = [0] if content[:6] == b"epoch " else []
     # JSON holds no raw newline, so this is the start of a line and nothing else.
-    found = mapped.find(b"\nepoch ", 0, stop)
+    found = content.find(b"\nepoch ", 0, stop)
     while found >= 0:
         starts.append(found + 1)
-        found = mapped.find(b"\nepoch ", found + 1, stop)
+        found = content.find(b"\nepoch ", found + 1, stop)
     part.leading = min(starts[0] if starts else stop, stop)
     for start, end in pairwise([*starts, stop]):
         if start < stop:
-            part.epochs.append(EpochPart(start, end, _header(mapped[start : mapped.find(b"\n", start)])))
+            part.epochs.append(
+                EpochPart(start, end, parse_header(content[start : content.find(b"\n", start)]))
+            )
     return part
 
 
-def _header(raw: bytes) -> Header | None:
+def _sealed(content: mmap.mmap | bytes, stop: int) -> tuple[int, int]:
+    start = content.rfind(b"\nblock ", 0, stop) + 1
     try:
-        line = parse_line(raw)
-    except FormatError:
-        return None
-    return line.body if isinstance(line, TaggedLine) and isinstance(line.body, Header) else None
-
-
-def _sealed(mapped: mmap.mmap, stop: int) -> tuple[int, int]:
-    start = mapped.rfind(b"\nblock ", 0, stop) + 1
-    try:
-        line = parse_line(mapped[start : mapped.find(b"\n", start)])
+        line = parse_line(content[start : content.find(b"\n", start)])
     except FormatError:
         return 0, -1
     if isinstance(line, TaggedLine) and isinstance(block := line.body, Block):

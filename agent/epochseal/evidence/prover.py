@@ -199,7 +199,7 @@ class _Walk:
         if self._public_key is not None:
             self._key = VerifierKey(header.origin, self._public_key)
         if self._found is None:
-            self.before, self.leaves = header.tree.to_frontier(), []
+            self._before, self._leaves = header.tree.to_frontier(), []
         elif header.link != "carry" and self._next_run is None:
             self._next_run = line.index
         if line.index != header.tree.size:

@@ -1,8 +1,9 @@
 """The worked example of docs/format.md: a tiny log made from fixed inputs, with every intermediate value.
 
 It shares no code with the agent: what it prints follows from the page alone. `python docs/worked_example.py`
-prints the example; with a folder as argument it also writes the log and its keys there. Fixed secrets are for
-examples and test vectors only.
+prints the example; with a folder as argument it also writes the log and its keys there; with `--page` it puts
+the example, and its short form, in their places on the page. Fixed secrets are for examples and test vectors
+only.
 """
 # ruff: noqa: INP001  # a script beside the page that it belongs to, not a package
 
@@ -13,6 +14,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -24,15 +26,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 ORIGIN = "example.com/worked"
 STEM = "000001-20261123T100000Z"
 BEGIN = 1795428000000  # 2026-11-23T10:00:00.000Z
-TIMES = {"epoch 0": BEGIN, "block 1": BEGIN + 50, "epoch 1": BEGIN + 300_000, "block 4": BEGIN + 310_000}
+TIMES = {"epoch 0": BEGIN, "block 1": BEGIN + 50, "epoch 1": BEGIN + 300_000, "block 5": BEGIN + 310_000}
 ENTRIES = [b"user=alice action=login\n", b"user=bob action=delete id=7\n"]
 
-LOG_ID = bytes(range(0x20))
+LOG = bytes(range(0x20))
+"""The random value in the first line, which makes the log's id one of its own."""
 SECRETS = [bytes(range(0x20, 0x40)), bytes(range(0x40, 0x60))]
 EPOCH_KEY = bytes(range(0x60, 0x80))
 CHECKPOINT_KEY = bytes(range(0x80, 0xA0))
 EPHEMERAL = [bytes(range(0xA0, 0xC0)), bytes(range(0xC0, 0xE0))]
 
+PAGE = Path(__file__).with_name("format.md")
 ZERO = bytes(32)
 _EMPTY_DIGEST = hashlib.sha256(b"").digest()
 
@@ -41,13 +45,16 @@ def main() -> None:
     """Print the example, and write its files where a folder is named."""
     log = WorkedLog()
     log.make()
+    if sys.argv[1:] == ["--page"]:
+        PAGE.write_text(log.put_on(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        return
     if len(sys.argv) > 1:
         log.write(Path(sys.argv[1]))
     sys.stdout.write("\n".join(log.shown) + "\n")
 
 
 class WorkedLog:
-    """Epoch 0 with one block of two entries, epoch 1 with one heartbeat, a clean close."""
+    """Epoch 0 with one block of two entries, a turn, epoch 1 with one heartbeat, a clean close."""
 
     def __init__(self) -> None:
         self.shown: list[str] = []
@@ -55,6 +62,8 @@ class WorkedLog:
         self.checkpoint = b""
         self._epoch_key = X25519PrivateKey.from_private_bytes(EPOCH_KEY)
         self._signer = Ed25519PrivateKey.from_private_bytes(CHECKPOINT_KEY)
+        self._log = LOG
+        self._wrapped: list[bytes] = []
         self._key = ZERO
         self._tag = ZERO
         self._leaves: list[bytes] = []
@@ -64,24 +73,31 @@ class WorkedLog:
         self._show_inputs()
 
         self._title("Epoch 0 (genesis)")
-        asked = {"line": 0, "tag": b64(ZERO)}
-        self._begin_epoch(0, "genesis", asked, ZERO, ZERO, first_entry=0, name="epoch 0")
+        self._wrap(0, ZERO)
+        self._begin_epoch(0, "genesis", {"line": 0, "tag": b64(ZERO)}, ZERO, ZERO, first_entry=0)
+        self._log = hashlib.sha256(b"epochseal/v1/log" + self._leaves[0]).digest()
+        self._show("the log's id", f"{self._log.hex()}, shown as {b64(self._log)}")
         self._note()
         data = b"".join(ENTRIES)
         digest = hashlib.sha256(data).digest()
         self._show("digest", digest.hex())
         source = {"src": {"name": "stdin", "offset": len(data)}}
-        asked = {"line": 1, "tag": b64(self._block(0, 2, 0, data, source, TIMES["block 1"]))}
-        asked_tag = self._tag
-        self._line(f"end 2 {compact({'reason': 'interval', 'entries': 2, 'bytes': len(data)})}")
+        asked_tag = self._block(0, 2, 0, data, source, TIMES["block 1"])
+
+        self._title("Turn: the secret of epoch 1, asked for behind line 1, and its announcement")
+        self._wrap(1, asked_tag)
+        announced = hashlib.sha256(self._wrapped[1]).digest()
+        self._show("SHA-256 of wrapped", announced.hex())
+        self._line(f"sign 2 {compact({'run': 0, 'next': {'epoch': 1, 'wrapped': b64(announced)}})}")
+        self._note()
+        self._line(f"end 3 {compact({'reason': 'interval', 'entries': 2, 'bytes': len(data)})}")
         carry = expand(self._key, b"epochseal/v1/carry")
         self._show("carry", carry.hex())
 
         self._title("Epoch 1 (carry)")
-        self._begin_epoch(1, "carry", asked, asked_tag, carry, first_entry=2, name="epoch 1")
-        self._note()
-        self._block(2, 0, len(data), b"", {}, TIMES["block 4"])
-        self._line(f"end 5 {compact({'reason': 'close', 'entries': 0, 'bytes': 0})}")
+        self._begin_epoch(1, "carry", {"line": 1, "tag": b64(asked_tag)}, asked_tag, carry, first_entry=2)
+        self._block(2, 0, len(data), b"", {}, TIMES["block 5"])
+        self._line(f"end 6 {compact({'reason': 'close', 'entries': 0, 'bytes': 0, 'run': 0})}")
         self._note()
 
         self._title("Files")
@@ -94,6 +110,19 @@ class WorkedLog:
             "checkpoint",
             f"{len(self.checkpoint)} bytes, SHA-256 {hashlib.sha256(self.checkpoint).hexdigest()}",
         )
+
+    def put_on(self, page: str) -> str:
+        """The page with the example, and its seal file and checkpoint in short, in their places."""
+        parts = {
+            "worked example": "\n".join(self.shown) + "\n",
+            "short seal file": shorten(self.seal.decode()),
+            "short checkpoint": shorten(self.checkpoint.decode()),
+        }
+        for name, part in parts.items():
+            head, begin, rest = page.partition(f"<!-- {name}: begin -->\n```\n")
+            _, end, tail = rest.partition(f"```\n<!-- {name}: end -->")
+            page = head + begin + part + end + tail
+        return page
 
     def write(self, folder: Path) -> None:
         """Write `log/` and the keys of a verifier and an auditor, as `file:` keys are stored."""
@@ -122,7 +151,7 @@ class WorkedLog:
     def _show_inputs(self) -> None:
         self._title("Inputs")
         self._show("origin", ORIGIN)
-        self._show("log id", LOG_ID.hex())
+        self._show("log (random)", LOG.hex())
         self._show("epoch private key (X25519)", EPOCH_KEY.hex())
         self._show("epoch public key", self._epoch_public().hex())
         self._show("checkpoint private key (Ed25519 seed)", CHECKPOINT_KEY.hex())
@@ -136,18 +165,9 @@ class WorkedLog:
         for number, entry in enumerate(ENTRIES):
             self._show(f"entry {number}", entry.decode().rstrip("\n"))
 
-    def _begin_epoch(
-        self,
-        epoch: int,
-        link: str,
-        asked: object,
-        asked_tag: bytes,
-        carry: bytes,
-        *,
-        first_entry: int,
-        name: str,
-    ) -> None:
-        context = encode_context(epoch, asked_tag)
+    def _wrap(self, epoch: int, asked_tag: bytes) -> None:
+        """Wrap the secret of an epoch for the context of its call."""
+        context = encode_context(self._log, epoch, asked_tag)
         self._show("context", context.decode())
         wrapped, steps = hpke_seal(
             self._epoch_public(), EPHEMERAL[epoch], b"epochseal/v1/wrap" + context, SECRETS[epoch]
@@ -155,10 +175,15 @@ class WorkedLog:
         for step, value in steps.items():
             self._show("hpke " + step, value.hex())
         self._show("wrapped", wrapped.hex())
+        self._wrapped.append(wrapped)
+
+    def _begin_epoch(
+        self, epoch: int, link: str, asked: object, asked_tag: bytes, carry: bytes, *, first_entry: int
+    ) -> None:
         sealed = b""
         if link == "carry":
-            info = b"epochseal/v1/carry-seal" + hashlib.sha256(context).digest()
-            key = hkdf(b"", SECRETS[epoch], info)
+            context = encode_context(self._log, epoch, asked_tag)
+            key = hkdf(b"", SECRETS[epoch], b"epochseal/v1/carry-seal" + hashlib.sha256(context).digest())
             sealed = AESGCM(key).encrypt(bytes(12), carry, context)
             self._show("carry-seal key", key.hex())
             self._show("sealed carry", sealed.hex())
@@ -166,11 +191,11 @@ class WorkedLog:
         header = {
             "epoch": epoch,
             "origin": ORIGIN,
-            "log": b64(LOG_ID),
+            "log": b64(self._log),
             "segment": 1,
             "link": link,
             "key": "file:" + hashlib.sha256(self._epoch_public()).hexdigest(),
-            "wrapped": b64(wrapped),
+            "wrapped": b64(self._wrapped[epoch]),
             "carry": b64(sealed),
             "asked": asked,
             "prev": b64(self._tag),
@@ -181,7 +206,7 @@ class WorkedLog:
             "max_overdue": 3_600_000,
             "retention": 0,
             "abandoned": [],
-            "time": TIMES[name],
+            "time": TIMES[f"epoch {epoch}"],
         }
         for number, item in enumerate(hashes):
             self._show(f"frontier[{number}]", item.hex())
@@ -242,11 +267,11 @@ class WorkedLog:
         return f"{ORIGIN}+{self._key_id().hex()}+{b64(bytes([1]) + self._checkpoint_public())}"
 
 
-def encode_context(epoch: int, prev: bytes) -> bytes:
+def encode_context(log: bytes, epoch: int, prev: bytes) -> bytes:
     """The context that an epoch secret is bound to (format.md, section 6.1)."""
     head = f"log={ORIGIN};"
     head += ";" * (-len(head.encode()) % 3)
-    return f"{head}id={b64(LOG_ID)};epoch={epoch};prev={b64(prev)}".encode()
+    return f"{head}id={b64(log)};epoch={epoch};prev={b64(prev)}".encode()
 
 
 def hpke_seal(public: bytes, ephemeral: bytes, info: bytes, plain: bytes) -> tuple[bytes, dict[str, bytes]]:
@@ -302,6 +327,13 @@ def frontier(leaves: list[bytes]) -> list[bytes]:
         hashes.append(root(leaves[:size]))
         leaves = leaves[size:]
     return hashes
+
+
+def shorten(text: str) -> str:
+    """Base64 and hex of 32 bytes and more as its first and last four characters; of a note the first ones."""
+    text = re.sub(r"^note (....).*$", "note \\1\u2026", text, flags=re.MULTILINE)
+    long = r"([A-Za-z0-9+/]{4})[A-Za-z0-9+/]{36,}([A-Za-z0-9+/=]{4})(?![A-Za-z0-9+/=])"
+    return re.sub(long, "\\1\u2026\\2", text)
 
 
 def compact(value: object) -> str:

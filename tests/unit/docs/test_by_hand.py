@@ -44,10 +44,13 @@ def test_the_page_reaches_the_verdict(folder: Path) -> None:
         (f"{SEGMENT}.log", b"id=7", b"id=8"),
         (f"{SEGMENT}.seal", b'"reason":"interval"', b'"reason":"entries!"'),
         (f"{SEGMENT}.seal", b"} oqsVnWgLgbRKp1", b"} pqsVnWgLgbRKp1"),
-        ("log/checkpoint", b"worked 6rUVkGrh", b"worked 6rUVkGri"),
-        ("log/checkpoint", b"\n6\n", b"\n5\n"),
+        (f"{SEGMENT}.seal", b'"wrapped":"YAIm', b'"wrapped":"YAIn'),
+        (f"{SEGMENT}.seal", b'"bytes":0,"run":0}', b'"bytes":0,"run":1}'),
+        (f"{SEGMENT}.seal", b'"log":"U7ye', b'"log":"U7yf'),
+        ("log/checkpoint", b"worked 6rUVkGdU", b"worked 6rUVkGdV"),
+        ("log/checkpoint", b"\n7\n", b"\n5\n"),
     ],
-    ids=["entry", "line", "tag", "signature", "size"],
+    ids=["entry", "line", "tag", "announced", "run", "id", "signature", "size"],
 )
 def test_a_change_stops_it(folder: Path, name: str, old: bytes, new: bytes) -> None:
     """The commands do check: each kind of damage ends them before the verdict."""

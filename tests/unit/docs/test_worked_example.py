@@ -16,7 +16,7 @@ from epochseal.verifier import Request, Verdict, verify
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "format.md"
 VECTOR = ROOT / "tests" / "vectors" / "worked"
-BEGIN, END = "<!-- worked example: begin -->\n```\n", "```\n<!-- worked example: end -->"
+PARTS = ("worked example", "short seal file", "short checkpoint")
 LAST_TIME = 1795428310000
 
 
@@ -43,8 +43,24 @@ def judge(folder: Path, *, keys: bool, now: int = LAST_TIME + 1000) -> Verdict:
 def test_the_page_holds_what_the_script_prints(output: tuple[str, Path]) -> None:
     """No value on the page can go stale: between its markers stands the script's output, byte for byte."""
     page = PAGE.read_text(encoding="utf-8")
-    start = page.index(BEGIN) + len(BEGIN)
-    assert page[start : page.index(END, start)] == output[0]
+    begin, end = "<!-- worked example: begin -->\n```\n", "```\n<!-- worked example: end -->"
+    start = page.index(begin) + len(begin)
+    assert page[start : page.index(end, start)] == output[0]
+
+
+def test_the_script_writes_its_parts_of_the_page(tmp_path: Path) -> None:
+    """`--page` puts back what somebody emptied, and what it puts there is what stands there now."""
+    page = PAGE.read_text(encoding="utf-8")
+    emptied = page
+    for part in PARTS:
+        head, begin, rest = emptied.partition(f"<!-- {part}: begin -->\n```\n")
+        shown, end, tail = rest.partition(f"```\n<!-- {part}: end -->")
+        assert shown
+        emptied = head + begin + end + tail
+    script = Path(shutil.copy(ROOT / "docs" / "worked_example.py", tmp_path))
+    (tmp_path / "format.md").write_text(emptied, encoding="utf-8")
+    subprocess.run([sys.executable, str(script), "--page"], check=True, timeout=60)
+    assert (tmp_path / "format.md").read_text(encoding="utf-8") == page
 
 
 def test_the_vector_is_what_the_script_writes(output: tuple[str, Path]) -> None:
@@ -62,7 +78,7 @@ def test_the_log_verifies(output: tuple[str, Path], *, keys: bool) -> None:
     """Our verifier accepts a log that no code of the agent has touched."""
     verdict = judge(output[1], keys=keys)
     assert (verdict.verdict, verdict.problems) == ("verified", [])
-    assert (verdict.entries, verdict.signed_entries, verdict.epochs, verdict.tree_size) == (2, 2, 2, 6)
+    assert (verdict.entries, verdict.signed_entries, verdict.epochs, verdict.tree_size) == (2, 2, 2, 7)
     assert verdict.closed
 
 

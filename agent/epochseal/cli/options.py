@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from epochseal.encoding import b64decode
 from epochseal.errors import EpochsealError
 from epochseal.format.note import check_origin
 from epochseal.keys import parse_key_uri
@@ -45,9 +46,15 @@ SIZE = Parsed("size", parse_size)
 DURATION = Parsed("duration", parse_duration)
 KEY_URI = Parsed("uri", parse_key_uri)
 ORIGIN = Parsed("origin", check_origin)
+LOG_ID = Parsed("log id", lambda text: b64decode(text, "log id", 32))
+START = Parsed("hash", lambda text: b64decode(text, "hash of a start", 32))
 LOGDIR = click.Path(file_okay=False, path_type=Path)
 TRUST = click.Path(dir_okay=False, path_type=Path)
 
+
+log_option = click.option(
+    "--log", type=LOG_ID, metavar="ID", help="The id that the log must have, as its owner told it to you."
+)
 
 recovering_option = click.option(
     "--epoch-key",

@@ -21,6 +21,7 @@ _COMMANDS = {
     "run": "the daemon: all sources of a configuration file",
     "verify": "check logs, with keys or with a public key alone",
     "trust": "pin a log's keys, its id and the largest checkpoint seen",
+    "forget": "forget what was remembered of the place of a log",
     "prove": "make a self-contained proof of one entry",
     "check-proof": "check such a proof with the public key alone",
     "cat": "print the entries as the source sent them, only what verifies",

@@ -1,16 +1,26 @@
-"""`epochseal trust`: pin a log's keys, its id and the largest checkpoint seen."""
+"""`epochseal trust`: pin a log's keys, its id and the largest checkpoint seen, and accept what has a reason."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from epochseal.cli.given_keys import default_jobs, one_origin, read_checkpoint_key, recoverer_maker
-from epochseal.cli.options import DURATION, LOGDIR, ORIGIN, TRUST, Parsed, recovering_option
-from epochseal.errors import ConfigError
+from epochseal.cli.options import (
+    DURATION,
+    LOGDIR,
+    ORIGIN,
+    START,
+    TRUST,
+    Parsed,
+    log_option,
+    recovering_option,
+)
+from epochseal.errors import ConfigError, FormatError
 from epochseal.exit_statuses import VERIFIED
 from epochseal.keys import KeyURI
 
@@ -26,144 +36,197 @@ def _parse_reason(text: str) -> str:
     return check_reason(text)
 
 
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    """What a person accepts, each with the reason."""
+
+    starts: dict[bytes, str]
+    epoch_keys: dict[str, str]
+    checkpoint_keys: dict[str, str]
+
+    def added_to(self, trust: Trust) -> Trust:
+        from epochseal.evidence.memory import accept
+
+        return accept(
+            trust,
+            starts=self.starts,
+            epoch_keys=self.epoch_keys,
+            checkpoint_keys=self.checkpoint_keys,
+        )
+
+
 @click.command()
 @click.argument("logdir", type=LOGDIR)
-@click.option("-o", "--output", type=TRUST, required=True, metavar="FILE", help="The trust file.")
+@click.option(
+    "-o", "--output", type=TRUST, metavar="FILE", help="The trust file. [default: your own known logs]"
+)
 @recovering_option
 @click.option("--checkpoint-key", metavar="URI|FILE", help="Public checkpoint key: a key URI or a vkey file.")
 @click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
+@log_option
 @click.option(
     "--max-age", type=DURATION, help="How old the end of an open log may be. [default: 3 heartbeats]"
 )
 @click.option(
-    "--accept-cold",
-    type=click.IntRange(1),
+    "--accept-start",
+    type=START,
     multiple=True,
-    metavar="EPOCH",
-    help="Accept that this epoch began cold; may be repeated.",
+    metavar="HASH",
+    help="Accept the start that verify names with this hash; may be repeated.",
 )
-@click.option("--accept-key", multiple=True, metavar="ID", help="Accept this epoch key too; may be repeated.")
-@click.option("--reason", type=Parsed("reason", _parse_reason), help="Why; kept in the file.")
+@click.option(
+    "--accept-key",
+    multiple=True,
+    metavar="ID|VKEY",
+    help="Accept this epoch key, or this later checkpoint key, too; may be repeated.",
+)
+@click.option("--reason", type=Parsed("reason", _parse_reason), help="Why; kept with what is accepted.")
 @click.pass_context
 def trust(
     ctx: click.Context,
     logdir: Path,
-    output: Path,
+    output: Path | None,
     epoch_key: tuple[KeyURI, ...],
     checkpoint_key: str | None,
     origin: str | None,
+    log: bytes | None,
     max_age: int | None,
-    accept_cold: tuple[int, ...],
+    accept_start: tuple[bytes, ...],
     accept_key: tuple[str, ...],
     reason: str | None,
 ) -> int:
-    """Verify a log and write down what it is trusted for: `verify --trust` holds later states against it.
+    """Verify a log and write down what it is trusted for: later states are held against that.
 
-    Pinned are the origin, the log's id, its epoch keys, the checkpoint key, and the largest signed
-    checkpoint. Keep the file where nobody who can write to the log can write. It is made once. After a cold
-    start that has been looked into, or a rotation of the epoch key, the same command accepts that with a
-    reason. Nothing is written unless the log is verified then.
+    Pinned are the origin, the log's id, its keys, the largest signed checkpoint, and what the log promises to
+    keep. Keep the file where nobody who can write to the log can write. It is made once. After a cold start, a
+    restored backup or a rotation that has been looked into, the same command accepts that with a reason.
+    Nothing is written unless the log is verified then.
 
     \b
     Example:
-      epochseal trust logs -o payments.trust --checkpoint-key file:keys/auditor
-      epochseal trust logs -o payments.trust --accept-cold 7 --reason "power cut on 3 May, nothing was lost"
+      epochseal trust logs -o payments.trust --epoch-key file:keys/verifier --checkpoint-key file:keys/auditor
+      epochseal trust logs --epoch-key file:keys/verifier --accept-start HASH --reason "power cut on 3 May"
 
     Exit status: that of `epochseal verify`.
     """
-    if bool(accept_cold or accept_key) != (reason is not None):
-        raise click.UsageError("--accept-cold, --accept-key and --reason\ngo together", ctx)
+    if bool(accept_start or accept_key) != (reason is not None):
+        raise click.UsageError("--accept-start, --accept-key and --reason\ngo together", ctx)
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.show import show_verdict
-    from epochseal.evidence.trust_file import read_trust
     from epochseal.verifier import Request, examine
 
     named_origin, public_key = read_checkpoint_key(checkpoint_key)
-    known = read_trust(output) if output.exists() else None
+    place = _Place(logdir, output)
+    known = place.known
     if known is not None and reason is None:
         raise ConfigError(
-            f"{output} exists already, and what it pins is never replaced",
-            "verify --trust moves it forward; --accept-cold and --accept-key add to it",
+            f"{place} exists already, and what it pins is never replaced",
+            "verify moves it forward; --accept-start and --accept-key add to it",
         )
     if known is None and public_key is None:
         raise click.UsageError("no key was given\nname the log's --checkpoint-key", ctx)
-    asked = one_origin(
-        origin, {"checkpoint key": named_origin, "trust file": known.key.name if known else None}
-    )
-    cold = dict.fromkeys(accept_cold, reason or "")
-    keys = dict.fromkeys(accept_key, reason or "")
+    asked = one_origin(origin, {"checkpoint key": named_origin, "trust file": known and known.key.name})
+    accepted = _accepted(accept_start, accept_key, reason or "")
     with progress_bar(logdir.resolve().name) as progress:
-        found = examine(
-            logdir,
-            Request(
-                make_recoverer=recoverer_maker(epoch_key) if epoch_key else None,
-                checkpoint_key=public_key,
-                origin=asked,
-                pins=_pins(known, asked, public_key, cold, keys),
-                max_age=max_age,
-                jobs=default_jobs(logdir),
-                progress=progress,
-            ),
+        request = Request(
+            make_recoverer=recoverer_maker(epoch_key) if epoch_key else None,
+            checkpoint_key=public_key,
+            origin=asked,
+            log=log,
+            pins=_pins(known, asked, public_key, accepted),
+            max_age=max_age,
+            jobs=default_jobs(logdir),
+            progress=progress,
         )
+        found = examine(logdir, request)
+    found.verdict.memory = "none" if known is None else "known"
     show_verdict(logdir, found.verdict, as_json=False)
     if found.verdict.verdict != "verified":
-        click.echo(f"epochseal: {output} was not written: the log is {found.verdict.verdict}", err=True)
+        click.echo(f"epochseal: {place} was not written: the log is {found.verdict.verdict}", err=True)
         return found.verdict.exit_status
-    _check_accepted(found, accept_cold, accept_key)
-    written = _write(output, known, public_key, found, cold, keys)
+    _check_starts(found, accept_start)
+    written = place.write(accepted, found, request.now())
     click.echo(
-        f"epochseal: {output} pins log {found.verdict.log} of {written.key.name}, "
+        f"epochseal: {place} pins log {written.log_text} of {written.key.name}, "
         f"{written.checkpoint.size:,} lines seen",
         err=True,
     )
     return VERIFIED
 
 
+class _Place:
+    """Where it is written down: a trust file that is named, or the user's own known logs."""
+
+    def __init__(self, logdir: Path, output: Path | None) -> None:
+        from epochseal.evidence.known_logs import KnownLogs, known_folder, peek_log_id, place_of
+        from epochseal.evidence.trust_file import find_trust
+
+        self._output = output
+        self._place = place_of(logdir)
+        self._logs = KnownLogs(known_folder()) if output is None else None
+        if output is not None:
+            self.known = find_trust(output)
+        elif self._logs is not None:
+            self.known = self._logs.recall(self._place, peek_log_id(logdir)).trust
+
+    def __str__(self) -> str:
+        return str(self._output) if self._output is not None else f"what is known of {self._place}"
+
+    def write(self, accepted: _Accepted, found: Examination, now: int) -> Trust:
+        """Write down what a verified log is trusted for; what stands there from then on."""
+        from epochseal.evidence.memory import first_trust, move_forward
+        from epochseal.evidence.trust_file import write_trust
+
+        trust = accepted.added_to(self.known if self.known is not None else first_trust(found))
+        if self._logs is not None:
+            if self.known is not None:
+                return self._logs.move(self._place, trust, found, now)
+            self._logs.write(self._place, trust)
+        elif self._output is not None:
+            if self.known is not None:
+                return move_forward(self._output, trust, found, now)
+            write_trust(self._output, trust)
+        return trust
+
+
+def _accepted(starts: Collection[bytes], keys: Collection[str], reason: str) -> _Accepted:
+    from epochseal.format.note import parse_vkey
+
+    checkpoint_keys = {}
+    for text in keys:
+        try:
+            checkpoint_keys[parse_vkey(text).vkey] = reason
+        except FormatError:
+            continue
+    epoch_keys = {text: reason for text in keys if text not in checkpoint_keys}
+    return _Accepted(dict.fromkeys(starts, reason), epoch_keys, checkpoint_keys)
+
+
 def _pins(
-    known: Trust | None,
-    origin: str | None,
-    key: PublicKey | None,
-    cold: Mapping[int, str],
-    keys: Mapping[str, str],
+    known: Trust | None, origin: str | None, key: PublicKey | None, accepted: _Accepted
 ) -> Pins | None:
-    from epochseal.evidence.trust_file import accept
+    from epochseal.format.note import parse_vkey
     from epochseal.verifier import Pins
 
     if known is not None:
-        return accept(known, cold=cold, epoch_keys=keys).pins()
-    # This is the first look at the log: only its key, and what the operator accepts, can be asked of it.
-    return Pins(checkpoint_key=key, origin=origin, cold=cold) if key is not None else None
-
-
-def _check_accepted(found: Examination, cold: Collection[int], keys: Collection[str]) -> None:
-    """Refuse to write down what is not in the log: whoever mistyped a number must hear of it."""
-    began = {item.epoch for item in found.verdict.warnings if item.kind == "cold_accepted"}
-    if wrong := sorted(set(cold) - began):
-        raise ConfigError(
-            f"epoch {wrong[0]} of this log is no cold start", "epochseal verify names the epochs that are"
-        )
-    if strange := sorted(set(keys) - found.epoch_keys.keys()):
-        raise ConfigError(
-            f"no epoch of this log has the key {strange[0]}", "epochseal inspect lists the keys of a log"
-        )
-
-
-def _write(
-    output: Path,
-    known: Trust | None,
-    key: PublicKey | None,
-    found: Examination,
-    cold: Mapping[int, str],
-    keys: Mapping[str, str],
-) -> Trust:
-    from epochseal.evidence.trust_file import accept, first_trust, move_forward, write_trust
-    from epochseal.format.note import VerifierKey
-
-    if known is not None:
-        return move_forward(output, accept(known, cold=cold, epoch_keys=keys), found)
+        return accepted.added_to(known).pins()
     if key is None:
-        raise ConfigError("no checkpoint key was named")
-    signer = found.signer or VerifierKey(found.verdict.origin, key)
-    first = accept(first_trust(signer, found), cold=cold, epoch_keys=keys)
-    write_trust(output, first)
-    return first
+        return None
+    # Nothing is known of the log yet but what may be accepted of it.
+    return Pins(
+        checkpoint_key=key,
+        origin=origin,
+        starts=accepted.starts,
+        checkpoint_keys=frozenset(map(parse_vkey, accepted.checkpoint_keys)),
+    )
+
+
+def _check_starts(found: Examination, accepted: Collection[bytes]) -> None:
+    """Refuse to write down what is not in the log: whoever mistyped a hash must hear of it."""
+    from epochseal.encoding import b64encode
+
+    if wrong := [leaf for leaf in accepted if leaf not in found.starts]:
+        raise ConfigError(
+            f"no epoch of this log begins with {b64encode(wrong[0])}",
+            "epochseal verify names the hash of each start that is to be accepted",
+        )

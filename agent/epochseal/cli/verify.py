@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from epochseal.cli.options import DURATION, LOGDIR, ORIGIN, TRUST, recovering_option
-from epochseal.errors import EpochsealError
+from epochseal.cli.options import DURATION, LOGDIR, ORIGIN, TRUST, log_option, recovering_option
 from epochseal.keys import KeyURI
 
 if TYPE_CHECKING:
-    from epochseal.evidence.trust_file import Trust
-    from epochseal.verifier import Examination, Verdict
+    from epochseal.evidence.memory import Memory
+    from epochseal.verifier import Verdict
+
+_NO_TRUST = "none"
 
 
 @click.command()
@@ -21,13 +22,17 @@ if TYPE_CHECKING:
 @recovering_option
 @click.option("--checkpoint-key", metavar="URI|FILE", help="Public checkpoint key: a key URI or a vkey file.")
 @click.option(
-    "--trust", "trust_file", type=TRUST, metavar="FILE", help="What earlier verifications have seen."
+    "--trust",
+    type=TRUST,
+    metavar="FILE|none",
+    help="Another memory than your own of known logs; none: remember nothing.",
 )
 @click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
+@log_option
 @click.option(
     "--max-age", type=DURATION, help="How old the end of an open log may be. [default: 3 heartbeats]"
 )
-@click.option("--strict", is_flag=True, help="Treat a close and reopen as incomplete.")
+@click.option("--strict", is_flag=True, help="Treat a change of the epoch key without its line as incomplete.")
 @click.option(
     "--jobs", type=click.IntRange(1), metavar="N", help="Processes. [default: all cores for large logs]"
 )
@@ -50,8 +55,9 @@ def verify(
     logdirs: tuple[Path, ...],
     epoch_key: tuple[KeyURI, ...],
     checkpoint_key: str | None,
-    trust_file: Path | None,
+    trust: Path | None,
     origin: str | None,
+    log: bytes | None,
     max_age: int | None,
     strict: bool,
     jobs: int | None,
@@ -61,9 +67,9 @@ def verify(
 ) -> int:
     """Check sealed logs: every entry, every link, every signed checkpoint.
 
-    With --epoch-key everything is checked. With --checkpoint-key alone, what a public key can show. With
-    --trust the log is also held against what `epochseal trust` and earlier verifications have seen; the file
-    brings the checkpoint key, and a log that is verified moves it forward.
+    With --epoch-key everything is checked. With --checkpoint-key alone, what a public key can show. What was
+    verified is remembered, and the next time the log is held against it: by default in a folder of yours, with
+    --trust in a file that brings the checkpoint key. A log that is verified moves the memory forward.
 
     \b
     Example:
@@ -73,24 +79,24 @@ def verify(
     Exit status: 0 verified, 1 tampered, 2 usage, 3 incomplete, 4 untrusted or unknown key, 5 nothing to
     verify, 6 backend or disk.
     """
+    trust_file = trust if trust is not None and str(trust) != _NO_TRUST else None
     if not epoch_key and checkpoint_key is None and trust_file is None:
-        raise click.UsageError("no key was given\nname --epoch-key, --checkpoint-key or --trust", ctx)
-    if trust_file is not None and len(logdirs) > 1:
-        raise click.UsageError("a trust file is of one log\nverify each log by itself", ctx)
+        raise click.UsageError("no key was given\nname --epoch-key, --checkpoint-key or --trust FILE", ctx)
+    if (trust_file is not None or log is not None) and len(logdirs) > 1:
+        raise click.UsageError("a trust file and a --log are of one log\nverify each log by itself", ctx)
     from epochseal.cli.given_keys import default_jobs, one_origin, read_checkpoint_key, recoverer_maker
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.report import ReportFile
     from epochseal.cli.show import show_verdict
-    from epochseal.evidence.trust_file import read_trust
+    from epochseal.evidence.memory import TrustFile
     from epochseal.format.witness_policy import parse_policy
-    from epochseal.verifier import Request, examine
+    from epochseal.verifier import Request
     from epochseal.verifier.verdict import EXIT_STATUS, gravest
 
-    trust = read_trust(trust_file) if trust_file is not None else None
+    memory = _memory(trust)
     named_origin, public_key = read_checkpoint_key(checkpoint_key)
-    origin = one_origin(
-        origin, {"checkpoint key": named_origin, "trust file": trust.key.name if trust else None}
-    )
+    trusted = memory.trust.key.name if isinstance(memory, TrustFile) else None
+    origin = one_origin(origin, {"checkpoint key": named_origin, "trust file": trusted})
     page = ReportFile(report, logdirs) if report is not None else None
     quorum = parse_policy(policy.read_bytes()) if policy is not None else None
     verdicts: list[Verdict] = []
@@ -100,32 +106,36 @@ def verify(
                 make_recoverer=recoverer_maker(epoch_key) if epoch_key else None,
                 checkpoint_key=public_key,
                 origin=origin,
-                pins=trust.pins() if trust is not None else None,
+                log=log,
                 max_age=max_age,
                 strict=strict,
                 policy=quorum,
                 jobs=jobs or default_jobs(logdir),
                 progress=progress,
             )
-            found = examine(logdir, request)
-        verdicts.append(found.verdict)
-        failed = _move(trust_file, trust, found) if trust_file is not None and trust is not None else None
-        show_verdict(logdir, found.verdict, as_json=as_json)
-        if failed is not None:
-            raise failed
+            remembered = memory.examine(logdir, request)
+        verdict = remembered.found.verdict
+        verdicts.append(verdict)
+        show_verdict(logdir, verdict, as_json=as_json)
+        if remembered.failure is not None:
+            raise remembered.failure
+        if remembered.told:
+            click.echo(f"epochseal: remembered: {remembered.told}", err=True)
     if page is not None:
         page.write(verdicts, epoch_key, checkpoint_key, origin)
     return EXIT_STATUS[gravest(verdict.verdict for verdict in verdicts)]
 
 
-def _move(path: Path, trust: Trust, found: Examination) -> EpochsealError | None:
-    """Move a trust file forward; what kept it from it is raised once the verdict has been shown."""
-    from epochseal.evidence.trust_file import move_or_withdraw
+def _memory(trust: Path | None) -> Memory:
+    """What the logs are held against, and what remembers them."""
+    from epochseal.evidence.known_logs import own_memory
+    from epochseal.evidence.memory import NoMemory, TrustFile
 
-    try:
-        now = move_or_withdraw(path, trust, found)
-    except EpochsealError as exc:
-        return exc
-    if now is not None:
-        click.echo(f"epochseal: {path}: {now.checkpoint.size:,} lines of {now.key.name} seen", err=True)
-    return None
+    if trust is None:
+        return own_memory()
+    if str(trust) == _NO_TRUST:
+        return NoMemory(
+            "--trust none: a log that was cut back to an earlier close, or made anew by whoever holds the "
+            "agent's credential, looks like this one"
+        )
+    return TrustFile(trust)

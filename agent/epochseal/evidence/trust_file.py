@@ -1,23 +1,18 @@
 """Trust files: what one verification knows and the next one holds the log against (docs/trust.md).
 
-The file is moved forward only by a verified log, only to a checkpoint that the pinned key signed, and never
-back. Several verifiers may share it: each takes its lock for the moment of moving it, reads it again, and
-holds what it has verified against what the others have seen meanwhile.
+Here is what such a file says, and its one form; memory.py has how it moves.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import unicodedata
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from epochseal.encoding import b64decode, b64encode, parse_decimal
-from epochseal.errors import ConfigError, EpochsealError, FormatError, StorageError, VerificationError
+from epochseal.errors import ConfigError, FormatError, VerificationError
 from epochseal.format.note import (
     MAX_NOTE,
     Checkpoint,
@@ -29,18 +24,18 @@ from epochseal.format.note import (
 )
 from epochseal.keys import Issued
 from epochseal.storage.durable import replace_file
-from epochseal.verifier import Examination, Pins
-from epochseal.verifier.verdict import withdraw
+from epochseal.storage.own_files import OWN_MODE, read_own
+from epochseal.verifier import Pins, Promise
 
 HEADING: Final = "epochseal/v1/trust"
 MAX_REASON = 500
 """A reason is at most this long, in characters."""
 MAX_LINES = 1000
-"""At most this many epoch keys, and as many cold starts."""
-MAX_TRUST = MAX_NOTE + (4 << 20)
+"""At most this many lines of each kind."""
+MAX_TRUST = MAX_NOTE + (8 << 20)
 """A trust file is at most this long, in bytes."""
 
-_LOG_SIZE = 32
+_HASH_SIZE = 32
 _NOT_IN_REASONS = frozenset({"Zl", "Zp", "Cc", "Cf", "Cs"})
 
 
@@ -50,10 +45,12 @@ class Trust:
 
     Args:
         key: the log's checkpoint key, whose name is the origin.
-        log: random id of the log, 32 bytes.
+        log: the log's id, 32 bytes.
         epoch_keys: ids of the wrapping keys that may occur, each with the reason why it was accepted, or ""
-            for one that was there from the beginning.
-        cold: numbers of epochs that may begin cold, ascending, each with the reason.
+            for one that a verified log brought along.
+        starts: leaves of the epoch lines that were accepted, 32 bytes each, each with the reason.
+        checkpoint_keys: keys that were accepted as later ones of this log, as vkeys, each with the reason.
+        promises: what the log owes of its retention, one of each duration, ascending.
         note: the largest checkpoint that was seen, as it was signed.
 
     Raises:
@@ -64,22 +61,28 @@ class Trust:
     key: VerifierKey
     log: bytes
     epoch_keys: Mapping[str, str]
-    cold: Mapping[int, str]
+    starts: Mapping[bytes, str]
+    checkpoint_keys: Mapping[str, str]
+    promises: tuple[Promise, ...]
     note: bytes
 
     def __post_init__(self) -> None:
-        if len(self.log) != _LOG_SIZE:
-            raise FormatError(f"log id has {len(self.log)} bytes instead of {_LOG_SIZE}")
-        if not 1 <= len(self.epoch_keys) <= MAX_LINES or len(self.cold) > MAX_LINES:
-            raise FormatError(
-                f"there are not 1 to {MAX_LINES} epoch keys, or more than {MAX_LINES} cold starts"
-            )
-        if list(self.cold) != sorted(self.cold):
-            raise FormatError("cold starts are not in order")
+        if {len(self.log), *map(len, self.starts)} != {_HASH_SIZE}:
+            raise FormatError(f"log ids and starts have {_HASH_SIZE} bytes")
+        lists = (self.epoch_keys, self.starts, self.checkpoint_keys, self.promises)
+        if not self.epoch_keys or max(map(len, lists)) > MAX_LINES:
+            raise FormatError(f"there is no epoch key, or more than {MAX_LINES} lines of one kind")
         for key_id in self.epoch_keys:
             Issued(key_id, b"?")
-        for reason in (*filter(None, self.epoch_keys.values()), *self.cold.values()):
+        for vkey in self.checkpoint_keys:
+            if parse_vkey(vkey).name != self.key.name:
+                raise FormatError(f"the accepted checkpoint key is not of {self.key.name}")
+        reasons = (*filter(None, self.epoch_keys.values()), *self.starts.values())
+        for reason in (*reasons, *self.checkpoint_keys.values()):
             check_reason(reason)
+        durations = [promise.retention for promise in self.promises]
+        if durations != sorted(set(durations)) or 0 in durations:
+            raise FormatError("the promises are not one of each duration, ascending")
         note = parse_note(self.note)
         if parse_checkpoint(note.text).origin != self.key.name:
             raise VerificationError(f"the checkpoint is not of {self.key.name}")
@@ -90,11 +93,18 @@ class Trust:
         """The largest checkpoint that was seen."""
         return parse_checkpoint(parse_note(self.note).text)
 
+    @property
+    def log_text(self) -> str:
+        """The log's id as people are shown it."""
+        return b64encode(self.log)
+
     def encode(self) -> bytes:
         """The file."""
-        lines = [HEADING, f"log {b64encode(self.log)}", f"checkpoint-key {self.key.vkey}"]
+        lines = [HEADING, f"log {self.log_text}", f"checkpoint-key {self.key.vkey}"]
         lines += [f"epoch-key {key_id} {reason}".rstrip(" ") for key_id, reason in self.epoch_keys.items()]
-        lines += [f"cold {epoch} {reason}" for epoch, reason in self.cold.items()]
+        lines += [f"start {b64encode(leaf)} {reason}" for leaf, reason in self.starts.items()]
+        lines += [f"accepted-key {vkey} {reason}" for vkey, reason in self.checkpoint_keys.items()]
+        lines += [f"promise {item.retention} {item.index} {item.time}" for item in self.promises]
         return "\n".join((*lines, "", "")).encode() + self.note
 
     def pins(self) -> Pins:
@@ -105,7 +115,9 @@ class Trust:
             checkpoint_key=self.key.key,
             log=self.log,
             epoch_keys=frozenset(self.epoch_keys),
-            cold=self.cold,
+            starts=self.starts,
+            checkpoint_keys=frozenset(map(parse_vkey, self.checkpoint_keys)),
+            promises=self.promises,
             size=checkpoint.size,
             root=checkpoint.root,
             note=self.note,
@@ -133,27 +145,50 @@ def parse_trust(raw: bytes) -> Trust:
     ]
     match fields:
         case [("log", log), ("checkpoint-key", vkey), *others]:
-            epoch_keys, cold = _read_lists(others)
-            trust = Trust(parse_vkey(vkey), b64decode(log, "log", _LOG_SIZE), epoch_keys, cold, note)
+            trust = _read_lists(parse_vkey(vkey), parse_log_id(log), others, note)
         case _:
             raise FormatError("its log and checkpoint-key do not stand at the beginning")
+    # Lines in another order, twice, or spelled otherwise are found by this alone.
     if trust.encode() != raw:
         raise FormatError("it is not in canonical form")
     return trust
 
 
-def _read_lists(fields: list[tuple[str, str]]) -> tuple[dict[str, str], dict[int, str]]:
+def _read_lists(key: VerifierKey, log: bytes, fields: list[tuple[str, str]], note: bytes) -> Trust:
     epoch_keys: dict[str, str] = {}
-    cold: dict[int, str] = {}
+    starts: dict[bytes, str] = {}
+    checkpoint_keys: dict[str, str] = {}
+    promises: list[Promise] = []
     for word, rest in fields:
         value, _, reason = rest.partition(" ")
         if word == "epoch-key":
             epoch_keys[value] = reason
-        elif word == "cold":
-            cold[parse_decimal(value, "epoch")] = reason
+        elif word == "start":
+            starts[b64decode(value, "start", _HASH_SIZE)] = reason
+        elif word == "accepted-key":
+            checkpoint_keys[value] = reason
+        elif word == "promise":
+            retention, index, time = _three_numbers(rest)
+            promises.append(Promise(retention, index, time))
         else:
             raise FormatError(f"it has a line of no known kind: {word[:40]!r}")
-    return epoch_keys, cold
+    return Trust(key, log, epoch_keys, starts, checkpoint_keys, tuple(promises), note)
+
+
+def _three_numbers(text: str) -> list[int]:
+    words = text.split(" ")
+    if len(words) != 3:  # noqa: PLR2004  # retention, index, time
+        raise FormatError("a promise is three numbers")
+    return [parse_decimal(word, "promise") for word in words]
+
+
+def parse_log_id(text: str) -> bytes:
+    """A log's id as people type it: base64 of 32 bytes.
+
+    Raises:
+        FormatError: anything else.
+    """
+    return b64decode(text, "log id", _HASH_SIZE)
 
 
 def check_reason(text: str) -> str:
@@ -169,22 +204,16 @@ def check_reason(text: str) -> str:
     return text
 
 
-def read_trust(path: Path) -> Trust:
-    """Read a trust file from disk.
+def find_trust(path: Path) -> Trust | None:
+    """Read a trust file from disk; None if there is none.
 
     Raises:
-        ConfigError: there is none, or what is there is no trust file.
+        ConfigError: what is there is no trust file, or is not ours alone.
         StorageError: it cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_TRUST + 1)
-    except FileNotFoundError as exc:
-        raise ConfigError(
-            f"there is no trust file {path}", "epochseal trust LOGDIR -o FILE makes one"
-        ) from exc
-    except OSError as exc:
-        raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
+    raw = read_own(path, MAX_TRUST)
+    if raw is None:
+        return None
     try:
         return parse_trust(raw)
     except (FormatError, VerificationError) as exc:
@@ -192,103 +221,21 @@ def read_trust(path: Path) -> Trust:
         raise ConfigError(f"{path} is no trust file: {exc}", hint) from exc
 
 
-def first_trust(key: VerifierKey, found: Examination) -> Trust:
-    """What a log that was verified for the first time is trusted for.
+def read_trust(path: Path) -> Trust:
+    """Read a trust file that is there.
 
-    Only the epoch keys that a checkpoint covers are pinned: what nobody signed, anybody may have written.
+    Raises:
+        ConfigError, StorageError: as `find_trust`, or there is none.
     """
-    signed = {key_id: "" for key_id, size in found.epoch_keys.items() if size < found.signed_size}
-    log = b64decode(found.verdict.log, "log", _LOG_SIZE)
-    return Trust(key, log, signed, {}, found.signed_note)
-
-
-def accept(trust: Trust, *, cold: Mapping[int, str], epoch_keys: Mapping[str, str]) -> Trust:
-    """The same with more cold starts and epoch keys accepted; what was accepted before keeps its reason."""
-    starts = {**cold, **trust.cold}
-    new = {key_id: reason for key_id, reason in epoch_keys.items() if key_id not in trust.epoch_keys}
-    return replace(trust, cold=dict(sorted(starts.items())), epoch_keys={**trust.epoch_keys, **new})
+    if (trust := find_trust(path)) is None:
+        raise ConfigError(f"there is no trust file {path}", "epochseal trust LOGDIR -o FILE makes one")
+    return trust
 
 
 def write_trust(path: Path, trust: Trust) -> None:
-    """Write a trust file durably, whole or not at all.
+    """Write a trust file durably, whole or not at all; nobody else may read it.
 
     Raises:
         StorageError: it cannot be written.
     """
-    replace_file(path.resolve(), trust.encode())
-
-
-def move_forward(path: Path, read: Trust, found: Examination) -> Trust:
-    """Take over the checkpoint of a log that was verified with `read`; what the file says from then on.
-
-    Nothing is written if the file has seen as much already. `found` must be the examination of a log whose
-    verdict is `verified`; anything else is a ValueError.
-
-    Raises:
-        VerificationError: another verifier has seen another history of this log since `read` was read.
-        ConfigError: the file is none any more, or pins another log now.
-        StorageError: it cannot be read, locked or written.
-    """
-    if found.verdict.verdict != "verified":
-        raise ValueError(f"a log that is {found.verdict.verdict} moves no trust file")
-    with _locked(path):
-        now = read_trust(path)
-        if (now.key.name, now.log) != (read.key.name, read.log):
-            raise ConfigError(f"{path} pins another log than it did a moment ago")
-        seen = now.checkpoint
-        if seen.size > found.verdict.tree_size:
-            # Another verifier has moved the file on meanwhile, by a log that had grown: it stays as it is.
-            return now
-        if found.roots.get(seen.size) != seen.root:
-            raise VerificationError(
-                f"{path} has seen another history of this log: the first {seen.size} lines are others",
-                "keep both copies of the log as evidence",
-            )
-        merged = accept(now, cold=read.cold, epoch_keys=read.epoch_keys)
-        if found.signed_size > seen.size and found.signer is not None:
-            merged = replace(merged, key=found.signer, note=found.signed_note)
-        if merged != now:
-            write_trust(path, merged)
-        return merged
-
-
-def move_or_withdraw(path: Path, read: Trust, found: Examination) -> Trust | None:
-    """As `move_forward`, for a log of any verdict: None, and nothing is written, if it is not verified.
-
-    Where another verifier has seen another history meanwhile, the verdict is withdrawn: it gets the problem
-    `forked`.
-
-    Raises:
-        ConfigError: the file is none any more, or pins another log now.
-        StorageError: it cannot be read, locked or written.
-    """
-    if found.verdict.verdict != "verified":
-        return None
-    try:
-        return move_forward(path, read, found)
-    except VerificationError as exc:
-        withdraw(found.verdict, "forked", str(exc))
-        return None
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the trust file against other verifiers.
-
-    The lock lies on the file itself, which is replaced while it is held: whoever has waited for it looks
-    whether it is still the file of that name. So there is no lock file, and none goes stale.
-    """
-    while True:
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
-                    yield
-                    return
-            finally:
-                os.close(descriptor)
-        except EpochsealError:
-            raise
-        except OSError as exc:
-            raise StorageError(f"cannot lock {path}: {exc.strerror}") from exc
+    replace_file(path.absolute(), trust.encode(), OWN_MODE)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from epochseal.cli.options import LOGDIR, ORIGIN, recovering_option
+from epochseal.cli.options import LOGDIR, ORIGIN, log_option, recovering_option
 from epochseal.exit_statuses import EMPTY, VERIFIED
 from epochseal.keys import KeyURI
 
@@ -38,6 +38,7 @@ def _parse_range(ctx: click.Context, _param: click.Parameter, text: str | None) 
 @recovering_option
 @click.option("--checkpoint-key", metavar="URI|FILE", help="Public checkpoint key: a key URI or a vkey file.")
 @click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
+@log_option
 @click.option("--unverified", is_flag=True, help="Print the stored entries without any check.")
 @click.pass_context
 def cat(
@@ -47,6 +48,7 @@ def cat(
     epoch_key: tuple[KeyURI, ...],
     checkpoint_key: str | None,
     origin: str | None,
+    log: bytes | None,
     unverified: bool,
 ) -> int:
     """Print the entries of a log as the source sent them: decompressed, unescaped, and only what verifies.
@@ -75,7 +77,7 @@ def cat(
 
     named_origin, public_key = read_checkpoint_key(checkpoint_key)
     maker = recoverer_maker(epoch_key)
-    request = Request(make_recoverer=maker, checkpoint_key=public_key, origin=origin or named_origin)
+    request = Request(make_recoverer=maker, checkpoint_key=public_key, origin=origin or named_origin, log=log)
     verdict = verify(logdir, request)
     extract(logdir, maker(), verdict, sys.stdout.buffer.write, entries)
     sys.stdout.buffer.flush()

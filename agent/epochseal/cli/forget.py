@@ -16,8 +16,8 @@ def forget(logdir: Path) -> int:
     """Forget what was remembered of the place of a log, so that another one may begin there.
 
     A log that is not the known one of its place is untrusted, and an agent that finds its log gone says so in
-    the next one. Whoever removed it on purpose says that here, before or after. Do not use it to make a finding
-    go away: what was remembered is the only thing that shows a log that was made anew.
+    the next one. Whoever removed it on purpose says that here, before or after. Do not use it to make a
+    finding go away: what was remembered is the only thing that shows a log that was made anew.
 
     \b
     Example:

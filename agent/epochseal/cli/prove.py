@@ -9,7 +9,7 @@ import click
 
 from epochseal.cli.error_messages import tell
 from epochseal.cli.given_keys import one_origin, read_checkpoint_key
-from epochseal.cli.options import LOGDIR, ORIGIN
+from epochseal.cli.options import LOGDIR, ORIGIN, log_option
 from epochseal.exit_statuses import EMPTY, INCOMPLETE, UNTRUSTED, VERIFIED
 
 
@@ -29,22 +29,28 @@ from epochseal.exit_statuses import EMPTY, INCOMPLETE, UNTRUSTED, VERIFIED
     "--checkpoint-key", metavar="URI|FILE", help="Public checkpoint key, to check the signature already here."
 )
 @click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
+@log_option
 def prove(
-    logdir: Path, entry: int, output: Path | None, checkpoint_key: str | None, origin: str | None
+    logdir: Path,
+    entry: int,
+    output: Path | None,
+    checkpoint_key: str | None,
+    origin: str | None,
+    log: bytes | None,
 ) -> int:
     """Prove that an entry is in the log: a file that `epochseal check-proof` checks with a public key alone.
 
     The proof holds the entries that were committed together with this one, and the times and source of that
     block. A log sealed with --block-bytes 1B has blocks of one entry. Only an entry that a signed checkpoint
-    covers can be proven; its block and the way to the checkpoint are checked before.
+    vouches for can be proven; its block and the ways to the checkpoint are checked before.
 
     \b
     Example:
       epochseal prove logs --entry 20417 --checkpoint-key file:keys/auditor -o 20417.proof
       epochseal check-proof 20417.proof --checkpoint-key file:keys/auditor
 
-    Exit status: 0 done, 1 the entry does not verify, 2 usage or no such entry, 3 no checkpoint covers it yet,
-    4 the checkpoint is by another key, 5 there is no log, 6 disk.
+    Exit status: 0 done, 1 the entry does not verify, 2 usage or no such entry, 3 no checkpoint vouches for
+    it, 4 the checkpoint is by another key, or the log another one, 5 there is no log, 6 disk.
     """
     from epochseal.evidence.prover import NothingSealed, NotProvable
     from epochseal.evidence.prover import prove as make
@@ -52,7 +58,7 @@ def prove(
 
     named, public_key = read_checkpoint_key(checkpoint_key)
     try:
-        proof = make(logdir, entry, public_key, one_origin(origin, {"checkpoint key": named}))
+        proof = make(logdir, entry, public_key, one_origin(origin, {"checkpoint key": named}), log)
     except NothingSealed as exc:
         return tell(exc, EMPTY)
     except NotProvable as exc:

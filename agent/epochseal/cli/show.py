@@ -22,6 +22,7 @@ _COLORS = {
     "empty": "yellow",
     "warning": "yellow",
 }
+_MEMORY = {"known": "known before", "new": "seen for the first time", "none": "not remembered"}
 _SHOWN = 50
 
 
@@ -43,7 +44,8 @@ def show_verdict(logdir: Path, verdict: Verdict, *, as_json: bool) -> None:
 
 
 def _show_facts(verdict: Verdict) -> None:
-    click.echo(f"  origin       {verdict.origin}  (log {verdict.log})")
+    click.echo(f"  origin       {verdict.origin}")
+    click.echo(f"  log          {verdict.log}  ({_MEMORY[verdict.memory]})")
     click.echo(
         f"  entries      {verdict.entries:,} in {_count(verdict.epochs, 'epoch')}, "
         f"{_count(verdict.segments, 'segment')}"

@@ -1,4 +1,4 @@
-"""`epochseal trust`: pin a log's keys, its id and the largest checkpoint seen, and accept what has a reason."""
+"""`epochseal trust`: pin a log's keys, its id and the largest checkpoint seen; accept what has a reason."""
 
 from __future__ import annotations
 
@@ -48,10 +48,7 @@ class _Accepted:
         from epochseal.evidence.memory import accept
 
         return accept(
-            trust,
-            starts=self.starts,
-            epoch_keys=self.epoch_keys,
-            checkpoint_keys=self.checkpoint_keys,
+            trust, starts=self.starts, epoch_keys=self.epoch_keys, checkpoint_keys=self.checkpoint_keys
         )
 
 
@@ -98,8 +95,8 @@ def trust(
     """Verify a log and write down what it is trusted for: later states are held against that.
 
     Pinned are the origin, the log's id, its keys, the largest signed checkpoint, and what the log promises to
-    keep. Keep the file where nobody who can write to the log can write. It is made once. After a cold start, a
-    restored backup or a rotation that has been looked into, the same command accepts that with a reason.
+    keep. Keep the file where nobody who can write to the log can write. It is made once. After a cold start,
+    a restored backup or a rotation that has been looked into, the same command accepts that with a reason.
     Nothing is written unless the log is verified then.
 
     \b
@@ -125,7 +122,9 @@ def trust(
         )
     if known is None and public_key is None:
         raise click.UsageError("no key was given\nname the log's --checkpoint-key", ctx)
-    asked = one_origin(origin, {"checkpoint key": named_origin, "trust file": known and known.key.name})
+    asked = one_origin(
+        origin, {"checkpoint key": named_origin, "trust file": known.key.name if known is not None else None}
+    )
     accepted = _accepted(accept_start, accept_key, reason or "")
     with progress_bar(logdir.resolve().name) as progress:
         request = Request(
@@ -144,7 +143,7 @@ def trust(
     if found.verdict.verdict != "verified":
         click.echo(f"epochseal: {place} was not written: the log is {found.verdict.verdict}", err=True)
         return found.verdict.exit_status
-    _check_starts(found, accept_start)
+    _check_accepted(found, accepted)
     written = place.write(accepted, found, request.now())
     click.echo(
         f"epochseal: {place} pins log {written.log_text} of {written.key.name}, "
@@ -202,9 +201,7 @@ def _accepted(starts: Collection[bytes], keys: Collection[str], reason: str) -> 
     return _Accepted(dict.fromkeys(starts, reason), epoch_keys, checkpoint_keys)
 
 
-def _pins(
-    known: Trust | None, origin: str | None, key: PublicKey | None, accepted: _Accepted
-) -> Pins | None:
+def _pins(known: Trust | None, origin: str | None, key: PublicKey | None, accepted: _Accepted) -> Pins | None:
     from epochseal.format.note import parse_vkey
     from epochseal.verifier import Pins
 
@@ -221,11 +218,16 @@ def _pins(
     )
 
 
-def _check_starts(found: Examination, accepted: Collection[bytes]) -> None:
-    """Refuse to write down what is not in the log: whoever mistyped a hash must hear of it."""
+def _check_accepted(found: Examination, accepted: _Accepted) -> None:
+    """Refuse to write down what is not in the log: whoever mistyped it must hear of it."""
     from epochseal.encoding import b64encode
 
-    if wrong := [leaf for leaf in accepted if leaf not in found.starts]:
+    seen = found.seen.epoch_keys if found.seen is not None else ()
+    if strange := [key for key in accepted.epoch_keys if key not in seen]:
+        raise ConfigError(
+            f"no epoch of this log has the key {strange[0]}", "epochseal inspect lists the keys of a log"
+        )
+    if wrong := [leaf for leaf in accepted.starts if leaf not in found.starts]:
         raise ConfigError(
             f"no epoch of this log begins with {b64encode(wrong[0])}",
             "epochseal verify names the hash of each start that is to be accepted",

@@ -32,7 +32,9 @@ _NO_TRUST = "none"
 @click.option(
     "--max-age", type=DURATION, help="How old the end of an open log may be. [default: 3 heartbeats]"
 )
-@click.option("--strict", is_flag=True, help="Treat a change of the epoch key without its line as incomplete.")
+@click.option(
+    "--strict", is_flag=True, help="Treat a change of the epoch key without its line as incomplete."
+)
 @click.option(
     "--jobs", type=click.IntRange(1), metavar="N", help="Processes. [default: all cores for large logs]"
 )
@@ -68,8 +70,8 @@ def verify(
     """Check sealed logs: every entry, every link, every signed checkpoint.
 
     With --epoch-key everything is checked. With --checkpoint-key alone, what a public key can show. What was
-    verified is remembered, and the next time the log is held against it: by default in a folder of yours, with
-    --trust in a file that brings the checkpoint key. A log that is verified moves the memory forward.
+    verified is remembered, and the next time the log is held against it: by default in a folder of yours,
+    with --trust in a file that brings the checkpoint key. A log that is verified moves the memory forward.
 
     \b
     Example:

@@ -1,9 +1,9 @@
 """The verifier's own memory of the logs that it has seen, as ssh remembers hosts (docs/trust.md).
 
-In a folder of the user there is one trust file for each log, named for the log's id, and one small file for each
-place: the path as it was named, links unresolved, or the URL, and the id of the log that was seen there. So a log
-that was made anew in the place of a known one is found, also where a link was turned to it; and so is a copy of a
-known log in another place that is older than what was seen, or has another history.
+In a folder of the user there is one trust file for each log, named for the log's id, and one small file for
+each place: the path as it was named, links unresolved, or the URL, and the id of the log that was seen there.
+So a log that was made anew in the place of a known one is found, also where a link was turned to it; and so
+is a copy of a known log in another place that is older than what was seen, or has another history.
 """
 
 from __future__ import annotations
@@ -21,15 +21,7 @@ import msgspec
 
 from epochseal.encoding import b64decode, b64encode
 from epochseal.errors import ConfigError, EpochsealError, FormatError, StorageError, VerificationError
-from epochseal.evidence.memory import (
-    Memory,
-    NoMemory,
-    Remembered,
-    first_trust,
-    move_forward,
-    warn,
-    with_pins,
-)
+from epochseal.evidence.memory import Memory, NoMemory, Remembered, first_trust, move_forward, warn, with_pins
 from epochseal.evidence.trust_file import Trust, find_trust, parse_log_id, write_trust
 from epochseal.format.merkle import leaf_hash
 from epochseal.format.seal_lines import MAX_LINE, Header, TaggedLine, log_id, parse_line
@@ -74,28 +66,31 @@ def known_folder() -> Path:
     Raises:
         StorageError: this user has no home.
     """
-    state = os.environ.get("XDG_STATE_HOME", "")
+    state = Path(os.environ.get("XDG_STATE_HOME", ""))
     # As the specification of these folders says: a relative one is as if there were none.
-    if not os.path.isabs(state):
+    if not state.is_absolute():
         try:
-            state = str(Path.home() / ".local" / "state")
+            state = Path.home() / ".local" / "state"
         except RuntimeError as exc:
             raise StorageError("this user has no home directory", "set XDG_STATE_HOME") from exc
-    return Path(state) / "epochseal" / "known"
+    return state / "epochseal" / "known"
 
 
 def place_of(logdir: Path | str) -> str:
     """The name of a place: a URL as it is, or the absolute path with its links unresolved."""
     text = os.fspath(logdir)
-    return text if _URL.fullmatch(text) else os.path.abspath(text)
+    if _URL.fullmatch(text):
+        return text
+    # resolve() would follow the link that somebody may turn to another log.
+    return os.path.abspath(text)  # noqa: PTH100  # as the line above says
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is remembered where a log was named.
 
-    `place` is the id of the log that was seen there, None if the place is new. `trust` is what the log is held
-    against: the log of the place, or, at a new place, a log that is known from elsewhere.
+    `place` is the id of the log that was seen there, None if the place is new. `trust` is what the log is
+    held against: the log of the place, or, at a new place, a log that is known from elsewhere.
     """
 
     place: bytes | None = None

@@ -192,4 +192,3 @@ def warn(verdict: Verdict, kind: str, detail: str) -> None:
     """Add a warning about the whole log to a verdict that was given already."""
     last = max(verdict.entries - 1, 0)
     verdict.warnings.append(Problem(kind, 0, 0, 0, last, 1, last + 1, detail))
-

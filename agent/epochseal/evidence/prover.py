@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from epochseal.encoding import b64encode
 from epochseal.errors import ConfigError, EpochsealError, FormatError, StorageError, VerificationError
 from epochseal.evidence.proof import MAX_BLOCK, Proof, check_block, check_paths, split_block, vouches_from
 from epochseal.format.merkle import Frontier, inclusion_proof, leaf_hash
@@ -24,7 +25,7 @@ from epochseal.format.note import (
     parse_note,
     verify_note,
 )
-from epochseal.format.seal_lines import Block, Header, NoteLine, TaggedLine, parse_line
+from epochseal.format.seal_lines import Block, Header, NoteLine, TaggedLine, id_of_log, parse_line
 from epochseal.keys import PublicKey
 from epochseal.storage.mapped_file import mapped
 from epochseal.storage.seal_file import read_whole_lines
@@ -43,24 +44,30 @@ class NothingSealed(EpochsealError):
     """There is no sealed log."""
 
 
-def prove(logdir: Path, number: int, key: PublicKey | None = None, origin: str | None = None) -> Proof:
+def prove(
+    logdir: Path,
+    number: int,
+    key: PublicKey | None = None,
+    origin: str | None = None,
+    log: bytes | None = None,
+) -> Proof:
     """A proof of entry `number`, under the first checkpoint that vouches for it.
 
     With `key` a checkpoint counts only if the key signed it, and the proof bears no other signature. Without,
-    nobody has verified the signature: the first one in the log's name is taken. `origin` is the one that the
-    log must have.
+    nobody has verified the signature: the first one in the log's name is taken. `origin` and `log`, an id of
+    32 bytes, are those that the log must have.
 
     Raises:
         NothingSealed: there is no sealed log.
         ConfigError: the log has no such entry, or its block is too large for a proof.
         NotProvable: no signed checkpoint of its run vouches for it.
-        UnknownKey: the log is of another origin, or `key` signed none of the checkpoints that vouch for it.
+        UnknownKey: the log is of another origin or id, or `key` signed no checkpoint that vouches for it.
         VerificationError: the entry, its line or the tree do not verify.
         StorageError: a file cannot be read.
     """
     segments = [item for item in list_segments(logdir).segments if item.seal is not None]
     place = _segment_of(segments, number)
-    walk = _Walk(number, key, origin)
+    walk = _Walk(number, key, origin, log)
     note = walk.run(segments[place:], logdir / "checkpoint")
     proof = walk.proof_under(note, *_read_block(walk.segment, walk.block, number))
     check_block(proof)
@@ -73,10 +80,11 @@ class _Walk:
     Such a checkpoint is one of the entry's own run: it stands before the next run's second line.
     """
 
-    def __init__(self, number: int, key: PublicKey | None, origin: str | None) -> None:
+    def __init__(self, number: int, key: PublicKey | None, origin: str | None, log: bytes | None) -> None:
         self._number = number
         self._public_key = key
         self._asked = origin
+        self._asked_log = log
         self._key: VerifierKey | None = None
         self._problems: list[FormatError | VerificationError] = []
         self._origin = ""
@@ -196,6 +204,9 @@ class _Walk:
         self._origin = header.origin
         if self._asked not in (None, header.origin):
             raise UnknownKey(f"the log says {header.origin!r}, {self._asked!r} was asked for")
+        found = id_of_log(line.payload, header)
+        if self._asked_log not in {None, found}:
+            raise UnknownKey(f"this is the log {b64encode(found)}, another one was asked for")
         if self._public_key is not None:
             self._key = VerifierKey(header.origin, self._public_key)
         if self._found is None:

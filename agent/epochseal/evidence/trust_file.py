@@ -69,8 +69,8 @@ class Trust:
     def __post_init__(self) -> None:
         if {len(self.log), *map(len, self.starts)} != {_HASH_SIZE}:
             raise FormatError(f"log ids and starts have {_HASH_SIZE} bytes")
-        lists = (self.epoch_keys, self.starts, self.checkpoint_keys, self.promises)
-        if not self.epoch_keys or max(map(len, lists)) > MAX_LINES:
+        most = max(len(self.epoch_keys), len(self.starts), len(self.checkpoint_keys), len(self.promises))
+        if not self.epoch_keys or most > MAX_LINES:
             raise FormatError(f"there is no epoch key, or more than {MAX_LINES} lines of one kind")
         for key_id in self.epoch_keys:
             Issued(key_id, b"?")

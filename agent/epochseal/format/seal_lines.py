@@ -224,6 +224,11 @@ def log_id(leaf: bytes) -> bytes:
     return hashlib.sha256(_LOG_LABEL + leaf).digest()
 
 
+def id_of_log(payload: bytes, header: Header) -> bytes:
+    """The id of the log that an epoch line stands in, 32 bytes: the first line makes it, all others state it."""
+    return log_id(leaf_hash(payload)) if header.epoch == 0 else b64decode(header.log, "log", 32)
+
+
 def encode_block(index: int, block: Block) -> bytes:
     """The payload of a `block` line."""
     return b"block %d %d %d %d %d %d %b %b" % (

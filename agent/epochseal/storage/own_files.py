@@ -43,15 +43,17 @@ def read_own(path: Path, limit: int) -> bytes | None:
         if exc.errno == errno.ELOOP:
             raise ConfigError(f"{path} is a symbolic link", "name the file itself") from exc
         raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise ConfigError(f"{path} is no regular file", "name the file itself")
         _check_owner(path, found)
-        try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read(limit + 1)
-        except OSError as exc:
-            raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
+    except OSError as exc:
+        raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
+    finally:
+        os.close(descriptor)
 
 
 def check_own_folder(path: Path) -> None:
@@ -117,5 +119,6 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
         )
     if found.st_mode & _NOT_ALONE:
         raise ConfigError(
-            f"others may write {path}: they decide what is believed", f"chmod go-w {path}, after looking at it"
+            f"others may write {path}: they decide what is believed",
+            f"chmod go-w {path}, after looking at it",
         )

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from epochseal.errors import ConfigError, FormatError, VerificationError
-from epochseal.evidence.trust_file import accept, parse_trust, read_trust
+from epochseal.evidence.memory import accept
+from epochseal.evidence.trust_file import parse_trust, read_trust, write_trust
 from tests.vectors.trust import generate
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors" / "trust"
@@ -57,22 +58,48 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
 
 
 def test_what_was_accepted_keeps_its_reason() -> None:
-    """A second reason for the same cold start or key does not replace the first."""
+    """A second reason for the same start or key does not replace the first."""
     trust = read_trust(VECTORS / "accepted.trust")
+    ((start, reason),) = trust.starts.items()
+    ((later, told),) = trust.checkpoint_keys.items()
     more = accept(
-        trust, cold={7: "another", 3: "earlier"}, epoch_keys={"vault:new": "another", "vault:3": "third"}
+        trust,
+        starts={start: "another", bytes(32): "earlier"},
+        epoch_keys={"vault:new": "another", "vault:3": "third"},
+        checkpoint_keys={later: "another"},
     )
-    assert list(more.cold.items()) == [(3, "earlier"), (7, trust.cold[7])]
-    assert more.epoch_keys["vault:new"] == "rotated on 4 May"
-    assert more.epoch_keys["vault:3"] == "third"
+    assert more.starts == {start: reason, bytes(32): "earlier"}
+    assert (more.epoch_keys["vault:new"], more.epoch_keys["vault:3"]) == ("rotated on 4 May", "third")
+    assert more.checkpoint_keys == {later: told}
     assert parse_trust(more.encode()) == more
+
+
+def test_the_pins_are_what_the_file_says() -> None:
+    """Everything that a file pins reaches the verifier."""
+    trust = read_trust(VECTORS / "accepted.trust")
+    pins = trust.pins()
+    assert (pins.origin, pins.log, pins.size) == ("example.com/worked", trust.log, 7)
+    assert pins.starts == trust.starts
+    assert {key.vkey for key in pins.checkpoint_keys} == set(trust.checkpoint_keys)
+    assert [(item.retention, item.index, item.time) for item in pins.promises] == [
+        (7_776_000_000, 0, 1_795_428_300_000)
+    ]
+    assert pins.epoch_keys == frozenset(trust.epoch_keys)
+
+
+def test_it_is_written_for_its_owner_alone(tmp_path: Path) -> None:
+    """Mode 0600: who may read it may lock it, and who may write it decides what is believed."""
+    trust = read_trust(VECTORS / "accepted.trust")
+    path = tmp_path / "own.trust"
+    write_trust(path, trust)
+    assert (path.stat().st_mode & 0o777, read_trust(path)) == (0o600, trust)
 
 
 def test_a_checkpoint_of_a_stranger_is_no_trust() -> None:
     """A trust cannot even be made with a checkpoint that its key did not sign."""
     trust = read_trust(VECTORS / "honest.trust")
     with pytest.raises(VerificationError):
-        replace(trust, note=trust.note.replace(b"\n6\n", b"\n7\n"))
+        replace(trust, note=trust.note.replace(b"\n7\n", b"\n8\n"))
 
 
 def test_the_page_shows_a_trust_file() -> None:
@@ -80,4 +107,4 @@ def test_the_page_shows_a_trust_file() -> None:
     page = (VECTORS.parents[2] / "docs" / "trust.md").read_text(encoding="utf-8")
     shown = page.partition("```\nepochseal/v1/trust")[2].partition("```")[0]
     trust = parse_trust(f"epochseal/v1/trust{shown}".encode())
-    assert (trust.key.name, trust.checkpoint.size, list(trust.cold)) == ("example.com/worked", 6, [7])
+    assert trust.encode() == (VECTORS / "accepted.trust").read_bytes()

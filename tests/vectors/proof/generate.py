@@ -1,7 +1,7 @@
 """Write the vectors of proofs beside this file: `python tests/vectors/proof/generate.py`.
 
-They are made by hand out of docs/proofs.md, so that they do not depend on the code that they test. The name of
-a file is the case or the attack. The log that they are of has two runs: the second one begins at line 7.
+They are made by hand out of docs/proofs.md, so that they do not depend on the code that they test. The name
+of a file is the case or the attack. The log that they are of has two runs: the second one begins at line 7.
 """
 
 from __future__ import annotations

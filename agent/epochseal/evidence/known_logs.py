@@ -19,17 +19,16 @@ from urllib.parse import quote_from_bytes
 
 import msgspec
 
-from epochseal.encoding import b64decode, b64encode
+from epochseal.encoding import b64encode
 from epochseal.errors import ConfigError, EpochsealError, FormatError, StorageError, VerificationError
 from epochseal.evidence.memory import Memory, NoMemory, Remembered, first_trust, move_forward, warn, with_pins
 from epochseal.evidence.trust_file import Trust, find_trust, parse_log_id, write_trust
-from epochseal.format.merkle import leaf_hash
-from epochseal.format.seal_lines import MAX_LINE, Header, TaggedLine, log_id, parse_line
+from epochseal.format.seal_lines import MAX_LINE, Header, TaggedLine, id_of_log, parse_line
 from epochseal.storage.durable import make_directory, replace_file, sync_directory
 from epochseal.storage.own_files import OWN_FOLDER_MODE, OWN_MODE, check_own_folder, locked, read_own
 from epochseal.storage.segments import list_segments
 from epochseal.verifier import Examination, Request, Verdict, examine
-from epochseal.verifier.verdict import name_of, withdraw
+from epochseal.verifier.verdict import verdict_of, withdraw
 
 HEADING = "epochseal/v1/place"
 
@@ -328,7 +327,7 @@ def peek_log_id(logdir: Path) -> bytes | None:
             return None
         if not isinstance(line, TaggedLine) or not isinstance(line.body, Header):
             return None
-        return log_id(leaf_hash(line.payload)) if line.index == 0 else b64decode(line.body.log, "log")
+        return id_of_log(line.payload, line.body)
     return None
 
 
@@ -340,7 +339,7 @@ def _rename(verdict: Verdict, kinds: dict[str, str]) -> None:
     verdict.problems = [
         msgspec.structs.replace(item, kind=kinds.get(item.kind, item.kind)) for item in verdict.problems
     ]
-    verdict.verdict = name_of(verdict.problems, checked=verdict.verdict != "empty")
+    verdict.verdict = verdict_of(verdict.problems, checked=verdict.verdict != "empty")
 
 
 def _quote(place: str) -> str:

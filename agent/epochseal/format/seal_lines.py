@@ -14,7 +14,7 @@ import msgspec
 
 from epochseal.encoding import MAX_INT, b64decode, b64encode, decode_json, encode_json, parse_decimal
 from epochseal.errors import FormatError
-from epochseal.format.merkle import HASH_SIZE, Frontier
+from epochseal.format.merkle import HASH_SIZE, Frontier, leaf_hash
 from epochseal.format.note import parse_vkey
 from epochseal.keys import Context, Issued
 

@@ -64,6 +64,11 @@ class LineBuffer:
         return self._end - self._start
 
     @property
+    def lag(self) -> int:
+        """Bytes that wait to be sealed; where more of them can be known than was read, a subclass adds it."""
+        return self.buffered
+
+    @property
     def has_entry(self) -> bool:
         """Whether at least one whole entry is waiting; at the end of the stream also one without newline."""
         if not self._whole and self._searched < self._end:

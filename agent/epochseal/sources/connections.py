@@ -11,6 +11,7 @@ import time
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sources.framing import Framing, FramingError
 from epochseal.sources.shared_buffer import SharedBuffer
+from epochseal.sources.unread_bytes import unread_bytes
 
 MAX_CLIENTS = 256
 """Clients of one socket at the same time; more of them wait to be accepted."""
@@ -121,6 +122,12 @@ class ListeningSource(SharedBuffer):
     def connections(self) -> int:
         """Clients at this moment."""
         return len(self._clients)
+
+    @property
+    def lag(self) -> int:
+        """With unfinished entries, and what clients have sent that was not read; any thread may ask."""
+        unread = sum(unread_bytes(client.sock.fileno()) for client in tuple(self._clients.values()))
+        return self.buffered + self._unfinished + unread
 
     @property
     def ended(self) -> bool:

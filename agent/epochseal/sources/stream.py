@@ -9,6 +9,7 @@ import select
 from epochseal.errors import EpochsealError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sources.buffer import EntryTooLongError, LineBuffer
+from epochseal.sources.unread_bytes import unread_bytes
 
 __all__ = ["EntryTooLongError", "StreamSource"]
 
@@ -56,6 +57,11 @@ class StreamSource(LineBuffer):
     def finish(self) -> None:
         """A stop was asked for: what was written before it is still taken."""
         self._finishing = True
+
+    @property
+    def lag(self) -> int:
+        """With what still waits in the pipe, the socket or the file; any thread may ask."""
+        return self.buffered + unread_bytes(self._fd)
 
     @property
     def ended(self) -> bool:

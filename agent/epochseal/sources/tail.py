@@ -20,8 +20,9 @@ from msgspec.structs import replace
 from epochseal.errors import ConfigError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
+from epochseal.sources.file_reader import FileBuffer
 from epochseal.sources.follower import Follower
-from epochseal.sources.log_file import FileBuffer, source_name
+from epochseal.sources.log_file import source_name
 from epochseal.sources.rotated_files import COMPRESSED, base_names
 
 SHORTEST, LONGEST = 0.01, 0.25
@@ -87,6 +88,11 @@ class TailSource:
     def buffered(self) -> int:
         """Bytes read and not sealed; a last line that waits for its newline is still in its file."""
         return 0 if self.ended else sum(follower.buffered for follower in self._order)
+
+    @property
+    def lag(self) -> int:
+        """Bytes in all files that are followed, read or not, that are not sealed; any thread may ask."""
+        return sum(follower.lag for follower in tuple(self._order))
 
     @property
     def ended(self) -> bool:

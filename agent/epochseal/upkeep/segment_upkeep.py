@@ -70,7 +70,7 @@ class Chores:
     name = "chores"
     has_entry = full_block = False
     ended = True
-    buffered = 0
+    buffered = lag = 0
 
     def __init__(self, sealer: Sealer, kind: Kind | None, keeping: Keeping, journal: Journal) -> None:
         if kind is not None:

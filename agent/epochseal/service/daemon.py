@@ -19,9 +19,9 @@ from epochseal.custody.memory import SecretPage, harden_process
 from epochseal.custody.zygote import Zygote
 from epochseal.errors import ConfigError, EpochsealError
 from epochseal.journal import Journal
-from epochseal.service.commit_loop import Signals
-from epochseal.service.log_thread import RunningLog
+from epochseal.service.log_thread import LogThread
 from epochseal.service.sd_notify import Notifier
+from epochseal.service.signals import Signals
 
 if TYPE_CHECKING:
     from epochseal.service.metrics_server import MetricsServer
@@ -45,7 +45,7 @@ class Daemon:
         self._env = env
         self._journal = journal
         self._notifier = Notifier.from_environment()
-        self._logs: list[RunningLog] = []
+        self._logs: list[LogThread] = []
         self._listen: str | None = None
         self._metrics: MetricsServer | None = None
 
@@ -89,7 +89,7 @@ class Daemon:
             stack.callback(zygote.close)
             helpers.append((log, zygote, mailbox))
         for log, zygote, mailbox in helpers:
-            running = RunningLog(log, zygote, mailbox, self._journal)
+            running = LogThread(log, zygote, mailbox, self._journal)
             stack.callback(running.signals.close)
             stack.callback(running.close)
             self._logs.append(running)
@@ -167,7 +167,7 @@ class Daemon:
             before.close()
 
 
-def _run_and_wake(log: RunningLog, wake: int) -> None:
+def _run_and_wake(log: LogThread, wake: int) -> None:
     try:
         log.run()
     finally:

@@ -32,7 +32,8 @@ from epochseal.sealing.limits import Limits
 from epochseal.sealing.page_store import PageStore
 from epochseal.sealing.restart_point import RestartPoint
 from epochseal.sealing.sealer import Sealer
-from epochseal.service.commit_loop import Agent, Closing, Signals, SystemClock
+from epochseal.service.commit_loop import Closing, CommitLoop, SystemClock
+from epochseal.service.signals import Signals
 from epochseal.sources.stream import StreamSource
 from epochseal.storage.durable import DirectoryLock, DiskFullError
 from epochseal.upkeep.rotation import RotationRequest, plan_checkpoint_key, plan_epoch_key
@@ -82,7 +83,7 @@ def seal_stream(
         started: is told what was found in the directory.
 
     Raises:
-        EpochsealError: see `Agent.run` and `Sealer.start`.
+        EpochsealError: see `CommitLoop.run` and `Sealer.start`.
     """
     with ExitStack() as stack:
         sealer = stack.enter_context(sealing(options))
@@ -98,10 +99,10 @@ def seal_stream(
             max_entry_bytes=options.max_entry_bytes,
         )
         stack.callback(source.close)
-        agent = Agent(
+        loop = CommitLoop(
             sealer, [source], signals, commit_interval=options.commit_interval / 1000, acknowledge=acknowledge
         )
-        if unsealed := agent.run():
+        if unsealed := loop.run():
             raise BackendError(
                 f"{unsealed} bytes were read but not sealed: the backend gave no key before the stop",
                 str(sealer.calls.last_error or "") or None,

@@ -19,7 +19,7 @@ from epochseal.sealing.counters import LATENCY_BOUNDS, Histogram
 from epochseal.service.health import LogView, reasons
 
 
-class Figures:
+class MetricsCollector:
     """Everything that is shown of some logs, each with the label `log`."""
 
     def __init__(self, views: Sequence[LogView]) -> None:

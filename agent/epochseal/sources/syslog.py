@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from epochseal.errors import ConfigError
-from epochseal.sources.connections import MAX_CLIENTS, Client, ListeningSource
+from epochseal.sources.client import Client
+from epochseal.sources.connections import MAX_CLIENTS, ListeningSource
 from epochseal.sources.framing import SyslogFraming
 
 HANDSHAKE_SECONDS = 10.0

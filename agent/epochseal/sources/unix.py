@@ -16,7 +16,8 @@ from epochseal.errors import ConfigError
 from epochseal.format.escaping import escape
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sources.buffer import READ_SIZE
-from epochseal.sources.connections import Client, ListeningSource
+from epochseal.sources.client import Client
+from epochseal.sources.connections import ListeningSource
 from epochseal.sources.framing import LineFraming
 from epochseal.sources.shared_buffer import SharedBuffer
 

@@ -1,7 +1,7 @@
 """What is done with segments that have ended: compress them, and let the oldest expire.
 
 A thread of low priority reads and writes the large files; what touches the chain or must not run beside a
-new segment is done by the log's own loop, which asks `Chores` as it asks a source.
+new segment is done by the log's own loop, which asks `SegmentUpkeep` as it asks a source.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Packed:
     packed: Path
 
 
-class Chores:
+class SegmentUpkeep:
     """Housekeeping of one log, in the shape of a source that never has an entry.
 
     Args:
@@ -67,7 +67,7 @@ class Chores:
         StorageError: what an interrupted exchange left cannot be removed.
     """
 
-    name = "chores"
+    name = "upkeep"
     has_entry = full_block = False
     ended = True
     buffered = lag = 0
@@ -89,7 +89,7 @@ class Chores:
         self._sealed_at: int | None = None
         self._removable: ExpiredSegments | None = None
         self._next_expiry = 0.0
-        self._thread = threading.Thread(target=self._work, name="chores", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="upkeep", daemon=True)
 
     def start(self) -> None:
         """Start the thread; after that no process may be forked that holds a secret."""

@@ -177,9 +177,7 @@ class LogThread:
             if name not in before or name not in after or before[name].value != after[name].value
         ]
         expires = self._upkeep is not None and config.number_or_none("keep") is not None
-        waiting = [
-            name for name in changed if name not in RELOADED or (name == "keep" and not expires)
-        ]
+        waiting = [name for name in changed if name not in RELOADED or (name == "keep" and not expires)]
         if config.sources != self.config.sources:
             waiting.append("source")
         self._limits.adjust(_limits(config))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from epochseal.errors import EpochsealError, StorageError
+from epochseal.polling import is_readable
 from epochseal.sealing.limits import Piece, Room
 from epochseal.sealing.sealer import MAX_BLOCKS, Sealer
 from epochseal.sealing.source_positions import position_commits
@@ -223,8 +224,6 @@ class Closing:
                 return False
             time.sleep(min(left, 0.05))
             return True
-        poll = select.poll()
-        poll.register(courier, select.POLLIN)
-        if poll.poll(min(left, 1.0) * 1000):
+        if is_readable(courier, min(left, 1.0)):
             sealer.take_answer()
         return True

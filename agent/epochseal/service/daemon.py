@@ -6,11 +6,10 @@ before any thread; for each log its page, directory lock and sources; then the t
 
 from __future__ import annotations
 
-import os
 import select
 import threading
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from epochseal.custody.memory import SecretPage, harden_process
 from epochseal.custody.zygote import Zygote
 from epochseal.errors import ConfigError, EpochsealError
 from epochseal.journal import Journal
+from epochseal.polling import WakePipe
 from epochseal.service.log_thread import LogThread
 from epochseal.service.sd_notify import Notifier
 from epochseal.service.signals import Signals
@@ -62,10 +62,10 @@ class Daemon:
             self._open(config, stack)
             stack.callback(self._serve, None)
             self._serve(config.metrics_listen.value)
-            ended, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-            stack.callback(os.close, ended)
+            # Never closed: a thread whose log has ended may not have written to it yet.
+            ended = WakePipe()
             threads = [
-                threading.Thread(target=_run_and_wake, args=(log, wake), name=log.config.name, daemon=True)
+                threading.Thread(target=_run_and_wake, args=(log, ended), name=log.config.name, daemon=True)
                 for log in self._logs
             ]
             for thread in threads:
@@ -98,10 +98,10 @@ class Daemon:
             except EpochsealError as exc:
                 raise type(exc)(f"log {log.name}: {exc}", exc.hint) from exc
 
-    def _watch(self, signals: Signals, ended: int) -> None:
+    def _watch(self, signals: Signals, ended: WakePipe) -> None:
         poll = select.poll()
         poll.register(signals.fileno(), select.POLLIN)
-        poll.register(ended, select.POLLIN)
+        poll.register(ended.fileno(), select.POLLIN)
         deadline: float | None = None
         # Not by is_alive: a thread says that it has ended while it is still there.
         while not all(log.ended for log in self._logs):
@@ -109,8 +109,7 @@ class Daemon:
             if left <= 0:
                 return
             poll.poll(min(left, self._notifier.wait_seconds()) * 1000)
-            with suppress(BlockingIOError):
-                os.read(ended, 512)
+            ended.clear()
             if not any(log.signals.hung for log in self._logs if not log.ended):
                 self._notifier.alive()
             if signals.take_hangup() and deadline is None:
@@ -167,8 +166,8 @@ class Daemon:
             before.close()
 
 
-def _run_and_wake(log: LogThread, wake: int) -> None:
+def _run_and_wake(log: LogThread, ended: WakePipe) -> None:
     try:
         log.run()
     finally:
-        os.write(wake, b"e")
+        ended.wake()

@@ -82,9 +82,7 @@ def seal_stream(
     with ExitStack() as stack:
         sealer = stack.enter_context(sealing(options))
         signals = stack.enter_context(Signals().installed())
-        sealer.full_disk.pause, sealer.full_disk.tell = signals.pause, tell_stall
-        sealer.outage.tell = tell_outage
-        started(sealer.start())
+        started(start_sealer(sealer, signals))
         acknowledge(sealer.entries)
         source = StreamSource(
             open_stream(signals),
@@ -157,6 +155,17 @@ def make_sealer(options: SealOptions, zygote: Zygote, mailbox: SecretPage) -> Se
     )
     pace = Pace(interval=options.epoch_interval)
     return Sealer(options.logdir, options.origin, calls, mailbox, clock, runtime, pace=pace, limits=limits)
+
+
+def start_sealer(sealer: Sealer, signals: Signals) -> RestartPoint:
+    """Start it. Troubles are told on stderr from now on, and a stop ends the wait for room on the disk.
+
+    Raises:
+        EpochsealError: see `Sealer.start`.
+    """
+    sealer.full_disk.pause, sealer.full_disk.tell = signals.pause, tell_stall
+    sealer.outage.tell = tell_outage
+    return sealer.start()
 
 
 def tell_stall(cause: DiskFullError | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import secrets
 import time
 import traceback
@@ -60,17 +59,16 @@ class LogSignals(Signals):
     def stop(self) -> None:
         """Ask for a clean close."""
         self.stop_asked = True
-        self._wake()
+        self._pipe.wake()
 
     def hangup(self) -> None:
         """Ask for a new segment."""
         self._hangup = True
-        self._wake()
+        self._pipe.wake()
 
     def close(self) -> None:
         """Give up the pipe."""
-        os.close(self._read)
-        os.close(self._write)
+        self._pipe.close()
 
 
 class AdjustableLimits(Limits):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import select
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
+
+from epochseal.polling import WakePipe, is_readable
 
 
 class Signals:
@@ -19,33 +19,29 @@ class Signals:
     """
 
     def __init__(self) -> None:
-        self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._pipe = WakePipe()
         self._hangup = False
         self.stop_asked = False
         self.pass_on: Callable[[int], bool] | None = None
 
     def fileno(self) -> int:
         """Readable when a signal came."""
-        return self._read
+        return self._pipe.fileno()
 
     def take_hangup(self) -> bool:
         """Whether a new segment was asked for since the last call."""
-        with suppress(BlockingIOError):
-            os.read(self._read, 512)
+        self._pipe.clear()
         hangup, self._hangup = self._hangup, False
         return hangup
 
     def pause(self, seconds: float) -> bool:
         """Wait so long, or until a stop is asked for; whether none was (`FullDisk.pause`)."""
         deadline = time.monotonic() + seconds
-        poll = select.poll()
-        poll.register(self._read, select.POLLIN)
         while not self.stop_asked and (left := deadline - time.monotonic()) > 0:
-            if poll.poll(left * 1000):
-                with suppress(BlockingIOError):
-                    os.read(self._read, 512)
+            if is_readable(self._pipe.fileno(), left):
+                self._pipe.clear()
         if self._hangup:
-            self._wake()  # the loop is still to see it
+            self._pipe.wake()  # the loop is still to see it
         return not self.stop_asked
 
     @contextmanager
@@ -58,8 +54,7 @@ class Signals:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            os.close(self._read)
-            os.close(self._write)
+            self._pipe.close()
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
@@ -67,8 +62,4 @@ class Signals:
         else:
             pass_on, self.pass_on = self.pass_on, None
             self.stop_asked = pass_on is None or not pass_on(number)
-        self._wake()
-
-    def _wake(self) -> None:
-        with suppress(BlockingIOError):  # full: there is enough to wake up for
-            os.write(self._write, b"s")
+        self._pipe.wake()

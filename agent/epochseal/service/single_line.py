@@ -17,7 +17,7 @@ from epochseal.format.seal_lines import Prune, Rotate
 from epochseal.keys import BackendSettings, PublicKey
 from epochseal.sealing.restart_point import RestartPoint
 from epochseal.service.commit_loop import Closing, SystemClock
-from epochseal.service.launch import SealOptions, helping, make_sealer, sealing, tell_outage, tell_stall
+from epochseal.service.launch import SealOptions, helping, make_sealer, sealing, start_sealer
 from epochseal.service.signals import Signals
 from epochseal.storage.durable import DirectoryLock
 from epochseal.upkeep.rotation import RotationRequest, plan_checkpoint_key, plan_epoch_key
@@ -35,9 +35,7 @@ def seal_prune(
     with ExitStack() as stack:
         sealer = stack.enter_context(sealing(options))
         signals = stack.enter_context(Signals().installed())
-        sealer.full_disk.pause, sealer.full_disk.tell = signals.pause, tell_stall
-        sealer.outage.tell = tell_outage
-        started(sealer.start())
+        started(start_sealer(sealer, signals))
         closing = Closing(sealer)
         while not sealer.live and not signals.stop_asked and closing.step():
             pass
@@ -103,9 +101,7 @@ def seal_rotation(
         if alone:
             sealer.checkpoints.replaces = old_key
         signals = stack.enter_context(Signals().installed())
-        sealer.full_disk.pause, sealer.full_disk.tell = signals.pause, tell_stall
-        sealer.outage.tell = tell_outage
-        started(sealer.start())
+        started(start_sealer(sealer, signals))
         closing = Closing(sealer)
         # Nothing but the checkpoint behind the line may bear both signatures: it is what hands over.
         while not (sealer.begun if alone else sealer.live and not sealer.checkpoints):

@@ -19,6 +19,7 @@ from pathlib import Path
 from epochseal.errors import EpochsealError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.journal import Journal
+from epochseal.polling import WakePipe
 from epochseal.sealing.limits import Piece
 from epochseal.sealing.sealer import Sealer
 from epochseal.storage.compression import (
@@ -81,7 +82,7 @@ class SegmentUpkeep:
         self._kind = kind
         self._journal = journal
         self._told = ""
-        self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._pipe = WakePipe()
         self._stop = threading.Event()
         # One hand-over at a time: the thread fills it and waits until the loop has emptied it.
         self._ready: _Packed | ExpiredSegments | None = None
@@ -99,12 +100,11 @@ class SegmentUpkeep:
 
     def descriptors(self) -> Sequence[int]:
         """Readable when the thread has something to hand over."""
-        return [self._read]
+        return [self._pipe.fileno()]
 
-    def ready(self, descriptor: int) -> None:
+    def ready(self, _descriptor: int) -> None:
         """Something was handed over; `tick` takes it."""
-        with suppress(BlockingIOError):
-            os.read(descriptor, 64)
+        self._pipe.clear()
 
     def wait_seconds(self) -> float:
         """Nothing is due by time: the thread has the clock."""
@@ -158,8 +158,7 @@ class SegmentUpkeep:
         if self._thread.is_alive():
             self._thread.join(_JOIN_SECONDS)
         if not self._thread.is_alive():
-            os.close(self._read)
-            os.close(self._write)
+            self._pipe.close()
 
     def _exchange(self, ready: _Packed) -> None:
         if self._kind is not None:
@@ -222,8 +221,7 @@ class SegmentUpkeep:
     def _hand_over(self, ready: _Packed | ExpiredSegments) -> None:
         self._taken.clear()
         self._ready = ready
-        with suppress(BlockingIOError):
-            os.write(self._write, b"r")
+        self._pipe.wake()
         self._taken.wait()
 
     def _remove_released(self) -> None:

@@ -69,7 +69,8 @@ class CommitLoop:
             raise
         except BaseException as exc:
             self._sealer.counters.failed(exc)
-            with suppress(EpochsealError):  # what came first is what is told
+            # Closing may fail as well, often for the same reason: the first error is the one to report.
+            with suppress(EpochsealError):
                 self._closing.close()
             raise
         self._closing.close()
@@ -209,7 +210,7 @@ class Closing:
             while sealer.checkpoints and self.step():
                 pass
         finally:
-            # A refusal in the first wait must not leave the log open.
+            # The backend may refuse in the first wait, which raises: the log gets its end line all the same.
             sealer.close_log()
 
     def step(self) -> bool:

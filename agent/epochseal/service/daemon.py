@@ -76,7 +76,8 @@ class Daemon:
             for log in left:
                 log.journal.warning("not_closed", seconds=STOP_SECONDS, reason="left as after a crash")
             if left:
-                # A thread may be in the middle of a write: nothing is taken from under it.
+                # A thread that did not end in time may be in the middle of a write. Files, locks and keys
+                # stay as they are, so that nothing is closed under it; the process ends now in any case.
                 stack.pop_all()
             return not left and all(log.error is None for log in self._logs)
 
@@ -84,7 +85,8 @@ class Daemon:
         helpers = []
         for log in config.logs:
             mailbox = stack.enter_context(SecretPage())
-            # The end of its socket ends a zygote, and later ones hold it too: the last one is closed first.
+            # A zygote ends when the last copy of its socket is closed. Zygotes forked later hold copies of
+            # the earlier ones' sockets, so they have to be closed in the reverse order.
             zygote = Zygote.start(log.epoch_key, log.checkpoint_key, log.backend_settings, mailbox)
             stack.callback(zygote.close)
             helpers.append((log, zygote, mailbox))
@@ -103,7 +105,8 @@ class Daemon:
         poll.register(signals.fileno(), select.POLLIN)
         poll.register(ended.fileno(), select.POLLIN)
         deadline: float | None = None
-        # Not by is_alive: a thread says that it has ended while it is still there.
+        # A thread sets `ended` and then wakes this loop, both while it still runs. By `is_alive` it would not
+        # have ended at that moment, and nothing would wake the loop again.
         while not all(log.ended for log in self._logs):
             left = _LONGEST_WAIT if deadline is None else deadline - time.monotonic()
             if left <= 0:

@@ -42,7 +42,7 @@ def reasons(view: LogView) -> list[str]:
         "no_room": status.stalled > 0,
         "overdue": status.late,
         "stuck": status.step - status.stalled > STUCK_SECONDS,
-        # Before the first key and its checkpoint nothing is accepted.
+        # Nothing is accepted before the first epoch has its key and its signed checkpoint.
         "waiting_for_backend": not (status.live or status.failed or status.closed),
     }
     return [reason for reason, holds in found.items() if holds]

@@ -82,7 +82,8 @@ class AdjustableLimits(Limits):
 
     def adjust(self, limits: Limits) -> None:
         """Put other limits in force; a segment's age is fixed at the start."""
-        # The base is frozen; this name is none of its fields.
+        # The class is frozen, so that nobody changes limits in place. This replaces all of them in one step:
+        # the loop, in another thread, sees the old ones or the new ones and never a mixture.
         object.__setattr__(self, "current", limits)
 
     def room(self, chain: Chain) -> Room:
@@ -168,7 +169,7 @@ class LogThread:
     def adjust(self, config: LogConfig) -> list[str]:
         """Put the settings in force that can be; the names of those that wait for a restart."""
         before, after = self.config.values, config.values
-        # A backend's setting is only there if it is set.
+        # Settings of backends are in `values` only where they are set, so either side may lack a name.
         changed = [
             name
             for name in {**before, **after}

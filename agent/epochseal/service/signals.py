@@ -41,7 +41,7 @@ class Signals:
             if is_readable(self._pipe.fileno(), left):
                 self._pipe.clear()
         if self._hangup:
-            self._pipe.wake()  # the loop is still to see it
+            self._pipe.wake()  # `clear` above took the wake-up of a SIGHUP, which the loop has not seen yet
         return not self.stop_asked
 
     @contextmanager

@@ -74,7 +74,7 @@ def seal_rotation(
         EpochsealError: see `Sealer.start`.
     """
     with DirectoryLock(options.logdir):
-        pass  # so that a running agent is told of before any backend is asked
+        pass  # a running agent is noticed here, before any backend is asked for anything
     harden_process()
     if wanted.key == "epoch":
         new = replace(options, epoch_key=wanted.uri)
@@ -103,7 +103,9 @@ def seal_rotation(
         signals = stack.enter_context(Signals().installed())
         started(start_sealer(sealer, signals))
         closing = Closing(sealer)
-        # Nothing but the checkpoint behind the line may bear both signatures: it is what hands over.
+        # A checkpoint with both signatures hands the log over to the new key, so only the one that covers
+        # the rotate line may have both. Earlier ones are waited for, under the old key, before the line is
+        # sealed.
         while not (sealer.begun if alone else sealer.live and not sealer.checkpoints):
             if signals.stop_asked or not closing.step():
                 break

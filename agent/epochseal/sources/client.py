@@ -38,7 +38,8 @@ class Client:
         # Whether epoll was told that it waits for room to write; bytes of it in the sum of unfinished ones.
         self.writes = False
         self.counted = 0
-        # Set by `receive` where the end, or an error, was seen behind what it gave.
+        # `receive` sets this where it gave bytes and saw the end, or an error, right behind them: those bytes
+        # are taken first.
         self.over = False
 
     def prepare(self) -> bool:
@@ -82,5 +83,5 @@ class Client:
         except BlockingIOError:
             pass
         except OSError:
-            # It is gone, but what it wrote before can still be read.
+            # The client is gone and cannot be told. What it wrote before is still in the socket and is read.
             self.listens = False

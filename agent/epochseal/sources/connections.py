@@ -202,7 +202,8 @@ class ListeningSource(SharedBuffer):
             self._put(client, exc.whole)
             self.refuse(client, str(exc))
         except ConnectionError:
-            # Also of a client that left without reading its acknowledgements: what it sent was read before.
+            # A client that leaves without reading its acknowledgements resets the connection. Nothing is
+            # lost by that: the error comes only after everything that it sent was read.
             self._end_of_input(client)
         except OSError as exc:
             self.refuse(client, str(exc))
@@ -280,7 +281,8 @@ class ListeningSource(SharedBuffer):
                 self._writing.register(client.number, select.EPOLLOUT)
             else:
                 self._writing.unregister(client.number)
-        # Its number is not given to another client as long as entries in the buffer stand under it.
+        # The socket is closed last: as long as it is open, the system gives its number to no other client,
+        # and the entries in the buffer stand under that number.
         if not client.reads and not client.unsealed and not waits and client.number in self._clients:
             del self._clients[client.number]
             client.sock.close()

@@ -154,7 +154,9 @@ class LogFile:
         want = len(free) if self.limit is None else max(0, min(len(free), self.limit - self.position))
         count = os.preadv(self._fd, [free[:want]], self.position) if want else 0
         if not self._goes_on():
-            # What was just read may be of the new content: it is read again as that.
+            # The file was cut and written anew at some moment, so the bytes just read may be of the new
+            # content. They are given up here, and read again when the new content is read from its
+            # beginning.
             self.truncated = True
             return 0
         self._remember(free[:count])

@@ -41,7 +41,8 @@ class SocketFile:
         self.socket = socket.socket(socket.AF_UNIX, kind)
         try:
             self._remove_stale()
-            # Set before the file exists: at no moment may anybody use it who may not later.
+            # The mode is limited before the file exists. Were it changed afterwards, there would be a
+            # moment in which somebody could connect who may not.
             before = os.umask(0o777 & ~mode)
             try:
                 self.socket.bind(str(path))
@@ -84,7 +85,8 @@ class SocketFile:
                 self.path.unlink(missing_ok=True)
                 return
             except OSError:
-                # A full backlog, or a socket of the other kind: somebody listens.
+                # Any other answer (the queue is full, the socket is of the other kind) shows that somebody
+                # listens.
                 pass
         raise ConfigError(f"another process listens on {self.path}", "stop it, or name another path")
 
@@ -125,7 +127,7 @@ class UnixStreamSource(ListeningSource):
             client.unsent += b"%d %d\n" % (first, last)
 
     def _stop_input(self, client: Client) -> None:
-        # The client can write no more then, and what it wrote before can still be read.
+        # From now on the client gets an error when it writes; what it wrote before can still be read.
         with suppress(OSError):
             client.sock.shutdown(socket.SHUT_RD)
 

@@ -17,7 +17,7 @@ def unread_bytes(fd: int) -> int:
     try:
         found = os.fstat(fd)
         if stat.S_ISREG(found.st_mode):
-            # For files the call below answers in 32 bits.
+            # The call below answers in 32 bits, which is too little for a large file.
             return max(found.st_size - os.lseek(fd, 0, os.SEEK_CUR), 0)
         return int(struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0])
     except OSError:

@@ -203,7 +203,7 @@ class SegmentUpkeep:
         while self._kind is not None and (plain := self._next_plain()) is not None:
             clean(self._sealer.logdir)
             self._hand_over(_Packed(plain, compress(plain, self._kind, self._stop.is_set)))
-            # Readers that have the old folder open get this long.
+            # A verifier may be listing the folder that was exchanged: it is kept for so long.
             if self._stop.wait(_LOOK_SECONDS):
                 return
         clean(self._sealer.logdir)
@@ -212,7 +212,9 @@ class SegmentUpkeep:
         """The oldest segment that the log has gone on from and that is not compressed yet."""
         segments = list_segments(self._sealer.logdir).segments
         for segment, later in pairwise(segments):
-            # A later pair without a line may go again: the chain may still stand in this segment.
+            # A later segment counts only if it has a line. The agent makes the files first; if it dies
+            # before the line is written, the next start removes them and goes on in this segment, which
+            # must be plain then.
             begun = later.seal is not None and later.seal.stat().st_size > 0
             if begun and segment.seal and len(segment.logs) == 1 and segment.logs[0].suffix == ".log":
                 return segment.logs[0]
@@ -231,7 +233,7 @@ class SegmentUpkeep:
             self._journal.info("expired", up_to_segment=expired.prune.segment, entries=expired.prune.entries)
 
     def _complain(self, exc: EpochsealError) -> None:
-        # Every round finds the same again.
+        # A trouble that lasts is met in every round; it is told once.
         if str(exc) != self._told:
             self._told = str(exc)
             self._journal.error("chore_failed", exc)

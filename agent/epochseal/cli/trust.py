@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from epochseal.cli.given_keys import default_jobs, one_origin, read_checkpoint_key, recoverer_maker
 from epochseal.cli.options import DURATION, LOGDIR, ORIGIN, TRUST, Parsed, recovering_option
 from epochseal.errors import ConfigError
 from epochseal.exit_statuses import VERIFIED
@@ -73,6 +72,7 @@ def trust(
     """
     if bool(accept_cold or accept_key) != (reason is not None):
         raise click.UsageError("--accept-cold, --accept-key and --reason\ngo together", ctx)
+    from epochseal.api.given_keys import default_jobs, one_origin, read_checkpoint_key, recoverer_maker
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.show import show_verdict
     from epochseal.evidence.trust_file import read_trust

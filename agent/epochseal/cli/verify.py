@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,44 +78,37 @@ def verify(
         raise click.UsageError("no key was given\nname --epoch-key, --checkpoint-key or --trust", ctx)
     if trust_file is not None and len(logdirs) > 1:
         raise click.UsageError("a trust file is of one log\nverify each log by itself", ctx)
-    from epochseal.cli.given_keys import default_jobs, one_origin, read_checkpoint_key, recoverer_maker
+    from epochseal.api.given_keys import default_jobs
+    from epochseal.api.verification import request_for
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.report import ReportFile
     from epochseal.cli.show import show_verdict
     from epochseal.evidence.trust_file import read_trust
-    from epochseal.format.witness_policy import parse_policy
-    from epochseal.verifier import Request, examine
+    from epochseal.verifier import examine
     from epochseal.verifier.verdict import EXIT_STATUS, gravest
 
     trust = read_trust(trust_file) if trust_file is not None else None
-    named_origin, public_key = read_checkpoint_key(checkpoint_key)
-    origin = one_origin(
-        origin, {"checkpoint key": named_origin, "trust file": trust.key.name if trust else None}
+    request = request_for(
+        epoch_keys=epoch_key,
+        checkpoint_key=checkpoint_key,
+        trust=trust,
+        origin=origin,
+        max_age=max_age,
+        strict=strict,
+        policy=policy,
     )
     page = ReportFile(report, logdirs) if report is not None else None
-    quorum = parse_policy(policy.read_bytes()) if policy is not None else None
     verdicts: list[Verdict] = []
     for logdir in logdirs:
         with progress_bar(logdir.resolve().name) as progress:
-            request = Request(
-                make_recoverer=recoverer_maker(epoch_key) if epoch_key else None,
-                checkpoint_key=public_key,
-                origin=origin,
-                pins=trust.pins() if trust is not None else None,
-                max_age=max_age,
-                strict=strict,
-                policy=quorum,
-                jobs=jobs or default_jobs(logdir),
-                progress=progress,
-            )
-            found = examine(logdir, request)
+            found = examine(logdir, replace(request, jobs=jobs or default_jobs(logdir), progress=progress))
         verdicts.append(found.verdict)
         failed = _move(trust_file, trust, found) if trust_file is not None and trust is not None else None
         show_verdict(logdir, found.verdict, as_json=as_json)
         if failed is not None:
             raise failed
     if page is not None:
-        page.write(verdicts, epoch_key, checkpoint_key, origin)
+        page.write(verdicts, epoch_key, checkpoint_key, request.origin)
     return EXIT_STATUS[gravest(verdict.verdict for verdict in verdicts)]
 
 

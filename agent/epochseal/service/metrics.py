@@ -14,9 +14,9 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
-from epochseal import __version__
 from epochseal.sealing.counters import LATENCY_BOUNDS, Histogram
 from epochseal.service.health import LogView, reasons
+from epochseal.version import __version__
 
 
 class MetricsCollector:

@@ -81,15 +81,17 @@ _PLACES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    for place, names in _PLACES.items():
-        if name in names:
-            from importlib import import_module  # noqa: PLC0415  # as little as possible is loaded before it is needed
+if not TYPE_CHECKING:  # a type checker refuses a name that is not in the list above
 
-            value: object = getattr(import_module(f"epochseal.{place}"), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module 'epochseal' has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        for place, names in _PLACES.items():
+            if name in names:
+                from importlib import import_module  # noqa: PLC0415  # as little as possible is loaded before it is needed
+
+                value: object = getattr(import_module(f"epochseal.{place}"), name)
+                globals()[name] = value
+                return value
+        raise AttributeError(f"module 'epochseal' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -13,6 +13,7 @@ from epochseal.keys import KeyURI, PublicKey, Recoverer, load_backend, parse_key
 
 CheckpointKey = str | os.PathLike[str]
 """A public checkpoint key: a vkey, the path of a file that holds one, or a key URI (`file:keys/auditor`)."""
+_LONGEST_VKEY = 4096
 _PARALLEL_FROM = 64 << 20
 
 
@@ -62,6 +63,7 @@ def read_public_key(key: CheckpointKey) -> tuple[str | None, PublicKey]:
     Raises:
         ConfigError: it is no vkey, file or key URI, or cannot be used.
         FormatError: a file is there, and holds no vkey.
+        OSError: the file cannot be read.
         Denied, Unavailable, BackendError: the key backend failed.
     """
     text = os.fspath(key)
@@ -71,7 +73,7 @@ def read_public_key(key: CheckpointKey) -> tuple[str | None, PublicKey]:
         return vkey.name, vkey.key
     path = Path(text)
     if path.is_file():
-        vkey = parse_vkey(path.read_text(encoding="utf-8").strip())
+        vkey = parse_vkey(_read_vkey(path))
         return vkey.name, vkey.key
     if ":" not in text:
         raise ConfigError(
@@ -80,6 +82,15 @@ def read_public_key(key: CheckpointKey) -> tuple[str | None, PublicKey]:
     uri = parse_key_uri(text)
     settings = settings_of(uri, settings_from_environment(uri))
     return None, load_backend(uri).public_key(uri, settings)
+
+
+def _read_vkey(path: Path) -> str:
+    with path.open("rb") as file:
+        raw = file.read(_LONGEST_VKEY)
+    try:
+        return raw.decode("utf-8").strip()
+    except UnicodeDecodeError as exc:
+        raise FormatError(f"{path} holds no vkey: it is not UTF-8") from exc
 
 
 def default_jobs(logdir: Path) -> int:

@@ -34,7 +34,8 @@ def prove(
         VerificationError: the entry, its line or the tree do not verify.
         ConfigError: the log has no such entry, its block is too large, or the key cannot be used.
         FormatError: the vkey is not in its one form.
-        StorageError: a file cannot be read.
+        StorageError: a file of the log cannot be read.
+        OSError: the file of the vkey cannot be read.
         Denied, Unavailable, BackendError: the key backend did not give its public key.
     """
     if entry < 0:
@@ -62,7 +63,7 @@ def check_proof(
         VerificationError: the proof does not hold.
         FormatError: the proof or the vkey is not in its one form.
         ConfigError: the key cannot be used.
-        OSError: the file cannot be read.
+        OSError: the file of the proof or the vkey cannot be read.
         Denied, Unavailable, BackendError: the key backend did not give its public key.
     """
     named, public_key = read_public_key(checkpoint_key)

@@ -95,7 +95,8 @@ def verify(
             which is a `VerificationError`.
         ConfigError: no key and no trust file was named, or what was named cannot be used.
         FormatError: a vkey or policy is not in its one form.
-        StorageError: a file cannot be read, or the trust file not written.
+        StorageError: a file of the log cannot be read, or the trust file not written.
+        OSError: the file of the vkey or the policy cannot be read.
         Denied, Unavailable, BackendError: the key backend failed; nothing can be said of the log then.
     """
     uris = (epoch_keys,) if isinstance(epoch_keys, str) else epoch_keys
@@ -135,6 +136,7 @@ def request_for(
     Raises:
         ConfigError: no key and no trust file, two origins, or a key that cannot be used.
         FormatError: a vkey or policy is not in its one form.
+        OSError: the file of the vkey or the policy cannot be read.
         Denied, Unavailable, BackendError: the key backend failed.
     """
     if not epoch_keys and checkpoint_key is None and trust is None:

@@ -59,6 +59,9 @@ def test_a_checkpoint_key_is_named_in_four_ways(log: Path, keys: LogKeys, tmp_pa
     assert caught.value.verdict.problems
     with pytest.raises(epochseal.ConfigError, match="there is no file"):
         verify(log, keys, checkpoint_key="log.vkey")
+    (tmp_path / "binary").write_bytes(bytes(range(256)))
+    with pytest.raises(epochseal.FormatError, match="it is not UTF-8"):
+        verify(log, keys, checkpoint_key=tmp_path / "binary")
 
 
 def test_tampering_is_raised(log: Path, keys: LogKeys) -> None:

@@ -13,7 +13,7 @@ from epochseal.evidence.trust_file import Trust, move_or_withdraw, read_trust
 from epochseal.format.witness_policy import parse_policy
 from epochseal.keys import KeyURI, parse_key_uri
 from epochseal.verifier import Request, Verdict, examine
-from epochseal.verifier.verdict import Name
+from epochseal.verifier.verdict import VerdictName
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -52,7 +52,7 @@ class Empty(NotVerified):
     """There is no sealed log: nothing was verified."""
 
 
-_KINDS: dict[Name, type[NotVerified]] = {
+_KINDS: dict[VerdictName, type[NotVerified]] = {
     "tampered": Tampered,
     "untrusted": Untrusted,
     "incomplete": Incomplete,

@@ -2,7 +2,7 @@
 # A file whose name starts with .venv/. is a stamp: what it stands for is done again only when its inputs change.
 
 PYTHONS := python3 python3.13 python3.12 python3.11
-VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' agent/epochseal/__init__.py)
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' agent/epochseal/version.py)
 WHEEL   := dist/epochseal-$(VERSION)-py3-none-any.whl
 # With the folders: a deleted module changes no file, only the time of its folder.
 SOURCES := $(shell find agent backends -not -path '*/__pycache__*')

@@ -144,7 +144,7 @@ class SealedHandler(logging.Handler):
     # --- records --------------------------------------------------------------------------------------------
 
     def _line(self, record: logging.LogRecord) -> bytes:
-        # Before the lock is taken: what is formatted may itself log.
+        # Called before the lock is taken: formatting a record may log another one, and would wait for itself.
         return self.format(record).translate(_UNSAFE).encode("utf-8", "backslashreplace") + b"\n"
 
     def _add(self, entry: _Entry) -> None:
@@ -175,7 +175,8 @@ class SealedHandler(logging.Handler):
 
     def _shared(self) -> threading.Condition:
         if self._process != os.getpid():
-            # The parent's connection and records are not ours, and its lock may have been held.
+            # This is a child after a fork. The connection and the records are the parent's, and another of
+            # its threads may have held the lock, which nobody would ever release here.
             self._start_over()
         return self._changed
 
@@ -222,7 +223,8 @@ class SealedHandler(logging.Handler):
     def _wait_for(self, descriptor: int, seconds: float) -> None:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN | (select.POLLOUT if self._outgoing else 0))
-        # Meanwhile others may add records. Should one of them close the socket, the time is short.
+        # Without the lock other threads can add records while this one waits. One of them may also close the
+        # socket; then this wait ends after `seconds`, which is short.
         self._changed.release()
         try:
             poll.poll(seconds * 1000)
@@ -258,7 +260,7 @@ class SealedHandler(logging.Handler):
         except BlockingIOError:
             pass
         except OSError as exc:
-            # It may have acknowledged before it went.
+            # The agent may have acknowledged records before the connection broke: those are read first.
             self._collect()
             self._disconnect(f"the connection broke: {exc.strerror}")
 

@@ -71,7 +71,7 @@ def cat(
         raise click.UsageError(
             "verified entries need --epoch-key and --checkpoint-key\nor look anyway: --unverified", ctx
         )
-    from epochseal.cli.given_keys import read_checkpoint_key, recoverer_maker
+    from epochseal.api.given_keys import read_checkpoint_key, recoverer_maker
     from epochseal.evidence.extract import extract
     from epochseal.verifier import KINDS, Request, verify
 

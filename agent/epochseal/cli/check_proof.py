@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from epochseal.cli.error_messages import tell
-from epochseal.cli.given_keys import one_origin, read_checkpoint_key
 from epochseal.cli.options import ORIGIN
 from epochseal.exit_statuses import TAMPERED, UNTRUSTED, VERIFIED
 
@@ -34,36 +33,26 @@ def check_proof(file: Path, checkpoint_key: str, origin: str | None) -> int:
 
     Exit status: 0 proven, 1 the proof does not hold, 2 usage, 4 by another key or of another log, 6 disk.
     """
-    from epochseal.encoding import format_time
+    from epochseal.api.given_keys import one_origin, read_public_key
+    from epochseal.api.proofs import read_proof
     from epochseal.errors import FormatError, VerificationError
-    from epochseal.evidence.proof import MAX_PROOF, parse_proof
-    from epochseal.evidence.proof import check_proof as check
-    from epochseal.format.escaping import unescape
-    from epochseal.format.note import UnknownKey, VerifierKey, parse_checkpoint, parse_note
+    from epochseal.evidence.proof import prove_entry
+    from epochseal.format.note import UnknownKey
 
-    named, public_key = read_checkpoint_key(checkpoint_key)
-    if public_key is None:
-        raise click.UsageError("no key was given")
+    named, public_key = read_public_key(checkpoint_key)
     asked = one_origin(origin, {"checkpoint key": named})
-    with file.open("rb") as opened:
-        raw = opened.read(MAX_PROOF + 1)
+    raw = read_proof(file)
     try:
-        proof = parse_proof(raw)
-        name = asked or parse_checkpoint(parse_note(proof.note).text).origin
-        checkpoint = check(proof, VerifierKey(name, public_key))
-        block = proof.block
-        src = block.src
-        entry = unescape(proof.entry) if src is not None and src.esc else proof.entry
+        proven = prove_entry(raw, public_key, asked)
     except UnknownKey as exc:
         return tell(exc, UNTRUSTED)
     except (FormatError, VerificationError) as exc:
         return tell(exc, TAMPERED)
-    sys.stdout.buffer.write(entry)
+    sys.stdout.buffer.write(proven.entry)
     sys.stdout.buffer.flush()
-    sealed = format_time(block.time)
     click.echo(
-        f"epochseal: verified: entry {proof.number} of {checkpoint.origin}, sealed {sealed}\n"
-        f"  line {proof.line.index} of a signed tree of {checkpoint.size} lines",
+        f"epochseal: verified: entry {proven.number} of {proven.origin}, sealed {proven.sealed}\n"
+        f"  line {proven.line} of a signed tree of {proven.tree_size} lines",
         err=True,
     )
     return VERIFIED

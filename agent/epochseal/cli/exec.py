@@ -16,8 +16,8 @@ import click
 from epochseal.cli.options import sealing_options
 from epochseal.cli.seal import acknowledger, tell_restart
 from epochseal.errors import ConfigError
-from epochseal.service.commit_loop import Signals
 from epochseal.service.launch import SealOptions, seal_stream
+from epochseal.service.signals import Signals
 
 _SIGNALLED = 128
 

@@ -9,10 +9,10 @@ from typing import Any, NoReturn
 
 import click
 
-from epochseal import __version__
 from epochseal.cli.error_messages import print_error, status_of
 from epochseal.errors import EpochsealError
 from epochseal.exit_statuses import BACKEND, INTERRUPTED, USAGE
+from epochseal.version import __version__
 
 _COMMANDS = {
     "keygen": "make keys for the file: backend, one folder a role",

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from epochseal.cli.error_messages import tell
-from epochseal.cli.given_keys import one_origin, read_checkpoint_key
 from epochseal.cli.options import LOGDIR, ORIGIN, log_option
 from epochseal.exit_statuses import EMPTY, INCOMPLETE, UNTRUSTED, VERIFIED
 
@@ -52,6 +51,7 @@ def prove(
     Exit status: 0 done, 1 the entry does not verify, 2 usage or no such entry, 3 no checkpoint vouches for
     it, 4 the checkpoint is by another key, or the log another one, 5 there is no log, 6 disk.
     """
+    from epochseal.api.given_keys import one_origin, read_checkpoint_key
     from epochseal.evidence.prover import NothingSealed, NotProvable
     from epochseal.evidence.prover import prove as make
     from epochseal.format.note import UnknownKey

@@ -44,7 +44,8 @@ def prune(
 
     Exit status: 0 done (also if nothing had expired), 2 bad arguments, 6 backend, disk, or an agent runs.
     """
-    from epochseal.service.launch import SealOptions, seal_prune
+    from epochseal.service.launch import SealOptions
+    from epochseal.service.single_line import seal_prune
     from epochseal.storage.segments import list_segments
     from epochseal.upkeep.retention import find_expired, remove_expired
 

@@ -76,7 +76,7 @@ def rotate(
     if uri is None or (epoch_key is not None and checkpoint_key is not None):
         raise click.UsageError("name --epoch-key or --checkpoint-key\none key is replaced at a time", ctx)
     from epochseal.config import read_config
-    from epochseal.service.launch import seal_rotation
+    from epochseal.service.single_line import seal_rotation
     from epochseal.upkeep.rotation import RotationRequest
 
     wanted = RotationRequest(

@@ -55,7 +55,7 @@ def check(logdir: Path, checkpoint_key: str, authority: Path) -> int:
     Exit status: 0 all hold, 1 one does not, 2 usage, 5 there is none, 6 a file cannot be read.
     """
     _need_library()
-    from epochseal.cli.given_keys import read_checkpoint_key
+    from epochseal.api.given_keys import read_checkpoint_key
     from epochseal.evidence.timestamp import check_stamps
 
     _, key = read_checkpoint_key(checkpoint_key)

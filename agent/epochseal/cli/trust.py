@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from epochseal.cli.given_keys import default_jobs, one_origin, read_checkpoint_key, recoverer_maker
 from epochseal.cli.options import (
     DURATION,
     LOGDIR,
@@ -108,6 +107,7 @@ def trust(
     """
     if bool(accept_start or accept_key) != (reason is not None):
         raise click.UsageError("--accept-start, --accept-key and --reason\ngo together", ctx)
+    from epochseal.api.given_keys import default_jobs, one_origin, read_checkpoint_key, recoverer_maker
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.show import show_verdict
     from epochseal.verifier import Request, examine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,36 +87,31 @@ def verify(
         raise click.UsageError("no key was given\nname --epoch-key, --checkpoint-key or --trust FILE", ctx)
     if (trust_file is not None or log is not None) and len(logdirs) > 1:
         raise click.UsageError("a trust file and a --log are of one log\nverify each log by itself", ctx)
-    from epochseal.cli.given_keys import default_jobs, one_origin, read_checkpoint_key, recoverer_maker
+    from epochseal.api.given_keys import default_jobs
+    from epochseal.api.verification import request_for
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.report import ReportFile
     from epochseal.cli.show import show_verdict
     from epochseal.evidence.memory import TrustFile
-    from epochseal.format.witness_policy import parse_policy
-    from epochseal.verifier import Request
     from epochseal.verifier.verdict import EXIT_STATUS, gravest
 
     memory = _memory(trust)
-    named_origin, public_key = read_checkpoint_key(checkpoint_key)
-    trusted = memory.trust.key.name if isinstance(memory, TrustFile) else None
-    origin = one_origin(origin, {"checkpoint key": named_origin, "trust file": trusted})
+    request = request_for(
+        epoch_keys=epoch_key,
+        checkpoint_key=checkpoint_key,
+        trusted=memory.trust.key.name if isinstance(memory, TrustFile) else None,
+        origin=origin,
+        log=log,
+        max_age=max_age,
+        strict=strict,
+        policy=policy,
+    )
     page = ReportFile(report, logdirs) if report is not None else None
-    quorum = parse_policy(policy.read_bytes()) if policy is not None else None
     verdicts: list[Verdict] = []
     for logdir in logdirs:
         with progress_bar(logdir.resolve().name) as progress:
-            request = Request(
-                make_recoverer=recoverer_maker(epoch_key) if epoch_key else None,
-                checkpoint_key=public_key,
-                origin=origin,
-                log=log,
-                max_age=max_age,
-                strict=strict,
-                policy=quorum,
-                jobs=jobs or default_jobs(logdir),
-                progress=progress,
-            )
-            remembered = memory.examine(logdir, request)
+            asked = replace(request, jobs=jobs or default_jobs(logdir), progress=progress)
+            remembered = memory.examine(logdir, asked)
         verdict = remembered.found.verdict
         verdicts.append(verdict)
         show_verdict(logdir, verdict, as_json=as_json)
@@ -124,7 +120,7 @@ def verify(
         if remembered.told:
             click.echo(f"epochseal: remembered: {remembered.told}", err=True)
     if page is not None:
-        page.write(verdicts, epoch_key, checkpoint_key, origin)
+        page.write(verdicts, epoch_key, checkpoint_key, request.origin)
     return EXIT_STATUS[gravest(verdict.verdict for verdict in verdicts)]
 
 

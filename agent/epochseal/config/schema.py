@@ -44,7 +44,7 @@ class Level(FamilyTables, frozen=True):
 
 
 class Metrics(_Table, frozen=True):
-    """`[metrics]`: where figures and the health page are served."""
+    """`[metrics]`: where metrics and the health page are served."""
 
     listen: str | None = None
 

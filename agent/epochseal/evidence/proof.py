@@ -12,8 +12,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from epochseal.encoding import b64decode, b64encode, parse_decimal
+from epochseal.encoding import b64decode, b64encode, format_time, parse_decimal
 from epochseal.errors import FormatError, VerificationError
+from epochseal.format.escaping import unescape
 from epochseal.format.merkle import HASH_SIZE, leaf_hash, verify_inclusion
 from epochseal.format.note import (
     MAX_NOTE,
@@ -34,6 +35,7 @@ from epochseal.format.seal_lines import (
     encode_line,
     parse_line,
 )
+from epochseal.keys import PublicKey
 
 HEADING: Final = "epochseal/v1/proof"
 TLOG_HEADING: Final = "c2sp.org/tlog-proof@v1"
@@ -216,6 +218,48 @@ def check_paths(proof: Proof, checkpoint: Checkpoint) -> None:
         )
     verify_inclusion(leaf_hash(proof.payload), index, size, proof.path, checkpoint.root)
     verify_inclusion(leaf_hash(proof.last), last, size, proof.last_path, checkpoint.root)
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenEntry:
+    """An entry whose proof holds.
+
+    Args:
+        entry: its bytes as the source sent them, with the newline.
+        number: its number in the log, from 0.
+        origin: the log's name.
+        sealed: when it was sealed by the clock of its host, in RFC 3339, UTC.
+        line, tree_size: which line (from 0) of a signed tree of how many lines seals it.
+    """
+
+    entry: bytes
+    number: int
+    origin: str
+    sealed: str
+    line: int
+    tree_size: int
+
+
+def prove_entry(raw: bytes, key: PublicKey, origin: str | None) -> ProvenEntry:
+    """Check a proof file with the log's public key; without `origin`, for the log that the proof names.
+
+    Raises:
+        FormatError: it is not in its one form.
+        VerificationError: something in it does not hold.
+        UnknownKey: as `check_proof`.
+    """
+    proof = parse_proof(raw)
+    name = origin or parse_checkpoint(parse_note(proof.note).text).origin
+    checkpoint = check_proof(proof, VerifierKey(name, key))
+    block = proof.block
+    return ProvenEntry(
+        unescape(proof.entry) if block.src is not None and block.src.esc else proof.entry,
+        proof.number,
+        checkpoint.origin,
+        format_time(block.time),
+        proof.line.index,
+        checkpoint.size,
+    )
 
 
 def check_block(proof: Proof) -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from epochseal import __version__
 from epochseal.evidence.overview import CheckpointKeyView, EpochKeyView, read_overview
 from epochseal.report.excerpts import Excerpt, read_excerpts
 from epochseal.report.formatting import count, plain, resource, sentence
 from epochseal.report.timeline import MAX_BARS, Timeline, draw, short_time
 from epochseal.verifier import KINDS, Problem, Verdict
 from epochseal.verifier.verdict import GRAVEST_FIRST, gravest
+from epochseal.version import __version__
 
 MAX_PROBLEMS = 40
 """Findings that a page shows for each log; the rest is counted."""

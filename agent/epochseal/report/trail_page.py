@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 
 from jinja2 import Environment, StrictUndefined
 
-from epochseal import __version__
 from epochseal.encoding import format_time
 from epochseal.report.formatting import count, plain, resource
 from epochseal.report.timeline import short_time
 from epochseal.trail import KINDS, NOTES, Reconciliation, TrailFinding
+from epochseal.version import __version__
 
 MAX_FINDINGS = 200
 """Problems, and notes, that a page shows; the rest is counted."""

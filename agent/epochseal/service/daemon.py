@@ -6,11 +6,10 @@ before any thread; for each log its page, directory lock and sources; then the t
 
 from __future__ import annotations
 
-import os
 import select
 import threading
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +18,10 @@ from epochseal.custody.memory import SecretPage, harden_process
 from epochseal.custody.zygote import Zygote
 from epochseal.errors import ConfigError, EpochsealError
 from epochseal.journal import Journal
-from epochseal.service.commit_loop import Signals
-from epochseal.service.log_thread import RunningLog
+from epochseal.polling import WakePipe
+from epochseal.service.log_thread import LogThread
 from epochseal.service.sd_notify import Notifier
+from epochseal.service.signals import Signals
 
 if TYPE_CHECKING:
     from epochseal.service.metrics_server import MetricsServer
@@ -45,7 +45,7 @@ class Daemon:
         self._env = env
         self._journal = journal
         self._notifier = Notifier.from_environment()
-        self._logs: list[RunningLog] = []
+        self._logs: list[LogThread] = []
         self._listen: str | None = None
         self._metrics: MetricsServer | None = None
 
@@ -62,10 +62,10 @@ class Daemon:
             self._open(config, stack)
             stack.callback(self._serve, None)
             self._serve(config.metrics_listen.value)
-            ended, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-            stack.callback(os.close, ended)
+            # Never closed: a thread whose log has ended may not have written to it yet.
+            ended = WakePipe()
             threads = [
-                threading.Thread(target=_run_and_wake, args=(log, wake), name=log.config.name, daemon=True)
+                threading.Thread(target=_run_and_wake, args=(log, ended), name=log.config.name, daemon=True)
                 for log in self._logs
             ]
             for thread in threads:
@@ -76,7 +76,8 @@ class Daemon:
             for log in left:
                 log.journal.warning("not_closed", seconds=STOP_SECONDS, reason="left as after a crash")
             if left:
-                # A thread may be in the middle of a write: nothing is taken from under it.
+                # A thread that did not end in time may be in the middle of a write. Files, locks and keys
+                # stay as they are, so that nothing is closed under it; the process ends now in any case.
                 stack.pop_all()
             return not left and all(log.error is None for log in self._logs)
 
@@ -84,12 +85,13 @@ class Daemon:
         helpers = []
         for log in config.logs:
             mailbox = stack.enter_context(SecretPage())
-            # The end of its socket ends a zygote, and later ones hold it too: the last one is closed first.
+            # A zygote ends when the last copy of its socket is closed. Zygotes forked later hold copies of
+            # the earlier ones' sockets, so they have to be closed in the reverse order.
             zygote = Zygote.start(log.epoch_key, log.checkpoint_key, log.backend_settings, mailbox)
             stack.callback(zygote.close)
             helpers.append((log, zygote, mailbox))
         for log, zygote, mailbox in helpers:
-            running = RunningLog(log, zygote, mailbox, self._journal)
+            running = LogThread(log, zygote, mailbox, self._journal)
             stack.callback(running.signals.close)
             stack.callback(running.close)
             self._logs.append(running)
@@ -98,19 +100,19 @@ class Daemon:
             except EpochsealError as exc:
                 raise type(exc)(f"log {log.name}: {exc}", exc.hint) from exc
 
-    def _watch(self, signals: Signals, ended: int) -> None:
+    def _watch(self, signals: Signals, ended: WakePipe) -> None:
         poll = select.poll()
         poll.register(signals.fileno(), select.POLLIN)
-        poll.register(ended, select.POLLIN)
+        poll.register(ended.fileno(), select.POLLIN)
         deadline: float | None = None
-        # Not by is_alive: a thread says that it has ended while it is still there.
+        # A thread sets `ended` and then wakes this loop, both while it still runs. By `is_alive` it would not
+        # have ended at that moment, and nothing would wake the loop again.
         while not all(log.ended for log in self._logs):
             left = _LONGEST_WAIT if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 return
             poll.poll(min(left, self._notifier.wait_seconds()) * 1000)
-            with suppress(BlockingIOError):
-                os.read(ended, 512)
+            ended.clear()
             if not any(log.signals.hung for log in self._logs if not log.ended):
                 self._notifier.alive()
             if signals.take_hangup() and deadline is None:
@@ -167,8 +169,8 @@ class Daemon:
             before.close()
 
 
-def _run_and_wake(log: RunningLog, wake: int) -> None:
+def _run_and_wake(log: LogThread, ended: WakePipe) -> None:
     try:
         log.run()
     finally:
-        os.write(wake, b"e")
+        ended.wake()

@@ -5,23 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from epochseal.sealing.sealer import Sealer
 from epochseal.sources.source import Source
 
 STUCK_SECONDS = 30.0
 """A single write that lasts longer is told of: a disk may hang without an error."""
-
-
-@runtime_checkable
-class Lagging(Protocol):
-    """A source that knows of more than it has read: of the bytes still in the file that it follows."""
-
-    @property
-    def lag(self) -> int:
-        """Bytes that wait to be sealed, read or not."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +25,8 @@ class LogView:
         """Bytes that wait to be sealed, by the source's name; sources of one name are added up."""
         lags: dict[str, int] = {}
         for source in tuple(self.sources):
-            waiting = source.lag if isinstance(source, Lagging) else source.buffered
-            # The loop may be in the middle of moving its two ends: for that moment it may seem negative.
-            lags[source.name] = lags.get(source.name, 0) + max(waiting, 0)
+            # The loop may be moving a buffer's two ends: for that moment the number may be negative.
+            lags[source.name] = lags.get(source.name, 0) + max(source.lag, 0)
         return lags
 
     def buffered(self) -> int:
@@ -54,7 +42,7 @@ def reasons(view: LogView) -> list[str]:
         "no_room": status.stalled > 0,
         "overdue": status.late,
         "stuck": status.step - status.stalled > STUCK_SECONDS,
-        # Before the first key and its checkpoint nothing is accepted.
+        # Nothing is accepted before the first epoch has its key and its signed checkpoint.
         "waiting_for_backend": not (status.live or status.failed or status.closed),
     }
     return [reason for reason, holds in found.items() if holds]

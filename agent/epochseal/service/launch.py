@@ -11,19 +11,14 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 from epochseal.config.environment import settings_from_environment
-from epochseal.custody.courier import Courier
 from epochseal.custody.memory import SecretPage, harden_process
 from epochseal.custody.zygote import Zygote
-from epochseal.errors import BackendError, ConfigError, VerificationError
-from epochseal.examiner import probe_context
-from epochseal.format.note import Signature, VerifierKey, parse_vkey, sign_text
-from epochseal.format.seal_lines import Prune, Rotate
-from epochseal.keys import BackendSettings, KeyURI, PublicKey
+from epochseal.errors import BackendError, ConfigError
+from epochseal.keys import BackendSettings, KeyURI
 from epochseal.sealing import defaults
 from epochseal.sealing.backend_calls import BackendCalls
 from epochseal.sealing.backend_outage import Outlook
@@ -32,10 +27,10 @@ from epochseal.sealing.limits import Limits
 from epochseal.sealing.page_store import PageStore
 from epochseal.sealing.restart_point import RestartPoint
 from epochseal.sealing.sealer import Sealer
-from epochseal.service.commit_loop import Agent, Closing, Signals, SystemClock
+from epochseal.service.commit_loop import CommitLoop, SystemClock
+from epochseal.service.signals import Signals
 from epochseal.sources.stream import StreamSource
-from epochseal.storage.durable import DirectoryLock, DiskFullError
-from epochseal.upkeep.rotation import RotationRequest, plan_checkpoint_key, plan_epoch_key
+from epochseal.storage.durable import DiskFullError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +77,12 @@ def seal_stream(
         started: is told what was found in the directory.
 
     Raises:
-        EpochsealError: see `Agent.run` and `Sealer.start`.
+        EpochsealError: see `CommitLoop.run` and `Sealer.start`.
     """
     with ExitStack() as stack:
         sealer = stack.enter_context(sealing(options))
         signals = stack.enter_context(Signals().installed())
-        sealer.full_disk.pause, sealer.full_disk.tell = signals.pause, tell_stall
-        sealer.outage.tell = tell_outage
-        started(sealer.start())
+        started(start_sealer(sealer, signals))
         acknowledge(sealer.entries)
         source = StreamSource(
             open_stream(signals),
@@ -98,10 +91,10 @@ def seal_stream(
             max_entry_bytes=options.max_entry_bytes,
         )
         stack.callback(source.close)
-        agent = Agent(
+        loop = CommitLoop(
             sealer, [source], signals, commit_interval=options.commit_interval / 1000, acknowledge=acknowledge
         )
-        if unsealed := agent.run():
+        if unsealed := loop.run():
             raise BackendError(
                 f"{unsealed} bytes were read but not sealed: the backend gave no key before the stop",
                 str(sealer.calls.last_error or "") or None,
@@ -109,134 +102,14 @@ def seal_stream(
         return sealer.entries
 
 
-def seal_prune(
-    options: SealOptions, body: Prune, *, started: Callable[[RestartPoint], None], remove: Callable[[], None]
-) -> None:
-    """Seal one `prune` line and have it signed; then `remove` is called, with the directory still locked.
+@contextmanager
+def helping(options: SealOptions, settings: BackendSettings) -> Iterator[tuple[Zygote, SecretPage]]:
+    """The zygote that makes the calls to the backends of these keys, and the page where secrets arrive.
 
     Raises:
-        BackendError: the line is not under a signed checkpoint, so nothing was removed.
-        EpochsealError: see `Sealer.start`.
+        ConfigError: a backend cannot be loaded, or a setting of it cannot be meant.
+        StorageError: memory cannot be locked.
     """
-    with ExitStack() as stack:
-        sealer = stack.enter_context(sealing(options))
-        signals = stack.enter_context(Signals().installed())
-        sealer.full_disk.pause, sealer.full_disk.tell = signals.pause, tell_stall
-        sealer.outage.tell = tell_outage
-        started(sealer.start())
-        closing = Closing(sealer)
-        while not sealer.live and not signals.stop_asked and closing.step():
-            pass
-        if pruned := sealer.live:
-            sealer.record(body)
-        closing.close()
-        if not pruned or sealer.checkpoints or signals.stop_asked:
-            raise BackendError(
-                "the prune line has no signed checkpoint yet: nothing was removed",
-                str(sealer.calls.last_error or "run prune again"),
-            )
-        remove()
-
-
-def seal_rotation(
-    options: SealOptions,
-    wanted: RotationRequest,
-    settings: BackendSettings,
-    *,
-    planned: Callable[[Rotate], bool],
-    started: Callable[[RestartPoint], None],
-) -> None:
-    """Seal one `rotate` line and have it signed, by the old checkpoint key and the new one if that changes.
-
-    Args:
-        options: with the keys that the log has.
-        wanted: which key takes the place of one of them, and why.
-        settings: what the backends are handed, by family.
-        planned: is told the line before anything is written; whether to go on.
-        started: is told what was found in the directory.
-
-    Raises:
-        ConfigError: the key has nothing to take the place of, or the named one is not the log's.
-        LogBusy: an agent seals here.
-        BackendError: the line is not under a checkpoint with the signatures that it needs; run it again.
-        EpochsealError: see `Sealer.start`.
-    """
-    with DirectoryLock(options.logdir):
-        pass  # so that a running agent is told of before any backend is asked
-    harden_process()
-    if wanted.key == "epoch":
-        new = replace(options, epoch_key=wanted.uri)
-    else:
-        new = replace(options, checkpoint_key=wanted.uri)
-    with ExitStack() as stack:
-        old_helper, old_mailbox = stack.enter_context(_helping(options, settings))
-        helper, mailbox = stack.enter_context(_helping(new, settings))
-        if wanted.key == "epoch":
-            with _courier(helper) as courier:
-                courier.ask_issue(probe_context(options.origin))
-                key_id = courier.take_issued().key_id
-                mailbox.wipe()
-            old_key, body = None, plan_epoch_key(options.logdir, wanted, key_id, SystemClock().now())
-        else:
-            old_key, new_key = _public_key(old_helper), _public_key(helper)
-            keys = VerifierKey(options.origin, old_key), VerifierKey(options.origin, new_key)
-            body = plan_checkpoint_key(options.logdir, wanted, *keys, SystemClock().now())
-        if not planned(body):
-            return
-        alone = old_key is not None and bool(body.compromised)
-        sealer = _make_sealer(options, *((helper, mailbox) if alone else (old_helper, old_mailbox)))
-        stack.callback(sealer.release)
-        if alone:
-            sealer.checkpoints.replaces = old_key
-        signals = stack.enter_context(Signals().installed())
-        sealer.full_disk.pause, sealer.full_disk.tell = signals.pause, tell_stall
-        sealer.outage.tell = tell_outage
-        started(sealer.start())
-        closing = Closing(sealer)
-        # Nothing but the checkpoint behind the line may bear both signatures: it is what hands over.
-        while not (sealer.begun if alone else sealer.live and not sealer.checkpoints):
-            if signals.stop_asked or not closing.step():
-                break
-        ready = sealer.begun if alone else sealer.live and not sealer.checkpoints
-        if ready:
-            sealer.record(body)
-            if old_key is not None and not alone:
-                sealer.checkpoints.endorser = partial(_endorse, helper, parse_vkey(body.new))
-        closing.close()
-        if not ready or sealer.checkpoints:
-            raise BackendError(
-                "the rotate line is not under a signed checkpoint yet: the log keeps the key that it had",
-                str(sealer.calls.last_error or "run rotate again"),
-            )
-
-
-def _endorse(helper: Zygote, key: VerifierKey, text: str) -> Signature:
-    with _courier(helper) as courier:
-        courier.ask_signature(text.encode())
-        try:
-            return sign_text(text, key, courier.take_signature())
-        except VerificationError as exc:
-            raise BackendError("the new key's signature does not verify with its own public key") from exc
-
-
-def _public_key(helper: Zygote) -> PublicKey:
-    with _courier(helper) as courier:
-        courier.ask_key()
-        return courier.take_key()
-
-
-@contextmanager
-def _courier(helper: Zygote) -> Iterator[Courier]:
-    courier = helper.courier()
-    try:
-        yield courier
-    finally:
-        courier.close()
-
-
-@contextmanager
-def _helping(options: SealOptions, settings: BackendSettings) -> Iterator[tuple[Zygote, SecretPage]]:
-    """What makes the calls to the backends of these keys, and where their secrets arrive."""
     with ExitStack() as stack:
         mailbox = stack.enter_context(SecretPage())
         zygote = Zygote.start(options.epoch_key, options.checkpoint_key, settings, mailbox)
@@ -256,13 +129,19 @@ def sealing(options: SealOptions) -> Iterator[Sealer]:
     settings = settings_from_environment(options.epoch_key, options.checkpoint_key)
     harden_process()
     with ExitStack() as stack:
-        zygote, mailbox = stack.enter_context(_helping(options, settings))
-        sealer = _make_sealer(options, zygote, mailbox)
+        zygote, mailbox = stack.enter_context(helping(options, settings))
+        sealer = make_sealer(options, zygote, mailbox)
         stack.callback(sealer.release)
         yield sealer
 
 
-def _make_sealer(options: SealOptions, zygote: Zygote, mailbox: SecretPage) -> Sealer:
+def make_sealer(options: SealOptions, zygote: Zygote, mailbox: SecretPage) -> Sealer:
+    """A sealer with these options, not started; its `release` is the caller's to call.
+
+    Raises:
+        ConfigError: the runtime directory is not on tmpfs.
+        StorageError: memory cannot be locked, or the runtime directory cannot be used.
+    """
     if options.runtime_dir is not None:
         runtime = PageStore.in_directory(options.runtime_dir, options.logdir)
     else:
@@ -276,6 +155,17 @@ def _make_sealer(options: SealOptions, zygote: Zygote, mailbox: SecretPage) -> S
     )
     pace = Pace(interval=options.epoch_interval)
     return Sealer(options.logdir, options.origin, calls, mailbox, clock, runtime, pace=pace, limits=limits)
+
+
+def start_sealer(sealer: Sealer, signals: Signals) -> RestartPoint:
+    """Start it. Troubles are told on stderr from now on, and a stop ends the wait for room on the disk.
+
+    Raises:
+        EpochsealError: see `Sealer.start`.
+    """
+    sealer.full_disk.pause, sealer.full_disk.tell = signals.pause, tell_stall
+    sealer.outage.tell = tell_outage
+    return sealer.start()
 
 
 def tell_stall(cause: DiskFullError | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import secrets
 import time
 import traceback
@@ -22,12 +21,13 @@ from epochseal.sealing.limits import Limits, Room
 from epochseal.sealing.page_store import PageStore
 from epochseal.sealing.restart_point import RestartPoint
 from epochseal.sealing.sealer import Sealer
-from epochseal.service.commit_loop import Agent, Signals, SystemClock
+from epochseal.service.commit_loop import CommitLoop, SystemClock
 from epochseal.service.health import LogView
 from epochseal.service.open_source import open_source
+from epochseal.service.signals import Signals
 from epochseal.sources.source import Source
 from epochseal.storage.durable import DiskFullError
-from epochseal.upkeep.segment_upkeep import Chores, Keeping
+from epochseal.upkeep.segment_upkeep import Keeping, SegmentUpkeep
 
 RELOADED = ("epoch_max_entries", "epoch_max_bytes", "segment_bytes", "keep")
 """The settings that SIGHUP puts in force; every other change waits for a restart."""
@@ -59,17 +59,16 @@ class LogSignals(Signals):
     def stop(self) -> None:
         """Ask for a clean close."""
         self.stop_asked = True
-        self._wake()
+        self._pipe.wake()
 
     def hangup(self) -> None:
         """Ask for a new segment."""
         self._hangup = True
-        self._wake()
+        self._pipe.wake()
 
     def close(self) -> None:
         """Give up the pipe."""
-        os.close(self._read)
-        os.close(self._write)
+        self._pipe.close()
 
 
 class AdjustableLimits(Limits):
@@ -83,7 +82,8 @@ class AdjustableLimits(Limits):
 
     def adjust(self, limits: Limits) -> None:
         """Put other limits in force; a segment's age is fixed at the start."""
-        # The base is frozen; this name is none of its fields.
+        # The class is frozen, so that nobody changes limits in place. This replaces all of them in one step:
+        # the loop, in another thread, sees the old ones or the new ones and never a mixture.
         object.__setattr__(self, "current", limits)
 
     def room(self, chain: Chain) -> Room:
@@ -103,7 +103,7 @@ class AdjustableLimits(Limits):
         return self.current.limit_in_the_way(chain)
 
 
-class RunningLog:
+class LogThread:
     """One log from its start to its end; `error` is what ended it before its time."""
 
     def __init__(self, config: LogConfig, zygote: Zygote, mailbox: SecretPage, journal: Journal) -> None:
@@ -115,7 +115,7 @@ class RunningLog:
         self._limits = AdjustableLimits(_limits(config))
         self.sealer = self._make_sealer(zygote, mailbox)
         self._sources: list[Source] = []
-        self._chores: Chores | None = None
+        self._upkeep: SegmentUpkeep | None = None
 
     def open(self) -> None:
         """Lock the directory, find where the log stands, open its sources.
@@ -129,7 +129,7 @@ class RunningLog:
         self.sealer.outage.tell = self._tell_outage
         kind = None if self.config.compress == "none" else self.config.compress
         if kind is not None or self.config.number_or_none("keep") is not None:
-            self._chores = Chores(self.sealer, kind, _keeping(self.config), self.journal)
+            self._upkeep = SegmentUpkeep(self.sealer, kind, _keeping(self.config), self.journal)
         for table in self.config.sources:
             self._sources.append(open_source(table, self.config, self.signals))
 
@@ -141,11 +141,11 @@ class RunningLog:
     def run(self) -> None:
         """Seal until a stop or the end of all sources, close the log, give up everything."""
         try:
-            if self._chores is not None:
-                self._chores.start()
+            if self._upkeep is not None:
+                self._upkeep.start()
             self._seal()
-            if self._chores is not None:
-                self._chores.settle()
+            if self._upkeep is not None:
+                self._upkeep.settle()
         except BaseException as exc:  # noqa: BLE001  # whatever ends a log must reach the main thread
             self.error = exc
             self.journal.error("failed", exc, where=_where(exc))
@@ -161,41 +161,39 @@ class RunningLog:
         """Give up sources, files and keys; without `run` before, the log is left as after a crash."""
         while self._sources:
             self._sources.pop().close()
-        chores, self._chores = self._chores, None
-        if chores is not None:
-            chores.close()
+        upkeep, self._upkeep = self._upkeep, None
+        if upkeep is not None:
+            upkeep.close()
         self.sealer.release()
 
     def adjust(self, config: LogConfig) -> list[str]:
         """Put the settings in force that can be; the names of those that wait for a restart."""
         before, after = self.config.values, config.values
-        # A backend's setting is only there if it is set.
+        # Settings of backends are in `values` only where they are set, so either side may lack a name.
         changed = [
             name
             for name in {**before, **after}
             if name not in before or name not in after or before[name].value != after[name].value
         ]
-        kept_by_chores = self._chores is not None and config.number_or_none("keep") is not None
-        waiting = [
-            name for name in changed if name not in RELOADED or (name == "keep" and not kept_by_chores)
-        ]
+        expires = self._upkeep is not None and config.number_or_none("keep") is not None
+        waiting = [name for name in changed if name not in RELOADED or (name == "keep" and not expires)]
         if config.sources != self.config.sources:
             waiting.append("source")
         self._limits.adjust(_limits(config))
-        if self._chores is not None and kept_by_chores:
-            self._chores.keeping = _keeping(config)
+        if self._upkeep is not None and expires:
+            self._upkeep.keeping = _keeping(config)
         return waiting
 
     def _seal(self) -> None:
-        sources = [*self._sources, *([self._chores] if self._chores is not None else [])]
-        agent = Agent(
+        sources = [*self._sources, *([self._upkeep] if self._upkeep is not None else [])]
+        loop = CommitLoop(
             self.sealer,
             sources,
             self.signals,
             commit_interval=self.config.number("commit_interval") / 1000,
             acknowledge=lambda _entries: None,
         )
-        if unsealed := agent.run():
+        if unsealed := loop.run():
             raise BackendError(
                 f"{unsealed} bytes were read but not sealed: the backend gave no key before the stop",
                 str(self.sealer.calls.last_error or "") or None,

@@ -14,12 +14,12 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
-from epochseal import __version__
 from epochseal.sealing.counters import LATENCY_BOUNDS, Histogram
 from epochseal.service.health import LogView, reasons
+from epochseal.version import __version__
 
 
-class Figures:
+class MetricsCollector:
     """Everything that is shown of some logs, each with the label `log`."""
 
     def __init__(self, views: Sequence[LogView]) -> None:

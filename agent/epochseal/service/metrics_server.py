@@ -16,7 +16,7 @@ from epochseal.errors import ConfigError
 from epochseal.service.health import LogView, health
 
 if TYPE_CHECKING:
-    from epochseal.service.metrics import Figures
+    from epochseal.service.metrics import MetricsCollector
 
 _MOST_CONNECTIONS = 16
 _CLIENT_SECONDS = 5.0
@@ -35,11 +35,11 @@ def start_metrics(listen: str, views: Sequence[LogView]) -> MetricsServer:
         ConfigError: `listen` cannot be used, or the library is missing.
     """
     try:
-        from epochseal.service.metrics import Figures  # noqa: PLC0415  # its library is an extra
+        from epochseal.service.metrics import MetricsCollector  # noqa: PLC0415  # its library is an extra
     except ImportError as exc:
         hint = "pip install 'epochseal[metrics]', or leave [metrics] out"
         raise ConfigError("the library for metrics is not installed", hint) from exc
-    return MetricsServer(listen, Figures(views), views)
+    return MetricsServer(listen, MetricsCollector(views), views)
 
 
 class MetricsServer:
@@ -49,9 +49,9 @@ class MetricsServer:
         address: host and port that it really has.
     """
 
-    def __init__(self, listen: str, figures: Figures, views: Sequence[LogView]) -> None:
+    def __init__(self, listen: str, collector: MetricsCollector, views: Sequence[LogView]) -> None:
         host, port = _parse(listen)
-        handler = _handler(figures, views)
+        handler = _handler(collector, views)
         try:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
             server = type("_Listener", (_Server,), {"address_family": family})((host, port), handler)
@@ -110,14 +110,14 @@ class _Server(ThreadingHTTPServer):
         """A client that went away is none of our troubles."""
 
 
-def _handler(figures: Figures, views: Sequence[LogView]) -> type[BaseHTTPRequestHandler]:
+def _handler(collector: MetricsCollector, views: Sequence[LogView]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = _CLIENT_SECONDS
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path == "/metrics":
-                body, content_type = figures.render(self.headers.get("Accept", ""))
+                body, content_type = collector.render(self.headers.get("Accept", ""))
                 self._answer(200, body, content_type)
             elif path == "/healthz":
                 status, body = health(views)

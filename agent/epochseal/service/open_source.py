@@ -16,8 +16,8 @@ from epochseal.config.source_tables import (
     UnixStreamTable,
 )
 from epochseal.format.seal_lines import SourceMark
-from epochseal.service.commit_loop import Signals
 from epochseal.service.launch import stdin_stream
+from epochseal.service.signals import Signals
 from epochseal.sources.source import Source
 from epochseal.sources.stream import StreamSource
 

@@ -32,7 +32,7 @@ class Notifier:
         address = environ.get("NOTIFY_SOCKET", "")
         if address[:1] not in {"/", "@"}:
             return cls()
-        # Set for another process, and only inherited: whoever reads it there answers for it.
+        # The watchdog was asked for from another process, and this one only inherited the variable.
         ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         microseconds = environ.get("WATCHDOG_USEC", "")
         if not ours or not microseconds.isascii() or not microseconds.isdigit() or int(microseconds) == 0:
@@ -76,5 +76,5 @@ class Notifier:
 
 
 def _status(text: str) -> str:
-    # A newline would begin a field of its own.
+    # In this protocol a newline ends a field: text after it would be read as another field.
     return "STATUS=" + " ".join(text.split()) if text else ""

@@ -64,6 +64,11 @@ class LineBuffer:
         return self._end - self._start
 
     @property
+    def lag(self) -> int:
+        """Bytes that wait to be sealed; where more of them can be known than was read, a subclass adds it."""
+        return self.buffered
+
+    @property
     def has_entry(self) -> bool:
         """Whether at least one whole entry is waiting; at the end of the stream also one without newline."""
         if not self._whole and self._searched < self._end:
@@ -153,7 +158,8 @@ class LineBuffer:
         """End the piece before the first entry that is too long; raise if that is the first one."""
         entry = self._begin
         while cut - 1 - entry > self._max_entry:
-            # The last entry that ends within reach: all before it are as short.
+            # The last newline that an entry of the largest size can reach from here: every entry up to it is
+            # within the limit, so they need not be looked at one by one.
             found = self._buffer.rfind(_NEWLINE, entry, entry + self._max_entry + 1)
             if found < 0:
                 break
@@ -196,7 +202,8 @@ class LineBuffer:
             return
         kept = self._end - self._start
         if self._start >= kept:
-            # The parts do not overlap, so this is one move and the buffer stays where it is.
+            # What is kept fits into the free part before it, so it is moved there once. If it did not fit,
+            # moving it now would mean moving it again soon: then the buffer grows below.
             self._buffer[:kept] = self._buffer[self._start : self._end]
             self._searched -= self._start
             self._start, self._begin, self._end = 0, 0, kept

@@ -9,8 +9,11 @@ import socket
 import time
 
 from epochseal.format.seal_lines import SourceMark
-from epochseal.sources.framing import Framing, FramingError
+from epochseal.sources.client import Client
+from epochseal.sources.framing import FramingError
+from epochseal.sources.listener import Listener
 from epochseal.sources.shared_buffer import SharedBuffer
+from epochseal.sources.unread_bytes import unread_bytes
 
 MAX_CLIENTS = 256
 """Clients of one socket at the same time; more of them wait to be accepted."""
@@ -27,56 +30,6 @@ QUIET_SECONDS = 0.2
 _CHUNK = 256 << 10
 
 _log = logging.getLogger(__name__)
-
-
-class Client:
-    """One accepted connection; kinds that need a handshake override `prepare` and `receive`.
-
-    Args:
-        sock: non-blocking.
-        label: who it is, for messages.
-        framing: how its bytes are cut into entries.
-    """
-
-    def __init__(self, sock: socket.socket, label: str, framing: Framing) -> None:
-        self.sock = sock
-        self.number = sock.fileno()
-        self.label = label
-        self.framing = framing
-        self.since = time.monotonic()
-        self.read_at = self.since
-        self.unfinished_since: float | None = None
-        self.sent_entries = False
-        self.reads = True
-        self.waits_for = select.EPOLLIN
-        self.waiting_for = select.EPOLLIN
-        # Entries that came from it and are not sealed yet; what it is to be told; whether it can be told.
-        self.unsealed = 0
-        self.unsent = bytearray()
-        self.listens = True
-        self.writes = False
-        self.counted = 0
-        # Set by `receive` where the end, or an error, was seen behind what it gave.
-        self.over = False
-
-    def prepare(self) -> bool:
-        """Whether it can be read now; else `waits_for` says what to wait for.
-
-        Raises:
-            OSError: the connection cannot be used.
-        """
-        return True
-
-    def receive(self, free: memoryview) -> int | None:
-        """Read what is there, so that nothing stays in a buffer of our own; None for nothing, 0 for the end.
-
-        Raises:
-            OSError: the connection is broken; all that could be read was read before.
-        """
-        try:
-            return self.sock.recv_into(free)
-        except BlockingIOError:
-            return None
 
 
 class ListeningSource(SharedBuffer):
@@ -97,23 +50,18 @@ class ListeningSource(SharedBuffer):
         stored = 4 * max_entry_bytes if esc else max_entry_bytes
         super().__init__(name, block_bytes=block_bytes, max_entry_bytes=stored, esc=esc)
         self._limit = max_entry_bytes
-        self._listener = listener
-        self._listening = False
         self._finish_by: float | None = None
         self._rest_until = 0.0
         self._full_at = 0.0
-        self._listen_at = 0.0
         self._chunk = memoryview(bytearray(_CHUNK))
         self._clients: dict[int, Client] = {}
         self._unfinished = 0
         self._writers = 0
         self._reading = select.epoll()
         self._writing = select.epoll()
+        self._listener = Listener(listener, name, self._reading)
         self.refused = 0
         """Connections that were closed for what they did."""
-        listener.settimeout(0)
-        listener.listen(128)
-        self._listen()
 
     # --- what the loop asks ---------------------------------------------------------------------------------
 
@@ -121,6 +69,12 @@ class ListeningSource(SharedBuffer):
     def connections(self) -> int:
         """Clients at this moment."""
         return len(self._clients)
+
+    @property
+    def lag(self) -> int:
+        """With unfinished entries, and what clients have sent that was not read; any thread may ask."""
+        unread = sum(unread_bytes(client.sock.fileno()) for client in tuple(self._clients.values()))
+        return self.buffered + self._unfinished + unread
 
     @property
     def ended(self) -> bool:
@@ -154,7 +108,7 @@ class ListeningSource(SharedBuffer):
         """When to look again: after the rest, or when somebody's time may be over."""
         if self._finish_by is not None:
             return 0.01
-        if not self.wants_more or (self._listening and not self._clients):
+        if not self.wants_more or (self._listener.active and not self._clients):
             return math.inf
         rest = self._rest_until - time.monotonic()
         return rest if rest > 0 else 1.0
@@ -164,8 +118,8 @@ class ListeningSource(SharedBuffer):
         now = time.monotonic()
         if not self.wants_more:
             self._full_at = now
-        if now >= self._listen_at and len(self._clients) < MAX_CLIENTS:
-            self._listen()
+        if self._finish_by is None and len(self._clients) < MAX_CLIENTS:
+            self._listener.resume()
         if self._finish_by is not None:
             self._end_quiet(now, self._finish_by)
         elif self._clients:
@@ -175,7 +129,7 @@ class ListeningSource(SharedBuffer):
         """Accept nobody any more; what clients have written is read, sealed and acknowledged."""
         self._accept()
         self._finish_by = time.monotonic() + FINISH_SECONDS
-        self._pause()
+        self._listener.pause()
         self._listener.close()
         for client in self._clients.values():
             self._stop_input(client)
@@ -221,31 +175,13 @@ class ListeningSource(SharedBuffer):
 
     # --- clients --------------------------------------------------------------------------------------------
 
-    def _listen(self) -> None:
-        if not self._listening and self._finish_by is None:
-            self._reading.register(self._listener, select.EPOLLIN)
-            self._listening = True
-
-    def _pause(self) -> None:
-        self._listen_at = time.monotonic() + 1.0
-        if self._listening:
-            self._reading.unregister(self._listener)
-            self._listening = False
-
     def _accept(self) -> None:
-        while self._listening:
+        while self._listener.active:
             if len(self._clients) >= MAX_CLIENTS:
                 _log.warning("%s: %d clients are connected: further ones wait", self.name, MAX_CLIENTS)
-                self._pause()
+                self._listener.pause()
                 return
-            try:
-                sock, _ = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as exc:
-                # It gave up before it was accepted, or there are no descriptors left: the others go on.
-                _log.warning("%s: cannot accept a connection: %s", self.name, exc.strerror)
-                self._pause()
+            if (sock := self._listener.accept()) is None:
                 return
             try:
                 sock.settimeout(0)
@@ -266,7 +202,8 @@ class ListeningSource(SharedBuffer):
             self._put(client, exc.whole)
             self.refuse(client, str(exc))
         except ConnectionError:
-            # Also of a client that left without reading its acknowledgements: what it sent was read before.
+            # A client that leaves without reading its acknowledgements resets the connection. Nothing is
+            # lost by that: the error comes only after everything that it sent was read.
             self._end_of_input(client)
         except OSError as exc:
             self.refuse(client, str(exc))
@@ -278,14 +215,8 @@ class ListeningSource(SharedBuffer):
                 client.waiting_for = client.waits_for
 
     def _take_in(self, client: Client, data: memoryview) -> None:
-        client.read_at = time.monotonic()
-        whole = client.framing.feed(data)
-        self._put(client, whole)
+        self._put(client, client.cut_entries(data))
         self._count_unfinished(client)
-        if not client.framing.pending:
-            client.unfinished_since = None
-        elif whole or client.unfinished_since is None:
-            client.unfinished_since = client.read_at
         if self._unfinished > self._limit + MAX_UNFINISHED:
             worst = max(self._clients.values(), key=lambda each: each.framing.pending)
             self.refuse(worst, "the unfinished entries of all clients are too large together")
@@ -337,14 +268,7 @@ class ListeningSource(SharedBuffer):
 
     def _flush(self, client: Client) -> None:
         """Tell it what it is to be told, and close it when nothing more is to come or to tell."""
-        try:
-            while client.unsent and client.listens:
-                del client.unsent[: client.sock.send(client.unsent)]
-        except BlockingIOError:
-            pass
-        except OSError:
-            # It is gone, but what it wrote before can still be read.
-            client.listens = False
+        client.send()
         if client.listens and len(client.unsent) > MAX_UNREAD_ACKS:
             client.listens = False
             self.refuse(client, "it does not read its acknowledgements")
@@ -357,7 +281,8 @@ class ListeningSource(SharedBuffer):
                 self._writing.register(client.number, select.EPOLLOUT)
             else:
                 self._writing.unregister(client.number)
-        # Its number is not given to another client as long as entries in the buffer stand under it.
+        # The socket is closed last: as long as it is open, the system gives its number to no other client,
+        # and the entries in the buffer stand under that number.
         if not client.reads and not client.unsealed and not waits and client.number in self._clients:
             del self._clients[client.number]
             client.sock.close()

@@ -8,25 +8,21 @@ writing to the old file until they are told to open the new one. Nothing of the 
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections import deque
 from collections.abc import Callable
-from itertools import islice
-from pathlib import Path
+from dataclasses import replace
 
-from msgspec.structs import replace
+from msgspec.structs import replace as replace_fields
 
-from epochseal.errors import FormatError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
-from epochseal.sources.log_file import HEAD, Content, FileBuffer, Identity, LogFile, open_content, source_name
-from epochseal.sources.rotated_files import Rotated, find_file, list_rotated
+from epochseal.sources.file_queue import FileQueue
+from epochseal.sources.file_reader import FileBuffer, FileReader
+from epochseal.sources.left_files import LeftFiles
+from epochseal.sources.log_file import LogFile, source_name
 
 GRACE = 2.0
-LINGER = 60.0
 _FORGET = 600.0
-_SMALL = 64 << 10
 _log = logging.getLogger(__name__)
 
 
@@ -44,14 +40,12 @@ class Follower:
     ) -> None:
         self.path = path
         self.name = source_name(path)
-        self.offset = position.offset if position is not None else 0
         self._new_buffer = new_buffer
         self._resume = position
-        self._files: deque[Content] = deque()
-        self._left: list[tuple[Content, SourceMark, float]] = []
-        self._buffer: FileBuffer | None = None
-        self._taken: SourceMark | None = None
-        self._trail = b""
+        self._files = FileQueue(path, self._lost)
+        self._left = LeftFiles()
+        # Of the first file in the queue; None while nothing stood at the path yet.
+        self._reader: FileReader | None = None
         self._gap = False
         self._announce = False
         self._hungry = False
@@ -73,74 +67,37 @@ class Follower:
     def look_at_files(self) -> None:
         """See whether what is open was truncated, or has grown."""
         try:
-            grown = [content.has_more() or content.truncated for content in self._files]
-            self._check_left()
+            grown = self._files.first_has_more()
+            for _ in range(self._left.close_late()):
+                self._lost(f"lines were written to {self.path} more than {GRACE:.0f} s after it was rotated")
         except OSError as exc:
             self._say(exc)
         else:
-            self._hungry = self._hungry or grown[:1] == [True]
+            self._hungry = self._hungry or grown
 
     def _look_at_path(self) -> None:
-        found = Path(self.path).stat()
-        # An older file may have been renamed back: it is being read already.
-        if (found.st_dev, found.st_ino) in self.reading():
+        if (content := self._files.open_path()) is None:
             return
-        content = LogFile.open(self.path)
         self._said = ""
-        if content.key in self.reading():
-            content.close()
-        elif self._resume is not None:
-            position, self._resume = self._resume, None
-            self._start_again(position, content, found)
+        if self._resume is not None:
+            mark, self._resume = self._resume, None
+            self._start_again(mark, content)
         elif self._files:
-            last = self._files[-1].key
-            rotated = list_rotated(self.path)
-            place = next((i for i, item in enumerate(rotated) if _key(item) == last), len(rotated))
-            self._append_rotated(rotated[place + 1 :], content)
+            self._files.append_rotation(content)
+            self._changed = time.monotonic()
         else:
             self._files.append(content)
             self._begin()
 
-    def _start_again(self, position: SourceMark, content: LogFile, found: os.stat_result) -> None:
-        """Find the file that was being read, and queue it with all that came after it."""
-        files = [*list_rotated(self.path), Rotated(self.path, found, (3, 0, 0))]
-        try:
-            wanted = Identity.parse(position.file)
-        except FormatError:
-            wanted = None
-        place, old = len(files) - 1, None
-        for copies in (False, True):
-            if wanted is not None and old is None:
-                place, old = find_file(files, wanted, position.offset, copies=copies) or (place, None)
-        if old is None:
-            self._files.append(content)
+    def _start_again(self, mark: SourceMark, content: LogFile) -> None:
+        if (trail := self._files.resume(mark, content)) is None:
             self._begin()
             self._lost(
-                f"{self.path}: the file that was sealed up to byte {position.offset} is not there any more"
+                f"{self.path}: the file that was sealed up to byte {mark.offset} is not there any more"
             )
             return
-        self.offset, (_, self._trail) = position.offset, old.ends(position.offset)
-        old.go_to(self.offset)
-        if wanted is not None and old.key != content.key and wanted.inode == content.key[1]:
-            self._lost(f"{self.path} was truncated, or its inode given to a new file: lines may be lost")
-        self._files.append(old)
+        self._reader = FileReader(self.name, self._files.first, mark.offset, trail, self._new_buffer)
         self._hungry = True
-        if old.key == content.key:
-            content.close()
-        else:
-            # Nobody writes to a copy.
-            old.static = old.static or wanted is None or old.key[1] != wanted.inode
-            self._append_rotated(files[place + 1 : -1], content)
-
-    def _append_rotated(self, between: list[Rotated], content: LogFile) -> None:
-        """Queue the files that stood at the path in between, and the one that stands there now."""
-        for item in between:
-            if item.found.st_size and _key(item) != content.key:
-                try:
-                    self._files.append(open_content(item.path))
-                except OSError as exc:
-                    self._lost(f"cannot read {item.path}: {exc.strerror}")
-        self._files.append(content)
         self._changed = time.monotonic()
 
     # --- reading --------------------------------------------------------------------------------------------
@@ -148,12 +105,12 @@ class Follower:
     @property
     def wants_more(self) -> bool:
         """Whether there is something to read, and room for it."""
-        return self._hungry and (self._buffer is None or self._buffer.wants_more)
+        return self._hungry and self._reader is not None and self._reader.wants_more
 
     @property
     def holds_buffer(self) -> bool:
         """Whether entries wait for the sealer."""
-        return self._buffer is not None and self._buffer.has_entry
+        return self._reader is not None and self._reader.has_entry
 
     @property
     def has_entry(self) -> bool:
@@ -163,12 +120,25 @@ class Follower:
     @property
     def full_block(self) -> bool:
         """Whether a commit has nothing to wait for."""
-        return self._buffer is not None and self._buffer.full_block
+        return self._reader is not None and self._reader.full_block
 
     @property
     def buffered(self) -> int:
         """Bytes read and not sealed."""
-        return self._buffer.buffered if self._buffer is not None else 0
+        return self._reader.buffered if self._reader is not None else 0
+
+    @property
+    def lag(self) -> int:
+        """Bytes that are not sealed, in the file that is read and in those that wait behind it.
+
+        Any thread may ask. While the next file takes its place, the first may be missing, or count whole.
+        """
+        if (reader := self._reader) is None:
+            return 0
+        try:
+            return reader.lag + self._files.later_bytes
+        except OSError:  # closed by the loop since the line above
+            return reader.buffered
 
     def read(self) -> None:
         """Read on in the first file.
@@ -176,188 +146,122 @@ class Follower:
         Raises:
             EntryTooLongError: an entry is beyond the limit.
         """
-        content = self._files[0]
+        if (reader := self._reader) is None:
+            return
+        content = reader.content
         try:
-            count = self._open_buffer(content).fill(content.read_into)
+            count = reader.read()
         except OSError as exc:
             self._hungry = False
             self._say(exc)
             if content.static:
                 self._lost(f"a rotated file of {self.path} cannot be read to its end: {exc.strerror}")
-                self._finish_file()
+                self._finish_file(reader)
             return
         if content.truncated and isinstance(content, LogFile):
-            self._follow_truncation(content)
+            self._follow_truncation(reader, content)
         elif count:
             self._changed = time.monotonic()
         else:
             self._hungry = False
-            self._rest()
+            if content.static:
+                self._finish_file(reader)
+            else:
+                reader.drop_unfinished()
 
-    def _open_buffer(self, content: Content) -> FileBuffer:
-        if self._buffer is None:
-            self._buffer = self._new_buffer(self.name, self.offset)
-            self._buffer.trail = self._trail
-            if isinstance(content, LogFile):
-                # Bytes of an unfinished line were given up with the last buffer: they are read again.
-                content.position = self.offset
-        return self._buffer
-
-    def _rest(self) -> None:
-        """At the end of the file: an unfinished line waits, in the file and not in memory."""
-        if self._files[0].static:
-            self._finish_file()
-        elif self._buffer is not None and not self._buffer.has_entry and self._buffer.buffered <= _SMALL:
-            self._buffer = None
-
-    def _follow_truncation(self, content: LogFile) -> None:
+    def _follow_truncation(self, reader: FileReader, content: LogFile) -> None:
         """The content is gone: a copy of it may have the rest, but not what came after the copy."""
         self._lost(f"{self.path} was truncated: lines that were written just before may be lost")
-        copy = self._find_copy(content)
-        self._files.insert(1, content.again())
         self._hungry = True
-        if copy is None:
-            self._finish_file()
-            return
-        content.close()
-        self._files[0] = copy
-
-    def _find_copy(self, content: LogFile) -> Content | None:
-        """A copy of what a file held before it was truncated, from where reading stopped."""
-        wanted, seen = content.was
-        if (found := find_file(list_rotated(self.path), wanted, seen, copies=True)) is None:
-            return None
-        copy = found[1]
-        copy.static = True
-        copy.go_to(content.position)
-        return copy
+        if self._files.queue_truncated(content):
+            reader.content = self._files.first
+        else:
+            self._finish_file(reader)
 
     def turn(self) -> None:
         """Leave a file that was rotated away, if it is finished."""
-        if self._hungry or (self._buffer is not None and self._buffer.eof):
+        if (reader := self._reader) is None or self._hungry or reader.at_end:
             return
-        if self._later_content() and time.monotonic() - self._changed > GRACE:
-            self._finish_file()
+        if self._files.later_has_more() and time.monotonic() - self._changed > GRACE:
+            self._finish_file(reader)
 
-    def _later_content(self) -> bool:
-        return any(content.has_more() for content in islice(self._files, 1, None))
-
-    def _finish_file(self) -> None:
+    def _finish_file(self, reader: FileReader) -> None:
         """Nothing more comes from the first file: its last line is an entry, even without a newline."""
         self._hungry = False
-        content = self._files[0]
-        if self._buffer is None and content.position > self.offset:
-            self._open_buffer(content).fill(content.read_into)
-        if self._buffer is not None and self._buffer.buffered:
-            self._buffer.eof = True
-        else:
-            self._next_file()
+        if reader.finish():
+            self._next_file(reader)
 
-    def _next_file(self) -> None:
-        self._buffer = None
-        position = self._position(self.offset, self._trail)
-        content = self._files.popleft()
+    def _next_file(self, reader: FileReader) -> None:
+        end = reader.mark()
+        content = self._files.take_first()
         if isinstance(content, LogFile) and not content.truncated:
-            self._left.append((content, position, time.monotonic() + LINGER))
+            self._left.add(content, end)
         else:
             content.close()
         self._begin()
 
     def _begin(self) -> None:
         """The first file is a new one: the chain is told at once, so that it is known after a crash."""
-        self.offset, self._trail = 0, b""
+        self._reader = FileReader(self.name, self._files.first, 0, b"", self._new_buffer)
         self._announce = True
         self._hungry = True
         self._changed = time.monotonic()
-
-    def _check_left(self) -> None:
-        """Somebody may write to a file after it was left: that is not sealed, so it must be said."""
-        now, kept = time.monotonic(), []
-        for content, position, until in self._left:
-            if content.has_more():
-                self._lost(f"lines were written to {self.path} more than {GRACE:.0f} s after it was rotated")
-            elif now < until:
-                kept.append((content, position, until))
-                continue
-            content.close()
-        self._left = kept
 
     # --- sealing --------------------------------------------------------------------------------------------
 
     def position(self) -> SourceMark | None:
         """Up to where everything is sealed, if anything is known of this path."""
-        if self._resume is not None or not self._files:
+        if self._resume is not None or self._reader is None:
             return self._resume
-        return self._position(self.offset, self._trail)
+        return self._reader.mark()
 
     def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
         """The next piece; one without entries if only a new position is to be sealed."""
         if self._announce and (position := self.position()) is not None:
             self._announce = False
-            return Piece(0, 0, self._flagged(position))
-        buffer = self._buffer
-        if buffer is None or (piece := buffer.cut_piece(entries, size, first)) is None:
+            return self._flagged(Piece(0, 0, position))
+        if self._reader is None or (piece := self._reader.cut_piece(entries, size, first)) is None:
             return None
-        position = self._position(piece.src.offset, buffer.trail)
-        self._taken = self._flagged(replace(position, nolf=piece.src.nolf))
-        return Piece(piece.size, piece.entries, self._taken)
+        return self._flagged(piece)
 
     def piece_bytes(self) -> memoryview:
         """The bytes of the pieces since the last `done`."""
-        if self._buffer is None or self._taken is None:
-            return memoryview(b"")
-        return self._buffer.piece_bytes()
+        return self._reader.piece_bytes() if self._reader is not None else memoryview(b"")
 
     def done(self) -> None:
         """All pieces are durable."""
-        if self._buffer is None or self._taken is None:
-            return
-        self._buffer.done(0)
-        self.offset, self._trail, self._taken = self._taken.offset, self._buffer.trail, None
-        if self._buffer.buffered == 0:
-            if self._buffer.eof:
-                self._next_file()
-            else:
-                self._buffer = None
+        if self._reader is not None and self._reader.done():
+            self._next_file(self._reader)
 
     # --- ending ---------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
         """Read what the files hold at this moment, and no more."""
         self.look()
-        for content in self._files:
-            if isinstance(content, LogFile):
-                content.limit = content.size()
+        self._files.limit()
 
     @property
     def ended(self) -> bool:
         """Whether all that was there at `finish` is sealed; an unfinished last line waits in its file."""
-        return not self._hungry and not self.has_entry and not self._later_content()
+        return not self._hungry and not self.has_entry and not self._files.later_has_more()
 
     @property
     def forgotten(self) -> bool:
         """Whether the file was removed for good: it has no name, no successor, and nobody writes to it."""
         return (
-            len(self._files) == 1
-            and self._files[0].removed
-            and not self._hungry
+            not self._hungry
             and not self.has_entry
-            and not os.path.lexists(self.path)
+            and self._files.gone
             and time.monotonic() - self._changed > _FORGET
         )
 
     def reading(self) -> set[tuple[int, int]]:
         """Device and inode of every file that is being read or waits for it."""
-        return {content.key for content in self._files}
+        return self._files.keys
 
     def give_away(self, key: tuple[int, int]) -> SourceMark | None:
         """The position at the end of a file that was left a moment ago, for who goes on with it."""
-        for item in self._left:
-            if item[0].key == key:
-                self._left.remove(item)
-                item[0].close()
-                return item[1]
-        return None
+        return self._left.give_away(key)
 
     def announce(self) -> None:
         """Have the chain told of the position."""
@@ -365,17 +269,12 @@ class Follower:
 
     def close(self) -> None:
         """Close all files."""
-        for content in [*self._files, *(content for content, _, _ in self._left)]:
-            content.close()
+        self._files.close()
+        self._left.close()
 
-    def _position(self, offset: int, trail: bytes) -> SourceMark:
-        content = self._files[0]
-        identity = Identity.of(content.key, content.head[: min(HEAD, offset)], trail)
-        return SourceMark(self.name, offset, str(identity))
-
-    def _flagged(self, position: SourceMark) -> SourceMark:
+    def _flagged(self, piece: Piece) -> Piece:
         gap, self._gap = self._gap, False
-        return replace(position, gap=1) if gap else position
+        return replace(piece, src=replace_fields(piece.src, gap=1)) if gap else piece
 
     def _lost(self, message: str) -> None:
         """Entries may be missing: the chain is told at once."""
@@ -387,7 +286,3 @@ class Follower:
         if error.strerror != self._said:
             self._said = error.strerror or ""
             _log.warning("cannot read %s: %s; trying again", self.path, error.strerror)
-
-
-def _key(item: Rotated) -> tuple[int, int]:
-    return item.found.st_dev, item.found.st_ino

@@ -98,7 +98,8 @@ class LineFraming:
         """Where the first line that is too long begins; the length if there is none."""
         begin = 0
         while len(whole) - 1 - begin > self._max:
-            # The last line that ends within reach: all before it are as short.
+            # The last newline that a line of the largest size can reach from here: every line up to it is
+            # within the limit, so they need not be looked at one by one.
             found = whole.rfind(_LF, begin, begin + self._max + 1)
             if found < 0:
                 return begin
@@ -124,7 +125,7 @@ class SyslogFraming:
         self._max = max_entry_bytes
         self._kept = bytearray()
         self._counting: bool | None = None
-        # While a count was read and its frame is not there yet: the frame's length.
+        # The length of the frame whose count was read while the frame itself is still on its way; else None.
         self._wanted: int | None = None
 
     @property
@@ -184,7 +185,7 @@ class SyslogFraming:
             or len(digits) > _MAX_COUNT_DIGITS
         ):
             return f"a frame's count is no number: {digits[:20]!r}"
-        # A count only grows with the digits that follow.
+        # Digits may be missing, but they can only make the count larger: what is too long now stays too long.
         return f"a frame is longer than {self._max} bytes" if int(digits) > self._max else None
 
     def _lines(self, new: int) -> bytes:

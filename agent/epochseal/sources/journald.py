@@ -85,7 +85,6 @@ class JournaldSource:
         self._select += [f"--directory={directory}"] if directory is not None else []
         self._limits = block_bytes, max_entry_bytes
         self._sealed = positions.get(NAME, SourceMark(NAME, 0))
-        self._taken: SourceMark | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._finishing = False
         self._retry_at = 0.0
@@ -171,6 +170,11 @@ class JournaldSource:
     def buffered(self) -> int:
         """Bytes that came and are not sealed yet; they are still in the journal."""
         return 0 if self.ended else self._buffer.buffered
+
+    @property
+    def lag(self) -> int:
+        """As `buffered`: how much the journal has beyond it, journalctl does not tell."""
+        return self.buffered
 
     @property
     def ended(self) -> bool:

@@ -18,8 +18,6 @@ from typing import Self
 
 from epochseal.encoding import parse_decimal
 from epochseal.errors import FormatError
-from epochseal.sealing.limits import Piece
-from epochseal.sources.buffer import LineBuffer
 
 HEAD = 256
 TRAIL = 64
@@ -130,9 +128,13 @@ class LogFile:
         self.position = self._seen = position
         return self.size() >= position
 
+    def stat(self) -> os.stat_result:
+        """What the system says of the file now."""
+        return os.fstat(self._fd)
+
     def size(self) -> int:
         """Bytes in the file now."""
-        return os.fstat(self._fd).st_size
+        return self.stat().st_size
 
     def has_more(self) -> bool:
         """Whether there are bytes that were never read; notices if the file was cut."""
@@ -152,7 +154,9 @@ class LogFile:
         want = len(free) if self.limit is None else max(0, min(len(free), self.limit - self.position))
         count = os.preadv(self._fd, [free[:want]], self.position) if want else 0
         if not self._goes_on():
-            # What was just read may be of the new content: it is read again as that.
+            # The file was cut and written anew at some moment, so the bytes just read may be of the new
+            # content. They are given up here, and read again when the new content is read from its
+            # beginning.
             self.truncated = True
             return 0
         self._remember(free[:count])
@@ -219,6 +223,10 @@ class CompressedCopy:
             return False
         return self.position == position
 
+    def size(self) -> int:
+        """0: how long the content is shows only at its end."""
+        return 0
+
     def has_more(self) -> bool:
         """Whether the end was not reached yet."""
         return self._more
@@ -262,20 +270,3 @@ def open_content(path: str) -> Content:
         OSError: it cannot be opened.
     """
     return CompressedCopy(path) if path.endswith(".gz") else LogFile.open(path)
-
-
-class FileBuffer(LineBuffer):
-    """Lines of a file; `trail` are the last bytes of it that were taken."""
-
-    def __init__(self, name: str, *, block_bytes: int, max_entry_bytes: int, offset: int) -> None:
-        super().__init__(name, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, offset=offset)
-        self.trail = b""
-
-    def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
-        """As of any lines (see `LineBuffer.cut_piece`)."""
-        before = self._begin
-        piece = super().cut_piece(entries, size, first)
-        if piece is not None:
-            end = self._begin - piece.src.nolf
-            self.trail = (self.trail + bytes(self._buffer[max(before, end - TRAIL) : end]))[-TRAIL:]
-        return piece

@@ -22,7 +22,8 @@ def count_newlines(view: memoryview) -> int:
 def _count(piece: bytes) -> int:
     most = len(piece) // _WORTH_A_LEAP
     if piece.count(_NEWLINE, 0, _SAMPLE) <= _SAMPLE // _WORTH_A_LEAP:
-        # Bounded, so that a beginning which is not like the rest cannot make the rest slow.
+        # The beginning has long lines, so leaping should pay. If the rest has short ones after all, the leaps
+        # end at `most`, and the plain count below does the work.
         left_out = len(piece) - len(piece.replace(_NEWLINE, b"", most))
         if left_out < most:
             return left_out

@@ -115,7 +115,9 @@ def find_file(
     """
     for place in range(len(files) - 1, -1, -1):
         found = files[place].found
-        # A device's number may change with a reboot; then the content must tell.
+        # After a reboot the same disk may have another device number. So the inode alone decides, unless
+        # nothing was sealed of the file yet: then there is no content by which it could be told from
+        # another.
         same = found.st_ino == wanted.inode and (wanted.size > 0 or found.st_dev == wanted.device)
         if not (wanted.size > 0 if copies else same):
             continue

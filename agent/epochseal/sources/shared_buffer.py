@@ -25,7 +25,8 @@ class SharedBuffer(LineBuffer):
 
     def __init__(self, name: str, *, block_bytes: int, max_entry_bytes: int, esc: int = 0) -> None:
         super().__init__(name, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, esc=esc)
-        # Positions count all bytes that were ever put in. A piece does not reach beyond the next edge.
+        # An edge is a position at which a piece has to end, counted in bytes that were ever put in, and
+        # whether the bytes before it are an entry that its sender never finished.
         self._put_bytes = 0
         self._taken_bytes = 0
         self._edges: deque[tuple[int, bool]] = deque()

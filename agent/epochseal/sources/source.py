@@ -33,6 +33,11 @@ class Source(Protocol):
         ...
 
     @property
+    def lag(self) -> int:
+        """Bytes that wait to be sealed, read or not, as far as it can know; any thread may ask."""
+        ...
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more will come, and all that came is sealed."""
         ...

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-import select
 
 from epochseal.errors import EpochsealError
 from epochseal.format.seal_lines import SourceMark
+from epochseal.polling import is_readable
 from epochseal.sources.buffer import EntryTooLongError, LineBuffer
+from epochseal.sources.unread_bytes import unread_bytes
 
 __all__ = ["EntryTooLongError", "StreamSource"]
 
@@ -49,13 +50,16 @@ class StreamSource(LineBuffer):
     def tick(self) -> None:
         """While finishing: the stream ends where there is nothing to read."""
         if self._finishing and self.wants_more:
-            poll = select.poll()
-            poll.register(self._fd, select.POLLIN)
-            self.eof = not poll.poll(0)
+            self.eof = not is_readable(self._fd, 0)
 
     def finish(self) -> None:
         """A stop was asked for: what was written before it is still taken."""
         self._finishing = True
+
+    @property
+    def lag(self) -> int:
+        """With what still waits in the pipe, the socket or the file; any thread may ask."""
+        return self.buffered + unread_bytes(self._fd)
 
     @property
     def ended(self) -> bool:

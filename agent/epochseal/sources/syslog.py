@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from epochseal.errors import ConfigError
-from epochseal.sources.connections import MAX_CLIENTS, Client, ListeningSource
+from epochseal.sources.client import Client
+from epochseal.sources.connections import MAX_CLIENTS, ListeningSource
 from epochseal.sources.framing import SyslogFraming
 
 HANDSHAKE_SECONDS = 10.0
@@ -188,7 +189,8 @@ def _bind(host: str, port: int) -> socket.socket:
         )[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         try:
-            # A restart does not wait for the connections of the agent before.
+            # Connections of the agent that ran before may still be closing; without this the address would
+            # count as taken until they are.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
         except OSError:
@@ -203,7 +205,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _no_passphrase() -> str:
-    # Otherwise the library asks for one at the terminal.
+    # Without this function the library asks for the passphrase at the terminal, and the daemon would wait.
     raise ValueError("the key is encrypted")
 
 

@@ -20,15 +20,17 @@ from msgspec.structs import replace
 from epochseal.errors import ConfigError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
+from epochseal.sources.file_reader import FileBuffer
 from epochseal.sources.follower import Follower
-from epochseal.sources.log_file import FileBuffer, source_name
+from epochseal.sources.log_file import source_name
 from epochseal.sources.rotated_files import COMPRESSED, base_names
 
 SHORTEST, LONGEST = 0.01, 0.25
 _SCAN_EVERY = 1.0
 _MOST_BUFFERS = 16
 _MOST_REMEMBERED = 1024
-# The lines of a commit have to fit in the page of the ratchet together, and names are the longest part.
+# The seal lines of one commit are kept in one page beside the keys until they are durable, and the names of
+# sources are their longest part: so the names of one commit are limited together, in bytes.
 _MOST_NAMES = 8192
 _MOST_NAME = 4096
 
@@ -59,7 +61,8 @@ class TailSource:
             if not Path(path).is_absolute() or len(source_name(path)) > _MOST_NAME:
                 raise ConfigError(f"tail: {path!r} is not an absolute path of at most {_MOST_NAME} bytes")
         self._patterns = [os.path.normpath(path) for path in paths]
-        # Only what these paths may bring back: the rest belongs to another source, or to nobody any more.
+        # Only positions of files that these paths can name: others belong to another source of this log, or
+        # to a file that the configuration does not name any more.
         self._positions = {name: src for name, src in positions.items() if self._is_ours(name)}
         self._limits = block_bytes, max_entry_bytes
         self._followers: dict[str, Follower] = {}
@@ -87,6 +90,11 @@ class TailSource:
     def buffered(self) -> int:
         """Bytes read and not sealed; a last line that waits for its newline is still in its file."""
         return 0 if self.ended else sum(follower.buffered for follower in self._order)
+
+    @property
+    def lag(self) -> int:
+        """Bytes in all files that are followed, read or not, that are not sealed; any thread may ask."""
+        return sum(follower.lag for follower in tuple(self._order))
 
     @property
     def ended(self) -> bool:
@@ -215,7 +223,8 @@ class TailSource:
             stat = None  # not there yet, or not readable: the follower waits for it
         position = self._positions.pop(source_name(path), None)
         if stat is not None and position is None:
-            # Renamed within the globs, or a second name of the same file: it is sealed once.
+            # A new name, but perhaps no new file: it was renamed, and both names match the globs, or it is
+            # a hard link. Its lines must not be sealed twice.
             key = stat.st_dev, stat.st_ino
             if any(key in item.reading() for item in self._order):
                 return

@@ -16,7 +16,8 @@ from epochseal.errors import ConfigError
 from epochseal.format.escaping import escape
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sources.buffer import READ_SIZE
-from epochseal.sources.connections import Client, ListeningSource
+from epochseal.sources.client import Client
+from epochseal.sources.connections import ListeningSource
 from epochseal.sources.framing import LineFraming
 from epochseal.sources.shared_buffer import SharedBuffer
 
@@ -40,7 +41,8 @@ class SocketFile:
         self.socket = socket.socket(socket.AF_UNIX, kind)
         try:
             self._remove_stale()
-            # Set before the file exists: at no moment may anybody use it who may not later.
+            # The mode is limited before the file exists. Were it changed afterwards, there would be a
+            # moment in which somebody could connect who may not.
             before = os.umask(0o777 & ~mode)
             try:
                 self.socket.bind(str(path))
@@ -83,7 +85,8 @@ class SocketFile:
                 self.path.unlink(missing_ok=True)
                 return
             except OSError:
-                # A full backlog, or a socket of the other kind: somebody listens.
+                # Any other answer (the queue is full, the socket is of the other kind) shows that somebody
+                # listens.
                 pass
         raise ConfigError(f"another process listens on {self.path}", "stop it, or name another path")
 
@@ -124,7 +127,7 @@ class UnixStreamSource(ListeningSource):
             client.unsent += b"%d %d\n" % (first, last)
 
     def _stop_input(self, client: Client) -> None:
-        # The client can write no more then, and what it wrote before can still be read.
+        # From now on the client gets an error when it writes; what it wrote before can still be read.
         with suppress(OSError):
             client.sock.shutdown(socket.SHUT_RD)
 

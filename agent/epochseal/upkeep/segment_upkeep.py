@@ -1,7 +1,7 @@
 """What is done with segments that have ended: compress them, and let the oldest expire.
 
 A thread of low priority reads and writes the large files; what touches the chain or must not run beside a
-new segment is done by the log's own loop, which asks `Chores` as it asks a source.
+new segment is done by the log's own loop, which asks `SegmentUpkeep` as it asks a source.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from epochseal.errors import EpochsealError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.journal import Journal
+from epochseal.polling import WakePipe
 from epochseal.sealing.limits import Piece
 from epochseal.sealing.sealer import Sealer
 from epochseal.storage.compression import (
@@ -53,7 +54,7 @@ class _Packed:
     packed: Path
 
 
-class Chores:
+class SegmentUpkeep:
     """Housekeeping of one log, in the shape of a source that never has an entry.
 
     Args:
@@ -67,10 +68,10 @@ class Chores:
         StorageError: what an interrupted exchange left cannot be removed.
     """
 
-    name = "chores"
+    name = "upkeep"
     has_entry = full_block = False
     ended = True
-    buffered = 0
+    buffered = lag = 0
 
     def __init__(self, sealer: Sealer, kind: Kind | None, keeping: Keeping, journal: Journal) -> None:
         if kind is not None:
@@ -81,7 +82,7 @@ class Chores:
         self._kind = kind
         self._journal = journal
         self._told = ""
-        self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._pipe = WakePipe()
         self._stop = threading.Event()
         # One hand-over at a time: the thread fills it and waits until the loop has emptied it.
         self._ready: _Packed | ExpiredSegments | None = None
@@ -89,7 +90,7 @@ class Chores:
         self._sealed_at: int | None = None
         self._removable: ExpiredSegments | None = None
         self._next_expiry = 0.0
-        self._thread = threading.Thread(target=self._work, name="chores", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="upkeep", daemon=True)
 
     def start(self) -> None:
         """Start the thread; after that no process may be forked that holds a secret."""
@@ -99,12 +100,11 @@ class Chores:
 
     def descriptors(self) -> Sequence[int]:
         """Readable when the thread has something to hand over."""
-        return [self._read]
+        return [self._pipe.fileno()]
 
-    def ready(self, descriptor: int) -> None:
+    def ready(self, _descriptor: int) -> None:
         """Something was handed over; `tick` takes it."""
-        with suppress(BlockingIOError):
-            os.read(descriptor, 64)
+        self._pipe.clear()
 
     def wait_seconds(self) -> float:
         """Nothing is due by time: the thread has the clock."""
@@ -158,8 +158,7 @@ class Chores:
         if self._thread.is_alive():
             self._thread.join(_JOIN_SECONDS)
         if not self._thread.is_alive():
-            os.close(self._read)
-            os.close(self._write)
+            self._pipe.close()
 
     def _exchange(self, ready: _Packed) -> None:
         if self._kind is not None:
@@ -204,7 +203,7 @@ class Chores:
         while self._kind is not None and (plain := self._next_plain()) is not None:
             clean(self._sealer.logdir)
             self._hand_over(_Packed(plain, compress(plain, self._kind, self._stop.is_set)))
-            # Readers that have the old folder open get this long.
+            # A verifier may be listing the folder that was exchanged: it is kept for so long.
             if self._stop.wait(_LOOK_SECONDS):
                 return
         clean(self._sealer.logdir)
@@ -213,7 +212,9 @@ class Chores:
         """The oldest segment that the log has gone on from and that is not compressed yet."""
         segments = list_segments(self._sealer.logdir).segments
         for segment, later in pairwise(segments):
-            # A later pair without a line may go again: the chain may still stand in this segment.
+            # A later segment counts only if it has a line. The agent makes the files first; if it dies
+            # before the line is written, the next start removes them and goes on in this segment, which
+            # must be plain then.
             begun = later.seal is not None and later.seal.stat().st_size > 0
             if begun and segment.seal and len(segment.logs) == 1 and segment.logs[0].suffix == ".log":
                 return segment.logs[0]
@@ -222,8 +223,7 @@ class Chores:
     def _hand_over(self, ready: _Packed | ExpiredSegments) -> None:
         self._taken.clear()
         self._ready = ready
-        with suppress(BlockingIOError):
-            os.write(self._write, b"r")
+        self._pipe.wake()
         self._taken.wait()
 
     def _remove_released(self) -> None:
@@ -233,7 +233,7 @@ class Chores:
             self._journal.info("expired", up_to_segment=expired.prune.segment, entries=expired.prune.entries)
 
     def _complain(self, exc: EpochsealError) -> None:
-        # Every round finds the same again.
+        # A trouble that lasts is met in every round; it is told once.
         if str(exc) != self._told:
             self._told = str(exc)
             self._journal.error("chore_failed", exc)

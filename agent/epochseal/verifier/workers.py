@@ -63,14 +63,15 @@ def run_tasks(
         BackendError: the key backend failed.
     """
     if jobs <= 1 or len(tasks) <= 1:
-        _prepare(make_recoverer)
-        yield from map(_run, tasks)
+        # A caller may verify in several threads: here each has a keyring of its own.
+        keyring = _keyring_of(make_recoverer)
+        yield from (_run(task, keyring) for task in tasks)
         return
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(jobs, context, initializer=_prepare_worker, initargs=(make_recoverer,)) as pool:
         ahead: list[Future[TaskResult]] = []
         for task in tasks:
-            ahead.append(pool.submit(_run, task))
+            ahead.append(pool.submit(_run_in_worker, task))
             # Only a few results wait at any time, so that memory does not grow with the log.
             if len(ahead) >= jobs * _AHEAD:
                 yield ahead.pop(0).result()
@@ -88,17 +89,21 @@ def _prepare_worker(make_recoverer: Callable[[], Recoverers] | None) -> None:
     # Only in a process of our own: hardening lowers limits for good, and whether the calling process bears
     # that is for its owner to say.
     harden_process()
-    _prepare(make_recoverer)
+    _Worker.keyring = _keyring_of(make_recoverer)
 
 
-def _prepare(make_recoverer: Callable[[], Recoverers] | None) -> None:
-    _Worker.keyring = Keyring(make_recoverer()) if make_recoverer is not None else None
+def _keyring_of(make_recoverer: Callable[[], Recoverers] | None) -> Keyring | None:
+    return Keyring(make_recoverer()) if make_recoverer is not None else None
 
 
-def _run(task: Task) -> TaskResult:
+def _run_in_worker(task: Task) -> TaskResult:
+    return _run(task, _Worker.keyring)
+
+
+def _run(task: Task, keyring: Keyring | None) -> TaskResult:
     content = SealedEntries(task.part.log, task.part.sealed)
     try:
-        results = tuple(check_epoch(task.part, epoch, content, _Worker.keyring) for epoch in task.epochs)
+        results = tuple(check_epoch(task.part, epoch, content, keyring) for epoch in task.epochs)
         return TaskResult(task, results, task.last and content.extra())
     finally:
         content.close()

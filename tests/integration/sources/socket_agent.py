@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from epochseal.keys import parse_key_uri
-from epochseal.service.commit_loop import Agent, Signals
+from epochseal.service.commit_loop import CommitLoop
 from epochseal.service.launch import SealOptions, sealing
+from epochseal.service.signals import Signals
 from epochseal.sources import connections, syslog
 from epochseal.sources.syslog import SyslogSource, TlsFiles
 from epochseal.sources.unix import UnixDatagramSource, UnixStreamSource
@@ -48,7 +49,7 @@ def main(settings: dict[str, Any]) -> None:
         where = source.address[1] if isinstance(source, SyslogSource) else settings["path"]
         sys.stdout.write(f"{where}\n")
         sys.stdout.flush()
-        agent = Agent(
+        agent = CommitLoop(
             sealer,
             [source],
             signals,

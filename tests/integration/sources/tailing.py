@@ -12,8 +12,9 @@ from typing import Self
 
 from epochseal.keys import parse_key_uri
 from epochseal.sealing.source_positions import read_positions
-from epochseal.service.commit_loop import Agent, Signals
+from epochseal.service.commit_loop import CommitLoop
 from epochseal.service.launch import SealOptions, sealing
+from epochseal.service.signals import Signals
 from epochseal.sources.journald import JournaldSource
 from epochseal.sources.source import Source
 from epochseal.sources.tail import TailSource
@@ -45,7 +46,7 @@ def main(logdir: str, keys: str, runtime: str, *paths: str) -> None:
         else:
             source = TailSource(paths, known, **limits)
         stack.callback(source.close)
-        Agent(sealer, [source], signals, commit_interval=0.005, acknowledge=lambda _: None).run()
+        CommitLoop(sealer, [source], signals, commit_interval=0.005, acknowledge=lambda _: None).run()
 
 
 class TailAgent:

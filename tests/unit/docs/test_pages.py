@@ -13,7 +13,7 @@ import pytest
 from epochseal.verifier import PROBLEMS, WARNINGS
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def between(text: str, begin: str, end: str) -> str:

@@ -11,7 +11,7 @@ from epochseal.errors import BackendError, Unavailable
 from epochseal.journal import Journal
 from epochseal.sealing.backend_outage import BackendOutage, Outlook
 from epochseal.service.launch import tell_outage
-from epochseal.service.log_thread import RunningLog
+from epochseal.service.log_thread import LogThread
 
 DOWN = Unavailable("connection refused", "see whether it is up")
 
@@ -36,9 +36,9 @@ def test_only_changes_are_told() -> None:
 def test_the_journal_of_a_daemon() -> None:
     """Each change is an event with its reason and what to do."""
     read, write = os.pipe()
-    log = cast("RunningLog", SimpleNamespace(journal=Journal(write)))
+    log = cast("LogThread", SimpleNamespace(journal=Journal(write)))
     for outlook, trouble in (("down", DOWN), ("late", DOWN), ("late", None), ("up", None)):
-        RunningLog._tell_outage(log, cast("Outlook", outlook), trouble)  # noqa: SLF001  # what the daemon hands to `BackendOutage`
+        LogThread._tell_outage(log, cast("Outlook", outlook), trouble)  # noqa: SLF001  # what the daemon hands to `BackendOutage`
     os.close(write)
     with os.fdopen(read) as lines:
         events = [json.loads(line) for line in lines]

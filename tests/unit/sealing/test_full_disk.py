@@ -12,7 +12,7 @@ import pytest
 from epochseal.errors import StorageError
 from epochseal.sealing.counters import Counters
 from epochseal.sealing.full_disk import LONGEST_DELAY, FullDisk
-from epochseal.service.commit_loop import Signals
+from epochseal.service.signals import Signals
 from epochseal.storage.durable import DiskFullError, DurabilityError
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -21,7 +22,9 @@ from epochseal.sealing.backend_calls import BackendCalls
 from epochseal.sealing.counters import LATENCY_BOUNDS, Counters, Histogram
 from epochseal.service.health import LogView, reasons
 from epochseal.service.metrics_server import MetricsServer, start_metrics
+from epochseal.sources.source import Source
 from epochseal.sources.stream import StreamSource
+from epochseal.sources.tail import TailSource
 from epochseal.storage.durable import AppendFile, DiskFullError, DurabilityError
 from tests.fault.story import Host, Story, running_host
 
@@ -55,7 +58,7 @@ def source() -> Iterator[StreamSource]:
     theirs.close()
 
 
-def view(story: Story, *sources: StreamSource) -> LogView:
+def view(story: Story, *sources: Source) -> LogView:
     """What the listener is given."""
     return LogView("app", story.running, sources)
 
@@ -130,18 +133,22 @@ def test_what_waits_is_shown(story: Story, source: StreamSource, served: Metrics
     assert found["epochseal_source_lag_bytes", "app", "input"] == 22
 
 
-def test_a_source_may_know_of_more_than_it_read(story: Story, source: StreamSource) -> None:
-    """What still lies in a followed file is lag too, but no buffered bytes."""
-
-    class Following(StreamSource):
-        lag = 5000
-
-    ours, theirs = socket.socketpair()
-    following = Following(ours.detach(), "file", block_bytes=4096, max_entry_bytes=4096)
-    shown = view(story, source, following)
-    assert (shown.lags(), shown.buffered()) == ({"input": 11, "file": 5000}, 11)
+def test_a_source_may_know_of_more_than_it_read(story: Story, source: StreamSource, tmp_path: Path) -> None:
+    """What still lies in a followed file is lag too, but no buffered bytes; so is what lies in a pipe."""
+    log = tmp_path / "app.log"
+    log.write_bytes(b"12345678\n" * 500_000)
+    following = TailSource([str(log)], {}, block_bytes=4096, max_entry_bytes=4096)
+    following.tick()
+    reading, writing = os.pipe()
+    piped = StreamSource(reading, "pipe", block_bytes=4096, max_entry_bytes=4096)
+    os.write(writing, b"never read\n")
+    shown = view(story, source, following, piped)
+    assert shown.lags() == {"input": 11, "tail": 4_500_000, "pipe": 11}
+    assert shown.buffered() == 11 + following.buffered
+    assert 0 < following.buffered < 4_500_000
     following.close()
-    theirs.close()
+    piped.close()
+    os.close(writing)
 
 
 def test_commit_times_are_a_histogram() -> None:

@@ -1,0 +1,156 @@
+"""One file, read from where it is sealed; its entries are in memory only while they wait for the sealer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from epochseal.format.seal_lines import SourceMark
+from epochseal.sealing.limits import Piece
+from epochseal.sources.buffer import LineBuffer
+from epochseal.sources.log_file import HEAD, TRAIL, Content, Identity, LogFile
+
+_SMALL = 64 << 10
+
+
+class FileBuffer(LineBuffer):
+    """Lines of a file; `trail` are the last bytes of it that were cut into pieces."""
+
+    def __init__(self, name: str, *, block_bytes: int, max_entry_bytes: int, offset: int) -> None:
+        super().__init__(name, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, offset=offset)
+        self.trail = b""
+
+    def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
+        """As of any lines (see `LineBuffer.cut_piece`)."""
+        before = self._begin
+        piece = super().cut_piece(entries, size, first)
+        if piece is not None:
+            end = self._begin - piece.src.nolf
+            self.trail = (self.trail + bytes(self._buffer[max(before, end - TRAIL) : end]))[-TRAIL:]
+        return piece
+
+
+class FileReader:
+    """Reads one file.
+
+    Args:
+        name: the source's name in the log.
+        content: the file; another one may take its place that holds the same bytes.
+        offset: bytes of it that are sealed.
+        trail: the last of them, at most `TRAIL`.
+        new_buffer: makes a buffer of the given name that begins at the given offset.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        content: Content,
+        offset: int,
+        trail: bytes,
+        new_buffer: Callable[[str, int], FileBuffer],
+    ) -> None:
+        self.content = content
+        self._name = name
+        self._offset = offset
+        self._trail = trail
+        self._new_buffer = new_buffer
+        self._buffer: FileBuffer | None = None
+        self._cut: SourceMark | None = None
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether there is room for more."""
+        return self._buffer is None or self._buffer.wants_more
+
+    @property
+    def has_entry(self) -> bool:
+        """Whether entries wait for the sealer."""
+        return self._buffer is not None and self._buffer.has_entry
+
+    @property
+    def full_block(self) -> bool:
+        """Whether a commit has nothing to wait for."""
+        return self._buffer is not None and self._buffer.full_block
+
+    @property
+    def buffered(self) -> int:
+        """Bytes read and not sealed."""
+        buffer = self._buffer
+        return buffer.buffered if buffer is not None else 0
+
+    @property
+    def lag(self) -> int:
+        """Bytes of the file that are not sealed; of a compressed one only those that were read."""
+        return max(self.content.size() - self._offset, self.buffered, 0)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether `finish` was called: what is in memory is the last of the file."""
+        return self._buffer is not None and self._buffer.eof
+
+    def read(self) -> int:
+        """Read on; how many bytes there were.
+
+        Raises:
+            EntryTooLongError: an entry is beyond the limit.
+            OSError: the file cannot be read.
+        """
+        if self._buffer is None:
+            self._buffer = self._new_buffer(self._name, self._offset)
+            self._buffer.trail = self._trail
+            if isinstance(self.content, LogFile):
+                # Bytes of an unfinished line were given up with the last buffer: they are read again.
+                self.content.position = self._offset
+        return self._buffer.fill(self.content.read_into)
+
+    def drop_unfinished(self) -> None:
+        """An unfinished line that is not long waits in the file, and not in memory."""
+        if self._buffer is not None and not self._buffer.has_entry and self._buffer.buffered <= _SMALL:
+            self._buffer = None
+
+    def finish(self) -> bool:
+        """Nothing more comes: the last line is an entry, even without a newline; whether all is sealed."""
+        if self._buffer is None and self.content.position > self._offset:
+            self.read()
+        if self._buffer is None or not self._buffer.buffered:
+            return True
+        self._buffer.eof = True
+        return False
+
+    # --- sealing --------------------------------------------------------------------------------------------
+
+    def mark(self) -> SourceMark:
+        """Up to where everything is sealed."""
+        return self._mark(self._offset, self._trail)
+
+    def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
+        """The next piece (see `LineBuffer.cut_piece`)."""
+        buffer = self._buffer
+        if buffer is None or (piece := buffer.cut_piece(entries, size, first)) is None:
+            return None
+        self._cut = replace(self._mark(piece.src.offset, buffer.trail), nolf=piece.src.nolf)
+        return Piece(piece.size, piece.entries, self._cut)
+
+    def piece_bytes(self) -> memoryview:
+        """The bytes of the pieces since the last `done`."""
+        if self._buffer is None or self._cut is None:
+            return memoryview(b"")
+        return self._buffer.piece_bytes()
+
+    def done(self) -> bool:
+        """All pieces are durable; whether they were the last of the file."""
+        buffer, cut = self._buffer, self._cut
+        if buffer is None or cut is None:
+            return False
+        buffer.done(0)
+        self._offset, self._trail, self._cut = cut.offset, buffer.trail, None
+        if buffer.buffered:
+            return False
+        self._buffer = None
+        return buffer.eof
+
+    def _mark(self, offset: int, trail: bytes) -> SourceMark:
+        content = self.content
+        identity = Identity.of(content.key, content.head[: min(HEAD, offset)], trail)
+        return SourceMark(self._name, offset, str(identity))

@@ -192,8 +192,6 @@ def check_proof(proof: Proof, key: VerifierKey) -> Checkpoint:
     check_block(proof)
     note = parse_note(proof.note)
     checkpoint = parse_checkpoint(note.text)
-    if checkpoint.extensions:
-        raise FormatError("the checkpoint has extension lines, which this log never writes")
     if checkpoint.origin != key.name:
         raise UnknownKey(f"the proof is of a log of {checkpoint.origin!r}, the key is that of {key.name!r}")
     if len(verify_note(note, [key])) != len(note.signatures):

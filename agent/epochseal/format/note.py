@@ -214,19 +214,16 @@ def verify_note(note: Note, keys: Iterable[VerifierKey]) -> tuple[VerifierKey, .
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A tree head: the text of a checkpoint note (C2SP tlog-checkpoint).
-
-    Nothing that matters for security may stand in `extensions`: they are kept, and not read.
+    """A tree head: the text of a checkpoint note (C2SP tlog-checkpoint without extension lines).
 
     Raises:
-        FormatError: an origin that `check_origin` would refuse, a size outside 0 to 2**63-1, a root that is
-            not 32 bytes, or an extension line that is empty or not one line.
+        FormatError: an origin that `check_origin` would refuse, a size outside 0 to 2**63-1, or a root that
+            is not 32 bytes.
     """
 
     origin: str
     size: int
     root: bytes
-    extensions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_name(self.origin, "origin of a checkpoint", ";")
@@ -234,26 +231,23 @@ class Checkpoint:
             raise FormatError(f"checkpoint has the tree size {self.size}")
         if len(self.root) != _ROOT_SIZE:
             raise FormatError(f"checkpoint has a root of {len(self.root)} bytes instead of {_ROOT_SIZE}")
-        for line in self.extensions:
-            if not line or "\n" in line or _NOT_IN_NOTES.search(line):
-                raise FormatError(f"checkpoint has an extension that is not one line: {line[:40]!r}")
 
     def text(self) -> str:
-        """The text to sign: origin, tree size, root and extensions, one a line."""
-        return "\n".join((self.origin, str(self.size), b64encode(self.root), *self.extensions)) + "\n"
+        """The text to sign: origin, tree size and root, one a line."""
+        return "\n".join((self.origin, str(self.size), b64encode(self.root))) + "\n"
 
 
 def parse_checkpoint(text: str) -> Checkpoint:
     """Read the text of a note as a checkpoint.
 
     Raises:
-        FormatError: fewer than three lines, an empty line, or a value that is not in its one form.
+        FormatError: not three lines, or a value that is not in its one form.
     """
     match text.split("\n"):
-        case [origin, size_text, root_text, *extensions, ""]:
+        case [origin, size_text, root_text, ""]:
             size = parse_decimal(size_text, "tree size")
             root = b64decode(root_text, "root", _ROOT_SIZE)
-            checkpoint = Checkpoint(origin, size, root, tuple(extensions))
+            checkpoint = Checkpoint(origin, size, root)
         case _:
             raise FormatError("checkpoint is not origin, tree size and root, each on a line")
     if checkpoint.text() != text:

@@ -109,8 +109,6 @@ def _signed_by(log: LinkedLog, note: Note, checkpoint: Checkpoint) -> tuple[Veri
     origin = log.first.origin if log.first is not None else checkpoint.origin
     if checkpoint.origin != origin:
         raise VerificationError(f"the checkpoint is of {checkpoint.origin!r}")
-    if checkpoint.extensions:
-        raise FormatError("the checkpoint has extension lines, which this log never writes")
     if log.signers is None:
         return ()
     try:

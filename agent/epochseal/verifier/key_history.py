@@ -131,8 +131,8 @@ def _endorses(raw: bytes, rotation: Rotation, root: bytes) -> bool:
         signed = verify_note(note, keys)
     except (FormatError, UnknownKey, VerificationError):
         return False
-    stated = (checkpoint.origin, checkpoint.size, checkpoint.root, checkpoint.extensions)
-    return stated == (keys[0].name, rotation.end_size, root, ()) and set(signed) == set(keys)
+    stated = (checkpoint.origin, checkpoint.size, checkpoint.root)
+    return stated == (keys[0].name, rotation.end_size, root) and set(signed) == set(keys)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,10 +91,7 @@ def run_vector(case: dict[str, Any]) -> None:
             checkpoint = parse_checkpoint(case["text"])
             assert checkpoint.text() == case["text"]
             assert (checkpoint.origin, checkpoint.size) == (case["origin"], case["size"])
-            assert (checkpoint.root, checkpoint.extensions) == (
-                b64decode(case["root"], "root"),
-                tuple(case["extensions"]),
-            )
+            assert checkpoint.root == b64decode(case["root"], "root")
         case "origin":
             assert check_origin(case["origin"]) == case["origin"]
         case other:
@@ -238,9 +235,6 @@ def test_signature_refuses_what_its_line_cannot_hold(name: str, key_id: bytes, d
         {"size": -1},
         {"size": MAX_INT + 1},
         {"root": bytes(31)},
-        {"extensions": ("",)},
-        {"extensions": ("one\ntwo",)},
-        {"extensions": ("tab\t",)},
     ],
 )
 def test_checkpoint_refuses_values_that_no_reader_takes(fields: dict[str, Any]) -> None:
@@ -293,11 +287,10 @@ def test_notes_survive_a_round_trip(text: str, signed: list[Signature]) -> None:
     short_names.filter(lambda name: ";" not in name),
     st.integers(0, MAX_INT),
     st.binary(min_size=32, max_size=32),
-    st.lists(lines.filter(bool)),
 )
-def test_checkpoints_survive_a_round_trip(origin: str, size: int, root: bytes, extensions: list[str]) -> None:
+def test_checkpoints_survive_a_round_trip(origin: str, size: int, root: bytes) -> None:
     """What can be signed is read back as it was, and its origin is one that a configuration may name."""
-    checkpoint = Checkpoint(check_origin(origin), size, root, tuple(extensions))
+    checkpoint = Checkpoint(check_origin(origin), size, root)
     assert parse_checkpoint(checkpoint.text()) == checkpoint
 
 

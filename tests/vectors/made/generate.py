@@ -1,8 +1,8 @@
-"""Write the small logs of tests/reference/scenarios.py beside this file: `python -m tests.vectors.made.generate`.
+"""Write the small logs of tests/reference/scenarios.py here: `python -m tests.vectors.made.generate`.
 
-One directory is one case, in the form of tests/vectors/log. The logs are made from docs/format.md alone, and so is
-what is said of them: no code of the agent had a part in it. Secrets and keys are hashes of words: they protect
-nothing.
+One directory is one case, in the form of tests/vectors/log. The logs are made from docs/format.md alone, and
+so is what is said of them: no code of the agent had a part in it. Secrets and keys are hashes of words: they
+protect nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ The file backend opens private keys of mode 0600 only: chmod 600 */*.key
 
 
 def files() -> dict[str, bytes]:
-    """Every file of the vectors by its path below this folder; no case has links, which not every copy keeps."""
+    """Every file of the vectors by its path below this folder; without links: not every copy keeps them."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         keys = Keys(root / "keys").write()

@@ -350,7 +350,7 @@ def _read_block(segment: Segment, block: Block, number: int) -> tuple[bytes, byt
     # to. A proof needs the block at its own place, so the size at hand is passed as the sealed one.
     content = SealedEntries(path, size, keep=True)
     try:
-        if not content.matches(block):
+        if content.judge(block) != "good":
             raise VerificationError(f"the stored bytes of entry {number} are not those that were sealed")
         return split_block(bytes(content.kept), number - block.first_entry)
     finally:

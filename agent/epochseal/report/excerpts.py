@@ -111,7 +111,7 @@ def _in_entries(part: SegmentPart, ranges: list[_Range]) -> Iterator[tuple[Probl
     content = SealedEntries(part.log, part.sealed)
     try:
         for block in _blocks(part.seal):
-            if content.matches(block):
+            if content.judge(block) == "good":
                 for item in ranges:
                     item.pass_block(block, block.offset + content.shift)
     finally:

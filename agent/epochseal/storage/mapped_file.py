@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from epochseal.errors import StorageError
+from epochseal.storage.opener import open_file
 
 
 @contextmanager
@@ -15,13 +16,13 @@ def mapped(path: Path | None) -> Iterator[mmap.mmap | bytes]:
     """The content of a file as it is now; of an empty one, and of none, no bytes.
 
     Raises:
-        StorageError: it cannot be read.
+        StorageError: it cannot be read, or is no regular file.
     """
     if path is None:
         yield b""
         return
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             # A map of nothing is an error to the system.
             if not file.seek(0, 2):
                 yield b""

@@ -21,7 +21,7 @@ COMPRESSED_ENDINGS = {"gzip": ".gz", "zstd": ".zst"}
 """What a compressed log file has behind its name, by the kind of compression."""
 _FORMS = ("", *COMPRESSED_ENDINGS.values())
 _NAME = re.compile(
-    r"([0-9]{6,18})-([0-9]{8}T[0-9]{6}Z)\.(log|seal|unsealed)"
+    r"([0-9]{6,18})-([0-9]{8}T[0-9]{6}Z)\.(log|seal|unsealed|torn)"
     rf"({'|'.join(map(re.escape, COMPRESSED_ENDINGS.values()))})?"
 )
 
@@ -52,6 +52,7 @@ class Segment:
     logs: tuple[Path, ...]
     seal: Path | None
     unsealed: Path | None
+    torn: Path | None = None
 
     def is_empty(self) -> bool:
         """Whether no file of it holds a byte: then a kill came between making the pair and its first line.
@@ -60,7 +61,7 @@ class Segment:
             StorageError: a file cannot be looked at.
         """
         try:
-            return not any(path.stat().st_size for path in self._paths())
+            return not any(path.stat().st_size for path in self.files())
         except OSError as exc:
             raise StorageError(f"cannot look at {exc.filename}: {exc.strerror}") from exc
 
@@ -71,21 +72,27 @@ class Segment:
             StorageError: a file cannot be deleted.
         """
         try:
-            for path in self._paths():
+            for path in self.files():
                 path.unlink()
         except OSError as exc:
             raise StorageError(f"cannot remove {exc.filename}: {exc.strerror}") from exc
 
-    def _paths(self) -> list[Path]:
-        return [path for path in (*self.logs, self.seal, self.unsealed) if path is not None]
+    def files(self) -> list[Path]:
+        """All files of it that are there."""
+        return [path for path in (*self.logs, self.seal, self.unsealed, self.torn) if path is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What stands in a log directory: segments by number and stem, and names that belong to none."""
+    """What stands in a log directory: segments by number and stem, and names that belong to none.
+
+    `not_files` are names of the segments' files, or the folder's own name, under which something else stands:
+    a link, a FIFO, a device, a folder. Names that begin with a dot are files that are being made.
+    """
 
     segments: tuple[Segment, ...]
     foreign: tuple[str, ...]
+    not_files: tuple[str, ...] = ()
 
 
 def list_segments(logdir: Path) -> Listing:
@@ -95,40 +102,48 @@ def list_segments(logdir: Path) -> Listing:
         StorageError: the folder cannot be read, or is exchanged again and again.
     """
     stems: dict[tuple[int, str], list[Path]] = {}
-    foreign = []
-    for name, regular in _names(logdir / FOLDER):
+    foreign, not_files = [], []
+    names = _names(logdir / FOLDER)
+    if names is None:
+        return Listing((), (), (FOLDER,))
+    for name, regular in names:
+        if name.startswith("."):
+            continue
         match = _NAME.fullmatch(name)
         number = int(match[1]) if match else 0
-        misnamed = match is None or f"{number:06d}" != match[1] or (match[4] and match[3] != "log")
-        # A pipe or a device under a segment's name would hang whoever opens it.
-        if match is None or misnamed or not regular:
+        if match is None or f"{number:06d}" != match[1] or (match[4] and match[3] != "log"):
             foreign.append(name)
             continue
+        if not regular:
+            not_files.append(name)
         stems.setdefault((number, f"{match[1]}-{match[2]}"), []).append(logdir / FOLDER / name)
     segments = [_group(number, stem, paths) for (number, stem), paths in sorted(stems.items())]
-    return Listing(tuple(segments), tuple(foreign))
+    return Listing(tuple(segments), tuple(foreign), tuple(not_files))
 
 
-def _names(folder: Path) -> list[tuple[str, bool]]:
-    """What stands in the folder, by name, each with whether it is a regular file or leads to one.
+def _names(folder: Path) -> list[tuple[str, bool]] | None:
+    """What stands in the folder, by name, each with whether it is a regular file; None if it is no folder.
 
     Compression exchanges the whole folder and then empties the old one (compression.py): a list that was read
     from a folder which is not there any more may have holes, and is read again from the new one.
     """
     try:
         for _ in range(_EXCHANGES):
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 with os.scandir(descriptor) as found:
-                    names = sorted((entry.name, entry.is_file()) for entry in found)
+                    names = sorted((entry.name, entry.is_file(follow_symlinks=False)) for entry in found)
                 # Still the same folder? Its number tells: while it is open, no other folder can get that
                 # number.
                 if os.path.samestat(os.fstat(descriptor), folder.stat()):
                     return names
             finally:
                 os.close(descriptor)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return []
+    except NotADirectoryError:
+        # Of a file or a link in its place; not if the log directory itself is none.
+        return None if folder.parent.is_dir() else []
     except OSError as exc:
         raise StorageError(f"cannot list {folder}: {exc.strerror}") from exc
     raise StorageError(f"cannot list {folder}: it is exchanged by another one all the time", "try again")
@@ -137,7 +152,7 @@ def _names(folder: Path) -> list[tuple[str, bool]]:
 def _group(number: int, stem: str, paths: Iterable[Path]) -> Segment:
     by_ending = {path.name[len(stem) :]: path for path in paths}
     logs = tuple(by_ending[ending] for suffix in _FORMS if (ending := ".log" + suffix) in by_ending)
-    return Segment(number, stem, logs, by_ending.get(".seal"), by_ending.get(".unsealed"))
+    return Segment(number, stem, logs, *map(by_ending.get, (".seal", ".unsealed", ".torn")))
 
 
 class SegmentWriter:

@@ -1,4 +1,4 @@
-"""The tags that one epoch's lines must have: its secret recovered, its ratchet moved along with the lines."""
+"""The keys of one epoch: its secret recovered, its carry opened, its tags checked (docs/format.md, 6)."""
 
 from __future__ import annotations
 
@@ -7,89 +7,80 @@ import hashlib
 from epochseal.custody import ratchet
 from epochseal.encoding import b64decode
 from epochseal.errors import FormatError, VerificationError, WrongKey
-from epochseal.format.seal_lines import Header, TaggedLine
+from epochseal.format.seal_lines import Header
 from epochseal.keys import Context
 from epochseal.verifier.keyring import Keyring
 
 
-class EpochTags:
-    """Computes the tags of one epoch, line after line, each place once.
+class NoKeyError(Exception):
+    """The epoch's tags cannot be checked; `kind` is the problem that this is."""
 
-    Args:
-        keyring: the page that the keys are kept in, and who recovers the secret; wiped by the caller.
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+
+
+class EpochTags:
+    """Steps an epoch's key from line to line.
+
+    The ratchet does not depend on data, so a damaged line costs only itself: the chain goes on from the tag
+    as it is written.
+
+    Raises:
+        NoKeyError: the key was not named, or the secret or the carry does not belong to it.
+        BackendError: the backend failed otherwise than by refusing the secret as wrong.
     """
 
-    def __init__(self, keyring: Keyring) -> None:
+    def __init__(self, header: Header, payload: bytes, keyring: Keyring) -> None:
         self._keyring = keyring
         self._place = 0
-        self._computed_tag = b""
-        self.any_held = False
-        """Whether one line had its tag; where none has, the epoch was made with another key."""
+        self._computed = b""
         self.carry_in: bytes | None = None
-        """SHA-256 of the carry that the epoch line holds; None if it holds none."""
-
-    def recover(self, header: Header, raw: bytes) -> tuple[str, str] | None:
-        """Recover the epoch's secret and derive its first key; `raw` is the epoch line.
-
-        Returns:
-            What is wrong, as the kind of a problem and its detail; None if nothing is.
-
-        Raises:
-            BackendError: the backend failed otherwise than by refusing the secret as wrong.
-        """
-        keyring = self._keyring
         if (recoverer := keyring.recoverer_of(header.key)) is None:
-            return "unknown_key", f"the epoch key {header.key} was not named"
+            raise NoKeyError("unknown_key", f"the epoch key {header.key} was not named")
         try:
-            asked = b64decode(header.asked.tag, "asked")
-            context = Context(header.origin, b64decode(header.log, "log"), header.epoch, asked)
+            log, asked = b64decode(header.log, "log"), b64decode(header.asked.tag, "asked")
+            context = Context(header.origin, log, header.epoch, asked)
             recoverer.recover(b64decode(header.wrapped, "wrapped"), context, keyring.secret)
         except (WrongKey, FormatError) as exc:
-            return "key_refused", f"epoch {header.epoch}: {exc}"
+            raise NoKeyError("key_refused", f"epoch {header.epoch}: {exc}") from exc
         if header.link == "carry":
             sealed = b64decode(header.carry, "carry")
             try:
                 ratchet.open_carry(keyring.secret, sealed, context.encode(), keyring.carry, keyring.scratch)
             except VerificationError as exc:
-                return "line_altered", f"the epoch line was changed: {exc}"
+                raise NoKeyError("line_altered", f"the epoch line was changed: {exc}") from exc
             self.carry_in = hashlib.sha256(keyring.carry).digest()
-        ratchet.derive_epoch_key(keyring.secret_and_carry, raw.rpartition(b" ")[0], keyring.key)
+        ratchet.derive_epoch_key(keyring.secret_and_carry, payload, keyring.key)
         keyring.secret_and_carry[:] = bytes(64)
-        return None
 
-    def holds(self, line: TaggedLine, leaf: bytes, place: int, last_tag: bytes) -> bool:
-        """Whether the line's tag is the one that belongs there.
+    def holds(self, place: int, last_tag: bytes, leaf: bytes, tag: bytes) -> bool:
+        """Whether the tag of the line at this place of the epoch holds; the key goes on behind it.
 
-        Args:
-            line: the line.
-            leaf: its leaf hash.
-            place: how many lines of the epoch stand before it in the tree. Not as the line says: a forged
-                index could set off any amount of work.
-            last_tag: the tag of the line before, as it is written there.
+        `last_tag` is the tag of the line before, as it is written.
         """
         key = self._keyring.key
-        self._move_to(place)
-        found = ratchet.compute_tag(key, last_tag, leaf) == line.tag
-        if not found and self._computed_tag:
-            # Perhaps only the tag of the line before was changed: this one was chained from the right one.
-            found = ratchet.compute_tag(key, self._computed_tag, leaf) == line.tag
-        self._computed_tag = b"" if found else ratchet.compute_tag(key, last_tag, leaf)
-        self._move_to(place + 1)
-        self.any_held = self.any_held or found
+        self._step_to(place)
+        found = ratchet.compute_tag(key, last_tag, leaf) == tag
+        if not found and self._computed:
+            # If only the tag of the line before was changed, this one was chained from what belongs there.
+            found = ratchet.compute_tag(key, self._computed, leaf) == tag
+        self._computed = b"" if found else ratchet.compute_tag(key, last_tag, leaf)
+        self._step_to(place + 1)
         return found
 
-    def pass_over(self) -> None:
-        """A line whose text is not known stands before the next one: only its tag as written counts."""
-        self._computed_tag = b""
+    def forget_computed(self) -> None:
+        """A line that has no place of its own stands between."""
+        self._computed = b""
 
     def carry_out(self, place: int) -> bytes | None:
-        """SHA-256 of the carry for the next epoch, derived at the end; None if `place` is not reached yet."""
+        """SHA-256 of what the epoch hands on, if the line before `place` was its `end`."""
         if self._place != place:
             return None
         ratchet.derive_carry(self._keyring.key, self._keyring.scratch)
         return hashlib.sha256(self._keyring.scratch).digest()
 
-    def _move_to(self, place: int) -> None:
+    def _step_to(self, place: int) -> None:
         keyring = self._keyring
         while self._place < place:
             ratchet.advance(keyring.key, keyring.scratch)

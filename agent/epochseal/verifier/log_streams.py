@@ -1,86 +1,168 @@
-"""A log file as one stream of its entries' bytes, whether it is plain, `.gz` or `.zst`."""
+"""Compressed log files: a stream that is read no further than asked, and is whole (docs/format.md, 10.5)."""
 
 from __future__ import annotations
 
+import os
 import zlib
-from contextlib import suppress
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from epochseal.errors import ConfigError
 
-_PIECE = 1 << 20
+_PIECE = 64 << 10
+_MOST_WINDOW = 128 << 20
+_FRAME = 0xFD2FB528
+_SKIPPABLE = range(0x184D2A50, 0x184D2A60)
+_DICTIONARY_ID_SIZES = (0, 1, 2, 4)
+_CONTENT_SIZES = (0, 2, 4, 8)
+_RLE, _RESERVED = 1, 3
+
+
+class BrokenStreamError(Exception):
+    """What follows cannot be decompressed: it is cut, changed, or no member or frame."""
+
+
+class TooManyPartsError(Exception):
+    """More members or frames than a file of this size has."""
 
 
 class Stream(Protocol):
-    """Bytes in order: a plain file, or what a decompressor gives."""
+    """Plain bytes in order."""
 
     def readinto(self, into: memoryview) -> int:
-        """Fill the beginning of `into`; how many bytes it is, 0 at the end."""
+        """As many bytes as there are at once, at most what `into` holds; 0 at the end.
+
+        Raises:
+            BrokenStreamError, TooManyPartsError: there is no telling what follows.
+            OSError: the file cannot be read.
+        """
+        ...
+
+    def check_whole(self) -> None:
+        """After the end was reached: whether the file is whole; raises as `readinto`."""
+        ...
 
 
-class Gzip:
-    """RFC 1952, any number of members; gives at most as many bytes as are asked for."""
+def open_stream(path: Path, file: FileIO) -> Stream:
+    """The plain bytes of a `.gz` or `.zst` file.
 
-    def __init__(self, file: BinaryIO) -> None:
+    Raises:
+        ConfigError: the library for it is not installed.
+    """
+    size = os.fstat(file.fileno()).st_size
+    most = 16 + size // 1024
+    return _Gzip(file, most) if path.suffix == ".gz" else _Zstandard(path, file, size, most)
+
+
+class _Gzip:
+    """RFC 1952, any number of members."""
+
+    def __init__(self, file: FileIO, most: int) -> None:
         self._file = file
+        self._left = most
         self._inflate = zlib.decompressobj(31)
         self._input = b""
 
     def readinto(self, into: memoryview) -> int:
-        """As `Stream`."""
         while True:
             if self._inflate.eof:
                 self._input = self._inflate.unused_data or self._file.read(_PIECE)
                 if not self._input:
                     return 0
+                self._left -= 1
+                if self._left <= 0:
+                    raise TooManyPartsError
                 self._inflate = zlib.decompressobj(31)
             elif not self._input and not (read := self._file.read(_PIECE)):
-                raise EOFError("the compressed file is cut off")
+                raise BrokenStreamError("the compressed file is cut off")
             elif not self._input:
                 self._input = read
-            data = self._inflate.decompress(self._input, len(into))
+            try:
+                data = self._inflate.decompress(self._input, len(into))
+            except zlib.error as exc:
+                raise BrokenStreamError(str(exc)) from exc
             self._input = self._inflate.unconsumed_tail
             if data:
                 into[: len(data)] = data
                 return len(data)
 
+    def check_whole(self) -> None:
+        """Each member is checked, with its length and check sum, before its end is reached."""
 
-class Zstandard:
+
+class _Zstandard:
     """RFC 8878, any number of frames."""
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
+    def __init__(self, path: Path, file: FileIO, size: int, most: int) -> None:
         try:
             import zstandard  # noqa: PLC0415  # an extra, for logs that are compressed with it
         except ImportError as exc:
             raise ConfigError(f"{path} is compressed with zstd", "pip install 'epochseal[zstd]'") from exc
         self._error = zstandard.ZstdError
-        self._reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+        self._file, self._size, self._most = file, size, most
+        decompressor = zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW)
+        self._reader = decompressor.stream_reader(file, read_across_frames=True)
+        self._counted = False
 
     def readinto(self, into: memoryview) -> int:
-        """As `Stream`."""
+        if not self._counted:
+            # Frames without content are passed over inside of one call: so they are counted before it.
+            self._counted = True
+            _count_frames(self._file.fileno(), self._size, self._most)
         try:
             return self._reader.readinto(into)
         except self._error as exc:
-            raise EOFError(str(exc)) from exc
+            raise BrokenStreamError(str(exc)) from exc
+
+    def check_whole(self) -> None:
+        """The library takes a frame that is cut for the end: the blocks say whether it is one."""
+        if not _count_frames(self._file.fileno(), self._size, self._most, strict=True):
+            raise BrokenStreamError("the compressed file has no frame")
 
 
-def open_log(path: Path) -> FileIO:
-    """The file, or the compressed one that a living agent put in its place since it was listed."""
-    try:
-        return path.open("rb", buffering=0)
-    except FileNotFoundError:
-        for ending in (".gz", ".zst"):
-            with suppress(FileNotFoundError):
-                return path.with_name(path.name + ending).open("rb", buffering=0)
-        raise
+def _count_frames(descriptor: int, size: int, most: int, *, strict: bool = False) -> int:
+    """The number of frames; of the last, unless `strict`, whatever is there."""
+    frames = skipped = position = 0
+    while position < size:
+        if frames + skipped == most:
+            raise TooManyPartsError
+        try:
+            position, has_content = _end_of_frame(descriptor, size, position)
+        except BrokenStreamError:
+            if strict:
+                raise
+            break
+        frames, skipped = frames + has_content, skipped + (not has_content)
+    return frames
 
 
-def decompressor(path: Path, file: BinaryIO) -> Stream:
-    """The stream that undoes the compression which the file's ending names; both give EOFError for damage.
+def _end_of_frame(descriptor: int, size: int, position: int) -> tuple[int, bool]:
+    head = os.pread(descriptor, 8, position)
+    magic = int.from_bytes(head[:4], "little")
+    if magic in _SKIPPABLE and len(head) == 8:  # noqa: PLR2004  # magic number and length
+        end = position + 8 + int.from_bytes(head[4:], "little")
+        return _within(end, size), False
+    if magic != _FRAME or len(head) < 5:  # noqa: PLR2004  # magic number and descriptor
+        raise BrokenStreamError("no frame begins where one has to")
+    flags = head[4]
+    if flags & 0x08 or flags & 3:
+        raise BrokenStreamError("a frame of another kind, or with a dictionary")
+    single = flags >> 5 & 1
+    content_size = _CONTENT_SIZES[flags >> 6] or single
+    end = position + 5 + (not single) + _DICTIONARY_ID_SIZES[flags & 3] + content_size
+    last = 0
+    while not last:
+        block = int.from_bytes(os.pread(descriptor, 3, end), "little")
+        end = _within(end + 3, size)
+        last, kind, length = block & 1, block >> 1 & 3, block >> 3
+        if kind == _RESERVED:
+            raise BrokenStreamError("a block of no known kind")
+        end = _within(end + (1 if kind == _RLE else length), size)
+    return _within(end + 4 * (flags >> 2 & 1), size), True
 
-    Raises:
-        ConfigError: the file is `.zst`, and the library for it is not installed.
-    """
-    return Gzip(file) if path.suffix == ".gz" else Zstandard(path, file)
+
+def _within(end: int, size: int) -> int:
+    if end > size:
+        raise BrokenStreamError("the compressed file is cut off")
+    return end

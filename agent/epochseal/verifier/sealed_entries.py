@@ -1,25 +1,41 @@
 """The entries of one segment, read in order and compared with the digests that were sealed.
 
 Plain files are read in place; `.gz` and `.zst` are decompressed as a stream, never past the sealed byte
-count.
+count and one more byte.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import zlib
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
+from typing import Literal
 
 from epochseal.errors import StorageError
 from epochseal.format.seal_lines import Block
-from epochseal.verifier.log_streams import Stream, decompressor, open_log
+from epochseal.storage.opener import GoneError, NotAFileError, open_file
+from epochseal.verifier.log_streams import BrokenStreamError, Stream, TooManyPartsError, open_stream
 
 _PIECE = 1 << 20
 _WINDOW = 16 << 10
 _LINE_FEED = 0x0A
-_SEARCH_BUDGET = 256 << 20
+_SEARCH_BUDGET = 64 << 20
+
+Finding = Literal["good", "altered", "missing", "behind", "unread"]
+"""`behind`: the log file of the last segment ends before the block; `unread`: too much was read already."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnd:
+    """Of a log file: whether bytes follow the sealed ones, it is whole, and it has no bytes at all."""
+
+    extra: bool = False
+    whole: bool = True
+    empty: bool = False
 
 
 class SealedEntries:
@@ -28,9 +44,21 @@ class SealedEntries:
     After an insertion or a deletion everything behind it is moved; `shift` follows, so that the damage that
     is reported is where it was done and not the whole rest of the file. With `keep`, `kept` holds the very
     bytes that were hashed for the last block, so that what is handed on is what was verified.
+
+    Args:
+        path: the log file; what is no regular file is as good as an empty one.
+        sealed: how many bytes of it are sealed.
+        last: it is that of the last segment, which a copy may have taken before its seal file.
+        unread: no block is read; only what follows them is looked at.
+
+    Raises:
+        GoneError: it is gone.
+        StorageError: it cannot be read.
     """
 
-    def __init__(self, path: Path, sealed: int, *, keep: bool = False) -> None:
+    def __init__(
+        self, path: Path, sealed: int, *, keep: bool = False, last: bool = False, unread: bool = False
+    ) -> None:
         self._path = path
         self._keep = keep
         self.kept = bytearray()
@@ -40,47 +68,66 @@ class SealedEntries:
         self._budget = _SEARCH_BUDGET
         self._matched = 0
         self.shift = 0
-        try:
-            self._file = open_log(path)
-            self.size = os.fstat(self._file.fileno()).st_size
-        except OSError as exc:
-            raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
-        opened = Path(self._file.name)
-        self._plain = opened.suffix == ".log"
-        self._stream: Stream = self._file if self._plain else decompressor(opened, self._file)
+        self.asked = 0
+        self._unread = unread
+        self.bounded = True
+        self._file, opened = _open(path)
+        self._stream: Stream | None = None
+        self.size = os.fstat(self._file.fileno()).st_size if self._file is not None else 0
+        if self._file is not None and opened.suffix != ".log":
+            self._stream = open_stream(opened, self._file)
+        self._behind = last and self._stream is None and self.size < sealed
 
-    def matches(self, block: Block) -> bool:
+    def judge(self, block: Block) -> Finding:
         """Whether the block's bytes are in the file, whole and at their place (moved by `shift`).
 
         Raises:
             StorageError: the file cannot be read.
         """
-        found = self._holds(block, self.shift) or (self._plain and self._found_elsewhere(block))
-        if found:
+        if self._behind and block.offset + block.size > self.size:
+            return "behind"
+        if self._stream is None and block.offset + self.shift + block.size <= self.size:
+            self.asked += block.size
+            if self._unread or self.asked > 2 * self.size:
+                self.bounded = False
+                return "unread"
+        if self._holds(block, self.shift) or (self._stream is None and self._found_elsewhere(block)):
             self._matched = self._position
-        return found
+            return "good"
+        return "missing" if self._ends_before(block) else "altered"
 
-    def ends_before(self, block: Block) -> bool:
-        """Whether the file ends before the first byte of the block, after `matches` did not find it."""
-        if self._plain:
+    def _ends_before(self, block: Block) -> bool:
+        if self._stream is None:
             return self.size <= block.offset + self.shift
         return self._position <= block.offset
 
-    def extra(self) -> bool:
-        """Whether anything follows the sealed bytes, compressed or not.
+    def end(self) -> LogEnd:
+        """What stands behind the sealed bytes, compressed or not.
 
         Raises:
             StorageError: the file cannot be read.
         """
-        if self._plain:
-            return self.size > self._sealed
-        self._skip_to(self._sealed)
+        if self._stream is None:
+            return LogEnd(self.size > self._sealed, empty=not self.size)
         with memoryview(self._buffer) as view:
             try:
-                return self._stream.readinto(view[:1]) != 0 or bool(self._file.read(1))
-            except (zlib.error, EOFError):
-                # The trailer is damaged, or what follows it is not compressed data: bytes that nobody sealed.
-                return True
+                while self._position < self._sealed:
+                    if not (
+                        count := self._stream.readinto(view[: min(self._sealed - self._position, _PIECE)])
+                    ):
+                        break
+                    self._position += count
+                if self._stream.readinto(view[:1]):
+                    return LogEnd(extra=True)
+                self._stream.check_whole()
+                return LogEnd(empty=not self._position)
+            except TooManyPartsError:
+                self.bounded = False
+                return LogEnd()
+            except BrokenStreamError:
+                return LogEnd(whole=False, empty=not self._position)
+            except OSError as exc:
+                raise StorageError(f"cannot read {self._path}: {exc.strerror}") from exc
 
     def pieces(self) -> Iterator[bytes]:
         """Everything in the file, decompressed, unchecked; what cannot be decompressed ends it."""
@@ -90,10 +137,12 @@ class SealedEntries:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def _holds(self, block: Block, shift: int) -> bool:
-        if block.offset + shift < 0 or not self._skip_to(block.offset + shift):
+        start = block.offset + shift
+        if start < 0 or (self._stream is None and start + block.size > self.size) or not self._skip_to(start):
             return False
         digest, left, last = hashlib.sha256(), block.size, _LINE_FEED
         self.kept.clear()
@@ -112,13 +161,14 @@ class SealedEntries:
 
     def _found_elsewhere(self, block: Block) -> bool:
         if self.size == self._sealed and not self.shift:
-            # The file has its sealed size, so nothing was inserted or removed before this block. Equal bytes
-            # elsewhere are another block that repeats these entries.
+            # Nothing was moved as a whole: an equal block elsewhere is a repetition, not this one.
             return False
         for shift in dict.fromkeys((0, self.size - self._sealed)):
-            # Never before the end of an earlier block that was found: two blocks that changed places are
-            # altered, not moved.
-            if shift != self.shift and block.offset + shift >= self._matched and self._holds(block, shift):
+            # Never back into what an earlier block was found in: exchanged blocks are not moved ones.
+            if shift == self.shift or block.offset + shift < self._matched or self._budget <= 0:
+                continue
+            self._budget -= block.size
+            if self._holds(block, shift):
                 self.shift = shift
                 return True
         return self._searched(block)
@@ -129,6 +179,7 @@ class SealedEntries:
         if block.size > _PIECE or self._budget <= 0 or not self._skip_to(start):
             return False
         window = bytearray(2 * _WINDOW + block.size)
+        self._budget -= len(window)
         with memoryview(window) as view:
             have = 0
             while have < len(window) and (count := self._read(view[have:])):
@@ -137,8 +188,12 @@ class SealedEntries:
             while 0 <= place <= min(have - block.size, 2 * _WINDOW) and self._budget > 0:
                 self._budget -= block.size
                 shift = start + place - block.offset
-                digest = hashlib.sha256(view[place : place + block.size]).digest()
-                if self._plausible(shift) and digest == block.digest:
+                found = view[place : place + block.size]
+                if (
+                    self._plausible(shift)
+                    and found[-1] == _LINE_FEED
+                    and hashlib.sha256(found).digest() == block.digest
+                ):
                     self.shift = shift
                     self._skip_to(start + place + block.size)
                     return True
@@ -151,8 +206,8 @@ class SealedEntries:
         return min(moved, 0) <= shift <= max(moved, 0)
 
     def _skip_to(self, position: int) -> bool:
-        if self._plain:
-            if position > self.size:
+        if self._stream is None:
+            if position > self.size or self._file is None:
                 return False
             if position != self._position:
                 self._file.seek(position)
@@ -165,11 +220,28 @@ class SealedEntries:
         return self._position == position
 
     def _read(self, view: memoryview) -> int:
+        if (source := self._stream or self._file) is None:
+            return 0
         try:
-            count = self._stream.readinto(view)
-        except (zlib.error, EOFError):
+            count = source.readinto(view)
+        except TooManyPartsError:
+            self.bounded = False
+            return 0
+        except BrokenStreamError:
             return 0
         except OSError as exc:
             raise StorageError(f"cannot read {self._path}: {exc.strerror}") from exc
         self._position += count
         return count
+
+
+def _open(path: Path) -> tuple[FileIO | None, Path]:
+    """The file, or the compressed one that a living agent put in its place since it was listed."""
+    for ending in ("", ".gz", ".zst"):
+        name = path.with_name(path.name + ending)
+        try:
+            with suppress(GoneError):
+                return open_file(name), name
+        except NotAFileError:
+            return None, name
+    raise GoneError(f"there is no {path}")

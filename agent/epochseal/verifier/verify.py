@@ -1,46 +1,28 @@
-"""Verify one log: check its epochs, link them, hold checkpoints and memory against them, judge the end."""
+"""Verify one log: snapshot, check the epochs, join them, and judge what they make (docs/format.md, 13)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from epochseal.encoding import b64encode, format_time
 from epochseal.format.note import VerifierKey
-from epochseal.verifier.check_epoch import EpochResult
-from epochseal.verifier.checkpoint_findings import check_checkpoints, check_starts
-from epochseal.verifier.end_findings import check_end, check_origin
-from epochseal.verifier.key_findings import check_keys
-from epochseal.verifier.key_history import Rotation
-from epochseal.verifier.link_epochs import link_epoch
-from epochseal.verifier.linked_log import LinkedLog
-from epochseal.verifier.pins import check_pins
-from epochseal.verifier.problem_collector import ProblemCollector
-from epochseal.verifier.request import Request
-from epochseal.verifier.segment_findings import check_listing, check_prefix, check_segment
-from epochseal.verifier.snapshot import Snapshot, take_snapshot
-from epochseal.verifier.verdict import LIMIT_CLOSED, LIMIT_OPEN, RotationView, Verdict, verdict_of
-from epochseal.verifier.witnesses import NOT_WITNESSED, Witnessed, check_witnesses
-from epochseal.verifier.workers import cut_tasks, run_tasks
-
-
-@dataclass(frozen=True, slots=True)
-class Examination:
-    """A verdict, and what a trust file takes from it.
-
-    `signed_note` is the largest valid checkpoint, `signed_size` its size, 0 if there is none, `signer` the
-    key that it is signed by. `roots` has the
-    root for each size at which this log may be signed, `epoch_keys` the tree size at which each epoch key's
-    first epoch begins.
-    """
-
-    verdict: Verdict
-    signer: VerifierKey | None
-    signed_size: int
-    signed_note: bytes
-    roots: Mapping[int, bytes]
-    epoch_keys: Mapping[str, int]
+from epochseal.verifier.checkpoint_keys import KnownKeys, Rotation, find_rotations
+from epochseal.verifier.checkpoints import Checkpoints
+from epochseal.verifier.ends import check_beginning, check_end
+from epochseal.verifier.files import Files, prune_line
+from epochseal.verifier.findings import Findings
+from epochseal.verifier.join import Joiner
+from epochseal.verifier.joined_log import JoinedLog, RotateLine
+from epochseal.verifier.remembered import Remembered, id_of
+from epochseal.verifier.request import Examination, Request
+from epochseal.verifier.rotate_lines import RotateLines
+from epochseal.verifier.snapshot import SETTLE_SECONDS, Snapshot, is_unchanged, take_snapshot
+from epochseal.verifier.trust import judge_trust
+from epochseal.verifier.verdict import LIMIT_ANEW, LIMIT_CLOSED, LIMIT_OPEN, RotationView, Verdict, verdict_of
+from epochseal.verifier.witnesses import NOT_WITNESSED, check_witnesses
+from epochseal.verifier.workers import TaskResult, cut_tasks, run_tasks
 
 
 def verify(logdir: Path, request: Request) -> Verdict:
@@ -54,105 +36,129 @@ def verify(logdir: Path, request: Request) -> Verdict:
 
 
 def examine(logdir: Path, request: Request) -> Examination:
-    """As `verify`, with what a trust file needs beside the verdict."""
-    snapshot = take_snapshot(logdir)
-    key, beside = _key(snapshot, request), None
-    if request.pins is not None and key is not None and request.checkpoint_key is not None:
-        beside = VerifierKey(key.name, request.checkpoint_key)
-    log = LinkedLog(key, public=request.make_recoverer is None, beside=beside)
+    """As `verify`, with what a memory needs beside the verdict."""
+    deadline, again = time.monotonic() + SETTLE_SECONDS, False
+    while True:
+        snapshot = take_snapshot(logdir, witnessed=request.policy is not None)
+        findings = Findings()
+        log = _read(snapshot, findings, request)
+        if is_unchanged(snapshot, logdir) or (again and time.monotonic() > deadline):
+            break
+        again = True
+    judged = _judge(snapshot, log, findings, request)
+    if (last := judged.last_number) != snapshot.last_number:
+        # What stood behind the last segment counts as removed.
+        snapshot.settle_last(last)
+        judged = _judge(snapshot, _read(snapshot, findings := Findings(), request), findings, request)
+    return judged.examination
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    examination: Examination
+    last_number: int
+
+
+def _read(snapshot: Snapshot, findings: Findings, request: Request) -> JoinedLog:
+    """Check all segments, and join those of which no file was gone."""
+    joiner = Joiner(findings)
+    total, done, left_out = sum(part.sealed for part in snapshot.parts), 0, set(snapshot.gone)
+    waiting: list[TaskResult] = []
+    for result in run_tasks(cut_tasks(snapshot.parts), request.make_recoverer, request.jobs):
+        waiting.append(result)
+        if not result.task.last:
+            continue
+        number = result.task.part.segment.number
+        if left_out and number > min(left_out):
+            joiner.leave_out()
+            left_out = {item for item in left_out if item > number}
+        if any(item.gone for item in waiting):
+            snapshot.gone.add(number)
+            left_out.add(number)
+        else:
+            joiner.join_segment(waiting)
+        done += result.task.part.sealed
+        waiting = []
+        request.progress(done, total)
+    return joiner.log
+
+
+def _judge(snapshot: Snapshot, log: JoinedLog, findings: Findings, request: Request) -> _Judged:
+    now, pins = request.now(), request.pins
+    accepted = pins.starts if pins is not None else {}
+    expected = request.origin or (pins.origin if pins is not None else None)
+    remembered = Remembered(log, request, findings)
+    name = expected or (log.first.origin if log.first is not None else "")
+    notes = [noted.note for noted, _ in log.notes]
+    rotations = find_rotations(log, [*notes, *filter(None, (snapshot.checkpoint,))], name)
+    keys = _known_keys(remembered, name, rotations)
+    checkpoints = Checkpoints(log, findings, keys)
+    checkpoints.check_notes()
+    if snapshot.checkpoint is not None:
+        checkpoints.check_file(snapshot.checkpoint)
+    elif log.notes:
+        findings.warn("checkpoint_missing", log.end_place, "checkpoint")
     witnessed = NOT_WITNESSED
-    _check_epochs(snapshot, log, request)
-    if snapshot.checkpoint is not None or log.epochs:
-        check_checkpoints(log, snapshot.checkpoint)
-        if request.policy is not None:
-            notes = snapshot.witnessed, snapshot.checkpoint
-            witnessed = check_witnesses(notes, log, request.policy, request.now())
-    if request.pins is not None:
-        check_pins(log, request.pins, request.checkpoint_key)
-    check_starts(log)
-    check_keys(log)
-    check_listing(snapshot, log)
-    check_prefix(log, request.now())
-    check_origin(log, request)
-    check_end(log, request)
-    return Examination(
-        _verdict(snapshot, log, request, witnessed),
-        log.signed_by,
-        log.signed_size,
-        log.signed_note,
-        {size: root for size, (root, _) in log.roots.items()},
-        {run.key: run.start for run in reversed(log.epoch_keys.runs)},
-    )
-
-
-def _key(snapshot: Snapshot, request: Request) -> VerifierKey | None:
-    pins = request.pins
-    headers = (epoch.header for part in snapshot.parts for epoch in part.epochs)
-    found = next((header.origin for header in headers if header is not None), "")
-    name = (pins.origin if pins is not None else None) or request.origin or found
-    key = pins.checkpoint_key if pins is not None else request.checkpoint_key
-    return VerifierKey(name, key) if key is not None and name else None
-
-
-def _check_epochs(snapshot: Snapshot, log: LinkedLog, request: Request) -> None:
-    total = sum(part.sealed for part in snapshot.parts)
-    offset: int | None = 0
-    began = 0
-    for done in run_tasks(cut_tasks(snapshot.parts), request.make_recoverer, request.jobs):
-        part = done.task.part
-        if done.task.first:
-            offset, began = 0, log.entries
-        for place, result in enumerate(done.results):
-            offset = _check_offset(result, offset, log.found)
-            link_epoch(log, part, result, first_in_segment=done.task.first and place == 0)
-        if done.task.last:
-            check_segment(done, log, began)
-        request.progress(log.bytes, total)
-
-
-def _check_offset(result: EpochResult, offset: int | None, found: ProblemCollector) -> int | None:
-    """Where the next epoch's entries begin in the segment; None if damage leaves that unknown."""
-    if result.header is None or result.damaged:
-        return None
-    if not result.blocks:
-        return offset
-    if offset is not None and result.offset - result.size != offset:
-        at = result.header.first_entry
-        found.problem("counters", at, at, "the epoch begins at another byte of its segment")
-    return result.offset
-
-
-def _verdict(snapshot: Snapshot, log: LinkedLog, request: Request, witnessed: Witnessed) -> Verdict:
-    last, first = log.last, log.first
-    return Verdict(
-        verdict=verdict_of(log.found.problems, checked=log.last_header is not None),
-        origin=first.origin if first is not None else "",
+    if request.policy is not None:
+        if snapshot.witnessed is not None:
+            checkpoints.check_file(snapshot.witnessed)
+        witnessed = check_witnesses(snapshot.witnessed, snapshot.checkpoint, checkpoints, request.policy, now)
+    remembered.compare(checkpoints)
+    judge_trust(log, accepted, findings, public=request.public, key_named=keys is not None)
+    remembered.check_pinned_keys(now)
+    prune = prune_line(log)
+    files = Files(snapshot, log, findings, prune)
+    files.check(accepted, copied=checkpoints.is_copied(snapshot.checkpoint))
+    rotate_lines = RotateLines.of(log, findings, rotations, keys)
+    rotate_lines.check(public=request.public, strict=request.strict, expected=expected)
+    check_beginning(log, findings, prune, remembered, now)
+    check_end(checkpoints, findings, request, now)
+    last, closed = log.last, log.closed
+    verdict = Verdict(
+        verdict=verdict_of(findings.problems, checked=log.last_header is not None),
+        origin=log.first.origin if log.first is not None else "",
         entries=log.entries,
         bytes=log.bytes,
-        epochs=log.epochs,
+        epochs=log.epoch_count,
         segments=len(snapshot.parts),
-        log=first.log if first is not None else "",
-        signed_entries=log.signed_entries,
+        log=b64encode(id_of(log)),
+        signed_entries=checkpoints.signed_entries(),
         tree_size=log.tree_size,
         root=b64encode(last.tree.root()) if last is not None else "",
         last_sealed=format_time(last.last_time) if last is not None else "",
-        closed=log.closed,
-        mode="public" if request.make_recoverer is None else "keys",
-        problems=log.found.problems,
-        warnings=log.found.warnings,
-        not_shown=[] if last is None else [LIMIT_CLOSED if log.closed else LIMIT_OPEN],
+        closed=closed,
+        mode="public" if request.public else "keys",
+        memory="none",
+        problems=findings.problems,
+        warnings=findings.warnings,
+        not_shown=[] if last is None else [LIMIT_CLOSED if closed else LIMIT_OPEN, LIMIT_ANEW],
         witnessed_entries=witnessed.entries,
         witnessed_by=list(witnessed.by),
-        checkpoint_key=log.signers.current.vkey if log.signers is not None else "",
-        rotations=[_view(item) for item in log.rotations],
+        checkpoint_key=keys.current.vkey if keys is not None else "",
+        rotations=[_view(line, rotate_lines.endorsed) for line in log.rotates],
     )
+    examination = Examination(
+        verdict,
+        remembered.seen(checkpoints, now),
+        {size: item.root for size, item in log.signable.items()},
+        {epoch.leaf: epoch.place.epoch for epoch in log.epochs},
+    )
+    return _Judged(examination, files.last_number)
 
 
-def _view(item: Rotation) -> RotationView:
-    body, place = item.body, item.place
+def _known_keys(remembered: Remembered, name: str, rotations: list[Rotation]) -> KnownKeys | None:
+    pins = remembered.pins
+    key = pins.checkpoint_key if pins is not None else remembered.request.checkpoint_key
+    if key is None or not name:
+        return None
+    return remembered.known_keys(VerifierKey(name, key), rotations)
+
+
+def _view(line: RotateLine, endorsed: set[int]) -> RotationView:
+    body, place = line.body, line.place
     return RotationView(
         body.key,
-        item.index,
+        line.index,
         place.segment,
         place.epoch,
         place.entry,
@@ -160,7 +166,7 @@ def _view(item: Rotation) -> RotationView:
         body.new,
         body.from_size,
         bool(body.compromised),
-        item.endorsed,
+        body.key == "epoch" or line.index in endorsed,
         body.who,
         body.why,
         body.ticket,

@@ -1,8 +1,7 @@
-"""What witnesses say of a log: the largest checkpoint that a quorum of them has cosigned."""
+"""What witnesses say of a log: the largest checkpoint that a quorum has cosigned (docs/format.md, 13.6)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from epochseal.encoding import format_time
@@ -10,8 +9,7 @@ from epochseal.errors import FormatError, VerificationError
 from epochseal.format.cosignature import WitnessKey, find_cosignatures
 from epochseal.format.note import Note, parse_checkpoint, parse_note
 from epochseal.format.witness_policy import Policy
-from epochseal.verifier.checkpoint_findings import check_checkpoint
-from epochseal.verifier.linked_log import LinkedLog
+from epochseal.verifier.checkpoints import Checkpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +24,24 @@ class Witnessed:
 NOT_WITNESSED = Witnessed(0, 0, ())
 
 
-def check_witnesses(notes: Iterable[bytes | None], log: LinkedLog, policy: Policy, now: int) -> Witnessed:
+def check_witnesses(
+    witnessed: bytes | None, checkpoint: bytes | None, checkpoints: Checkpoints, policy: Policy, now: int
+) -> Witnessed:
     """Find the largest cosigned checkpoint and report what the policy misses; `now` in ms.
 
-    `notes` are the files `witnessed` and `checkpoint`, of which `checkpoint` has been held against the lines.
+    `witnessed` and `checkpoint` are the files of these names; both have been held against the lines.
     """
-    witnessed, checkpoint = notes
-    log.stand_at_end()
-    if witnessed is not None:
-        check_checkpoint(log, witnessed, log.entries)
-    if policy.logs and log.key is not None and not log.known_keys & set(policy.logs):
-        detail = f"the policy is not for the checkpoint key {log.key.vkey}"
-        log.found.problem("unknown_key", 0, log.last_entry, detail)
+    log, findings, keys = checkpoints.log, checkpoints.findings, checkpoints.keys
+    at, last = log.end_place, max(log.entries - 1, 0)
+    if policy.logs and keys is not None and not keys.bounds.keys() & set(policy.logs):
+        detail = f"the policy is not for the checkpoint key {keys.named.vkey}"
+        findings.problem("unknown_key", at, detail, 0, last)
     best, why = NOT_WITNESSED, "there is no file `witnessed`"
     for raw in (witnessed, checkpoint):
         if raw is None:
             continue
         try:
-            found = _quorum(parse_note(raw), log, policy)
+            found = _quorum(parse_note(raw), raw, checkpoints, policy)
         except FormatError:
             continue  # reported when it was held against the lines
         except VerificationError as exc:
@@ -51,36 +49,39 @@ def check_witnesses(notes: Iterable[bytes | None], log: LinkedLog, policy: Polic
             continue
         best = max(best, found, key=lambda item: item.size)
     if not best.size:
-        log.found.problem("not_witnessed", 0, log.last_entry, why)
+        findings.problem("not_witnessed", at, why, 0, last)
     else:
-        _check_tail(log, best, now)
+        _check_tail(checkpoints, best, now)
     return best
 
 
-def _quorum(note: Note, log: LinkedLog, policy: Policy) -> Witnessed:
+def _quorum(note: Note, raw: bytes, checkpoints: Checkpoints, policy: Policy) -> Witnessed:
     size = parse_checkpoint(note.text).size
     try:
         found = find_cosignatures(note, policy.keys())
     except VerificationError as exc:
-        log.found.problem("checkpoint_bad", log.entries, log.entries, str(exc))
+        checkpoints.findings.problem("checkpoint_bad", checkpoints.log.end_place, str(exc))
         raise
     policy.check(list(found))
-    if size not in log.signed_sizes:
+    if raw not in checkpoints.valid_files:
         raise VerificationError(f"what was cosigned, {size} lines, is no signed checkpoint of these lines")
+    at = checkpoints.log.signable.get(size)
     names = {key.key_id: _told(key, time) for key, (_, time) in found.items()}
-    return Witnessed(size, log.roots[size][1], tuple(names.values()))
+    return Witnessed(size, at.entry if at is not None else 0, tuple(names.values()))
 
 
 def _told(key: WitnessKey, time: int) -> str:
     return f"{key.name} {format_time(time * 1000)}"
 
 
-def _check_tail(log: LinkedLog, best: Witnessed, now: int) -> None:
-    last = log.last
-    if last is None or best.size >= last.index:
+def _check_tail(checkpoints: Checkpoints, best: Witnessed, now: int) -> None:
+    log = checkpoints.log
+    if best.size >= log.tree_size:
         return
-    # Witnesses have as long as a signature may take.
-    if log.closed or now > log.sign_by_of(best.size):
-        detail = f"lines {best.size} to {last.index - 1} of the tree"
-        first = best.entries
-        log.found.problem("unwitnessed_tail", first, max(log.entries - 1, first), detail)
+    # The last epoch whose line was witnessed cannot have been made up since.
+    under = next((epoch for epoch in reversed(log.epochs) if epoch.index < best.size), None)
+    late = under is not None and now - under.time > 2 * under.interval + under.max_overdue
+    if log.closed or late:
+        detail = f"lines {best.size} to {log.tree_size - 1} of the tree"
+        last = log.entries - 1
+        checkpoints.findings.problem("unwitnessed_tail", log.end_place, detail, best.entries, last)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from epochseal.custody.memory import harden_process
-from epochseal.verifier.check_epoch import EpochResult, check_epoch
+from epochseal.storage.opener import GoneError
+from epochseal.verifier.check_epoch import check_epoch
+from epochseal.verifier.epoch_result import EpochResult
 from epochseal.verifier.keyring import Keyring, Recoverers
-from epochseal.verifier.sealed_entries import SealedEntries
-from epochseal.verifier.snapshot import EpochPart, SegmentPart
+from epochseal.verifier.seal_files import EpochPart
+from epochseal.verifier.sealed_entries import LogEnd, SealedEntries
+from epochseal.verifier.snapshot import SegmentPart
 
 _TASK_SEAL_BYTES = 64 << 10
 _AHEAD = 4
@@ -19,21 +22,35 @@ _AHEAD = 4
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Some epochs of one segment; `last`: what follows the sealed bytes is to be looked at too."""
+    """Some epochs of one segment; `last`: what follows the sealed bytes is to be looked at too.
+
+    `unread`: its entries are not read, since those before it were more than the log file has.
+    """
 
     part: SegmentPart
     epochs: tuple[EpochPart, ...]
     first: bool
     last: bool
+    unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """What a task found; `extra`: the log file holds more than was sealed."""
+    """What a task found.
+
+    `end` is of the log file, where the task is the last of its segment. `asked` is how many bytes of entries
+    its blocks have that lie in a plain log file of `size` bytes; `bounded` whether that, and what stood
+    before it in the segment, was no more than it may be. `gone`: a file of the segment was not there any
+    more; nothing else is known then.
+    """
 
     task: Task
-    results: tuple[EpochResult, ...]
-    extra: bool
+    results: tuple[EpochResult, ...] = ()
+    end: LogEnd | None = None
+    asked: int = 0
+    size: int = 0
+    bounded: bool = True
+    gone: bool = False
 
 
 def cut_tasks(parts: Sequence[SegmentPart]) -> list[Task]:
@@ -62,21 +79,42 @@ def run_tasks(
         StorageError: a file cannot be read.
         BackendError: the key backend failed.
     """
+    work = _Work()
     if jobs <= 1 or len(tasks) <= 1:
         # A caller may verify in several threads: here each has a keyring of its own.
         keyring = _keyring_of(make_recoverer)
-        yield from (_run(task, keyring) for task in tasks)
+        yield from (work.add(_run(work.allowed(task), keyring)) for task in tasks)
         return
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(jobs, context, initializer=_prepare_worker, initargs=(make_recoverer,)) as pool:
         ahead: list[Future[TaskResult]] = []
         for task in tasks:
-            ahead.append(pool.submit(_run_in_worker, task))
+            ahead.append(pool.submit(_run_in_worker, work.allowed(task)))
             # Only a few results wait at any time, so that memory does not grow with the log.
             if len(ahead) >= jobs * _AHEAD:
-                yield ahead.pop(0).result()
+                yield work.add(ahead.pop(0).result())
         while ahead:
-            yield ahead.pop(0).result()
+            yield work.add(ahead.pop(0).result())
+
+
+class _Work:
+    """How much of the segment at hand was read: blocks that lie over each other would make it any amount."""
+
+    def __init__(self) -> None:
+        self._stem = ""
+        self._asked = 0
+        self._bounded = True
+
+    def allowed(self, task: Task) -> Task:
+        over = task.part.segment.stem == self._stem and not self._bounded
+        return replace(task, unread=True) if over else task
+
+    def add(self, done: TaskResult) -> TaskResult:
+        if done.task.first:
+            self._stem, self._asked, self._bounded = done.task.part.segment.stem, 0, True
+        self._asked += done.asked
+        self._bounded = self._bounded and done.bounded and self._asked <= 2 * done.size
+        return replace(done, bounded=self._bounded)
 
 
 class _Worker:
@@ -101,9 +139,14 @@ def _run_in_worker(task: Task) -> TaskResult:
 
 
 def _run(task: Task, keyring: Keyring | None) -> TaskResult:
-    content = SealedEntries(task.part.log, task.part.sealed)
+    part = task.part
     try:
-        results = tuple(check_epoch(task.part, epoch, content, keyring) for epoch in task.epochs)
-        return TaskResult(task, results, task.last and content.extra())
-    finally:
-        content.close()
+        content = SealedEntries(part.log, part.sealed, last=part.last, unread=task.unread)
+        try:
+            results = tuple(check_epoch(part, epoch, content, keyring) for epoch in task.epochs)
+            end = content.end() if task.last else None
+            return TaskResult(task, results, end, content.asked, content.size, content.bounded)
+        finally:
+            content.close()
+    except GoneError:
+        return TaskResult(task, gone=True)

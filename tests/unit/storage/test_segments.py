@@ -176,13 +176,39 @@ def test_unsealed_bytes_are_set_aside(tmp_path: Path) -> None:
     assert (folder / f"{STEM}.unsealed").read_bytes() == b"foreign\nmore"
 
 
-def test_a_pipe_under_a_segments_name_is_foreign(tmp_path: Path) -> None:
-    """Nobody who lists a log can be made to hang on opening it."""
-    folder = tmp_path / "segments"
-    folder.mkdir()
-    os.mkfifo(folder / "000001-20261123T100000Z.log")
+def test_what_is_no_file_under_a_segments_name(tmp_path: Path) -> None:
+    """A pipe, a link and a folder count as files of their segment, and are named as what they are not."""
+    put(tmp_path, f"{STEM}.log")
+    folder = tmp_path / FOLDER
+    os.mkfifo(folder / f"{STEM}.seal")
+    (folder / f"{STEM}.unsealed").symlink_to(folder / f"{STEM}.log")
+    (folder / f"{STEM}.torn").mkdir()
     listing = list_segments(tmp_path)
-    assert (listing.segments, listing.foreign) == ((), ("000001-20261123T100000Z.log",))
+    (segment,) = listing.segments
+    assert segment.seal == folder / f"{STEM}.seal"
+    assert listing.not_files == (f"{STEM}.seal", f"{STEM}.torn", f"{STEM}.unsealed")
+    assert listing.foreign == ()
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_the_folder_itself_is_none(tmp_path: Path, kind: str) -> None:
+    """What stands in its place is named, and nothing in it is read."""
+    logdir = tmp_path / "log"
+    logdir.mkdir()
+    put(tmp_path, f"{STEM}.log")
+    if kind == "link":
+        (logdir / FOLDER).symlink_to(tmp_path / FOLDER)
+    else:
+        (logdir / FOLDER).write_bytes(b"")
+    listing = list_segments(logdir)
+    assert (listing.segments, listing.not_files) == ((), (FOLDER,))
+
+
+def test_files_that_are_being_made_are_passed_over(tmp_path: Path) -> None:
+    """A name that begins with a dot is neither a segment's nor foreign."""
+    put(tmp_path, f".{STEM}.log", f".{STEM}.seal")
+    listing = list_segments(tmp_path)
+    assert (listing.segments, listing.foreign) == ((), ())
 
 
 def test_a_folder_that_is_exchanged_while_it_is_listed(

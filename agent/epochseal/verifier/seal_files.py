@@ -1,0 +1,134 @@
+"""One seal file, cut into epochs that can be checked on their own; read in pieces, whatever its size."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import FileIO
+from itertools import pairwise
+
+from epochseal.errors import FormatError
+from epochseal.format.seal_lines import MAX_LINE, Block, Header, TaggedLine, parse_line
+
+_PIECE = 1 << 20
+_WINDOW = 64 << 10
+_MARK = b"\nepoch "
+
+
+@dataclass(frozen=True, slots=True)
+class EpochPart:
+    """The lines of one epoch: bytes `start` to `stop` of a seal file; `header` is None if it cannot be read.
+
+    Of the epoch that follows on it, -1 if there is none: `asked_line` is the tree index whose tag that one
+    quotes, `next_line` its own index, `next_entry` its first entry.
+    """
+
+    start: int
+    stop: int
+    header: Header | None
+    asked_line: int = -1
+    next_line: int = -1
+    next_entry: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class SealFile:
+    """What a seal file holds, in bytes: `leading` before its first epoch, up to `stop`, then `torn`.
+
+    By its last block line that can be read, `sealed` is where the entries end in the log file, and
+    `end_entry` the number of the next one, -1 if there is none.
+    """
+
+    epochs: list[EpochPart]
+    leading: int = 0
+    stop: int = 0
+    torn: int = 0
+    sealed: int = 0
+    end_entry: int = -1
+
+
+def cut_seal_file(file: FileIO, size: int, *, last: bool) -> SealFile:
+    """Cut the first `size` bytes into epochs; of the last seal file what begins with a line of zeros is torn.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    starts, lines_end, zero = _scan(file, size, zeros=last)
+    # A power cut leaves zeros where a write did not arrive: no line holds one.
+    stop = lines_end if zero < 0 else _line_start(file, zero)
+    starts = [start for start in starts if start < stop]
+    sealed, end_entry = _sealed(file, stop)
+    epochs = [
+        EpochPart(start, end, _header(os.pread(file.fileno(), min(end - start, MAX_LINE + 1), start)))
+        for start, end in pairwise([*starts, stop])
+    ]
+    return SealFile(epochs, starts[0] if starts else stop, stop, size - stop, sealed, end_entry)
+
+
+def _scan(file: FileIO, size: int, *, zeros: bool) -> tuple[list[int], int, int]:
+    """Where epoch lines begin, where the last whole line ends, and where the first zero stands (or -1)."""
+    starts, lines_end, zero, position = [], 0, -1, 0
+    # As if a line had ended before the file began.
+    rest = b"\n"
+    while position < size and (piece := os.pread(file.fileno(), min(_PIECE, size - position), position)):
+        if zeros and zero < 0 and (found := piece.find(0)) >= 0:
+            zero = position + found
+        if (found := piece.rfind(b"\n")) >= 0:
+            lines_end = position + found + 1
+        data, base = rest + piece, position - len(rest)
+        found = data.find(_MARK)
+        while found >= 0:
+            # JSON holds no raw newline, so this is the start of a line and nothing else.
+            starts.append(base + found + 1)
+            found = data.find(_MARK, found + 1)
+        rest, position = data[-len(_MARK) + 1 :], position + len(piece)
+    return starts, lines_end, zero
+
+
+def _line_start(file: FileIO, position: int) -> int:
+    while position > 0:
+        begin = max(position - _WINDOW, 0)
+        if (found := os.pread(file.fileno(), position - begin, begin).rfind(b"\n")) >= 0:
+            return begin + found + 1
+        position = begin
+    return 0
+
+
+def lines_backwards(file: FileIO, stop: int) -> Iterator[bytes]:
+    """The lines of a seal file below byte `stop`, which follows a newline; the last one first.
+
+    Of a line that is longer than any seal line only an end that is too long as well is given.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    position, rest = max(stop - 1, 0), b""
+    while position > 0:
+        begin = max(position - _WINDOW, 0)
+        first, *lines = (os.pread(file.fileno(), position - begin, begin) + rest).split(b"\n")
+        yield from reversed(lines)
+        rest, position = first[-MAX_LINE - 1 :], begin
+    if stop:
+        yield rest
+
+
+def _sealed(file: FileIO, stop: int) -> tuple[int, int]:
+    for raw in lines_backwards(file, stop):
+        if not raw.startswith(b"block "):
+            continue
+        try:
+            line = parse_line(raw)
+        except FormatError:
+            continue
+        if isinstance(line, TaggedLine) and isinstance(block := line.body, Block):
+            return block.offset + block.size, block.first_entry + block.entries
+    return 0, -1
+
+
+def _header(raw: bytes) -> Header | None:
+    try:
+        line = parse_line(raw.partition(b"\n")[0])
+    except FormatError:
+        return None
+    return line.body if isinstance(line, TaggedLine) and isinstance(line.body, Header) else None

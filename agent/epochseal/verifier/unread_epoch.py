@@ -1,0 +1,53 @@
+"""Epochs of which nothing can be shown: which entries they held, as far as their lines say."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from epochseal.errors import FormatError
+from epochseal.format.seal_lines import Block, End, NoteLine, TaggedLine, parse_line
+from epochseal.verifier.epoch_result import EpochResult, Noted
+from epochseal.verifier.snapshot import SegmentPart
+from epochseal.verifier.verdict import Problem
+
+
+def read_without_header(part: SegmentPart, lines: Iterator[bytes]) -> EpochResult:
+    """The epoch line cannot be read: nothing of the epoch can be shown, but say which entries it held."""
+    result = EpochResult(part.segment.number, None, damaged=True)
+    entries: list[int] = []
+    for raw in lines:
+        try:
+            line = parse_line(raw)
+        except FormatError:
+            if raw.startswith(b"note "):
+                result.notes.append(Noted(raw, result.index, max(entries, default=part.first_entry)))
+            continue
+        if isinstance(line, NoteLine):
+            result.notes.append(Noted(line.note, result.index, max(entries, default=part.first_entry)))
+            continue
+        if isinstance(line.body, Block):
+            entries += [line.body.first_entry, line.body.first_entry + line.body.entries]
+        if isinstance(line.body, End):
+            result.end = line.body
+        result.index, result.last_tag = line.index + 1, line.tag
+    first = min(entries, default=part.first_entry)
+    result.next_entry = max(entries, default=first)
+    ends = first, max(result.next_entry - 1, first)
+    result.problems.append(problem_in(part, 0, "line_altered", ends, "an epoch line cannot be read"))
+    return result
+
+
+def entries_in(lines: Iterator[bytes]) -> Iterator[int]:
+    """The number of the entry behind each block."""
+    for raw in lines:
+        with contextlib.suppress(FormatError):
+            line = parse_line(raw)
+            if isinstance(line, TaggedLine) and isinstance(line.body, Block):
+                yield line.body.first_entry + line.body.entries
+
+
+def problem_in(part: SegmentPart, epoch: int, kind: str, entries: tuple[int, int], detail: str) -> Problem:
+    """A problem with the first and last of these entries."""
+    first, last = (max(entry - part.first_entry, 0) + 1 for entry in entries)
+    return Problem(kind, part.segment.number, epoch, *entries, first, last, detail)

@@ -76,6 +76,15 @@ class RatchetPage:
         self._current = 1 - self._current
         self._generation += 1
 
+    def republish(self, record: bytes) -> None:
+        """Make `record` the state beside the same key.
+
+        Raises:
+            StorageError: as `publish`.
+        """
+        self.next_key[:] = self.key
+        self.publish(record)
+
     def load(self) -> bytes | None:
         """Find the state that an earlier process left: its record, or None. All else in the page is wiped."""
         self._page.view[:_WORK] = bytes(_WORK)

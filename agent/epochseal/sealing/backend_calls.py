@@ -16,6 +16,9 @@ Kind = Literal["issue", "sign", "key"]
 
 FIRST_DELAY = 0.25
 LONGEST_DELAY = 30.0
+FIRST_REFUSAL = 60.0
+LONGEST_REFUSAL = 900.0
+"""After a refusal it is for a person to act: it is tried again in minutes, not in seconds."""
 _DISTINCT_ABANDONED = 16
 """An epoch line lists the abandoned calls. After this many different ones the last is repeated instead."""
 
@@ -38,14 +41,18 @@ class _Backoff:
     def __init__(self) -> None:
         self.failures = 0
         self.retry_at = 0.0
-        self.error: BackendError | None = None
+        self.error: EpochsealError | None = None
+        self.refused = False
 
     def succeeded(self) -> None:
-        self.failures, self.retry_at, self.error = 0, 0.0, None
+        self.failures, self.retry_at, self.error, self.refused = 0, 0.0, None, False
 
-    def failed(self, now: float, jitter: float, error: BackendError) -> None:
-        self.error = error
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self.failures, 16))
+    def failed(self, now: float, jitter: float, error: EpochsealError, *, refused: bool = False) -> None:
+        if (self.error is not None) and refused != self.refused:
+            self.failures = 0
+        self.error, self.refused = error, refused
+        first, longest = (FIRST_REFUSAL, LONGEST_REFUSAL) if refused else (FIRST_DELAY, LONGEST_DELAY)
+        delay = min(longest, first * 2.0 ** min(self.failures, 16))
         self.failures += 1
         self.retry_at = now + delay * (0.5 + jitter / 2)
 
@@ -63,7 +70,9 @@ class BackendCalls:
         failed: those of them that failed, by kind: found the backend unavailable, or were refused for good.
         context: what the issue call under way, or the latest one, is bound to.
         asked: the line that it quoted.
-        abandoned: issue calls that came to nothing since the last `secret_used`.
+        abandoned: issue calls that no epoch line adopted, the one under way included.
+        about_to_ask: is called when an issue call is in that list and before it is sent.
+        patient: whether a refusal is waited out, as an unavailable backend is, instead of raised.
     """
 
     def __init__(self, zygote: Zygote, clock: Clock, jitter: Callable[[], float]) -> None:
@@ -74,12 +83,14 @@ class BackendCalls:
         self._kind: Kind | None = None
         self._epoch_key = _Backoff()
         self._checkpoint_key = _Backoff()
-        self.last_error: BackendError | None = None
+        self.last_error: EpochsealError | None = None
         self.made: dict[Kind, int] = {"issue": 0, "sign": 0, "key": 0}
         self.failed: dict[Kind, int] = {"issue": 0, "sign": 0, "key": 0}
         self.context: Context | None = None
         self.asked: Asked | None = None
         self.abandoned: list[Abandoned] = []
+        self.about_to_ask: Callable[[], None] = _do_nothing
+        self.patient = False
 
     @property
     def pending(self) -> Kind | None:
@@ -97,8 +108,8 @@ class BackendCalls:
         return self._epoch_key.failures
 
     @property
-    def trouble(self) -> BackendError | None:
-        """Why a key's latest call found its backend unavailable; None if neither's did."""
+    def trouble(self) -> EpochsealError | None:
+        """Why a key's latest call failed; None if neither's did."""
         return self._epoch_key.error or self._checkpoint_key.error
 
     def fileno(self) -> int | None:
@@ -130,6 +141,10 @@ class BackendCalls:
         if self.context is None or len(self.abandoned) < _DISTINCT_ABANDONED:
             self.context, self.asked = context, asked
         wanted = self.context
+        # Counted and remembered before it is sent: a kill behind the sending leaves a call that the key
+        # service shows, and the next epoch line is to explain it.
+        self._count(1)
+        self.about_to_ask()
         self._call("issue", lambda courier: courier.ask_issue(wanted))
 
     def take_issued(self) -> Issued | None:
@@ -152,15 +167,23 @@ class BackendCalls:
         """
         return self._answer(lambda courier: courier.take_signature())
 
-    def secret_used(self) -> None:
-        """The secret went into an epoch, whose line names the abandoned calls: all that is forgotten here."""
+    def adopted(self, asked: Asked) -> tuple[Abandoned, ...]:
+        """The secret that `asked` was quoted for goes into an epoch line; the other calls, which it gives up."""
+        self.asked = asked
+        self._count(-1)
+        given_up = tuple(self.abandoned)
         self.context = self.asked = None
         self.abandoned = []
+        return given_up
+
+    def refused(self, kind: Kind, error: EpochsealError) -> None:
+        """Wait for long before this kind of call is made again: its answer is of no use, or was a refusal."""
+        self.failed[kind] += 1
+        self.last_error = error
+        self._backoff(kind).failed(self._clock.monotonic(), self.jitter(), error, refused=True)
 
     def let_go(self) -> None:
-        """Let the courier go; an issue call that it was making counts as abandoned."""
-        if self._kind == "issue":
-            self._abandon()
+        """Let the courier go, and with it the call that it was making."""
         if self._courier is not None:
             self._courier.close()
         self._courier, self._kind = None, None
@@ -170,7 +193,9 @@ class BackendCalls:
         try:
             ask(self._open())
         except Unavailable as exc:
-            # The call was not sent, so the backend cannot have served it: there is nothing to abandon.
+            # The call was not sent, so the backend cannot have served it: there is nothing to give up.
+            if kind == "issue":
+                self._count(-1)
             self._failed(kind, exc)
         else:
             self._kind = kind
@@ -184,10 +209,13 @@ class BackendCalls:
         except Unavailable as exc:
             self._failed(kind, exc)
             return None
-        except EpochsealError:
-            self.failed[kind] += 1
+        except EpochsealError as exc:
             self.let_go()
-            raise
+            if not self.patient:
+                self.failed[kind] += 1
+                raise
+            self.refused(kind, exc)
+            return None
         self._kind, self.last_error = None, None
         self._backoff(kind).succeeded()
         return answer
@@ -206,11 +234,19 @@ class BackendCalls:
             self._courier = self._zygote.courier()
         return self._courier
 
-    def _abandon(self) -> None:
-        if self.asked is None:
+    def _count(self, calls: int) -> None:
+        asked = self.asked
+        if asked is None:
             return
         for place, item in enumerate(self.abandoned):
-            if (item.line, item.tag) == (self.asked.line, self.asked.tag):
-                self.abandoned[place] = Abandoned(item.line, item.tag, item.calls + 1)
+            if (item.line, item.tag) == (asked.line, asked.tag):
+                if item.calls + calls:
+                    self.abandoned[place] = Abandoned(item.line, item.tag, item.calls + calls)
+                else:
+                    del self.abandoned[place]
                 return
-        self.abandoned.append(Abandoned(self.asked.line, self.asked.tag, 1))
+        self.abandoned.append(Abandoned(asked.line, asked.tag, calls))
+
+
+def _do_nothing() -> None:
+    pass

@@ -6,6 +6,7 @@ line and a place for the next one: so the caller can publish the new key and wip
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -19,17 +20,21 @@ from epochseal.format.seal_lines import (
     Abandoned,
     Asked,
     Block,
+    Denies,
     End,
     EndReason,
     Header,
     Link,
+    Next,
     Prune,
     Rotate,
+    Sign,
     SourceMark,
     Tree,
     encode_block,
     encode_body,
     encode_line,
+    log_id,
 )
 from epochseal.keys import Context, Issued
 from epochseal.sealing import defaults
@@ -57,19 +62,25 @@ class EpochStart:
     segment: int
     pace: Pace
     time: int
+    denies: Denies | None = None
 
 
 @dataclass(slots=True)
 class Chain:
     """Where a log stands: the counters over the whole log and those of the running epoch.
 
-    `epoch` is that of the last header (-1: none yet), `index` is the tree size, `entries` the number of the
-    next entry, `segment_bytes` the sealed length of the running segment's log file.
+    `log` is 32 random bytes until line 0 is sealed, then the log's id. `epoch` is that of the last header (-1:
+    none yet), `epoch_index` the index of its line, `run` that of the line its run began with. `index` is the
+    tree size, `entries` the number of the next entry, `segment_bytes` the sealed length of the running
+    segment's log file. `interval` and `max_overdue` are what the last header promises, in ms; `raised`: one
+    of them is above that of the epoch before, and no `sign` stands behind that yet.
     """
 
     origin: str
     log: bytes
     epoch: int = -1
+    epoch_index: int = 0
+    run: int = 0
     segment: int = 0
     last_tag: bytes = ZERO_TAG
     tree: Frontier = field(default_factory=Frontier)
@@ -78,11 +89,28 @@ class Chain:
     epoch_entries: int = 0
     epoch_bytes: int = 0
     epoch_time: int = 0
+    interval: int = 0
+    max_overdue: int = 0
+    raised: bool = False
 
     @property
     def index(self) -> int:
         """The index of the next tagged line."""
         return self.tree.size
+
+    @property
+    def bare(self) -> bool:
+        """Whether the running epoch consists of its epoch line alone."""
+        return self.index == self.epoch_index + 1
+
+    @property
+    def latest_time(self) -> int:
+        """The last moment, in ms since 1970, that a block line of the running epoch may state."""
+        return self.epoch_time + self.interval + self.max_overdue
+
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint over all lines so far."""
+        return Checkpoint(self.origin, self.tree.size, self.tree.root())
 
     def next_context(self) -> Context:
         """The context that the next epoch's secret is asked with, at this moment."""
@@ -130,14 +158,24 @@ class Chain:
             retention=start.pace.retention,
             abandoned=list(start.abandoned),
             time=start.time,
+            denies=start.denies,
         )
-        payload = encode_body(self.index, header)
+        index = self.index
+        payload = encode_body(index, header)
         try:
             ratchet.derive_epoch_key(secret_and_carry, payload, scratch)
             line = self._seal(payload, scratch, into)
         finally:
             scratch[:] = bytes(32)
-        self.epoch = header.epoch
+        if index == 0:
+            self.log = log_id(leaf_hash(payload))
+        else:
+            pace = start.pace
+            self.raised = pace.interval > self.interval or pace.max_overdue > self.max_overdue
+        self.epoch, self.epoch_index = header.epoch, index
+        if start.link != "carry":
+            self.run = index
+        self.interval, self.max_overdue = start.pace.interval, start.pace.max_overdue
         self.epoch_entries = self.epoch_bytes = 0
         self.epoch_time = start.time
         if start.segment != self.segment:
@@ -169,9 +207,19 @@ class Chain:
             body = replace(body, from_size=min(body.from_size, self.index))
         return self._seal(encode_body(self.index, body), key, into)
 
+    def sign(self, wrapped: bytes | None, key: memoryview, into: memoryview) -> bytes:
+        """Ask for a signature; `wrapped` is that of the next epoch's secret, which is announced, or None."""
+        announced = None
+        if wrapped is not None:
+            announced = Next(self.epoch + 1, b64encode(hashlib.sha256(wrapped).digest()))
+        line = self._seal(encode_body(self.index, Sign(self.run, announced)), key, into)
+        self.raised = False
+        return line
+
     def end(self, reason: EndReason, key: memoryview, scratch: memoryview, into: memoryview) -> bytes:
         """End the epoch: the carry for the next one is written to `into`; `scratch` (32 bytes) is wiped."""
-        body = End(reason, self.epoch_entries, self.epoch_bytes)
+        run = self.run if reason == "close" else None
+        body = End(reason, self.epoch_entries, self.epoch_bytes, run)
         try:
             line = self._seal(encode_body(self.index, body), key, scratch)
             ratchet.derive_carry(scratch, into)

@@ -174,6 +174,42 @@ class SegmentWriter:
         return cls._open_pair(logdir / FOLDER, stem, _open_empty)
 
     @classmethod
+    def prepare(cls, logdir: Path, stem: str) -> SegmentWriter:
+        """Make an empty pair under hidden names, which no reader looks at; `name` gives it its own.
+
+        Raises:
+            StorageError: a file cannot be made.
+        """
+        folder = logdir / FOLDER
+        make_directory(folder)
+        for ending in (".log", ".seal"):
+            (folder / f".{stem}{ending}").unlink(missing_ok=True)
+        pair = cls._open_pair(folder, f".{stem}", lambda path: AppendFile.open(path, create=True))
+        pair.stem = stem
+        return pair
+
+    def name(self) -> None:
+        """Give a prepared pair its names, durably: first the log file, so no seal file ever stands alone.
+
+        Raises:
+            StorageError: a file cannot be renamed, or one with content has its name.
+        """
+        for file, ending in ((self.log, ".log"), (self.seal, ".seal")):
+            path = file.path.with_name(self.stem + ending)
+            if path == file.path:
+                continue
+            try:
+                if path.exists() and path.stat().st_size:
+                    raise StorageError(
+                        f"{path} has content that no chain accounts for", "move it out of the log directory"
+                    )
+                file.path.rename(path)
+            except OSError as exc:
+                raise StorageError(f"cannot name {path}: {exc.strerror}") from exc
+            file.path = path
+        sync_directory(self.log.path.parent)
+
+    @classmethod
     def reopen(cls, logdir: Path, stem: str) -> SegmentWriter:
         """Open an existing pair for appending at its present length.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from epochseal.errors import BackendError
+from epochseal.errors import EpochsealError
 
 Outlook = Literal["up", "down", "late"]
 """`down`: sealing goes on in the running epoch, if there is one; `late`: beyond `max_overdue`, nothing is."""
@@ -20,10 +20,10 @@ class BackendOutage:
     """
 
     def __init__(self) -> None:
-        self.tell: Callable[[Outlook, BackendError | None], None] = _say_nothing
+        self.tell: Callable[[Outlook, EpochsealError | None], None] = _say_nothing
         self.outlook: Outlook = "up"
 
-    def look(self, trouble: BackendError | None, *, late: bool) -> None:
+    def look(self, trouble: EpochsealError | None, *, late: bool) -> None:
         """Notice how it is now.
 
         Args:
@@ -36,5 +36,5 @@ class BackendOutage:
             self.tell(outlook, trouble)
 
 
-def _say_nothing(_outlook: Outlook, _trouble: BackendError | None) -> None:
+def _say_nothing(_outlook: Outlook, _trouble: EpochsealError | None) -> None:
     pass

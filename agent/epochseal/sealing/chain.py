@@ -108,10 +108,6 @@ class Chain:
         """The last moment, in ms since 1970, that a block line of the running epoch may state."""
         return self.epoch_time + self.interval + self.max_overdue
 
-    def checkpoint(self) -> Checkpoint:
-        """The checkpoint over all lines so far."""
-        return Checkpoint(self.origin, self.tree.size, self.tree.root())
-
     def next_context(self) -> Context:
         """The context that the next epoch's secret is asked with, at this moment."""
         return Context(self.origin, self.log, self.epoch + 1, self.last_tag)

@@ -1,55 +1,73 @@
-"""Checkpoints from the moment they are due until their notes stand in seal file and `checkpoint`."""
+"""The one checkpoint that is due, from the line that asks for it until its note is written.
+
+A later one takes the place of an earlier one: it commits to the same lines and more.
+"""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
-from epochseal.errors import BackendError, VerificationError
-from epochseal.format.note import Checkpoint, Note, Signature, VerifierKey, sign_text
+from epochseal.errors import BackendError, FormatError, VerificationError
+from epochseal.format.note import (
+    Checkpoint,
+    Note,
+    Signature,
+    VerifierKey,
+    parse_checkpoint,
+    parse_note,
+    sign_text,
+    verify_note,
+)
 from epochseal.format.seal_lines import encode_note_line
 from epochseal.keys import PublicKey
 from epochseal.sealing.full_disk import FullDisk
 from epochseal.sealing.last_signer import LastSigner
 from epochseal.storage.durable import replace_file
-from epochseal.storage.segments import CHECKPOINT_FILE, SegmentWriter
-
-_LONGEST_QUEUE = 8
+from epochseal.storage.segments import CHECKPOINT_FILE
 
 
-@dataclass(frozen=True, slots=True)
-class _Unsigned:
-    """A checkpoint that waits for its signature, and the segment that its note goes to."""
+class NoteWriter(Protocol):
+    """Where notes go."""
 
-    checkpoint: Checkpoint
-    writer: SegmentWriter
+    @property
+    def has_segment(self) -> bool:
+        """Whether a pair of files is open, so that a note has a place."""
+        ...
+
+    def write_notes(self, lines: bytes) -> None:
+        """Append whole note lines to the open seal file, durably."""
+        ...
 
 
 class Checkpoints:
-    """The queue of one log's unsigned checkpoints, the oldest first; its length is how many there are.
+    """What is to be signed of one log, and with which key.
 
-    `last_signer` is who signed the log last; `replaces` the key that ours replaces without its consent.
-    `endorser` signs beside the log's key where it is set: the key that takes its place.
-
-    A segment that the log has gone on from is handed over (`retire`) and closed when no note of it is due.
+    Attributes:
+        due: the checkpoint that waits for its signature.
+        signed: the size of the latest one whose note is durable.
+        last_signer: who signed the log last.
+        replaces: the key that ours replaces without its consent.
+        endorser: signs beside the log's key where it is set: the key that takes its place.
+        hold: while it is set, no signature is asked for: the next one is to be over a later line.
     """
 
     def __init__(self, logdir: Path, origin: str, full_disk: FullDisk) -> None:
-        self._logdir = logdir
-        self._full_disk = full_disk
-        self._origin = origin
+        self._logdir, self._origin, self._full_disk = logdir, origin, full_disk
         self._key: VerifierKey | None = None
+        self._asked: Checkpoint | None = None
+        self._held = b""
+        self.due: Checkpoint | None = None
+        self.signed = 0
         self.last_signer = LastSigner()
         self.replaces: PublicKey | None = None
         self.endorser: Callable[[str], Signature] | None = None
-        self._queue: deque[_Unsigned] = deque()
-        self._retired: list[SegmentWriter] = []
+        self.hold = False
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return 0 if self.due is None else 1
 
     @property
     def has_key(self) -> bool:
@@ -65,28 +83,44 @@ class Checkpoints:
         self.last_signer.check(key, self.replaces)
         self._key = VerifierKey(self._origin, key)
 
-    def add(self, checkpoint: Checkpoint, writer: SegmentWriter) -> None:
-        """Queue a checkpoint; its note goes to the seal file of `writer`."""
-        self._queue.append(_Unsigned(checkpoint, writer))
-        while len(self._queue) > _LONGEST_QUEUE:
-            # A later checkpoint covers all lines of an earlier one, so an earlier one may be left out. Not
-            # the first: its signature may have been asked for already.
-            del self._queue[1]
-        self._close_unused()
+    def read(self, note: bytes) -> Checkpoint | None:
+        """The checkpoint that a note holds under our key; None if it does not hold."""
+        if self._key is None:
+            return None
+        try:
+            parsed = parse_note(note)
+            verify_note(parsed, [self._key])
+            return parse_checkpoint(parsed.text)
+        except (FormatError, VerificationError):
+            return None
 
-    def message(self) -> bytes:
-        """The text that the oldest checkpoint's signature is over."""
-        return self._queue[0].checkpoint.text().encode()
+    def require(self, checkpoint: Checkpoint) -> None:
+        """Have this one signed, in the place of one that is still due."""
+        self.due = checkpoint
 
-    def signed(self, signature: bytes) -> bytes:
-        """The oldest checkpoint as a signed note.
+    def ask(self) -> bytes:
+        """The text that the due checkpoint's signature is over; the next signature is taken for its answer.
 
         Raises:
-            BackendError: the signature does not verify.
+            BackendError: none is due.
         """
+        if self.due is None:
+            raise BackendError("no checkpoint is due")
+        self._asked = self.due
+        return self.due.text().encode()
+
+    def take(self, signature: bytes) -> bytes | None:
+        """The signed note; None if another checkpoint took its place meanwhile.
+
+        Raises:
+            BackendError: the signature does not verify, or the public key is not known.
+        """
+        asked, self._asked = self._asked, None
+        if asked is None or asked != self.due:
+            return None
         if self._key is None:
             raise BackendError("a signature arrived before the public key")
-        text = self._queue[0].checkpoint.text()
+        text = asked.text()
         try:
             own = sign_text(text, self._key, signature)
         except VerificationError as exc:
@@ -94,34 +128,22 @@ class Checkpoints:
                 "the backend's signature does not verify with its own public key",
                 "is the checkpoint URI's public key that of its private key?",
             ) from exc
-
         return Note(text, (own, self.endorser(text)) if self.endorser is not None else (own,)).encode()
 
-    def write(self, note: bytes) -> int:
-        """Write the oldest checkpoint's note to its places, durably; the size of its tree.
+    def write(self, note: bytes, lines: NoteWriter) -> None:
+        """Write the due checkpoint's note to its places, durably.
+
+        A finished file never grows. So the note over a `close` that an earlier process could not get is
+        written with the next one, into the next segment; until then it stands in the file `checkpoint`.
 
         Raises:
             StorageError: a file cannot be written.
         """
-        item = self._queue[0]
-        self._full_disk.wait_out(partial(item.writer.append_lines, encode_note_line(note)))
-        self._full_disk.wait_out(lambda: replace_file(self._logdir / CHECKPOINT_FILE, note))
-        self._queue.popleft()
-        self._close_unused()
-        return item.checkpoint.size
-
-    def retire(self, writer: SegmentWriter) -> None:
-        """Take over a segment that is not appended to any more, but for its notes."""
-        self._retired.append(writer)
-        self._close_unused()
-
-    def close(self) -> None:
-        """Forget what is unsigned and close the retired segments."""
-        self._queue.clear()
-        self._close_unused()
-
-    def _close_unused(self) -> None:
-        wanted = {id(item.writer) for item in self._queue}
-        for writer in [writer for writer in self._retired if id(writer) not in wanted]:
-            self._retired.remove(writer)
-            writer.close()
+        self._held += encode_note_line(note)
+        if lines.has_segment:
+            lines.write_notes(self._held)
+            self._held = b""
+        self._full_disk.wait_out(partial(replace_file, self._logdir / CHECKPOINT_FILE, note))
+        if self.due is not None:
+            self.signed = self.due.size
+        self.due = None

@@ -76,6 +76,12 @@ class Counters:
 
     Attributes:
         failure: the kind of the error that ended the sealing; empty while there is none.
+        torn_bytes: bytes of seal files that the start moved to `.torn`.
+        abandoned_secrets: secrets that came and were given up.
+        secret_waits: from the arrival of a secret until its epoch began.
+        turns: from the signature over the announcement until the new epoch took entries.
+        started: how the log went on; empty before the start.
+        tampered: whether this start found something else than what was remembered.
     """
 
     blocks: int = 0
@@ -87,7 +93,13 @@ class Counters:
     last_checkpoint: int = 0
     recovered_entries: int = 0
     set_aside_bytes: int = 0
+    torn_bytes: int = 0
+    abandoned_secrets: int = 0
+    started: str = ""
+    tampered: bool = False
     commits: Histogram = field(default_factory=Histogram)
+    secret_waits: Histogram = field(default_factory=Histogram)
+    turns: Histogram = field(default_factory=Histogram)
     errors: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ERROR_KINDS, 0))
     failure: str = ""
 

@@ -3,8 +3,9 @@
 One commit is: the blocks' digests and lengths into the page (and, where the page outlives the process, the
 entries beside it); entries to `.log`, fdatasync; the lines with their tags, and the key after them, published
 in the page, the old key wiped; the lines to `.seal`, fdatasync. Whoever asked for it may acknowledge then.
-Every other line goes the same way, without entries: page first, then `.seal`. A write that finds no room on
-the disk is waited out where it stands (full_disk.py).
+Every other line goes the same way, without entries: page first, then `.seal`. What is remembered outside of
+the directory comes after that, and before any signature is asked for. A write that finds no room on the disk
+is waited out where it stands (full_disk.py).
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from epochseal.custody.memory import SecretPage
+import msgspec
+
 from epochseal.errors import StorageError
 from epochseal.format.note import Checkpoint
-from epochseal.format.seal_lines import EndReason, Link, Prune, Rotate
-from epochseal.sealing.backend_calls import Clock
+from epochseal.format.seal_lines import EndReason, Prune, Rotate
+from epochseal.sealing.backend_calls import BackendCalls, Clock
 from epochseal.sealing.blocks import seal_blocks
 from epochseal.sealing.chain import Chain, EpochStart
-from epochseal.sealing.epoch_start import epoch_line
+from epochseal.sealing.checkpoints import Checkpoints
+from epochseal.sealing.epoch_start import epoch_line, turn_lines
 from epochseal.sealing.full_disk import FullDisk
+from epochseal.sealing.log_state import LogState
 from epochseal.sealing.page_store import PageStore
 from epochseal.sealing.restart_point import RestartPoint
-from epochseal.sealing.saved_state import PendingBlock, SavedState
+from epochseal.sealing.saved_state import PendingBlock, SavedState, Staged
 from epochseal.sealing.step_guard import StepGuard
 from epochseal.storage.segments import SegmentWriter
 
@@ -38,33 +42,37 @@ class LineWriter:
     Attributes:
         guard: stands around every change.
         chain: where the log stands.
+        page: holds the key of the next line.
+        checkpoints: has what is to be signed.
         segment: the open pair of files; None before the first.
-        link: how the running epoch is linked to the one before or, while none runs, how the next will be.
         running: whether an epoch was begun and not closed.
-        ended: whether the last line is an `end`.
-        unsigned_start: the checkpoint over the running epoch's first line, until its note is written.
+        closed: whether the last line is an `end` with reason `close`.
+        state: what is remembered of the log outside of its directory.
     """
 
     def __init__(
         self,
         logdir: Path,
         chain: Chain,
-        mailbox: SecretPage,
         clock: Clock,
         store: PageStore,
         full_disk: FullDisk,
+        checkpoints: Checkpoints,
+        calls: BackendCalls,
     ) -> None:
-        self._logdir = logdir
-        self._mailbox, self._clock, self._store = mailbox, clock, store
-        self._page = store.page
-        self._full_disk = full_disk
+        self._logdir, self._clock, self._store, self._full_disk = logdir, clock, store, full_disk
+        self.checkpoints, self._calls = checkpoints, calls
         self.guard = StepGuard(logdir, clock)
         self.chain = chain
+        self.page = store.page
         self.segment: SegmentWriter | None = None
-        self.link: Link = "genesis"
         self.running = False
-        self.ended = True
-        self.unsigned_start: Checkpoint | None = None
+        self.closed = False
+        self.state = LogState.none()
+        self._epoch_place = ("", 0)
+        self._saved: SavedState | None = None
+        self._remembered = 0
+        self._carry_kept = False
 
     @property
     def begun(self) -> bool:
@@ -73,58 +81,133 @@ class LineWriter:
 
     @property
     def live(self) -> bool:
-        """Whether entries may be sealed: an epoch runs, its start linked by carry or else signed."""
-        return self.begun and (self.link == "carry" or self.unsigned_start is None)
+        """Whether entries may be sealed: an epoch runs, and no signature over its first line is awaited."""
+        due = self.checkpoints.due
+        return self.begun and (due is None or due.size != self.chain.epoch_index + 1)
+
+    @property
+    def has_segment(self) -> bool:
+        """Whether a pair of files is open, so that a note has a place."""
+        return self.segment is not None
 
     def resume(self, point: RestartPoint) -> None:
-        """Take over what a start found on the disk; nothing is written."""
-        self.chain, self.segment, self.link = point.chain, point.writer, point.link
-        if point.running:
-            self.running, self.ended = True, False
-            self.unsigned_start = point.unsigned
+        """Take over what a start found, and remember it where an epoch goes on."""
+        self.chain, self.segment, self._saved = point.chain, point.writer, point.saved
+        self._carry_kept = True
+        if point.due is not None:
+            self.checkpoints.require(point.due)
+        if point.link != "running":
+            return
+        self.running = True
+        if point.saved is not None:
+            self._epoch_place = (point.saved.epoch_stem, point.saved.epoch_offset)
+        self._destroy_carry()
+        self.remember_lines(self.chain.checkpoint())
 
     def commit(self, data: memoryview, blocks: Sequence[PendingBlock]) -> None:
         """Write the bytes of the blocks, then their lines; all of it is durable when this returns."""
+        # Their time is that of before the writes: those may be held by a full disk for longer than the epoch
+        # may last.
+        now = self._clock.now()
         if self._store.survives:
             self._full_disk.wait_out(partial(self._store.keep_pending, data))
             # The key stays the same: only what is about to be written is noted beside it.
-            self._page.next_key[:] = self._page.key
-            self._page.publish(self._state(b"", blocks))
-        self.finish_commit(data, blocks)
+            self.page.republish(self._record((), blocks))
+        self.finish_commit(data, blocks, now)
 
-    def finish_commit(self, rest: memoryview, blocks: Sequence[PendingBlock]) -> None:
+    def finish_commit(self, rest: memoryview, blocks: Sequence[PendingBlock], now: int) -> None:
         """Write what is missing of a commit that the page knows of: the rest of its bytes, then its lines."""
         self._full_disk.wait_out(partial(self.open_segment().append_entries, rest))
-        self.seal(blocks)
+        self.seal(blocks, now)
 
-    def seal(self, blocks: Sequence[PendingBlock]) -> None:
-        """Write the lines of blocks whose bytes are in the log file."""
-        self._write(seal_blocks(self.chain, self._page, blocks, self._clock.now()))
+    def seal(self, blocks: Sequence[PendingBlock], now: int) -> None:
+        """Write the lines of blocks whose bytes are in the log file; they state `now`, in ms since 1970."""
+        self._write(seal_blocks(self.chain, self.page, blocks, now))
 
     def record(self, body: Prune | Rotate) -> None:
         """Write a line about segments or keys."""
-        self._write(self.chain.record(body, self._page.key, self._page.next_key))
+        self._write(self.chain.record(body, self.page.key, self.page.next_key))
 
-    def begin_segment(self, stem: str) -> SegmentWriter | None:
-        """Make the next pair of files and write there from now on; the pair before, still open."""
-        before = self.segment
+    def sign(self, wrapped: bytes | None) -> None:
+        """Write a `sign` line, due from then on; it announces the next secret if `wrapped` is there."""
+        line = self.chain.sign(wrapped, self.page.key, self.page.next_key)
+        self.checkpoints.require(self.chain.checkpoint())
+        self._write(line)
+
+    def begin(self, start: EpochStart, stem: str) -> None:
+        """Write the epoch line of a start into a new pair of files; its checkpoint is due."""
         self.segment = self._full_disk.wait_out(partial(SegmentWriter.create, self._logdir, stem))
-        return before
-
-    def begin_epoch(self, start: EpochStart) -> Checkpoint:
-        """Write an epoch line, with the secret that is in the mailbox; the checkpoint over that line."""
-        line = epoch_line(self.chain, self._page, self._mailbox, start)
-        self.running, self.ended = True, False
-        checkpoint = self.unsigned_start = self.chain.checkpoint()
+        self._epoch_place = (stem, 0)
+        line = epoch_line(self.chain, self.page, start)
+        self.running = True
+        self.checkpoints.require(self.chain.checkpoint())
         self._write(line)
-        return checkpoint
+        self._saved = None
 
-    def end_epoch(self, reason: EndReason) -> None:
-        """Write the `end` line; the carry takes the key's place in the page."""
-        page = self._page
-        line = self.chain.end(reason, page.key, page.scratch, page.next_key)
-        self.ended = True
+    def turn(self, reason: EndReason, start: EpochStart, stem: str | None) -> None:
+        """End the running epoch and begin the next one, in the same files or, with a stem, in a new pair.
+
+        The page knows both lines before one of them is written: so there is no moment between two epochs.
+        """
+        old, new = self.open_segment(), None
+        old.check_lengths()
+        if stem is not None:
+            new = self._full_disk.wait_out(partial(SegmentWriter.prepare, self._logdir, stem))
+        offset = old.seal.length
+        end, epoch = turn_lines(self.chain, self.page, reason, start)
+        if new is None:
+            self._epoch_place = (old.stem, offset + len(end))
+            self._publish([Staged(old.stem, offset, end + epoch)])
+            self._full_disk.wait_out(partial(old.append_lines, end + epoch))
+        else:
+            # The record is about the segment that the log goes on in.
+            self.segment, self._epoch_place = new, (new.stem, 0)
+            self._publish([Staged(old.stem, offset, end), Staged(new.stem, 0, epoch)])
+            self._full_disk.wait_out(partial(old.append_lines, end))
+            self._full_disk.wait_out(new.name)
+            self._full_disk.wait_out(partial(new.append_lines, epoch))
+            old.close()
+        self.remember_lines(self.chain.checkpoint())
+
+    def close(self) -> None:
+        """Write `end` with reason `close`; the carry takes the key's place in the page, and is kept."""
+        page, chain = self.page, self.chain
+        line = chain.end("close", page.key, page.scratch, page.next_key)
+        self.running, self.closed = False, True
+        last = chain.checkpoint()
+        self.checkpoints.require(last)
         self._write(line)
+        self.remember_lines(last)
+        self._full_disk.wait_out(partial(self.state.write_carry, chain.log, last.size, last.root, page.key))
+
+    def write_notes(self, lines: bytes) -> None:
+        """Append whole note lines to the open seal file, durably."""
+        self._full_disk.wait_out(partial(self.open_segment().append_lines, lines))
+
+    def remember_calls(self) -> None:
+        """Note in the page which issue calls were made: a call is to be explained, even after a kill."""
+        if not self._store.survives:
+            return
+        if self.segment is not None:
+            self.page.republish(self._record((), ()))
+        elif self._saved is not None:
+            self._saved = msgspec.structs.replace(self._saved, calls=list(self._calls.abandoned))
+            self.page.republish(msgspec.msgpack.encode(self._saved))
+
+    def remember_lines(self, checkpoint: Checkpoint) -> None:
+        """Remember outside of the directory that the log has these lines, which are durable, or more."""
+        if self._remembered >= checkpoint.size:
+            return
+        self._full_disk.wait_out(
+            partial(
+                self.state.replace,
+                self.chain.log,
+                checkpoint.size,
+                checkpoint.root,
+                tuple(self._calls.abandoned),
+            )
+        )
+        self._remembered = checkpoint.size
 
     def open_segment(self) -> SegmentWriter:
         """The open pair of files.
@@ -137,30 +220,44 @@ class LineWriter:
         return self.segment
 
     def release(self) -> None:
-        """Close the files and let the page go; without an `end` line before, this is as a crash."""
+        """Close the files and let the page go; without a `close` before, this is as a crash."""
         self.running = False
         if self.segment is not None:
             self.segment.close()
             self.segment = None
         self._store.close()
+        self.state.close()
 
     def _write(self, lines: bytes) -> None:
         segment = self.open_segment()
         segment.check_lengths()
-        self._page.publish(self._state(lines) if self._store.survives else b"")
+        self._publish([Staged(segment.stem, segment.seal.length, lines)])
         # The key that made their tags is wiped, so they cannot be made again: they are written as they are,
         # now or, from the page, by the next start.
         self._full_disk.wait_out(partial(segment.append_lines, lines))
+        self._destroy_carry()
 
-    def _state(self, staged: bytes, pending: Sequence[PendingBlock] = ()) -> bytes:
-        segment = self.open_segment()
+    def _destroy_carry(self) -> None:
+        """Once a line stands behind the epoch line, nobody may go on from the close before: the carry goes.
+
+        Not earlier: an epoch line alone hands the carry on, and without it a start that was interrupted
+        there would be a cold one.
+        """
+        if self._carry_kept and not self.chain.bare:
+            self._full_disk.wait_out(self.state.destroy_carry)
+            self._carry_kept = False
+
+    def _publish(self, staged: Sequence[Staged]) -> None:
+        self.page.publish(self._record(staged, ()) if self._store.survives else b"")
+
+    def _record(self, staged: Sequence[Staged], pending: Sequence[PendingBlock]) -> bytes:
         return SavedState.encode(
             self.chain,
-            segment.stem,
-            segment.seal.length,
             staged,
             pending,
-            ended=self.ended,
-            link=self.link,
-            unsigned_start=self.unsigned_start,
+            stem=self.open_segment().stem,
+            epoch_place=self._epoch_place,
+            due=self.checkpoints.due,
+            calls=self._calls.abandoned,
+            closed=self.closed,
         )

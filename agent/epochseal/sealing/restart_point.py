@@ -12,7 +12,7 @@ from epochseal.sealing.saved_state import PendingBlock, SavedState
 from epochseal.storage.segments import SegmentWriter
 
 GoingOn = Literal["running", "genesis", "carry", "cold"]
-"""`running`: the epoch that an earlier process began goes on; the others are the link of the next epoch line."""
+"""`running`: the epoch that an earlier process began goes on; the others are links of the next line."""
 
 
 @dataclass(frozen=True, slots=True)

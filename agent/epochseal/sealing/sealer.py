@@ -24,6 +24,7 @@ from epochseal.sealing.full_disk import FullDisk
 from epochseal.sealing.last_signer import read_last_signer
 from epochseal.sealing.limits import Limits, Piece
 from epochseal.sealing.line_writer import LineWriter
+from epochseal.sealing.log_state import LogState
 from epochseal.sealing.page_store import PageStore
 from epochseal.sealing.restart import find_restart_point
 from epochseal.sealing.restart_point import RestartPoint
@@ -72,13 +73,14 @@ class Sealer:
         self.checkpoints = Checkpoints(logdir, origin, self.full_disk)
         self._origin, self._clock, self._store = origin, clock, store
         self._lock: DirectoryLock | None = None
-        self._lines = LineWriter(logdir, Chain(origin, bytes(32)), mailbox, clock, store, self.full_disk)
+        self._recovered: RestartPoint | None = None
+        self._lines = LineWriter(
+            logdir, Chain(origin, bytes(32)), clock, store, self.full_disk, self.checkpoints, calls
+        )
         self.turns = EpochTurns(
-            self._lines, self.checkpoints, calls, clock, pace=pace, limits=limits, counters=self.counters
+            self._lines, calls, mailbox, clock, pace=pace, limits=limits, counters=self.counters
         )
-        self._requests = BackendRequests(
-            calls, self._lines, self.turns, self.checkpoints, mailbox, clock, self.counters
-        )
+        self._requests = BackendRequests(calls, self._lines, self.turns, mailbox, clock, self.counters)
 
     # --- what the loop asks ---------------------------------------------------------------------------------
 
@@ -89,7 +91,7 @@ class Sealer:
 
     @property
     def live(self) -> bool:
-        """Whether entries may be sealed: an epoch runs, its start linked by carry or else signed."""
+        """Whether entries may be sealed: an epoch runs, and no signature over its first line is awaited."""
         return self._lines.live
 
     @property
@@ -103,7 +105,7 @@ class Sealer:
         return Status(
             live=lines.live,
             failed=lines.guard.failed,
-            closed=lines.ended and not turns.due_times.due,
+            closed=lines.closed,
             stalled=self.full_disk.seconds,
             step=lines.guard.seconds,
             epoch=lines.chain.epoch,
@@ -115,43 +117,54 @@ class Sealer:
 
     def wait_seconds(self) -> float:
         """After how long `tick` wants to be called again, in seconds."""
-        moments = self.turns.due_times.moments() if self.live else []
-        moments += self._requests.moments()
+        moments = self.turns.moments() + self._requests.moments()
         now = self._clock.monotonic()
         return max(0.0, min([moment - now for moment in moments], default=_IDLE_SECONDS))
 
     # --- start, commit, end ---------------------------------------------------------------------------------
 
-    def start(self) -> RestartPoint:
+    def start(
+        self, state_dir: Path | None = None, *, keep_carry: bool = True, refuse_cold: bool = False
+    ) -> RestartPoint:
         """Lock the directory, find where the log stands, mend torn tails, and finish an interrupted commit.
 
+        Args:
+            state_dir: where it is remembered how far logs go; None to remember nothing.
+            keep_carry: keep there, after a clean close, what the next start goes on with.
+            refuse_cold: refuse, before anything is touched, a start that would not go on with a chain.
+
         Raises:
-            LogBusy: another agent seals here.
+            LogBusy: another agent seals here, or holds what is remembered of this log.
             StorageError: the directory cannot be used.
-            ConfigError: the log belongs to another origin.
+            ConfigError: the log belongs to another origin; or the start would be a cold one.
         """
-        make_directory(self.logdir)
+        if not refuse_cold:
+            make_directory(self.logdir)
         self._lock = DirectoryLock(self.logdir)
-        point = find_restart_point(self.logdir, self._origin, self._store)
+        lines, counters = self._lines, self.counters
+        lines.state = LogState.open(state_dir, self.logdir, keep_carry=keep_carry)
+        point = find_restart_point(
+            self.logdir, self._origin, self._store, lines.state, refuse_cold=refuse_cold
+        )
         self.checkpoints.last_signer = read_last_signer(self.logdir, self._origin)
-        self._lines.resume(point)
-        self.counters.set_aside_bytes += point.set_aside
+        self.calls.abandoned = list(point.calls)
+        self.turns.link, self.turns.denies, self._requests.ahead = point.link, point.denies, point.ahead
+        counters.set_aside_bytes += point.set_aside
+        counters.torn_bytes += point.torn_aside
+        counters.started, counters.tampered = point.link, point.denies is not None
+        with lines.guard.step():
+            lines.resume(point)
         if point.writer is not None:
-            if point.unsigned is not None:
-                self.checkpoints.add(point.unsigned, point.writer)
             self.turns.due_times.resume(point.chain.epoch_time, stem_time(point.writer.stem))
+            counters.segment = point.chain.segment
         if point.pending:
-            with self._lines.guard.step():
-                self._lines.finish_commit(memoryview(point.pending_data)[point.present :], point.pending)
-            self._sealed(point.pending)
-            self.counters.recovered_entries += sum(block.entries for block in point.pending)
-        if point.set_aside:
+            self._recovered, self.turns.recovering = point, True
+            self._finish_recovered()
+        if point.set_aside and point.link == "running":
             # Set-aside bytes beside a segment that ended with a clean close are tampering to a verifier,
             # beside any other they are what a crash left. So the log leaves their segment as soon as it can,
             # with another reason than a close.
             self.request_next_epoch("segment")
-        elif not point.running:
-            self.request_next_epoch("close")
         return point
 
     def commit(self, data: memoryview, pieces: Sequence[Piece]) -> None:
@@ -180,6 +193,9 @@ class Sealer:
         """
         if not self.begun:
             raise StorageError(f"{self.logdir} takes no lines now", "after a failed write, start again")
+        if isinstance(body, Rotate) and body.key == "epoch":
+            # A secret of the old key begins no epoch behind this line.
+            self._requests.cancel()
         with self._lines.guard.step():
             self._lines.record(body)
 
@@ -190,11 +206,12 @@ class Sealer:
             StorageError: as `commit`.
         """
         if self.live:
-            if self.turns.due_times.heartbeat_due:
+            if self.turns.due_times.heartbeat_due and not self.turns.late:
                 with self._lines.guard.step():
-                    self._lines.seal([HEARTBEAT])
+                    self._lines.seal([HEARTBEAT], self._clock.now())
                 self._sealed([HEARTBEAT])
             self.turns.tick()
+            self.turns.drop_overdue()
         self._requests.ask()
         self.outage.look(self.calls.trouble, late=self.turns.late)
 
@@ -206,37 +223,51 @@ class Sealer:
         """Take the answer of the call under way, and make the next one.
 
         Raises:
-            EpochsealError: a refusal that waiting does not mend.
+            EpochsealError: a refusal, before the log takes entries; later it is waited out.
             StorageError: as `commit`.
         """
         self._requests.take_answer()
+        self._finish_recovered()
         self._requests.ask()
         self.outage.look(self.calls.trouble, late=self.turns.late)
 
     def close_log(self) -> None:
         """Close the log cleanly: `end` with reason `close`, and its checkpoint asked for.
 
+        A log that takes no entries yet is not closed: its epoch line alone hands on what it holds.
+
         Raises:
             StorageError: as `commit`.
         """
         lines = self._lines
-        if not lines.begun or lines.ended:
+        if not lines.begun or (lines.chain.bare and not lines.live):
             return
-        self._requests.cancel_issue()
+        self._requests.cancel()
         self.turns.due_times.due = None
         with lines.guard.step():
-            lines.end_epoch("close")
-        lines.running = False
-        self.checkpoints.add(lines.chain.checkpoint(), lines.open_segment())
+            lines.close()
+        # What was held back is over: the close is signed, whatever its epoch line waited for.
+        self.checkpoints.hold = False
         self._requests.ask()
 
     def release(self) -> None:
         """Give up files, lock and keys; without `close_log` before, this is as a crash."""
         self.calls.let_go()
-        self.checkpoints.close()
         self._lines.release()
         if self._lock is not None:
             self._lock.close()
+
+    def _finish_recovered(self) -> None:
+        """Seal what a kill interrupted; in the next epoch, where the running one has had its time."""
+        point = self._recovered
+        if point is None or self.turns.late:
+            return
+        with self._lines.guard.step():
+            rest = memoryview(point.pending_data)[point.present :]
+            self._lines.finish_commit(rest, point.pending, self._clock.now())
+        self._recovered, self.turns.recovering = None, False
+        self._sealed(point.pending)
+        self.counters.recovered_entries += sum(block.entries for block in point.pending)
 
     def _sealed(self, blocks: Sequence[PendingBlock]) -> None:
         self.turns.due_times.sealed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -10,7 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from epochseal.errors import StorageError
-from epochseal.storage.durable import AppendFile, DiskFullError, make_directory, sync_directory
+from epochseal.storage.durable import (
+    AppendFile,
+    DiskFullError,
+    DurabilityError,
+    make_directory,
+    sync_directory,
+)
 
 FOLDER = "segments"
 CHECKPOINT_FILE = "checkpoint"
@@ -182,8 +189,11 @@ class SegmentWriter:
         """
         folder = logdir / FOLDER
         make_directory(folder)
-        for ending in (".log", ".seal"):
-            (folder / f".{stem}{ending}").unlink(missing_ok=True)
+        try:
+            for ending in (".log", ".seal"):
+                (folder / f".{stem}{ending}").unlink(missing_ok=True)
+        except OSError as exc:
+            raise StorageError(f"cannot remove {exc.filename}: {exc.strerror}") from exc
         pair = cls._open_pair(folder, f".{stem}", lambda path: AppendFile.open(path, create=True))
         pair.stem = stem
         return pair
@@ -205,7 +215,8 @@ class SegmentWriter:
                     )
                 file.path.rename(path)
             except OSError as exc:
-                raise StorageError(f"cannot name {path}: {exc.strerror}") from exc
+                kind = DiskFullError if exc.errno in {errno.ENOSPC, errno.EDQUOT} else DurabilityError
+                raise kind(f"cannot name {path}: {exc.strerror}", exc.errno) from exc
             file.path = path
         sync_directory(self.log.path.parent)
 

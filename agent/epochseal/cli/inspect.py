@@ -71,7 +71,7 @@ def _log_rows(view: Overview) -> list[tuple[str, str]]:
     first = f" from number {view.first_entry:,} on" if view.first_entry else ""
     rows = [
         ("origin", view.origin or "unknown: no epoch line can be read"),
-        ("log", view.log),
+        ("log id", view.log),
         ("entries", f"{view.entries:,}{first}, {_human(view.bytes)}"),
         ("epochs", f"{view.epoch_count:,} in {_count(len(view.segments), 'segment')}"),
         ("tree", f"{view.tree_size:,} lines, {view.signed_size:,} of them under a signed checkpoint"),
@@ -164,6 +164,9 @@ def _key_rows(view: Overview) -> list[tuple[str, str]]:
 
 def _pending_rows(view: Overview) -> list[tuple[str, str]]:
     rows = []
+    if view.denied_starts:
+        told = "the agent found other files than it remembered (epochseal verify has more)"
+        rows.append(("denied", f"{_count(view.denied_starts, 'start')}: {told}"))
     if view.unsigned_lines:
         rows.append(
             ("unsigned", f"{_count(view.unsigned_lines, 'line')} at the end of the tree, no checkpoint yet")

@@ -49,10 +49,20 @@ class ReportFile:
         options += ["--checkpoint-key URI"] if checkpoint_key is not None else []
         options += [f"--origin {origin}"] if origin is not None else []
         subjects = [
-            Subject(logdir, verdict, (f"epochseal verify {logdir.resolve().name}", *options))
+            Subject(
+                logdir,
+                verdict,
+                (f"epochseal verify {logdir.resolve().name}", *options, *_log_option(verdict)),
+            )
             for logdir, verdict in zip(self._logdirs, verdicts, strict=True)
         ]
         replace_file(self._path, render_report(subjects, time.time_ns() // 1_000_000))
+
+
+def _log_option(verdict: Verdict) -> list[str]:
+    """The id for the reader to ask for, where it proves something: while the log's first line is there."""
+    expired = {"pruned", "prefix_missing"} & {item.kind for item in (*verdict.warnings, *verdict.problems)}
+    return [f"--log {verdict.log}"] if verdict.log and not expired else []
 
 
 class TrailReportFile:

@@ -18,7 +18,7 @@ from epochseal.verifier.sealed_entries import SealedEntries
 from epochseal.verifier.snapshot import take_snapshot
 
 _LAST = 2**63
-_FROM_THERE_ON = {"link_broken", "start_unsigned"}
+_FROM_THERE_ON = {"link_broken"}
 _BESIDE_ENTRIES = {"entries_inserted", "foreign_bytes", "bad_unsealed"}
 
 

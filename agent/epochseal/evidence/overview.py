@@ -13,10 +13,21 @@ from typing import Literal
 
 import msgspec
 
-from epochseal.encoding import format_time
+from epochseal.encoding import b64encode, format_time
 from epochseal.errors import FormatError, StorageError
+from epochseal.format.merkle import leaf_hash
 from epochseal.format.note import parse_checkpoint, parse_note
-from epochseal.format.seal_lines import Block, End, Header, NoteLine, Prune, Rotate, TaggedLine, parse_line
+from epochseal.format.seal_lines import (
+    Block,
+    End,
+    Header,
+    NoteLine,
+    Prune,
+    Rotate,
+    TaggedLine,
+    id_of_log,
+    parse_line,
+)
 from epochseal.storage.seal_file import read_damaged_lines
 from epochseal.storage.segments import Segment, list_segments
 
@@ -31,7 +42,11 @@ _CHECKPOINT = re.compile(
 
 
 class EpochView(msgspec.Struct):
-    """One epoch as its lines tell it; `ended` is the reason of its end, empty while it has none."""
+    """One epoch as its lines tell it; `ended` is the reason of its end, empty while it has none.
+
+    `start` is the leaf of its epoch line in base64, by which a person accepts it. `denies`: the agent found
+    other files than it remembered, and says so there.
+    """
 
     epoch: int
     segment: int
@@ -40,6 +55,8 @@ class EpochView(msgspec.Struct):
     key: str
     started: str
     tree_size: int
+    start: str
+    denies: bool = False
     entries: int = 0
     bytes: int = 0
     blocks: int = 0
@@ -115,7 +132,8 @@ class Overview(msgspec.Struct):
 
     `state` is `closed` when the last line is a clean close. `unsigned_lines` of the tree lie beyond the
     largest checkpoint. `checkpoint_size` is that of the file `checkpoint`. `expired_segments` is the last
-    segment that a prune line speaks of, 0 for none. `damage` holds the first hundred `damaged_lines`.
+    segment that a prune line speaks of, 0 for none. `denied_starts`: at so many the agent found other files
+    than it remembered. `damage` holds the first hundred `damaged_lines`.
     """
 
     notice: Literal["nothing was verified"] = "nothing was verified"
@@ -131,6 +149,7 @@ class Overview(msgspec.Struct):
     unsigned_lines: int = 0
     last_sealed: str = ""
     expired_segments: int = 0
+    denied_starts: int = 0
     damaged_lines: int = 0
     damage: list[Damage] = []
     foreign_files: list[str] = []
@@ -225,7 +244,7 @@ class _Reader:
     def _take(self, line: TaggedLine) -> int:
         view, body = self._view, line.body
         if isinstance(body, Header):
-            self._begin(body)
+            self._begin(line.payload, body)
         view.tree_size = max(view.tree_size, line.index + 1)
         view.state = "closed" if isinstance(body, End) and body.reason == "close" else "open"
         epoch = self._epoch
@@ -265,11 +284,11 @@ class _Reader:
             epoch.blocks += 1
         return body.offset + body.size
 
-    def _begin(self, header: Header) -> None:
+    def _begin(self, payload: bytes, header: Header) -> None:
         view = self._view
         self._at(header.time)
         if not view.epoch_count:
-            view.origin, view.log = header.origin, header.log
+            view.origin, view.log = header.origin, b64encode(id_of_log(payload, header))
         key = self._epoch_keys.setdefault(header.key, EpochKeyView(header.key, header.epoch, header.epoch))
         key.last_epoch = header.epoch
         key.epochs += 1
@@ -281,7 +300,10 @@ class _Reader:
             key.key,
             format_time(header.time),
             header.tree.size,
+            b64encode(leaf_hash(payload)),
+            header.denies is not None,
         )
+        view.denied_starts += self._epoch.denies
         self._segment.epochs += 1
         view.epoch_count += 1
         (view.epochs if self._shown is None or len(view.epochs) < self._shown else self._later).append(

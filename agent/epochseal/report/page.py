@@ -36,6 +36,11 @@ _HEADLINES = {
     "empty": "Nothing was checked: no sealed log is here.",
 }
 
+_MEMORY = {
+    "known": "held against what the verifier remembers of it",
+    "new": "seen for the first time: compare the id with the one that its owner tells you",
+    "none": "held against no memory",
+}
 _RANKS: dict[str, int] = {name: place for place, name in enumerate(GRAVEST_FIRST)}
 
 
@@ -80,6 +85,7 @@ class Chapter:
     hidden_keys: int
     tree_size: int
     signed_size: int
+    memory: str
     command: tuple[str, ...]
 
 
@@ -131,6 +137,7 @@ def _chapter(subject: Subject) -> Chapter:
         hidden_keys=max(len(keys) - _MAX_KEYS, 0) + max(len(signers) - _MAX_KEYS, 0),
         tree_size=view.tree_size,
         signed_size=view.signed_size,
+        memory=_MEMORY[verdict.memory],
         command=tuple(map(plain, subject.command)),
     )
 

@@ -23,7 +23,9 @@ _MAX_MARKS = 60
 _NARROWEST = 0.004
 _TABLE_ENDS = 8
 _TABLE_DAMAGED = 24
-_GAPS = frozenset({"cold_start", "reopen", "segment_missing", "prefix_missing", "pruned"})
+_GAPS = frozenset(
+    {"cold_start", "start_accepted", "tampered_at_start", "segment_missing", "prefix_missing", "pruned"}
+)
 _STATES: dict[str, State] = {"tampered": "bad", "untrusted": "doubt", "incomplete": "doubt"}
 
 
@@ -175,10 +177,14 @@ def _marks(view: Overview, verdict: Verdict, scale: _Scale) -> Iterator[Bar]:
             before = segments[numbers[-1]] if numbers else None
         if before is None or after is None:
             continue
-        state: State = "bad" if item.kind == "segment_missing" else "gap"
+        state = _gap_state(item)
         bar = scale.bar(before.last_time, after.first_time, state, sentence(KINDS[item.kind].says))
         if bar is not None:
             yield bar
+
+
+def _gap_state(item: Problem) -> State:
+    return "bad" if KINDS[item.kind].grade == "tampered" else "gap"
 
 
 def _table(view: Overview, verdict: Verdict, states: dict[int, State]) -> Iterator[Line]:
@@ -199,7 +205,7 @@ def _table(view: Overview, verdict: Verdict, states: dict[int, State]) -> Iterat
             yield _cut(hidden, found)
         hidden = found = 0
         for gap in gaps.pop(segment.segment, ()):
-            state: State = "bad" if gap.kind == "segment_missing" else "gap"
+            state = _gap_state(gap)
             says = sentence(KINDS[gap.kind].says)
             text = f"{says} ({gap.detail})" if "missing" in gap.kind else says
             yield Line("gap", text, state)

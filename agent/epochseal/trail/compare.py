@@ -2,9 +2,9 @@
 
 An issue call of this log is adopted by the epoch line that quotes its context and holds what it gave. Any
 other must have come to nothing: it was made before the adopted one, for an epoch that the log has or begins
-next, quoted a tag of this log, and nothing but this log was signed between it and the call that was adopted.
-Whoever rolls a log back or forks it leaves calls for which that does not hold, because an epoch that nothing
-carries into has to be signed before it may be used.
+next, quoted a tag of this log, is one of those that the epoch line itself lists as abandoned, and nothing but
+this log was signed between it and the call that was adopted. Whoever rolls a log back or forks it leaves
+calls for which that does not hold, because each epoch is signed for before it may be used.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ class _Comparison:
             and not call.refused
             and call.context is not None
             and call.context.origin == sealed.origin
-            and call.context.log not in {sealed.log, _PROBE_LOG}
+            and call.context.log not in {sealed.log, sealed.random, _PROBE_LOG}
+            # Of a log whose first line has expired nobody knows what its first call named.
+            and (call.context.epoch > 0 or sealed.random)
         ]
         signed = [
             call
@@ -134,11 +136,7 @@ class _Comparison:
         )
 
     def _is_own(self, call: Call) -> bool:
-        context = call.context
-        return context is not None and (context.origin, context.log) == (
-            self._sealed.origin,
-            self._sealed.log,
-        )
+        return call.context is not None and self._sealed.is_own(call.context)
 
     def _compare(self) -> None:
         waiting: dict[TrailContext, list[Call]] = defaultdict(list)
@@ -227,16 +225,20 @@ class _Comparison:
                 # This epoch line has no call of its own, and that was reported already.
                 continue
             next_call = adopted.get(epoch)
-            if not self._came_to_nothing(call, last, next_call, adopted.get(epoch - 1)):
+            if not self._came_to_nothing(call, last, next_call):
                 continue
+            at = f"at {format_time(call.time)}"
             if allowed.get(call.context, 0) > 0:
                 allowed[call.context] -= 1
                 counted["abandoned"] += 1
             elif next_call is None:
-                self._note("not_adopted", f"at {format_time(call.time)}", epoch, call.time, call.who)
+                self._note("not_adopted", at, epoch, call.time, call.who)
+            elif headers[epoch].link == "carry":
+                self._lost(call, epoch, f"issued {at}, and the epoch line does not list it as abandoned")
             else:
-                detail = f"asked for again at {format_time(next_call.time)}"
-                self._note("orphan", detail, epoch, call.time, call.who)
+                self._problem(
+                    "issued_unlisted", f"{at}, link {headers[epoch].link}", epoch, call.time, call.who
+                )
         for kind, count in counted.items():
             self._note(kind, f"{count} calls")
 
@@ -249,7 +251,7 @@ class _Comparison:
             self._lost(call, epoch, f"issued at {at}, when epoch {last} had been issued")
         return last > epoch
 
-    def _came_to_nothing(self, call: Call, last: int, adopted: Call | None, before: Call | None) -> bool:
+    def _came_to_nothing(self, call: Call, last: int, adopted: Call | None) -> bool:
         """Whether nothing can have been sealed with what this call gave; told if not."""
         assert call.context is not None  # noqa: S101  # for the type checker: own calls have one
         epoch, prev = call.context.epoch, call.context.prev
@@ -260,11 +262,11 @@ class _Comparison:
             self._lost(call, epoch, f"issued at {at} at tag {prev}, which no line of the log has")
         elif adopted is not None and call.at > adopted.at + self._trail.resolution:
             self._lost(call, epoch, f"issued at {at}, when the log's own epoch had its secret")
-        elif (signed := self._signatures.after(call, adopted, before)) == "yes":
-            what = "signed before the log's own epoch began" if adopted is not None else "signed after it"
-            self._lost(call, epoch, f"issued at {at}, and a checkpoint was {what}")
+        elif (signed := self._signatures.after(call, adopted)) == "yes":
+            what = "before the log's own secret was issued" if adopted is not None else "after it"
+            self._lost(call, epoch, f"issued at {at}, and something else was signed {what}")
         elif signed == "unclear":
-            detail = f"issued at {at}; signatures in the same second"
+            detail = f"issued at {at}; signatures in the same second, or more than the log has lines for"
             self._problem("order_unclear", detail, epoch, call.time, call.who)
         else:
             return True
@@ -281,6 +283,8 @@ class _Comparison:
             # Checkpoints do not name the log's id: these may be of another log that has the same origin.
             kind = "signed_not_sealed" if since is None or call.at < since else "signed_unclear"
             self._problem(kind, f"at {format_time(call.time)}", -1, call.time, call.who)
+        for size, count in self._signatures.repeated():
+            self._note("signed_twice", f"{count} signatures over {size} lines")
         begun = adopted.get(self._sealed.headers[0].epoch)
         own = self._signatures.keys()
         # Checkpoints that were signed before the first epoch of the log are over lines that have expired.

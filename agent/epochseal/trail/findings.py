@@ -45,7 +45,14 @@ KINDS: dict[str, tuple[Outcome, str]] = {
     "trail_altered": ("contradiction", "a file of the trail is not what its signed digest says"),
     "order_unclear": (
         "incomplete",
-        "whether something was signed between two calls is not shown by the trail's times",
+        "whether something else was signed between two calls is not shown by the trail",
+    ),
+    "issued_unlisted": (
+        "incomplete",
+        (
+            "a secret was issued for an epoch that began without the carry, and is not in its list: a power "
+            "cut may have taken it from there, or somebody else asked"
+        ),
     ),
     "signed_unclear": (
         "incomplete",
@@ -66,7 +73,7 @@ KINDS: dict[str, tuple[Outcome, str]] = {
 
 NOTES: dict[str, str] = {
     "abandoned": "issue calls that came to nothing, as the log says itself",
-    "orphan": "an issue call whose answer was lost with the agent that made it: nothing was signed then",
+    "signed_twice": "one tree of the log was signed more than once: an agent without an answer asks again",
     "not_adopted": "the latest issue call is not in the log yet",
     "recovered": "secrets were recovered",
     "denied": "calls were refused",

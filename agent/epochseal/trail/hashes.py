@@ -74,7 +74,7 @@ def _that_came_to_nothing(sealed: Sealed, calls: list[Call]) -> Iterator[TrailCo
                 epochs.add(sealed.headers[near].epoch if near < len(times) else last + 1)
     for epoch in sorted(epochs, reverse=True):
         for tag in reversed(sealed.tags_of(epoch)):
-            yield TrailContext(sealed.origin, sealed.log, epoch, tag)
+            yield TrailContext(sealed.origin, sealed.log if epoch else sealed.random, epoch, tag)
 
 
 def _encoded(context: TrailContext) -> str:

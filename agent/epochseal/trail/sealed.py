@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from epochseal.encoding import b64encode
 from epochseal.errors import FormatError
-from epochseal.format.merkle import leaf_hash
+from epochseal.format.merkle import Frontier, leaf_hash
 from epochseal.format.note import parse_checkpoint, parse_note
-from epochseal.format.seal_lines import End, Header, NoteLine, TaggedLine, parse_line
+from epochseal.format.seal_lines import End, Header, NoteLine, Sign, TaggedLine, id_of_log, parse_line
 from epochseal.storage.mapped_file import mapped
+from epochseal.storage.seal_file import read_whole_lines
 from epochseal.storage.segments import list_segments
 from epochseal.trail.events import TrailContext
 
@@ -23,23 +25,30 @@ class Sealed:
 
     Attributes:
         origin, log: the log's name, and its id in base64; empty where there is no epoch line.
+        random: what the context of epoch 0 has in the place of the id, empty where that epoch has expired.
         headers: every readable epoch line.
         unreadable: epoch lines that are damaged.
         foreign: epoch lines that name another log.
-        roots: the trees that an agent signs, by size: behind each epoch line, and where an epoch ended.
-        signed: the sizes of the checkpoints that are there.
-        closes: the index of each `end` line that closed the log.
+        roots: the trees that an agent may sign, by size: behind each epoch line, each `sign`, each close.
+        owed: the sizes that it signs of these, ascending: not those behind an epoch line that was announced.
+        noted: where the first note over a size stands: the index of the last tagged line before it.
     """
 
     origin: str = ""
     log: str = ""
+    random: str = ""
     headers: list[Header] = field(default_factory=list)
     unreadable: int = 0
     foreign: int = 0
     paths: list[Path] = field(default_factory=list)
     roots: dict[int, bytes] = field(default_factory=dict)
-    signed: set[int] = field(default_factory=set)
-    closes: set[int] = field(default_factory=set)
+    owed: list[int] = field(default_factory=list)
+    noted: dict[int, int] = field(default_factory=dict)
+
+    def is_own(self, context: TrailContext) -> bool:
+        """Whether a call was for this log; of one for epoch 0, only where the first line is still there."""
+        log = self.log if context.epoch else self.random
+        return bool(log) and (context.origin, context.log) == (self.origin, log)
 
     def line_of(self, tag: str) -> int | None:
         """The index of the line of the log that has this tag (base64); None if none has.
@@ -79,23 +88,19 @@ class Sealed:
 
 
 def read_sealed(logdir: Path) -> Sealed:
-    """Read the epoch lines of a log.
+    """Read the seal files of a log.
 
     Raises:
         StorageError: a seal file cannot be read.
     """
-    sealed = Sealed()
+    reader = _Reader()
     for segment in list_segments(logdir).segments:
         if segment.seal is None:
             continue
-        sealed.paths.append(segment.seal)
-        for raw in _lines(segment.seal, b"epoch "):
-            _take(sealed, raw)
-        for kind in (b"note ", b"end "):
-            for raw in _lines(segment.seal, kind):
-                _take_end(sealed, raw)
-    _close_tree(sealed)
-    return sealed
+        reader.sealed.paths.append(segment.seal)
+        for raw in read_whole_lines(segment.seal):
+            reader.take(raw)
+    return reader.sealed
 
 
 def context_of(header: Header, tag: str | None = None) -> TrailContext:
@@ -103,63 +108,63 @@ def context_of(header: Header, tag: str | None = None) -> TrailContext:
     return TrailContext(header.origin, header.log, header.epoch, header.asked.tag if tag is None else tag)
 
 
-def _take(sealed: Sealed, raw: bytes) -> None:
-    try:
-        line = parse_line(raw)
-    except FormatError:
-        sealed.unreadable += 1
-        return
-    header = line.body if isinstance(line, TaggedLine) else None
-    if not isinstance(header, Header):
-        sealed.unreadable += 1
-    elif sealed.headers and (header.origin, header.log) != (sealed.origin, sealed.log):
-        sealed.foreign += 1
-    else:
-        sealed.origin, sealed.log = header.origin, header.log
+class _Reader:
+    def __init__(self) -> None:
+        self.sealed = Sealed()
+        self._tree = Frontier()
+        self._leaves: list[bytes] = []
+        # An epoch behind a close, or behind one that was begun there and not gone on with, signs its line.
+        self._signs_start = True
+
+    def take(self, raw: bytes) -> None:
+        """Take the next line of the log, without its LF."""
+        kind = raw[: raw.find(b" ")]
+        if kind == b"note":
+            self._take_note(raw)
+            return
+        line = None
+        if kind in {b"epoch", b"sign", b"end"}:
+            try:
+                line = parse_line(raw)
+            except FormatError:
+                # `epochseal verify` reports the damage. Here it only means that less is explained.
+                self.sealed.unreadable += kind == b"epoch"
+        body = line.body if isinstance(line, TaggedLine) else None
+        if isinstance(body, Header) and isinstance(line, TaggedLine):
+            self._begin(line, body)
+        self._leaves.append(leaf_hash(raw.rpartition(b" ")[0]))
+        if isinstance(body, Header):
+            self._sign(owed=self._signs_start or body.link != "carry")
+        elif isinstance(body, Sign) or (isinstance(body, End) and body.reason == "close"):
+            self._sign(owed=True)
+        if not isinstance(body, Header):
+            self._signs_start = isinstance(body, End) and body.reason == "close"
+
+    def _begin(self, line: TaggedLine, header: Header) -> None:
+        sealed, log = self.sealed, b64encode(id_of_log(line.payload, header))
+        if sealed.headers and (header.origin, log) != (sealed.origin, sealed.log):
+            sealed.foreign += 1
+            return
+        self._tree, self._leaves = header.tree.to_frontier(), []
+        if not sealed.headers:
+            sealed.origin, sealed.log = header.origin, log
+            sealed.random = header.log if header.epoch == 0 else ""
+            # What was signed last of all that has expired is over the tree that the first line continues.
+            sealed.roots[self._tree.size] = self._tree.root()
         sealed.headers.append(header)
-        assert isinstance(line, TaggedLine)  # noqa: S101  # for the type checker: only such a one has a header
-        # An agent signs the tree before an epoch line, the tree after it, and the tree at the end of the log.
-        tree = header.tree.to_frontier()
-        sealed.roots[tree.size] = tree.root()
-        tree.append(leaf_hash(line.payload))
-        sealed.roots[tree.size] = tree.root()
 
+    def _sign(self, *, owed: bool) -> None:
+        """The tree up to this line may be signed."""
+        self._tree.extend(self._leaves)
+        self._leaves = []
+        self.sealed.roots[self._tree.size] = self._tree.root()
+        if owed:
+            self.sealed.owed.append(self._tree.size)
 
-def _take_end(sealed: Sealed, raw: bytes) -> None:
-    try:
-        line = parse_line(raw)
-        if isinstance(line, NoteLine):
-            sealed.signed.add(parse_checkpoint(parse_note(line.note).text).size)
-        elif isinstance(line.body, End) and line.body.reason == "close":
-            sealed.closes.add(line.index)
-    except FormatError:
-        # `epochseal verify` reports the damage. Here it only means that a signature may stay unexplained.
-        return
-
-
-def _close_tree(sealed: Sealed) -> None:
-    """Add the tree behind the last line, where the log was closed."""
-    if not sealed.headers or not sealed.closes or max(sealed.closes) < sealed.headers[-1].tree.size:
-        return
-    tree = sealed.headers[-1].tree.to_frontier()
-    with mapped(sealed.paths[-1]) as content:
-        for raw in content[:].splitlines():
-            words = raw.split(b" ", 2)
-            if words[0] != b"note" and len(words) > 1 and words[1] == b"%d" % tree.size:
-                tree.append(leaf_hash(raw.rpartition(b" ")[0]))
-    sealed.roots[tree.size] = tree.root()
-
-
-def _lines(path: Path, kind: bytes) -> list[bytes]:
-    """All lines that begin so."""
-    lines = []
-    with mapped(path) as content:
-        start = 0 if content[: len(kind)] == kind else content.find(b"\n" + kind) + 1 or len(content)
-        while 0 <= start < len(content):
-            stop = content.find(b"\n", start)
-            if stop < 0:
-                break
-            lines.append(content[start:stop])
-            found = content.find(b"\n" + kind, stop)
-            start = found + 1 if found >= 0 else len(content)
-    return lines
+    def _take_note(self, raw: bytes) -> None:
+        try:
+            line = parse_line(raw)
+            size = parse_checkpoint(parse_note(line.note).text).size if isinstance(line, NoteLine) else 0
+        except FormatError:
+            return
+        self.sealed.noted.setdefault(size, self._tree.size + len(self._leaves) - 1)

@@ -7,18 +7,21 @@ of the log. CloudTrail does not: there it is counted how many an honest agent co
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
 from epochseal.encoding import b64decode, b64encode
 from epochseal.errors import FormatError
 from epochseal.format.note import Checkpoint, parse_checkpoint
+from epochseal.format.seal_lines import ZERO_TAG
 from epochseal.trail.events import Call
 from epochseal.trail.hashes import HashOf
 from epochseal.trail.sealed import Sealed
 
 Answer = Literal["yes", "no", "unclear"]
 _Kind = Literal["own", "other", "unknown", "unmatched", "opaque"]
+_ZERO_TAG = b64encode(ZERO_TAG)
 _OF_SETUP = b64encode(b"epochseal setup.sh")
 
 
@@ -60,13 +63,24 @@ class Signatures:
         """Those from a moment (ns) on that are over no checkpoint, or whose HMAC is that of no tree here."""
         return [call for call in self._calls if call.at >= since and self._kind(call) == "unmatched"]
 
-    def after(self, call: Call, stop: Call | None, before: Call | None) -> Answer:
-        """Whether something was signed with what an issue call gave, before the call that was adopted.
+    def repeated(self) -> list[tuple[int, int]]:
+        """Sizes of this log that were signed more than once with one key, each with how often.
+
+        An agent asks again for what it has no answer to, also after it was killed while it waited.
+        """
+        counts: Counter[tuple[str, int]] = Counter()
+        for call in self._calls:
+            if self._kind(call) == "own" and call.message.plain:
+                found = _checkpoint_of(call.message.plain)
+                counts[call.key, found.size if found is not None else 0] += 1
+        return sorted((size, count) for (_, size), count in counts.items() if size and count > 1)
+
+    def after(self, call: Call, stop: Call | None) -> Answer:
+        """Whether something else than this log was signed after an issue call, before the adopted one.
 
         Args:
             call: the issue call that no epoch line quotes.
             stop: the call that was adopted for that epoch; None: none was.
-            before: the call that was adopted for the epoch before.
         """
         end = self._times[-1] + self._step + 1 if self._times else 0
         until = stop.at if stop is not None else end
@@ -76,36 +90,33 @@ class Signatures:
             return "no"
         if any(self._kind(item) == "unknown" for item in maybe):
             return "yes"
-        expected = self._expected(call, before)
-        if len(surely) > expected:
-            return "yes"
-        return "unclear" if len(maybe) > expected else "no"
+        expected = self._expected(call, stop)
+        if len(maybe) <= expected:
+            return "no"
+        # Each line may have been signed twice, where an answer was lost: the trail does not show which.
+        return "yes" if len(surely) > 2 * expected else "unclear"
 
     def _foreign(self, start: int, stop: int) -> list[Call]:
         """Those from `start` on and before `stop` that are not known to be over this log, or no log."""
         found = self._calls[bisect_left(self._times, start) : bisect_left(self._times, stop)]
         return [call for call in found if self._kind(call) not in {"own", "other"}]
 
-    def _expected(self, call: Call, before: Call | None) -> int:
-        """How many signatures the agent itself owed when its issue call was lost: of a start, of a close."""
-        if call.context is None:
+    def _expected(self, call: Call, stop: Call | None) -> int:
+        """How many signatures the agent itself owed between two of its issue calls.
+
+        Those of the lines that it wrote before the second call, unless their note stands before the line
+        that the first one quoted: a line is signed once it is there, and its note is written behind it.
+        """
+        if call.context is None or (low := self._index_of(call.context.prev)) is None:
             return 0
-        line = self._sealed.line_of(call.context.prev)
-        if line is None:
-            return 0
-        sizes = {header.epoch: header.tree.size for header in self._sealed.headers}
-        epoch = call.context.epoch
-        start, stop = sizes.get(epoch - 1, 0), sizes.get(epoch)
-        # The agent was stopped between the call and its answer: it closed the log and signed the close.
-        # No fork hides behind that signature: nothing can be reopened at a line before the `end`.
-        closed = any(
-            line < index and (stop is None or index < stop) and index + 1 in self._sealed.signed
-            for index in self._sealed.closes
+        high = self._index_of(stop.context.prev) if stop is not None and stop.context is not None else None
+        return sum(
+            (high is None or size - 1 <= high) and self._sealed.noted.get(size, size) > low
+            for size in self._sealed.owed
         )
-        # An agent that was stopped before it had signed the start of the running epoch signs it later.
-        begun = before.at if before is not None else 0
-        late = not self._foreign(begun, call.at) and start + 1 in self._sealed.signed
-        return closed + late
+
+    def _index_of(self, tag: str) -> int | None:
+        return -1 if tag == _ZERO_TAG else self._sealed.line_of(tag)
 
     def _kind(self, call: Call) -> _Kind:
         if call.id not in self._kinds:
@@ -120,9 +131,7 @@ class Signatures:
         return "own" if call.message.hashes & self._own_hashes() else "unmatched"
 
     def _kind_of(self, message: str) -> _Kind:
-        try:
-            found = parse_checkpoint(b64decode(message, "message").decode("utf-8"))
-        except (FormatError, UnicodeDecodeError):
+        if (found := _checkpoint_of(message)) is None:
             # It is no checkpoint, but may be the digest of one: whoever may sign may have a digest signed
             # too.
             return "other" if message == _OF_SETUP else "unmatched"
@@ -142,3 +151,10 @@ class Signatures:
             )
             self._own = {self._hash_of(b64encode(text)) for text in texts} | {self._hash_of(_OF_SETUP)}
         return self._own
+
+
+def _checkpoint_of(message: str) -> Checkpoint | None:
+    try:
+        return parse_checkpoint(b64decode(message, "message").decode("utf-8"))
+    except (FormatError, UnicodeDecodeError):
+        return None

@@ -208,11 +208,10 @@ class _Comparison:
     def _explain(self, left: list[Call], adopted: dict[int, Call]) -> None:
         headers = {header.epoch: header for header in self._sealed.headers}
         first, last = min(headers), max(headers)
-        allowed = {
-            context_of(header, item.tag): item.calls
-            for header in headers.values()
-            for item in header.abandoned
-        }
+        allowed: Counter[TrailContext] = Counter()
+        for header in headers.values():
+            for item in header.abandoned:
+                allowed[context_of(header, item.tag)] += item.calls
         counted: Counter[str] = Counter()
         for call in left:
             assert call.context is not None  # noqa: S101  # for the type checker: own calls have one
@@ -228,7 +227,7 @@ class _Comparison:
             if not self._came_to_nothing(call, last, next_call):
                 continue
             at = f"at {format_time(call.time)}"
-            if allowed.get(call.context, 0) > 0:
+            if allowed[call.context] > 0:
                 allowed[call.context] -= 1
                 counted["abandoned"] += 1
             elif next_call is None:

@@ -92,12 +92,17 @@ def foreign(time: int) -> Event:
 
 
 def honest(logdir: Path) -> list[Event]:
-    """What an honest agent leaves: for each epoch an issue call two seconds before, a signature two after."""
+    """What an honest agent leaves, but for the signature of a close: three events for each epoch.
+
+    An issue call five seconds before it, and a signature: of the line that announces it, three seconds
+    before, or of its own line, two seconds after.
+    """
     events: list[Event] = []
-    headers = read_sealed(logdir).headers
-    for header in headers:
-        events += [foreign(header.time - 3000), issue(header, header.time - 2000), sign(header.time + 2000)]
-    return [*events, foreign(headers[-1].time + 9000)]
+    sealed = read_sealed(logdir)
+    for header in sealed.headers:
+        signed = header.time + (2000 if header.tree.size + 1 in sealed.owed else -3000)
+        events += [foreign(header.time - 7000), issue(header, header.time - 5000), sign(signed)]
+    return [*events, foreign(sealed.headers[-1].time + 9000)]
 
 
 def deliver(folder: Path, events: Iterable[Event], files: int = 3, *, seed: int = 1) -> list[Path]:

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from epochseal.format.seal_lines import Header
-from epochseal.sealing.chain import Pace
 from epochseal.trail import read_sealed
 from tests.integration.agents import PROGRAM
-from tests.integration.logs import LogKeys, LogWriter, entry
 from tests.integration.trail import cloudtrail as ct
+from tests.reference.keys import Keys
+from tests.reference.maker import Maker
 
 FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
 SPACING = 60_000
@@ -53,21 +53,28 @@ class Case:
         return status, [item["kind"] for item in result["problems"]]
 
 
-def write(path: Path, keys: LogKeys, name: str = "log", epochs: int = 6) -> LogWriter:
-    """Epochs of a minute; the last one open."""
-    writer = LogWriter(path, keys, name, pace=Pace()).start("genesis")
+def entry(number: int) -> bytes:
+    """An entry with its LF."""
+    return b"entry %04d, as sealed.\n" % number
+
+
+def write(path: Path, keys: Keys, epochs: int = 6, lost: int = 0) -> Maker:
+    """Epochs of a minute; the last one open. That of epoch 3 lists so many calls that came to nothing."""
+    writer = Maker(path, keys).begin("genesis")
     for number in range(epochs):
         writer.block(entry(number))
         if number < epochs - 1:
             writer.time += SPACING
+            if number == 2:  # the next one is epoch 3
+                writer.abandoned += [(writer.size - 1, writer.tag)] * lost
             writer.turn()
     return writer
 
 
 @pytest.fixture
-def case(keys: LogKeys, tmp_path: Path) -> Case:
+def case(keys: Keys, tmp_path: Path) -> Case:
     """An honest log of six epochs and its honest trail."""
-    write(tmp_path / "log", keys).end()
+    write(tmp_path / "log", keys).close()
     return Case(tmp_path / "log", tmp_path, ct.honest(tmp_path / "log"))
 
 
@@ -105,32 +112,88 @@ def test_event_altered(case: Case) -> None:
     assert [(item["kind"], item["epoch"]) for item in result["problems"]] == [("other_prev", 2)]
 
 
-def test_orphan_of_a_crash(case: Case) -> None:
-    """An issue call whose answer was lost, at a tag of the log, with nothing signed after it: explained."""
+def lossy(keys: Keys, tmp_path: Path, lost: int = 1) -> Case:
+    """A log whose epoch 3 lists calls that came to nothing, and its trail without them."""
+    write(tmp_path / "log", keys, lost=lost).close()
+    return Case(tmp_path / "log", tmp_path, ct.honest(tmp_path / "log"))
+
+
+def test_abandoned_calls_are_explained(keys: Keys, tmp_path: Path) -> None:
+    """Calls that failed stand in the next epoch line: as many as it says are explained, and no more."""
+    case = lossy(keys, tmp_path, lost=2)
     header = case.headers[3]
-    case.events.append(ct.issue(header, header.time - 20_000, tag=case.headers[2].prev))
-    case.events.append(ct.issue(header, header.time - 15_000))
+    tag = header.abandoned[0].tag
+    case.events += [ct.issue(header, header.time - at, tag=tag) for at in (9000, 8000)]
     status, result = case.reconcile()
     assert (status, result["matched"]) == (0, 6)
-    assert [(item["kind"], item["epoch"]) for item in result["notes"]] == [("orphan", 3), ("orphan", 3)]
+    assert [item["kind"] for item in result["notes"]] == ["abandoned"]
+    case.events.append(ct.issue(header, header.time - 7000, tag=tag))
+    assert case.kinds() == (1, ["issued_not_sealed"])
+
+
+def test_call_that_no_epoch_lists(case: Case) -> None:
+    """An agent that goes on by the carry lists its calls: another one was somebody else's."""
+    header = case.headers[3]
+    case.events.append(ct.issue(header, header.time - 15_000))
+    status, result = case.reconcile()
+    assert status == 1
+    assert [(item["kind"], item["epoch"]) for item in result["problems"]] == [("issued_not_sealed", 3)]
+
+
+def test_call_that_a_power_cut_took(keys: Keys, tmp_path: Path) -> None:
+    """A cold start has no list of what was asked before: incomplete, and told."""
+    writer = write(tmp_path / "log", keys, epochs=3)
+    asked = writer.size - 1, writer.tag
+    writer.time += SPACING
+    writer.begin("cold").block(entry(3)).close()
+    case = Case(tmp_path / "log", tmp_path, ct.honest(tmp_path / "log"))
+    header = case.headers[3]
+    assert (header.link, header.asked.line) == ("cold", asked[0])
+    case.events.append(ct.issue(header, header.time - 20_000))
+    assert case.kinds() == (3, ["issued_unlisted"])
 
 
 @pytest.mark.parametrize("same_tag", [True, False])
-def test_signed_after_an_orphan(case: Case, same_tag: bool) -> None:  # noqa: FBT001  # pytest hands it over
-    """If something was signed after it, it was used: the log was rolled back, or is a fork."""
+def test_signed_after_a_lost_call(keys: Keys, tmp_path: Path, same_tag: bool) -> None:  # noqa: FBT001  # pytest hands it over
+    """If something was signed after it, it was used, listed or not: the log was rolled back, or is a fork."""
+    case = lossy(keys, tmp_path)
     header = case.headers[3]
-    tag = header.asked.tag if same_tag else case.headers[2].prev
+    tag = header.abandoned[0].tag if same_tag else case.headers[2].prev
     case.events += [ct.issue(header, header.time - 20_000, tag=tag), ct.sign(header.time - 17_000)]
     status, result = case.reconcile()
     assert status == 1
     assert [(item["kind"], item["epoch"]) for item in result["problems"]] == [("issued_not_sealed", 3)]
 
 
-def test_order_within_a_second(case: Case) -> None:
+def test_order_within_a_second(keys: Keys, tmp_path: Path) -> None:
     """What CloudTrail's seconds leave open is said, and is not clean."""
+    case = lossy(keys, tmp_path)
     header = case.headers[3]
-    case.events += [ct.issue(header, header.time - 20_000), ct.sign(header.time - 20_000)]
+    tag = header.abandoned[0].tag
+    case.events += [ct.issue(header, header.time - 20_000, tag=tag), ct.sign(header.time - 20_000)]
     assert case.kinds() == (3, ["order_unclear"])
+
+
+def test_secret_that_was_given_up(keys: Keys, tmp_path: Path) -> None:
+    """The sign line that announced it explains the signature between the two calls.
+
+    A second one may be that of a lost answer. A third one was over something else.
+    """
+    writer = write(tmp_path / "log", keys, epochs=3)
+    lost = writer.ask()
+    writer.sign(lost).note().block(entry(3))
+    writer.time += SPACING
+    writer.turn().close()
+    case = Case(tmp_path / "log", tmp_path, ct.honest(tmp_path / "log"))
+    header = case.headers[3]
+    assert [item.line for item in header.abandoned] == [lost.asked[0]]
+    tag = header.abandoned[0].tag
+    case.events += [ct.issue(header, header.time - 40_000, tag=tag), ct.sign(header.time - 38_000)]
+    assert case.kinds() == (0, [])
+    case.events.append(ct.sign(header.time - 30_000))
+    assert case.kinds() == (3, ["order_unclear"])
+    case.events.append(ct.sign(header.time - 20_000))
+    assert case.kinds() == (1, ["issued_not_sealed"])
 
 
 def test_tag_of_no_line(case: Case) -> None:
@@ -141,15 +204,15 @@ def test_tag_of_no_line(case: Case) -> None:
 
 
 @pytest.mark.parametrize("kept", range(1, 6))
-def test_rolled_back(keys: LogKeys, tmp_path: Path, kept: int) -> None:
+def test_rolled_back(keys: Keys, tmp_path: Path, kept: int) -> None:
     """Set back to a clean close and left there: the calls of later epochs are not in the log."""
     whole = tmp_path / "whole"
     writer = write(whole, keys, epochs=kept)
-    writer.end()
+    writer.close()
     shutil.copytree(whole, tmp_path / "log")
     for _ in range(6 - kept):
         writer.time += SPACING
-        writer.start("reopen").block(entry(9)).end()
+        writer.begin("carry").block(entry(9)).close()
     case = Case(tmp_path / "log", tmp_path, ct.honest(whole))
     status, result = case.reconcile()
     assert status == 1
@@ -159,40 +222,20 @@ def test_rolled_back(keys: LogKeys, tmp_path: Path, kept: int) -> None:
     assert case.reconcile()[0] == 0
 
 
-def test_rolled_back_and_continued(keys: LogKeys, tmp_path: Path) -> None:
+def test_rolled_back_and_continued(keys: Keys, tmp_path: Path) -> None:
     """A thief goes on from a clean close: two issue calls at one tag, and a signature between them."""
     whole = tmp_path / "whole"
-    writer = write(whole, keys, epochs=3)
-    writer.end()
-    shutil.copytree(whole, tmp_path / "log")
+    writer = write(whole, keys, epochs=3).close()
+    thief = writer.fork(tmp_path / "log")
     writer.time += SPACING
-    writer.start("reopen").block(entry(9)).end()
-    thief = LogWriter.after(tmp_path / "log", keys, "thief", time=writer.time + SPACING, signs=True)
-    thief.start("reopen").block(b"a foreign line\n").end()
-    events = ct.honest(whole) + [item for item in ct.honest(tmp_path / "log")[9:]]  # noqa: C416  # a copy
+    writer.begin("carry").block(entry(9)).close()
+    thief.time = writer.time + SPACING
+    thief.begin("cold").block(b"a foreign line\n").close()
+    events = ct.honest(whole) + ct.honest(tmp_path / "log")[9:]
     case = Case(tmp_path / "log", tmp_path, events)
     status, result = case.reconcile()
     assert status == 1
     assert [(item["kind"], item["epoch"]) for item in result["problems"]] == [("issued_not_sealed", 3)]
-
-
-def test_abandoned_calls_are_explained(keys: LogKeys, tmp_path: Path) -> None:
-    """Calls that failed during an outage stand in the next epoch line; as many as it says, and no more."""
-    from epochseal.format.seal_lines import Abandoned  # noqa: PLC0415  # one test needs it
-    from tests.integration.trail.abandoning import write_with_abandoned  # noqa: PLC0415  # as above
-
-    header = write_with_abandoned(tmp_path / "log", keys, calls=2)
-    assert isinstance(header.abandoned[0], Abandoned)
-    events = ct.honest(tmp_path / "log")
-    tag = header.abandoned[0].tag
-    lost = [ct.issue(header, header.time - at, tag=tag) for at in (9000, 8000)]
-    case = Case(tmp_path / "log", tmp_path, events + lost)
-    status, result = case.reconcile()
-    assert status == 0
-    assert [item["kind"] for item in result["notes"]] == ["abandoned"]
-    # A third one is an orphan like any other; with a signature in between it is a contradiction.
-    case.events += [ct.issue(header, header.time - 7000, tag=tag), ct.sign(header.time - 5000)]
-    assert case.kinds()[0] == 1
 
 
 def test_call_that_is_under_way(case: Case) -> None:
@@ -298,10 +341,10 @@ def test_table_for_people(case: Case) -> None:
     assert "sealed_not_issued: the backend never issued the secret of this epoch: it is forged" in done.stdout
 
 
-def test_many_events(keys: LogKeys, tmp_path: Path) -> None:
+def test_many_events(keys: Keys, tmp_path: Path) -> None:
     """A production volume of events over many files is read whole, and one missing among them is found."""
     epochs, files, total = (5000, 400, 100_000) if FULL else (200, 40, 5_000)
-    write(tmp_path / "log", keys, epochs=epochs).end()
+    write(tmp_path / "log", keys, epochs=epochs).close()
     case = Case(tmp_path / "log", tmp_path, ct.honest(tmp_path / "log"))
     first, last = case.headers[0].time, case.headers[-1].time
     missing = total - len(case.events)

@@ -208,10 +208,7 @@ class _Comparison:
     def _explain(self, left: list[Call], adopted: dict[int, Call]) -> None:
         headers = {header.epoch: header for header in self._sealed.headers}
         first, last = min(headers), max(headers)
-        allowed: Counter[TrailContext] = Counter()
-        for header in headers.values():
-            for item in header.abandoned:
-                allowed[context_of(header, item.tag)] += item.calls
+        allowed = self._listed()
         counted: Counter[str] = Counter()
         for call in left:
             assert call.context is not None  # noqa: S101  # for the type checker: own calls have one
@@ -226,20 +223,33 @@ class _Comparison:
             next_call = adopted.get(epoch)
             if not self._came_to_nothing(call, last, next_call):
                 continue
-            at = f"at {format_time(call.time)}"
             if allowed[call.context] > 0:
                 allowed[call.context] -= 1
                 counted["abandoned"] += 1
-            elif next_call is None:
-                self._note("not_adopted", at, epoch, call.time, call.who)
-            elif headers[epoch].link == "carry":
-                self._lost(call, epoch, f"issued {at}, and the epoch line does not list it as abandoned")
             else:
-                self._problem(
-                    "issued_unlisted", f"{at}, link {headers[epoch].link}", epoch, call.time, call.who
-                )
+                self._tell_unlisted(call, headers.get(epoch))
         for kind, count in counted.items():
             self._note(kind, f"{count} calls")
+
+    def _listed(self) -> Counter[TrailContext]:
+        """The calls that epoch lines say came to nothing, and how many of each."""
+        listed: Counter[TrailContext] = Counter()
+        for header in self._sealed.headers:
+            for item in header.abandoned:
+                listed[context_of(header, item.tag)] += item.calls
+        return listed
+
+    def _tell_unlisted(self, call: Call, header: Header | None) -> None:
+        """Tell of a call with which nothing was sealed, and that no epoch line lists."""
+        assert call.context is not None  # noqa: S101  # for the type checker: own calls have one
+        at, epoch = f"at {format_time(call.time)}", call.context.epoch
+        if header is None:
+            self._note("not_adopted", at, epoch, call.time, call.who)
+        elif header.link == "carry":
+            # Whoever has the carry has the list as well.
+            self._lost(call, epoch, f"issued {at}, and the epoch line does not list it as abandoned")
+        else:
+            self._problem("issued_unlisted", f"{at}, link {header.link}", epoch, call.time, call.who)
 
     def _went_back(self, call: Call, epoch: int) -> bool:
         """Whether a later epoch had its secret before; told if so. Nothing else shows of expired epochs."""

@@ -18,6 +18,7 @@ def prove(
     *,
     checkpoint_key: CheckpointKey | None = None,
     origin: str | None = None,
+    log: bytes | None = None,
 ) -> bytes:
     """The proof file of entry number `entry` (from 0): it shows the entry to whoever has the public key.
 
@@ -26,11 +27,12 @@ def prove(
         entry: the entry's number in the log.
         checkpoint_key: checks the signature already here. Without it, only `check_proof` does.
         origin: the name that the log must have.
+        log: the id that the log must have, 32 bytes.
 
     Raises:
         NothingSealed: there is no sealed log.
-        NotProvable: no signed checkpoint covers the entry yet.
-        UnknownKey: the log is of another origin, or its checkpoints are signed by another key.
+        NotProvable: no signed checkpoint of its run vouches for the entry.
+        UnknownKey: the log is of another origin or id, or its checkpoints are signed by another key.
         VerificationError: the entry, its line or the tree do not verify.
         ConfigError: the log has no such entry, its block is too large, or the key cannot be used.
         FormatError: the vkey is not in its one form.
@@ -42,7 +44,7 @@ def prove(
         raise ConfigError(f"entry {entry}: entries are counted from 0")
     named, public_key = read_checkpoint_key(checkpoint_key)
     asked = one_origin(origin, {"checkpoint key": named})
-    return prover.prove(Path(logdir), entry, public_key, asked).encode()
+    return prover.prove(Path(logdir), entry, public_key, asked, log).encode()
 
 
 def check_proof(

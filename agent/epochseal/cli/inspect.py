@@ -179,6 +179,10 @@ def _pending_rows(view: Overview) -> list[tuple[str, str]]:
             rows.append(("torn line", f"{where}: {item.torn_bytes:,} bytes of an unfinished seal line"))
         if item.set_aside_bytes:
             rows.append(("set aside", f"{where}: {item.set_aside_bytes:,} bytes in {item.name}.unsealed"))
+        if item.set_aside_lines:
+            rows.append(
+                ("set aside", f"{where}: {item.set_aside_lines:,} bytes of seal lines in {item.name}.torn")
+            )
         if item.seal_size is None or len(item.log_files) != 1:
             files = ", ".join(item.log_files) or "no log file"
             rows.append(

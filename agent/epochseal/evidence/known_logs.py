@@ -25,6 +25,7 @@ from epochseal.evidence.memory import Memory, NoMemory, Remembered, first_trust,
 from epochseal.evidence.trust_file import Trust, find_trust, parse_log_id, write_trust
 from epochseal.format.seal_lines import MAX_LINE, Header, TaggedLine, id_of_log, parse_line
 from epochseal.storage.durable import make_directory, replace_file, sync_directory
+from epochseal.storage.opener import read_file
 from epochseal.storage.own_files import OWN_FOLDER_MODE, OWN_MODE, check_own_folder, locked, read_own
 from epochseal.storage.segments import list_segments
 from epochseal.verifier import Examination, Request, Verdict, examine
@@ -319,11 +320,9 @@ def peek_log_id(logdir: Path) -> bytes | None:
         if segment.seal is None:
             continue
         try:
-            # A pipe in the place of the file gives nothing, and is not waited for.
-            descriptor = os.open(segment.seal, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-            with os.fdopen(descriptor, "rb") as file:
-                line = parse_line(file.readline(MAX_LINE + 2).removesuffix(b"\n"))
-        except (OSError, FormatError):
+            raw, _, _ = read_file(segment.seal, MAX_LINE + 1).partition(b"\n")
+            line = parse_line(raw)
+        except (StorageError, FormatError):
             return None
         if not isinstance(line, TaggedLine) or not isinstance(line.body, Header):
             return None

@@ -16,7 +16,7 @@ import msgspec
 from epochseal.encoding import b64encode, format_time
 from epochseal.errors import FormatError, StorageError
 from epochseal.format.merkle import leaf_hash
-from epochseal.format.note import parse_checkpoint, parse_note
+from epochseal.format.note import MAX_NOTE, parse_checkpoint, parse_note
 from epochseal.format.seal_lines import (
     Block,
     End,
@@ -28,6 +28,7 @@ from epochseal.format.seal_lines import (
     id_of_log,
     parse_line,
 )
+from epochseal.storage.opener import GoneError, NotAFileError, read_file
 from epochseal.storage.seal_file import read_damaged_lines
 from epochseal.storage.segments import Segment, list_segments
 
@@ -67,7 +68,10 @@ class EpochView(msgspec.Struct):
 
 
 class SegmentView(msgspec.Struct):
-    """One segment; sizes in bytes, `log_size` and `seal_size` as stored, `bytes` as sealed."""
+    """One segment; sizes in bytes, `log_size` and `seal_size` as stored, `bytes` as sealed.
+
+    A start has set aside `set_aside_bytes` of the log file and `set_aside_lines` bytes of the seal file.
+    """
 
     segment: int
     name: str
@@ -82,6 +86,7 @@ class SegmentView(msgspec.Struct):
     last_time: str = ""
     unsealed_bytes: int = 0
     set_aside_bytes: int = 0
+    set_aside_lines: int = 0
     torn_bytes: int = 0
 
 
@@ -191,7 +196,7 @@ class _Reader:
     def read(self) -> Overview:
         listing = list_segments(self._logdir)
         view = self._view
-        view.foreign_files = list(listing.foreign)
+        view.foreign_files = [*listing.foreign, *listing.not_files]
         for segment in listing.segments:
             self._read_segment(segment)
         self._read_checkpoint_file()
@@ -228,6 +233,8 @@ class _Reader:
             view.unsealed_bytes = max(_size(plain[0]) - sealed, 0)
         if segment.unsealed is not None:
             view.set_aside_bytes = _size(segment.unsealed)
+        if segment.torn is not None:
+            view.set_aside_lines = _size(segment.torn)
 
     def _take_raw(self, number: int, raw: bytes) -> int:
         """Count one line; where the sealed bytes end, if it says so."""
@@ -333,11 +340,12 @@ class _Reader:
     def _read_checkpoint_file(self) -> None:
         path = self._logdir / "checkpoint"
         try:
-            raw = path.read_bytes()
-        except FileNotFoundError:
+            raw = read_file(path, MAX_NOTE)
+        except GoneError:
             return
-        except OSError as exc:
-            raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
+        except NotAFileError as exc:
+            self._damaged(0, str(exc))
+            return
         try:
             self._view.checkpoint_size = self._take_note(raw)
         except FormatError as exc:

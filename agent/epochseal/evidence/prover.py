@@ -28,6 +28,7 @@ from epochseal.format.note import (
 from epochseal.format.seal_lines import Block, Header, NoteLine, TaggedLine, id_of_log, parse_line
 from epochseal.keys import PublicKey
 from epochseal.storage.mapped_file import mapped
+from epochseal.storage.opener import GoneError, read_file
 from epochseal.storage.seal_file import read_whole_lines
 from epochseal.storage.segments import Segment, list_segments
 from epochseal.verifier.sealed_entries import SealedEntries
@@ -328,12 +329,9 @@ def _lines(segment: Segment, start: int) -> Iterator[bytes]:
 
 def _read_checkpoint(path: Path) -> bytes | None:
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_NOTE + 1)
-    except FileNotFoundError:
+        return read_file(path, MAX_NOTE)
+    except GoneError:
         return None
-    except OSError as exc:
-        raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
 
 
 def _read_block(segment: Segment, block: Block, number: int) -> tuple[bytes, bytes, bytes]:

@@ -7,7 +7,6 @@ without an end.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import stat
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from epochseal.errors import ConfigError, StorageError
+from epochseal.storage.opener import GoneError, NotAFileError, open_file
 
 LOCK_SECONDS = 10.0
 """A lock is waited for so long."""
@@ -34,26 +34,16 @@ def read_own(path: Path, limit: int) -> bytes | None:
         ConfigError: it is a link, no regular file, somebody else's, or others may write it.
         StorageError: it cannot be read.
     """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        descriptor = os.open(path, flags)
-    except FileNotFoundError:
-        return None
-    except OSError as exc:
-        if exc.errno == errno.ELOOP:
-            raise ConfigError(f"{path} is a symbolic link", "name the file itself") from exc
-        raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise ConfigError(f"{path} is no regular file", "name the file itself")
-        _check_owner(path, found)
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
+        with open_file(path) as file:
+            _check_owner(path, os.fstat(file.fileno()))
             return file.read(limit + 1)
+    except GoneError:
+        return None
+    except NotAFileError as exc:
+        raise ConfigError(str(exc), "name the file itself: links are not followed here") from exc
     except OSError as exc:
         raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
-    finally:
-        os.close(descriptor)
 
 
 def check_own_folder(path: Path) -> None:

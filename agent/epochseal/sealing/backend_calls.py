@@ -168,7 +168,7 @@ class BackendCalls:
         return self._answer(lambda courier: courier.take_signature())
 
     def adopted(self, asked: Asked) -> tuple[Abandoned, ...]:
-        """The secret that `asked` was quoted for goes into an epoch line; the other calls, which it gives up."""
+        """An epoch line adopts the secret that `asked` was quoted for; the calls that it gives up."""
         self.asked = asked
         self._count(-1)
         given_up = tuple(self.abandoned)

@@ -96,7 +96,7 @@ class BackendRequests:
     def _needed(self) -> Kind | None:
         """The most urgent call that there is a reason for.
 
-        A signature that is outstanding comes before another secret: so a signer that is away costs no secrets.
+        An outstanding signature comes before another secret, so a signer that is away costs no secrets.
         """
         turns, due = self._turns, self._checkpoints.due is not None
         if self._lines.guard.failed:

@@ -69,9 +69,9 @@ class EpochStart:
 class Chain:
     """Where a log stands: the counters over the whole log and those of the running epoch.
 
-    `log` is 32 random bytes until line 0 is sealed, then the log's id. `epoch` is that of the last header (-1:
-    none yet), `epoch_index` the index of its line, `run` that of the line its run began with. `index` is the
-    tree size, `entries` the number of the next entry, `segment_bytes` the sealed length of the running
+    `log` is 32 random bytes until line 0 is sealed, then the log's id. `epoch` is that of the last header
+    (-1: none yet), `epoch_index` the index of its line, `run` that of the line its run began with. `index` is
+    the tree size, `entries` the number of the next entry, `segment_bytes` the sealed length of the running
     segment's log file. `interval` and `max_overdue` are what the last header promises, in ms; `raised`: one
     of them is above that of the epoch before, and no `sign` stands behind that yet.
     """

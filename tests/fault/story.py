@@ -33,11 +33,12 @@ class Clock:
 
     def __init__(self) -> None:
         self.elapsed = 0
+        self.ahead = 0
 
     def now(self) -> int:
-        """Milliseconds since 1970."""
+        """Milliseconds since 1970; `ahead` of the other clock by as much as the test set it forward."""
         self.elapsed += 1
-        return START + self.elapsed
+        return START + self.elapsed + self.ahead
 
     def monotonic(self) -> float:
         """The same clock in seconds."""

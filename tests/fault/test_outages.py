@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import pytest
 from epochseal.custody.courier import Courier
 from epochseal.custody.memory import SecretPage
 from epochseal.custody.zygote import Zygote
-from epochseal.errors import BackendError, Unavailable
+from epochseal.errors import BackendError, EpochsealError, Unavailable
 from epochseal.keys import Issued, parse_key_uri
 from epochseal.sealing.backend_outage import Outlook
 from epochseal.sealing.chain import Pace
 from epochseal.sealing.due_times import PATIENCE
+from epochseal.sealing.epoch_turns import LONGEST_WAIT
 from epochseal.sealing.limits import NO_ROOM, Limits
 from epochseal_backends.file import backend as file
 from tests.fault.story import Host, Story
@@ -31,11 +33,27 @@ class LosingCourier(Courier):
         raise Unavailable("the connection was cut in mid-answer")
 
 
+class SilentCourier(Courier):
+    """Never has a signature asked for, as if somebody on the way kept the answer back."""
+
+    def ask_signature(self, message: bytes) -> None:
+        """Nothing arrives where it is sent to."""
+
+
+class LyingCourier(Courier):
+    """Hands over another signature than the key's."""
+
+    def take_signature(self) -> bytes:
+        """64 bytes, and no signature."""
+        super().take_signature()
+        return bytes(64)
+
+
 class Network(Zygote):
-    """The way to a real backend, which a test takes away."""
+    """The way to a real backend, which a test takes away or leads past somebody."""
 
     down = False
-    losing = False
+    way: type[Courier] | None = None
     couriers = 0
 
     def courier(self) -> Courier:
@@ -44,8 +62,8 @@ class Network(Zygote):
             raise Unavailable("connection refused")
         self.couriers += 1
         courier = super().courier()
-        if self.losing:
-            courier.__class__ = LosingCourier
+        if self.way is not None:
+            courier.__class__ = self.way
         return courier
 
 
@@ -64,7 +82,7 @@ def network(tmp_path: Path) -> Iterator[tuple[Network, Host]]:
 def _listen(story: Story) -> list[tuple[Outlook, str]]:
     told: list[tuple[Outlook, str]] = []
 
-    def tell(outlook: Outlook, trouble: BackendError | None) -> None:
+    def tell(outlook: Outlook, trouble: EpochsealError | None) -> None:
         told.append((outlook, str(trouble)))
 
     story.running.outage.tell = tell
@@ -101,15 +119,15 @@ def test_calls_of_an_epoch(network: tuple[Network, Host], directory: Path) -> No
     assert sealer.calls.made == {"issue": 20, "sign": 21, "key": 1}
 
 
-def test_a_segment_costs_one_signature_more(network: tuple[Network, Host], directory: Path) -> None:
-    """The end of a segment is signed too, by the courier of that turn."""
+def test_a_segment_costs_no_signature_more(network: tuple[Network, Host], directory: Path) -> None:
+    """Its end is vouched for by the next signature, as that of any other epoch."""
     zygote, host = network
     story = Story(host, directory / "log", None)
     story.start()
     story.commit(1)
     story.running.request_next_epoch("segment")
     story.pump()
-    assert story.running.calls.made == {"issue": 2, "sign": 3, "key": 1}
+    assert story.running.calls.made == {"issue": 2, "sign": 2, "key": 1}
     assert zygote.couriers == 2
     _close(story, host)
 
@@ -223,7 +241,7 @@ def test_lost_answers_are_accounted_for(network: tuple[Network, Host], directory
     story = Story(host, directory / "log", None)
     story.start()
     story.commit(2)
-    zygote.losing = True
+    zygote.way = LosingCourier
     story.clock.elapsed += INTERVAL
     for count in (1, 1, 1):
         story.pump()
@@ -233,7 +251,7 @@ def test_lost_answers_are_accounted_for(network: tuple[Network, Host], directory
     abandoned = list(story.running.calls.abandoned)
     assert sum(item.calls for item in abandoned) == 3
     assert len(abandoned) == 3
-    zygote.losing = False
+    zygote.way = None
     story.pump()
     assert story.running.counters.epochs == 2
     assert story.running.calls.abandoned == []
@@ -242,3 +260,135 @@ def test_lost_answers_are_accounted_for(network: tuple[Network, Host], directory
     for item in abandoned:
         assert item.tag in second
     _close(story, host)
+
+
+def test_a_signature_that_is_kept_back(network: tuple[Network, Host], directory: Path) -> None:
+    """The next epoch's secret does not wait for it for longer than a minute, and no entry waits at all."""
+    zygote, host = network
+    story = Story(host, directory / "log", None)
+    story.start()
+    sealer = story.running
+    story.commit(2)
+    zygote.way = SilentCourier
+    story.clock.elapsed += INTERVAL
+    _take_secret(story)
+    secret = sealer.turns._lines.page.secret  # noqa: SLF001  # where it waits beside the running epoch's key
+    assert any(secret)
+    assert not any(host.mailbox.view)
+    story.clock.elapsed += int(LONGEST_WAIT * 1000) - 500
+    story.commit(1)
+    sealer.tick()
+    assert any(secret)
+    assert sealer.wait_seconds() <= 0.5
+    story.clock.elapsed += 500
+    sealer.tick()
+    assert not any(secret)
+    assert sealer.counters.abandoned_secrets == 1
+    # The signature is still outstanding, so nothing else is asked for however long that lasts.
+    story.clock.elapsed += 600_000
+    story.commit(1)
+    sealer.tick()
+    assert sealer.calls.made == {"issue": 2, "sign": 2, "key": 1}
+    zygote.way = None
+    sealer.calls.let_go()
+    story.pump()
+    assert sealer.counters.epochs == 2
+    assert sealer.calls.made == {"issue": 3, "sign": 4, "key": 1}
+    assert sealer.calls.abandoned == []
+    (seal,) = (directory / "log").rglob("*.seal")
+    content = seal.read_bytes()
+    assert content.count(b"\nsign ") == 2
+    assert b'"calls":1}],' in content.split(b"\nepoch ")[1]
+    story.commit(1)
+    _close(story, host)
+
+
+def test_a_signer_that_is_away_costs_no_secrets(network: tuple[Network, Host], directory: Path) -> None:
+    """Hours without signatures cost the one secret that was announced."""
+    zygote, host = network
+    story = Story(host, directory / "log", None)
+    story.start()
+    sealer = story.running
+    story.commit(1)
+    story.clock.elapsed += INTERVAL
+    zygote.way = SilentCourier
+    _take_secret(story)
+    zygote.way = None
+    zygote.down = True
+    sealer.calls.let_go()
+    for _ in range(30):
+        story.clock.elapsed += 60_000
+        sealer.tick()
+        story.commit(1)
+    assert sealer.calls.made["issue"] == 2
+    zygote.down = False
+    story.clock.elapsed += 30_000
+    story.pump()
+    assert (sealer.counters.epochs, sealer.calls.made["issue"]) == (2, 3)
+    _close(story, host)
+
+
+def test_a_signature_that_does_not_verify(network: tuple[Network, Host], directory: Path) -> None:
+    """A running log takes entries on, uses nothing of it, and asks again in minutes; a start ends with it."""
+    zygote, host = network
+    story = Story(host, directory / "log", None)
+    story.start()
+    sealer = story.running
+    story.commit(2)
+    before = (story.logdir / "checkpoint").read_bytes()
+    zygote.way = LyingCourier
+    story.clock.elapsed += INTERVAL
+    sealer.tick()
+    while (courier := sealer.calls.fileno()) is not None:
+        assert select.select([courier], [], [], 10)[0]
+        sealer.take_answer()
+    for _ in range(25):
+        story.clock.elapsed += 1000
+        sealer.tick()
+        story.commit(1)
+    assert sealer.calls.made == {"issue": 2, "sign": 2, "key": 1}
+    assert (story.logdir / "checkpoint").read_bytes() == before
+    zygote.way = None
+    story.clock.elapsed += 60_000
+    story.pump()
+    assert sealer.counters.epochs == 2
+    _close(story, host)
+    zygote.way = LyingCourier
+    other = Story(host, directory / "other", None)
+    with pytest.raises(BackendError, match="does not verify"):
+        other.start()
+
+
+def test_a_clock_that_is_set_forward(network: tuple[Network, Host], directory: Path) -> None:
+    """No block states a time beyond what its epoch allows: the epoch turns first."""
+    zygote, host = network
+    story = Story(host, directory / "log", None)
+    story.start()
+    sealer = story.running
+    story.commit(2)
+    zygote.down = True
+    story.clock.ahead = INTERVAL + MAX_OVERDUE
+    story.clock.elapsed += 20_000
+    sealer.tick()
+    assert sealer.status().late
+    assert sealer.turns.room() == NO_ROOM
+    assert sealer.counters.blocks == 1
+    assert sealer.wait_seconds() > 0
+    zygote.down = False
+    story.clock.elapsed += 30_000
+    story.pump()
+    assert sealer.counters.epochs == 2
+    story.commit(1)
+    _close(story, host)
+
+
+def _take_secret(story: Story) -> None:
+    """Let the answer to the next epoch's call arrive."""
+    sealer = story.running
+    sealer.tick()
+    assert sealer.calls.pending == "issue"
+    courier = sealer.calls.fileno()
+    assert courier is not None
+    assert select.select([courier], [], [], 10)[0]
+    sealer.take_answer()
+    assert sealer.calls.pending == "sign"

@@ -18,9 +18,12 @@ from epochseal.format.seal_lines import (
     End,
     Header,
     Link,
+    Next,
     Prune,
+    Sign,
     SourceMark,
     TaggedLine,
+    log_id,
     parse_line,
 )
 from epochseal.keys import Issued
@@ -45,7 +48,9 @@ class Pages:
         return bytes(self.key)
 
 
-def begin(chain: Chain, pages: Pages, link: Link = "genesis", segment: int = 1) -> TaggedLine:
+def begin(
+    chain: Chain, pages: Pages, link: Link = "genesis", segment: int = 1, pace: Pace | None = None
+) -> TaggedLine:
     """Start an epoch with fixed secrets."""
     pages.both[:] = SECRET + (CARRY if link == "carry" else ZERO)
     start = EpochStart(
@@ -55,7 +60,7 @@ def begin(chain: Chain, pages: Pages, link: Link = "genesis", segment: int = 1) 
         asked=chain.asked(),
         abandoned=(Abandoned(0, b64encode(ZERO), 3),),
         segment=segment,
-        pace=Pace(),
+        pace=pace or Pace(),
         time=1000,
     )
     return parsed(chain.start(start, pages.both, pages.scratch, pages.next))
@@ -195,3 +200,85 @@ def test_an_origin_that_no_context_takes() -> None:
     """An origin that a context could not hold is refused before anything is sealed."""
     with pytest.raises(FormatError):
         Chain("a b", ZERO).next_context()
+
+
+def test_the_id_commits_to_the_first_line() -> None:
+    """Epoch 0 has its random bytes; what comes after it, and the next secret's context, have the id."""
+    chain, pages = Chain("example.com/c", b"\x07" * 32), Pages()
+    assert chain.next_context().log == b"\x07" * 32
+    first = begin(chain, pages)
+    assert isinstance(first.body, Header)
+    assert first.body.log == b64encode(b"\x07" * 32)
+    expected = log_id(leaf_hash(first.payload))
+    assert chain.log == chain.next_context().log == expected
+    pages.turn()
+    chain.end("interval", pages.key, pages.scratch, pages.next)
+    pages.turn()
+    second = begin(chain, pages, "carry")
+    assert isinstance(second.body, Header)
+    assert second.body.log == b64encode(expected)
+    assert chain.log == expected
+
+
+def test_a_run_goes_on_by_carry_alone() -> None:
+    """`sign` and the end that closes name the line that the run began with; other ends name none."""
+    chain, pages = Chain("example.com/c", ZERO), Pages()
+    begin(chain, pages)
+    pages.turn()
+    runs = []
+    links: list[Link] = ["carry", "cold", "carry"]
+    for link in links:
+        chain.block(1, 2, ZERO, SourceMark("s", 2), 1, pages.key, pages.next)
+        pages.turn()
+        assert parsed(chain.end("interval", pages.key, pages.scratch, pages.next)).body == End(
+            "interval", 1, 2
+        )
+        pages.turn()
+        assert begin(chain, pages, link).index == chain.epoch_index
+        assert chain.bare
+        pages.turn()
+        body = parsed(chain.sign(None, pages.key, pages.next)).body
+        assert isinstance(body, Sign)
+        assert body.next is None
+        assert not chain.bare
+        runs.append(body.run)
+        pages.turn()
+    assert runs == [0, 7, 7]
+    assert parsed(chain.end("close", pages.key, pages.scratch, pages.next)).body == End("close", 0, 0, 7)
+
+
+def test_a_sign_line_announces_the_next_secret() -> None:
+    """It names the next epoch and the digest of what will wrap its secret, and takes one step."""
+    chain, pages = Chain("example.com/c", ZERO), Pages()
+    header = begin(chain, pages)
+    key = pages.turn()
+    line = parsed(chain.sign(b"what wraps it", pages.key, pages.next))
+    digest = hashlib.sha256(b"what wraps it").digest()
+    assert line.body == Sign(0, Next(1, b64encode(digest)))
+    assert line.tag == tag(key, header.tag, line.payload)
+    assert pages.turn() == step(key)
+
+
+@pytest.mark.parametrize(
+    ("pace", "raised"),
+    [
+        (Pace(), False),
+        (Pace(interval=Pace().interval + 1), True),
+        (Pace(max_overdue=Pace().max_overdue + 1), True),
+        (Pace(interval=Pace().interval - 1, max_overdue=Pace().max_overdue - 1), False),
+    ],
+)
+def test_a_longer_epoch_is_noticed(pace: Pace, raised: bool) -> None:  # noqa: FBT001  # what is expected
+    """An epoch that may run for longer than the one before owes a `sign` line, and has it once."""
+    chain, pages = Chain("example.com/c", ZERO), Pages()
+    begin(chain, pages)
+    assert not chain.raised
+    pages.turn()
+    chain.end("interval", pages.key, pages.scratch, pages.next)
+    pages.turn()
+    begin(chain, pages, "carry", pace=pace)
+    assert chain.raised == raised
+    assert chain.latest_time == 1000 + pace.interval + pace.max_overdue
+    pages.turn()
+    chain.sign(None, pages.key, pages.next)
+    assert not chain.raised

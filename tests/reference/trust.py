@@ -25,7 +25,10 @@ def log_id_of(first: Line) -> str:
 
 @dataclass
 class Pins:
-    """[13.8]: what somebody remembers of a log. Ids and vkeys are texts, leaves and the root bytes."""
+    """[13.8]: what somebody remembers of a log; a size of 0 is no checkpoint.
+
+    Ids and vkeys are texts, leaves and the root bytes.
+    """
 
     origin: str
     log: str
@@ -241,6 +244,8 @@ class Judge:
         if first and log != pins.log:
             need(not self.any_valid)
             self.found.add("wrong_log")
+            return
+        if not pins.size:
             return
         need(self.chain.size >= pins.size)
         if first and pins.size < first["index"]:

@@ -111,12 +111,13 @@ def test_a_wrong_key_is_an_error_before_anything_is_read(log: Path, keys: LogKey
 
 def test_a_trust_file_moves_forward(log: Path, keys: LogKeys, tmp_path: Path) -> None:
     """As with the command: what was seen once is held against every later state."""
-    from epochseal.evidence.trust_file import first_trust, read_trust, write_trust  # noqa: PLC0415  # for this test alone
+    from epochseal.evidence.memory import first_trust  # noqa: PLC0415  # for this test alone
+    from epochseal.evidence.trust_file import read_trust, write_trust  # noqa: PLC0415  # as above
     from epochseal.verifier import Request, examine  # noqa: PLC0415  # as above
 
-    key = VerifierKey(ORIGIN, keys.public)
     found = examine(log, Request(checkpoint_key=keys.public))
-    write_trust(tmp_path / "trust", first_trust(key, found))
+    assert found.seen is not None
+    write_trust(tmp_path / "trust", first_trust(found))
     assert epochseal.verify(log, trust=tmp_path / "trust").entries == 35
     last = list_segments(log).segments[-1]
     for path in (last.logs[0], last.seal):
@@ -126,7 +127,7 @@ def test_a_trust_file_moves_forward(log: Path, keys: LogKeys, tmp_path: Path) ->
     with pytest.raises(epochseal.NotVerified):
         epochseal.verify(log, trust=tmp_path / "trust")
     assert (tmp_path / "trust").read_bytes() == before
-    assert read_trust(tmp_path / "trust").checkpoint.size == found.signed_size
+    assert read_trust(tmp_path / "trust").checkpoint.size == found.seen.size
 
 
 def test_the_callers_process_is_left_alone(log: Path, keys: LogKeys) -> None:

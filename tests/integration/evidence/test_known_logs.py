@@ -141,7 +141,7 @@ def test_only_a_verified_log_is_remembered(site: Site) -> None:
 
 
 def test_forgetting_a_place(site: Site) -> None:
-    """Somebody removed the log on purpose: another one is new there, and the old one is not known any more."""
+    """A log was removed on purpose: another one is new there, and the old one is not known any more."""
     site.write()
     shutil.copytree(site.log, copy := site.folder / "copy")
     assert site.verify().status == 0

@@ -16,11 +16,12 @@ import pytest
 
 from epochseal.custody.ratchet_page import RatchetPage
 from epochseal.errors import ConfigError, LogBusy, StorageError
+from epochseal.sealing.log_state import LogState
 from epochseal.storage.durable import AppendFile, DurabilityError, replace_file
 from tests.fault.story import Host, Story, check, go_on, read_files, read_log
 
 MODES = ("not done", "half done", "done")
-STEPS = ("append", "sync", "truncate", "replace", "publish")
+STEPS = ("append", "sync", "truncate", "rename", "replace", "publish", "state", "carry", "destroy")
 
 
 class Killed(BaseException):
@@ -48,13 +49,30 @@ class Faults:
                 patch.setattr(AppendFile, name, self._wrap(name, getattr(AppendFile, name)))
             patch.setattr(RatchetPage, "publish", self._wrap("publish", RatchetPage.publish))
             patch.setattr("epochseal.sealing.checkpoints.replace_file", self._wrap("replace", replace_file))
+            for name, method in (
+                ("state", "replace"),
+                ("carry", "write_carry"),
+                ("destroy", "destroy_carry"),
+            ):
+                patch.setattr(LogState, method, self._wrap(name, getattr(LogState, method)))
+            patch.setattr(Path, "rename", self._wrap_rename(Path.rename))
             yield self
 
     def _wrap(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def step(*args: Any) -> Any:  # noqa: ANN401  # stands for five functions
+        def step(*args: Any) -> Any:  # noqa: ANN401  # stands for eight functions
             return self._step(name, partial(real, *args), real, args)
 
         return step
+
+    def _wrap_rename(self, real: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
+        def rename(path: Path, target: Path) -> Path:
+            # What is replaced whole counts as one step.
+            if path.suffix in {".log", ".seal"}:
+                renamed: Path = self._step("rename", partial(real, path, target), real, (path, target))
+                return renamed
+            return real(path, target)
+
+        return rename
 
     def _step(self, name: str, do: Callable[[], Any], real: Callable[..., Any], args: tuple[Any, ...]) -> Any:  # noqa: ANN401  # as above
         number = len(self.trace)
@@ -173,15 +191,15 @@ def test_a_file_that_changes_behind_the_sealer_is_refused(
 
 
 def test_a_clean_close_and_a_new_start(host: Host, directory: Path, runtime_dir: Path | None) -> None:
-    """The next start links by the carry that the page kept, or says that it opened the log again."""
+    """The next start links by the carry that the page kept; without any memory it is cold."""
     story = Story(host, directory / "log", runtime_dir)
     go_on(story)
-    finding = story.start()
-    assert (finding.link, finding.running) == ("reopen" if runtime_dir is None else "carry", False)
+    point = story.start()
+    assert (point.link, point.closed) == (("cold", True) if runtime_dir is None else ("carry", False))
     story.commit(1)
     story.finish()
-    assert read_log(story.logdir).links == ["genesis", finding.link]
-    assert story.host.verify(story.logdir, story.clock.now).verdict == "verified"
+    assert read_log(story.logdir).links == ["genesis", point.link]
+    check(story, gapless=runtime_dir is not None)
 
 
 def test_a_mistyped_origin_costs_no_page(host: Host, directory: Path, runtime_dir: Path | None) -> None:
@@ -194,7 +212,7 @@ def test_a_mistyped_origin_costs_no_page(host: Host, directory: Path, runtime_di
     with pytest.raises(ConfigError, match=r"is the log of 'example\.com/faults'"):
         mistyped.start()
     mistyped.kill()
-    assert story.start().running == (runtime_dir is not None)
+    assert story.start().link == ("cold" if runtime_dir is None else "running")
     story.finish()
     check(story, gapless=runtime_dir is not None)
 

@@ -235,12 +235,12 @@ def test_a_run_goes_on_by_carry_alone() -> None:
         )
         pages.turn()
         assert begin(chain, pages, link).index == chain.epoch_index
-        assert chain.bare
+        bare = [chain.bare]
         pages.turn()
         body = parsed(chain.sign(None, pages.key, pages.next)).body
         assert isinstance(body, Sign)
         assert body.next is None
-        assert not chain.bare
+        assert [*bare, chain.bare] == [True, False]
         runs.append(body.run)
         pages.turn()
     assert runs == [0, 7, 7]

@@ -1,0 +1,156 @@
+"""A turn is killed at each of its steps, with each kind of memory: the next process goes on from there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import pytest
+
+from epochseal.custody.courier import Courier
+from epochseal.encoding import b64decode
+from epochseal.format.merkle import Frontier, leaf_hash
+from epochseal.format.note import parse_checkpoint
+from epochseal.format.seal_lines import EndReason, Header, TaggedLine, parse_line
+from epochseal.storage.segments import list_segments
+from tests.fault.story import Host, Story, check, go_on
+from tests.fault.test_sealer_faults import Faults, Killed, cases
+
+
+class Memory(NamedTuple):
+    """What outlives the process."""
+
+    page: Path | None
+    state: Path | None
+
+
+@pytest.fixture(params=["page", "page and state", "state", "nothing"])
+def memory(request: pytest.FixtureRequest) -> Iterator[Memory]:
+    """A page, a state, both, or nothing."""
+    with TemporaryDirectory(dir="/dev/shm") as made:  # keys are kept on no other file system
+        page, state = Path(made) / "page", Path(made) / "state"
+        page.mkdir(0o700)
+        yield Memory(page if "page" in request.param else None, state if "state" in request.param else None)
+
+
+class Signed:
+    """Every checkpoint that a signature was asked for, whether it came or not."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.asked: list[bytes] = []
+        real = Courier.ask_signature
+
+        def ask(courier: Courier, message: bytes) -> None:
+            self.asked.append(message)
+            real(courier, message)
+
+        patch.setattr(Courier, "ask_signature", ask)
+
+
+def lines(logdir: Path) -> list[TaggedLine]:
+    """The tagged lines of a log that can be read, in their order."""
+    found = []
+    for segment in list_segments(logdir).segments:
+        raw = segment.seal.read_bytes() if segment.seal is not None else b""
+        for text in raw.split(b"\n")[:-1]:
+            line = parse_line(text)
+            if isinstance(line, TaggedLine):
+                found.append(line)
+    return found
+
+
+def roots(logdir: Path) -> list[bytes]:
+    """The root of the tree at every size."""
+    tree = Frontier()
+    found = [tree.root()]
+    for line in lines(logdir):
+        tree.append(leaf_hash(line.payload))
+        found.append(tree.root())
+    return found
+
+
+def check_state(memory: Memory, logdir: Path) -> None:
+    """What is remembered is true, and no more than what is durable."""
+    if memory.state is None:
+        return
+    for path in memory.state.glob("*/state"):
+        state = json.loads(path.read_bytes())
+        assert b64decode(state["root"], "root") == roots(logdir)[state["size"]]
+
+
+def check_calls(logdir: Path, made: int) -> None:
+    """Every issue call is in an epoch line: as the one that it adopted, or as one that it gave up."""
+    headers = [line.body for line in lines(logdir) if isinstance(line.body, Header)]
+    assert made == len(headers) + sum(item.calls for header in headers for item in header.abandoned)
+
+
+@pytest.mark.parametrize("reason", ["interval", "segment"])
+def test_a_kill_at_every_step_of_a_turn(
+    host: Host, directory: Path, memory: Memory, reason: EndReason, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing acknowledged is lost, nothing unknown is signed; with a page there is no gap at all."""
+    signed = Signed(monkeypatch)
+    counted = Story(host, directory / "counted", memory.page, state_dir=memory.state)
+    steps = _turn(counted, reason, Faults())
+    assert steps.count("publish") >= 2  # `sign`, and `end` with `epoch`
+    assert steps.count("rename") == (2 if reason == "segment" else 0)
+    counted.kill()
+    for victim, mode in cases(steps):
+        story = Story(host, directory / f"{victim}-{mode}", memory.page, state_dir=memory.state)
+        signed.asked.clear()
+        with pytest.raises(Killed):
+            _turn(story, reason, Faults(victim, mode))
+        made = story.running.calls.made["issue"]
+        story.kill()
+        verdict = story.host.verify(story.logdir, story.clock.now)
+        assert verdict.verdict in {"verified", "incomplete"}, (victim, mode, verdict.problems)
+        check_state(memory, story.logdir)
+        story.start()
+        story.commit(1)
+        made += story.running.calls.made["issue"]
+        check_state(memory, story.logdir)
+        story.finish()
+        check(story, gapless=memory.page is not None)
+        check_state(memory, story.logdir)
+        if memory.page is not None:
+            check_calls(story.logdir, made)
+        found = roots(story.logdir)
+        for message in signed.asked:
+            checkpoint = parse_checkpoint(message.decode())
+            assert checkpoint.root == found[checkpoint.size], (victim, mode)
+
+
+def test_a_secret_does_not_outlive_its_process(host: Host, directory: Path, memory: Memory) -> None:
+    """One that waits is not used by the next process: with a page the same epoch announces another one."""
+    story = Story(host, directory / "log", memory.page, state_dir=memory.state)
+    with pytest.raises(Killed):
+        _turn(story, "interval", Faults(_first_note(host, directory, memory), "done"))
+    story.kill()
+    go_on(story)
+    check(story, gapless=memory.page is not None)
+    headers = [line.body for line in lines(story.logdir) if isinstance(line.body, Header)]
+    assert len(headers) == 2
+    if memory.page is not None:
+        assert [item.calls for item in headers[1].abandoned] == [1]
+
+
+def _first_note(host: Host, directory: Path, memory: Memory) -> int:
+    """The step of a turn that makes the note over the announcement durable."""
+    story = Story(host, directory / "counted", memory.page, state_dir=memory.state)
+    steps = _turn(story, "interval", Faults())
+    story.kill()
+    return steps.index("replace") - 1
+
+
+def _turn(story: Story, reason: EndReason, faults: Faults) -> list[str]:
+    """Start, seal two entries, then turn and seal one more while `faults` are active; their steps."""
+    story.start()
+    story.commit(2)
+    with faults.active():
+        story.running.request_next_epoch(reason)
+        story.pump()
+        story.commit(1)
+    return faults.trace

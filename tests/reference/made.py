@@ -55,7 +55,7 @@ def remember(path: Path, keys: Keys, now: int) -> MadeLog:
 def random_pins(rng: Random, log: MadeLog) -> Pins:
     """A memory of a log at some moment, or one that is not quite of this log."""
     odd = rng.random() < 0.2
-    size = rng.choice(list(log.roots))
+    size = rng.choice([size for size in log.roots if size])  # a memory has seen a checkpoint
     promises = [(MINUTE, rng.choice((0, 5)), log.now - rng.choice((0, MINUTE, 3 * MINUTE)))]
     return Pins(
         ORIGIN if rng.random() < 0.95 else "log.example/other",

@@ -237,7 +237,8 @@ class Judge:
         """[13.8] up to the pinned checkpoint."""
         first, given, pins = self.epochs[0] if self.epochs else None, self.given, self.pins
         log = (first["log"] if first["epoch"] else log_id_of(first)) if first else ""
-        self.found |= {"wrong_origin"} if first and self.expected not in {"", first["origin"]} else set()
+        told = {given.origin, pins.origin if pins else ""} - {""}
+        self.found |= {"wrong_origin"} if first and told - {first["origin"]} else set()
         self.found |= {"wrong_log"} if first and given.log not in {"", log} else set()
         if not pins or (first and first["origin"] != pins.origin):
             return

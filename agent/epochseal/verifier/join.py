@@ -183,7 +183,7 @@ class Joiner:
         # Of the first epoch present nobody knows any more: it may stand behind a close.
         handed_on = last is None or last.closed or self._bare
         self._bare = header.link == "carry" and handed_on and result.lines == 1
-        if header.link != "carry" or last is None:
+        if header.link != "carry" or last is None or not log.runs:
             log.runs.append(Run(header.tree.size if header.link != "carry" else None))
         run = log.runs[-1]
         epoch = Epoch(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 VERIFIED, TAMPERED, USAGE, INCOMPLETE, UNTRUSTED, EMPTY, BACKEND = 0, 1, 2, 3, 4, 5, 6
 
+REFUSED = 77
+"""A credential was refused: to try it again at once would only lock it (`EX_NOPERM` of sysexits.h)."""
 WRONG = 1
 """Of `doctor`, which verifies nothing: something is wrong."""
 INTERRUPTED = 130

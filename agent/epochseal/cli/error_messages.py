@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import click
 
-from epochseal.errors import ConfigError, EpochsealError, VerificationError
-from epochseal.exit_statuses import BACKEND, TAMPERED, USAGE
+from epochseal.errors import ConfigError, Denied, EpochsealError, VerificationError, WrongKey
+from epochseal.exit_statuses import BACKEND, REFUSED, TAMPERED, USAGE
 
 
 def status_of(exc: EpochsealError) -> int:
     """The status that an error ends a command with."""
     if isinstance(exc, ConfigError):
         return USAGE
+    if isinstance(exc, Denied | WrongKey):
+        return REFUSED
     # Backends, disks, locks, unreadable input: what the caller did was right, and may be tried again.
     return TAMPERED if isinstance(exc, VerificationError) else BACKEND
 

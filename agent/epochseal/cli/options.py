@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from epochseal.config.state_dir import default_state_dir, parse_state_dir
 from epochseal.encoding import b64decode
 from epochseal.errors import EpochsealError
 from epochseal.format.note import check_origin
@@ -48,9 +49,18 @@ KEY_URI = Parsed("uri", parse_key_uri)
 ORIGIN = Parsed("origin", check_origin)
 LOG_ID = Parsed("log id", lambda text: b64decode(text, "log id", 32))
 START = Parsed("hash", lambda text: b64decode(text, "hash of a start", 32))
+STATE_DIR = Parsed("directory", parse_state_dir)
 LOGDIR = click.Path(file_okay=False, path_type=Path)
 TRUST = click.Path(dir_okay=False, path_type=Path)
 
+
+state_option = click.option(
+    "--state-dir",
+    type=STATE_DIR,
+    default=default_state_dir,
+    metavar="DIR|none",
+    help="Where the agent remembers its logs. [default: $STATE_DIRECTORY, or ~/.local/state/epochseal]",
+)
 
 log_option = click.option(
     "--log", type=LOG_ID, metavar="ID", help="The id that the log must have, as its owner told it to you."
@@ -147,4 +157,5 @@ _SEALING = [
         metavar="DIR",
         help="On tmpfs: a killed or restarted agent goes on with the same chain.",
     ),
+    state_option,
 ]

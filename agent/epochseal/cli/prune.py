@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from epochseal.cli.options import KEY_URI, LOGDIR
+from epochseal.cli.options import KEY_URI, LOGDIR, state_option
 from epochseal.cli.seal import tell_restart
+from epochseal.config.state_dir import StateDir
 from epochseal.errors import ConfigError
 from epochseal.keys import KeyURI
 from epochseal.units import parse_duration
@@ -27,10 +28,16 @@ from epochseal.units import parse_duration
     "--runtime-dir",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="That of the agent, if it has one; without it, the agent's next start is cold.",
+    help="That of the agent, if it has one.",
 )
+@state_option
 def prune(
-    logdir: Path, keep: str, epoch_key: KeyURI, checkpoint_key: KeyURI, runtime_dir: Path | None
+    logdir: Path,
+    keep: str,
+    epoch_key: KeyURI,
+    checkpoint_key: KeyURI,
+    runtime_dir: Path | None,
+    state_dir: StateDir,
 ) -> None:
     """Remove segments that ended longer ago than --keep, after sealing a line that says so.
 
@@ -62,6 +69,7 @@ def prune(
         epoch_key=epoch_key,
         checkpoint_key=checkpoint_key,
         runtime_dir=runtime_dir,
+        state_dir=state_dir,
     )
     seal_prune(options, expired.prune, started=tell_restart, remove=lambda: remove_expired(logdir, expired))
     click.echo(

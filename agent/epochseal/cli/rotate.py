@@ -120,6 +120,8 @@ def _options(log: LogConfig) -> SealOptions:
         checkpoint_key=log.checkpoint_key,
         epoch_interval=log.number("epoch_interval"),
         runtime_dir=log.runtime_dir,
+        state_dir=log.state_dir,
+        keep_carry=log.keep_carry,
     )
 
 

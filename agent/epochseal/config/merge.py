@@ -184,7 +184,10 @@ class _Merger:
             self._document.fail(at, f"{key} is missing", hint)
         if setting.default is None:
             return NOT_SET
-        return Value(setting.default, setting.parse(setting.default), NOT_SET.origin)
+        if callable(setting.default):
+            default = setting.default()
+            return Value(str(default), default, NOT_SET.origin)
+        return Value(_as_written(setting.default), setting.parse(setting.default), NOT_SET.origin)
 
     def _backend_settings(self, key: KeyURI, layers: list[_Layer]) -> dict[str, Value]:
         """The settings of the key's family, each from the last table that sets it."""
@@ -221,7 +224,7 @@ class _Merger:
             place = ".".join(str(step) for step in at[:-1])
         else:
             place = "log" if at[0] == "log" else "top level"
-        return Value(str(written), value, Origin(place, self._document.line(at)))
+        return Value(_as_written(written), value, Origin(place, self._document.line(at)))
 
     def _policy(self) -> Policy | None:
         """The witnesses, all of which must cosign unless `quorum` says otherwise; an overlay has its own."""
@@ -260,3 +263,7 @@ class _Merger:
         check_address(self._document, at, found.listen)
         place = f"env.{self._env}" if found is overlay else "top level"
         return Value(found.listen, found.listen, Origin(place, self._document.line(at)))
+
+
+def _as_written(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

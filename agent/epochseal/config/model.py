@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from epochseal.config.schema import Compression
 from epochseal.config.source_tables import SourceTable
+from epochseal.config.state_dir import StateDir
 from epochseal.format.witness_policy import Policy
 from epochseal.keys import BackendSettings, KeyURI
 
@@ -70,6 +71,16 @@ class LogConfig:
     def runtime_dir(self) -> Path | None:
         """Where the ratchet outlives the process."""
         return cast("Path | None", self.values["runtime_dir"].value)
+
+    @property
+    def state_dir(self) -> StateDir:
+        """Where the agent remembers its logs."""
+        return cast("StateDir", self.values["state_dir"].value)
+
+    @property
+    def keep_carry(self) -> bool:
+        """Whether a clean close leaves the carry there."""
+        return cast("bool", self.values["keep_carry"].value)
 
     @property
     def compress(self) -> Compression:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from epochseal.config.source_tables import SourceTable
+from epochseal.config.state_dir import default_state_dir, parse_state_dir
 from epochseal.errors import ConfigError
 from epochseal.families import FamilyTables
 from epochseal.keys import parse_key_uri
@@ -28,6 +29,8 @@ class Level(FamilyTables, frozen=True):
     epoch_key: str | None = None
     checkpoint_key: str | None = None
     runtime_dir: str | None = None
+    state_dir: str | None = None
+    keep_carry: bool | None = None
     epoch_interval: str | None = None
     epoch_max_entries: int | None = None
     epoch_max_bytes: str | int | None = None
@@ -75,10 +78,13 @@ class TopLevel(Level, frozen=True):
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """How one setting is read: `parse` raises ConfigError; `default` is as a person would write it."""
+    """How one setting is read: `parse` raises ConfigError.
+
+    `default` is as a person would write it, or is called for the value where this machine has a say in it.
+    """
 
     parse: Callable[[Any], Any]
-    default: str | None = None
+    default: str | bool | Callable[[], Any] | None = None
 
 
 def _more_than_0(parse: Callable[[str], int]) -> Callable[[Any], int]:
@@ -97,6 +103,8 @@ SETTINGS: dict[str, Setting] = {
     "epoch_key": Setting(parse_key_uri),
     "checkpoint_key": Setting(parse_key_uri),
     "runtime_dir": Setting(Path),
+    "state_dir": Setting(parse_state_dir, default_state_dir),
+    "keep_carry": Setting(bool, default=True),
     "epoch_interval": Setting(_DURATION, format_duration(defaults.EPOCH_INTERVAL)),
     "epoch_max_entries": Setting(_COUNT),
     "epoch_max_bytes": Setting(_SIZE),

@@ -25,6 +25,7 @@ from epochseal.service.commit_loop import CommitLoop, SystemClock
 from epochseal.service.health import LogView
 from epochseal.service.open_source import open_source
 from epochseal.service.signals import Signals
+from epochseal.service.state_dir import ready_state_dir
 from epochseal.sources.source import Source
 from epochseal.storage.durable import DiskFullError
 from epochseal.upkeep.segment_upkeep import Keeping, SegmentUpkeep
@@ -213,8 +214,18 @@ class LogThread:
         )
         calls = BackendCalls(zygote, clock, lambda: secrets.randbelow(1024) / 1024)
         return Sealer(
-            config.dir, config.origin, calls, mailbox, clock, runtime, pace=pace, limits=self._limits
+            config.dir,
+            config.origin,
+            calls,
+            mailbox,
+            clock,
+            runtime,
+            pace=pace,
+            limits=self._limits,
         )
+
+    def _tell_no_state(self, reason: str) -> None:
+        self.journal.warning("no_state_directory", reason=reason)
 
     def _tell_restart(self, point: RestartPoint) -> None:
         link = "running" if point.running else point.link

@@ -35,6 +35,10 @@ class Journal:
         """A journal whose events have these fields too."""
         return Journal(self._fd, **self._bound, **fields)
 
+    def tell(self, level: Level, event: str, **fields: Field) -> None:
+        """Something of any level."""
+        self._write(level, event, fields)
+
     def info(self, event: str, **fields: Field) -> None:
         """Something that an operator may want to see later."""
         self._write("info", event, fields)

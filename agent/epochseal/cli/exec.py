@@ -14,7 +14,7 @@ from urllib.parse import quote
 import click
 
 from epochseal.cli.options import sealing_options
-from epochseal.cli.seal import acknowledger, tell_restart
+from epochseal.cli.seal import acknowledger
 from epochseal.errors import ConfigError
 from epochseal.service.launch import SealOptions, seal_stream
 from epochseal.service.signals import Signals
@@ -39,7 +39,7 @@ def exec(ctx: click.Context, options: SealOptions, acks: bool, command: tuple[st
       epochseal exec logs --origin example.com/demo --epoch-key file:keys/agent \\
           --checkpoint-key file:keys/agent -- myservice --verbose
 
-    Exit status: that of the command (128+N after signal N), or 2 and 6 as for `epochseal seal`.
+    Exit status: that of the command (128+N after signal N), or 2, 6 and 77 as for `epochseal seal`.
     """
     program = shutil.which(command[0])
     if program is None:
@@ -51,7 +51,7 @@ def exec(ctx: click.Context, options: SealOptions, acks: bool, command: tuple[st
     runner = _Runner((program, *command[1:]))
     name = f"exec:{quote(Path(program).name)}"
     try:
-        seal_stream(options, runner.start, name, acknowledge=acknowledger(acks), started=tell_restart)
+        seal_stream(options, runner.start, name, acknowledge=acknowledger(acks))
     except BaseException:
         # Sealing has failed, so nobody keeps the command's output: it should end rather than go on unseen.
         runner.pass_on(signal.SIGTERM)

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from epochseal.cli.options import KEY_URI, LOGDIR, state_option
-from epochseal.cli.seal import tell_restart
 from epochseal.config.state_dir import StateDir
 from epochseal.errors import ConfigError
 from epochseal.keys import KeyURI
@@ -25,10 +24,7 @@ from epochseal.units import parse_duration
     "--checkpoint-key", type=KEY_URI, required=True, metavar="URI", help="Key that signs checkpoints."
 )
 @click.option(
-    "--runtime-dir",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="That of the agent, if it has one.",
+    "--runtime-dir", type=click.Path(path_type=Path), metavar="DIR", help="That of the agent, if it has one."
 )
 @state_option
 def prune(
@@ -49,7 +45,11 @@ def prune(
     Example:
       epochseal prune logs --keep 90d --epoch-key file:keys/agent --checkpoint-key file:keys/agent
 
-    Exit status: 0 done (also if nothing had expired), 2 bad arguments, 6 backend, disk, or an agent runs.
+    It goes on with the log as the agent itself would, from its page or its state directory; where that cannot
+    be, it refuses.
+
+    Exit status: 0 done (also if nothing had expired), 2 bad arguments, or the start would be cold, 6 backend,
+    disk, or an agent runs, 77 the backend refused the credential.
     """
     from epochseal.service.launch import SealOptions
     from epochseal.service.single_line import seal_prune
@@ -71,7 +71,7 @@ def prune(
         runtime_dir=runtime_dir,
         state_dir=state_dir,
     )
-    seal_prune(options, expired.prune, started=tell_restart, remove=lambda: remove_expired(logdir, expired))
+    seal_prune(options, expired.prune, remove=lambda: remove_expired(logdir, expired))
     click.echo(
         f"epochseal: segments up to {expired.prune.segment} expired: entries before number "
         f"{expired.prune.entries:,} were removed",

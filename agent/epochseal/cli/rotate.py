@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from epochseal.cli.options import KEY_URI
-from epochseal.cli.seal import tell_restart
 from epochseal.errors import ConfigError
 from epochseal.keys import KeyURI
 
@@ -63,14 +62,15 @@ def rotate(
 
     The configuration names the old keys, the option the new one. Another checkpoint key takes over with a
     checkpoint that both keys sign, or the new one alone with --compromised. The agent must not be running;
-    afterwards the configuration is to name the new key.
+    afterwards the configuration is to name the new key. The log goes on as it would for the agent, from its
+    page or its state directory; where that cannot be, the command refuses.
 
     \b
     Example:
       epochseal rotate --config epochseal.toml --checkpoint-key file:keys2/agent --reason yearly --dry-run
 
-    Exit status: 0 done (or shown), 2 bad arguments, or keys that do not fit the log, 6 backend, disk, or an
-    agent runs.
+    Exit status: 0 done (or shown), 2 bad arguments, keys that do not fit the log, or the start would be cold,
+    6 backend, disk, or an agent runs, 77 a backend refused the credential.
     """
     uri = epoch_key or checkpoint_key
     if uri is None or (epoch_key is not None and checkpoint_key is not None):
@@ -90,11 +90,9 @@ def rotate(
     )
     log = _choose(read_config(path, env), name)
 
-    def planned(body: Rotate) -> bool:
-        _show(log, body)
-        return not dry_run
-
-    seal_rotation(_options(log), wanted, log.backend_settings, planned=planned, started=tell_restart)
+    seal_rotation(
+        _options(log), wanted, log.backend_settings, dry_run=dry_run, planned=lambda body: _show(log, body)
+    )
     if dry_run:
         click.echo("epochseal: nothing was written: --dry-run", err=True)
         return

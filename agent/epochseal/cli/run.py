@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from epochseal.cli.console import print_json
-from epochseal.exit_statuses import BACKEND
 
 if TYPE_CHECKING:
     from epochseal.config import Configuration, LogConfig, Value
@@ -35,7 +34,8 @@ def run(ctx: click.Context, path: Path, env: str | None, check: bool, as_json: b
       epochseal run --config epochseal.toml --env prod --check
       epochseal run --config epochseal.toml --env prod
 
-    Exit status: 0 closed cleanly (or the file is right), 2 a wrong configuration, 6 a log failed.
+    Exit status: 0 closed cleanly (or the file is right), 2 a wrong configuration, 6 a log failed, 77 a
+    backend refused the credential.
     """
     if as_json and not check:
         raise click.UsageError("--json is for --check\nadd --check, or leave it out", ctx)
@@ -47,8 +47,7 @@ def run(ctx: click.Context, path: Path, env: str | None, check: bool, as_json: b
     from epochseal.journal import Journal
     from epochseal.service.daemon import Daemon
 
-    if not Daemon(path, env, Journal()).run():
-        ctx.exit(BACKEND)
+    ctx.exit(Daemon(path, env, Journal()).run())
 
 
 def _show(config: Configuration, *, as_json: bool) -> None:

@@ -10,7 +10,6 @@ import click
 
 from epochseal.cli.options import sealing_options
 from epochseal.errors import ConfigError, EpochsealError
-from epochseal.sealing.restart_point import RestartPoint
 from epochseal.service.launch import SealOptions, seal_stream, stdin_stream
 
 
@@ -22,20 +21,22 @@ def seal(options: SealOptions, acks: bool) -> None:
 
     Nothing is accepted before the log's chain is live, and the log verifies whenever the command ends: at the
     end of its input, at SIGTERM or Ctrl-C, or by a crash. With --runtime-dir a crash leaves no gap; without,
-    the next start is `cold`, and says so.
+    the next start is `cold`, and somebody has to accept it. What --state-dir remembers carries the log on
+    from a clean close over a reboot, and shows at a start whether the log is still what it was.
 
     \b
     Example:
       myservice | epochseal seal logs --origin example.com/demo \\
           --epoch-key file:keys/agent --checkpoint-key file:keys/agent
 
-    Exit status: 0 sealed and closed, 2 bad arguments or input, 6 backend, disk, or the directory is in use.
+    Exit status: 0 sealed and closed, 2 bad arguments or input, 6 backend, disk, or the directory is in use,
+    77 the backend refused the credential.
     """
     if sys.stdin is None:
         raise ConfigError(
             "standard input is closed", "pipe the log in, or name a file: epochseal seal … < FILE"
         )
-    seal_stream(options, stdin_stream, "stdin", acknowledge=acknowledger(acks), started=tell_restart)
+    seal_stream(options, stdin_stream, "stdin", acknowledge=acknowledger(acks))
 
 
 def acknowledger(acks: bool) -> Callable[[int], None]:
@@ -51,17 +52,3 @@ def _print_count(entries: int) -> None:
             "nobody reads the acknowledgements any more: sealing ends here, and the log is closed",
             "leave --acks out where nothing reads them",
         ) from exc
-
-
-def tell_restart(point: RestartPoint) -> None:
-    """Say on stderr what a start found, where that is more than nothing."""
-    if point.page_refused:
-        click.echo(f"epochseal: the runtime page was wiped: {point.page_refused}", err=True)
-    if point.set_aside:
-        click.echo(
-            f"epochseal: {point.set_aside} bytes that nobody sealed were set aside in .unsealed", err=True
-        )
-    if point.link == "cold" and not point.running:
-        click.echo(
-            "epochseal: the log was not closed before: this start is cold, and verify will say so", err=True
-        )

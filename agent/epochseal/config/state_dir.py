@@ -18,7 +18,7 @@ class StateDir:
 
     Attributes:
         path: None: nothing is remembered.
-        named: whether somebody named it, so that it must be usable; a default is done without where it is not.
+        named: whether somebody named it, so that it must be usable; a default that is not is done without.
     """
 
     path: Path | None

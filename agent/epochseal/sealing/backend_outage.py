@@ -1,14 +1,15 @@
-"""Says once when a backend goes away, when sealing stops for that, and when it is back."""
+"""Says once when a backend goes away or refuses, when sealing stops for that, and when it is back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Literal
 
-from epochseal.errors import EpochsealError
+from epochseal.errors import EpochsealError, Unavailable
 
-Outlook = Literal["up", "down", "late"]
-"""`down`: sealing goes on in the running epoch, if there is one; `late`: beyond `max_overdue`, nothing is."""
+Outlook = Literal["up", "down", "refused", "late"]
+"""`down`: sealing goes on in the running epoch, if there is one; `refused`: the same, but waiting does not
+mend it; `late`: beyond `max_overdue`, nothing is sealed."""
 
 
 class BackendOutage:
@@ -27,10 +28,14 @@ class BackendOutage:
         """Notice how it is now.
 
         Args:
-            trouble: why a backend was last found unavailable; None if none is.
+            trouble: why a backend was last found unavailable, or refused; None if none is.
             late: whether the epoch has run beyond what its line allows.
         """
-        outlook: Outlook = "late" if late else "up" if trouble is None else "down"
+        outlook: Outlook = "up"
+        if late:
+            outlook = "late"
+        elif trouble is not None:
+            outlook = "down" if isinstance(trouble, Unavailable) else "refused"
         if outlook != self.outlook:
             self.outlook = outlook
             self.tell(outlook, trouble)

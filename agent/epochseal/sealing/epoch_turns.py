@@ -7,6 +7,7 @@ its `end` line; a new pair of files, if the segment ends with it; the `epoch` li
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from epochseal.custody.memory import SecretPage
@@ -42,6 +43,16 @@ class _Waiting:
     announced: int
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An epoch line that a start has written: `leaf` is what a person accepts it by."""
+
+    link: Link
+    log: bytes
+    leaf: bytes
+    denies: Denies | None
+
+
 class EpochTurns:
     """The epochs of one log.
 
@@ -58,6 +69,7 @@ class EpochTurns:
         due_times: when what is due by time.
         link: how the log goes on, as its start decided.
         denies: what the epoch line of the start says that the disk does not bear out.
+        tell: is told of the epoch line of a start, once it is durable.
         recovering: whether a commit of the process before waits for the next epoch, in this segment.
     """
 
@@ -77,6 +89,7 @@ class EpochTurns:
         self.due_times = DueTimes(clock, pace, limits.segment_age, calls.jitter)
         self.link: GoingOn = "genesis"
         self.denies: Denies | None = None
+        self.tell: Callable[[Begun], None] = _say_nothing
         self.recovering = False
         self._waiting: _Waiting | None = None
         self._full = False
@@ -192,8 +205,9 @@ class EpochTurns:
     def _begin(self, waiting: _Waiting) -> None:
         link = "cold" if self.link == "running" else self.link
         start, stem = self._start(link, waiting, new_segment=True)
-        self._lines.begin(start, stem or "")
+        leaf = self._lines.begin(start, stem or "")
         self._began(waiting, start, stem)
+        self.tell(Begun(link, self._lines.chain.log, leaf, start.denies))
 
     def _start(self, link: Link, waiting: _Waiting, *, new_segment: bool) -> tuple[EpochStart, str | None]:
         now, segment = self._clock.now(), self._lines.chain.segment + new_segment
@@ -217,3 +231,7 @@ class EpochTurns:
             self.due_times.new_segment()
         self._counters.began(start.segment)
         self._counters.secret_waits.observe(self._clock.monotonic() - waiting.since)
+
+
+def _say_nothing(_begun: Begun) -> None:
+    pass

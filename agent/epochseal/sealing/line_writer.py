@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from epochseal.errors import StorageError
+from epochseal.format.merkle import leaf_hash
 from epochseal.format.note import Checkpoint
 from epochseal.format.seal_lines import EndReason, Prune, Rotate
 from epochseal.sealing.backend_calls import BackendCalls, Clock
@@ -134,8 +135,8 @@ class LineWriter:
         self.checkpoints.require(self.chain.checkpoint())
         self._write(line)
 
-    def begin(self, start: EpochStart, stem: str) -> None:
-        """Write the epoch line of a start into a new pair of files; its checkpoint is due."""
+    def begin(self, start: EpochStart, stem: str) -> bytes:
+        """Write the epoch line of a start into a new pair of files, its checkpoint is due; the line's leaf."""
         self.segment = self._full_disk.wait_out(partial(SegmentWriter.create, self._logdir, stem))
         self._epoch_place = (stem, 0)
         line = epoch_line(self.chain, self.page, start)
@@ -143,6 +144,7 @@ class LineWriter:
         self.checkpoints.require(self.chain.checkpoint())
         self._write(line)
         self._saved = None
+        return leaf_hash(line.rpartition(b" ")[0])
 
     def turn(self, reason: EndReason, start: EpochStart, stem: str | None) -> None:
         """End the running epoch and begin the next one, in the same files or, with a stem, in a new pair.

@@ -27,8 +27,9 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
-        """Seconds that never go back."""
-        return time.monotonic()
+        """Seconds that never go back, and go on while the machine sleeps."""
+        # A secret that waits for its signature is given up after a minute, and a night is longer than that.
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class CommitLoop:
@@ -69,9 +70,11 @@ class CommitLoop:
             raise
         except BaseException as exc:
             self._sealer.counters.failed(exc)
-            # Closing may fail as well, often for the same reason: the first error is the one to report.
-            with suppress(EpochsealError):
-                self._closing.close()
+            # Closing may fail as well, often for the same reason: the first error is the one to report. A log
+            # that takes no entries yet has nothing to close, and a backend that refused is not asked again.
+            if self._sealer.live:
+                with suppress(EpochsealError):
+                    self._closing.close()
             raise
         self._closing.close()
         return sum(source.buffered for source in self._sources)
@@ -188,7 +191,7 @@ class CommitLoop:
 
 
 class Closing:
-    """The last steps of a sealer, in bounded time: a key on its way, the end of the log, its checkpoint."""
+    """The last steps of a sealer, in bounded time: a start under way, the end of the log, its checkpoint."""
 
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
@@ -199,19 +202,18 @@ class Closing:
         self._deadline = time.monotonic() + CLOSE_SECONDS
 
     def close(self) -> None:
-        """Wait for a key on its way, end the log, wait for the last checkpoint."""
+        """Wait for a start under way, end the log, wait for the last checkpoint.
+
+        A turn under way is not waited for: the running epoch ends with the log.
+        """
         sealer = self._sealer
         if self._deadline is None:
             self.start()
-        try:
-            while sealer.calls.pending and self.step():
-                pass
-            sealer.close_log()
-            while sealer.checkpoints and self.step():
-                pass
-        finally:
-            # The backend may refuse in the first wait, which raises: the log gets its end line all the same.
-            sealer.close_log()
+        while not sealer.live and self.step():
+            pass
+        sealer.close_log()
+        while sealer.checkpoints and self.step():
+            pass
 
     def step(self) -> bool:
         """Let the backend go on; whether there is anything to wait for, and time left."""
@@ -221,7 +223,7 @@ class Closing:
             return False
         sealer.tick()
         if (courier := sealer.calls.fileno()) is None:
-            if sealer.calls.failures == 0:
+            if sealer.calls.failures == 0 or sealer.wait_seconds() > left:
                 return False
             time.sleep(min(left, 0.05))
             return True

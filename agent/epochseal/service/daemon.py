@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from epochseal.config import Configuration, read_config
 from epochseal.custody.memory import SecretPage, harden_process
 from epochseal.custody.zygote import Zygote
-from epochseal.errors import ConfigError, EpochsealError
+from epochseal.errors import ConfigError, Denied, EpochsealError, WrongKey
+from epochseal.exit_statuses import BACKEND, REFUSED, VERIFIED
 from epochseal.journal import Journal
 from epochseal.polling import WakePipe
 from epochseal.service.log_thread import LogThread
@@ -49,8 +50,8 @@ class Daemon:
         self._listen: str | None = None
         self._metrics: MetricsServer | None = None
 
-    def run(self) -> bool:
-        """Seal until SIGTERM, SIGINT, or the end of all sources; whether every log was closed cleanly.
+    def run(self) -> int:
+        """Seal until SIGTERM, SIGINT, or the end of all sources; the exit status, 0 if all logs were closed.
 
         Raises:
             EpochsealError: the start failed; nothing was sealed.
@@ -79,7 +80,10 @@ class Daemon:
                 # A thread that did not end in time may be in the middle of a write. Files, locks and keys
                 # stay as they are, so that nothing is closed under it; the process ends now in any case.
                 stack.pop_all()
-            return not left and all(log.error is None for log in self._logs)
+            errors = [log.error for log in self._logs if log.error is not None]
+            if any(isinstance(error, Denied | WrongKey) for error in errors):
+                return REFUSED
+            return BACKEND if left or errors else VERIFIED
 
     def _open(self, config: Configuration, stack: ExitStack) -> None:
         helpers = []

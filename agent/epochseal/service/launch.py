@@ -8,29 +8,35 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from epochseal.config.environment import settings_from_environment
+from epochseal.config.state_dir import StateDir, default_state_dir
 from epochseal.custody.memory import SecretPage, harden_process
 from epochseal.custody.zygote import Zygote
-from epochseal.errors import BackendError, ConfigError
+from epochseal.errors import ConfigError, Unavailable
 from epochseal.keys import BackendSettings, KeyURI
 from epochseal.sealing import defaults
 from epochseal.sealing.backend_calls import BackendCalls
-from epochseal.sealing.backend_outage import Outlook
 from epochseal.sealing.chain import Pace
 from epochseal.sealing.limits import Limits
 from epochseal.sealing.page_store import PageStore
-from epochseal.sealing.restart_point import RestartPoint
 from epochseal.sealing.sealer import Sealer
 from epochseal.service.commit_loop import CommitLoop, SystemClock
+from epochseal.service.messages import (
+    begun_message,
+    no_state_directory,
+    outage_message,
+    print_message,
+    stall_message,
+    start_messages,
+)
 from epochseal.service.signals import Signals
+from epochseal.service.state_dir import ready_state_dir
 from epochseal.sources.stream import StreamSource
-from epochseal.storage.durable import DiskFullError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,8 @@ class SealOptions:
     segment_age: int | None = None
     max_entry_bytes: int = defaults.MAX_ENTRY_BYTES
     runtime_dir: Path | None = None
+    state_dir: StateDir = field(default_factory=default_state_dir)
+    keep_carry: bool = True
 
     def __post_init__(self) -> None:
         for name in ("epoch_interval", "block_bytes", "segment_bytes", "segment_age", "max_entry_bytes"):
@@ -64,7 +72,6 @@ def seal_stream(
     name: str,
     *,
     acknowledge: Callable[[int], None],
-    started: Callable[[RestartPoint], None],
 ) -> int:
     """Seal a stream until it ends or a stop is asked for; the number of entries in the log.
 
@@ -73,8 +80,8 @@ def seal_stream(
         open_stream: gives the descriptor; called once the helpers are forked, so that none of them holds it,
             and when the log is ready to begin. It may have signals passed on.
         name: the source's name in the log.
-        acknowledge: is told the number of durable entries of the whole log, after the start and each commit.
-        started: is told what was found in the directory.
+        acknowledge: is told the number of durable entries of the whole log: after each commit, and after a
+            start that goes on with what it found by the key that sealed it.
 
     Raises:
         EpochsealError: see `CommitLoop.run` and `Sealer.start`.
@@ -82,8 +89,8 @@ def seal_stream(
     with ExitStack() as stack:
         sealer = stack.enter_context(sealing(options))
         signals = stack.enter_context(Signals().installed())
-        started(start_sealer(sealer, signals))
-        acknowledge(sealer.entries)
+        if start_sealer(sealer, signals, options):
+            acknowledge(sealer.entries)
         source = StreamSource(
             open_stream(signals),
             name,
@@ -95,7 +102,7 @@ def seal_stream(
             sealer, [source], signals, commit_interval=options.commit_interval / 1000, acknowledge=acknowledge
         )
         if unsealed := loop.run():
-            raise BackendError(
+            raise Unavailable(
                 f"{unsealed} bytes were read but not sealed: the backend gave no key before the stop",
                 str(sealer.calls.last_error or "") or None,
             )
@@ -157,34 +164,27 @@ def make_sealer(options: SealOptions, zygote: Zygote, mailbox: SecretPage) -> Se
     return Sealer(options.logdir, options.origin, calls, mailbox, clock, runtime, pace=pace, limits=limits)
 
 
-def start_sealer(sealer: Sealer, signals: Signals) -> RestartPoint:
-    """Start it. Troubles are told on stderr from now on, and a stop ends the wait for room on the disk.
+def start_sealer(
+    sealer: Sealer, signals: Signals, options: SealOptions, *, refuse_cold: bool = False
+) -> bool:
+    """Start it; whether the entries that the log has are vouched for by the key that this start goes on with.
+
+    What it finds, and troubles from now on, are told on stderr; a stop ends the wait for room on the disk.
 
     Raises:
-        EpochsealError: see `Sealer.start`.
+        EpochsealError: see `Sealer.start` and `ready_state_dir`.
     """
-    sealer.full_disk.pause, sealer.full_disk.tell = signals.pause, tell_stall
-    sealer.outage.tell = tell_outage
-    return sealer.start()
-
-
-def tell_stall(cause: DiskFullError | None) -> None:
-    """Say on stderr that the disk is full, or no longer."""
-    text = "there is room again: sealing goes on" if cause is None else f"{cause}: waiting for room"
-    sys.stderr.write(f"epochseal: {text}\n")
-    sys.stderr.flush()
-
-
-def tell_outage(outlook: Outlook, trouble: BackendError | None) -> None:
-    """Say on stderr that a backend is away, that nothing is acknowledged for that, or that it is back."""
-    reason = trouble or "the backend has not answered yet"
-    text = {
-        "up": "the backend is back",
-        "down": f"{reason}: trying again; a running epoch goes on",
-        "late": f"{reason}: the epoch is overdue for too long, nothing is sealed until the backend is back",
-    }[outlook]
-    sys.stderr.write(f"epochseal: {text}\n")
-    sys.stderr.flush()
+    sealer.full_disk.pause = signals.pause
+    sealer.full_disk.tell = lambda cause: print_message(stall_message(cause))
+    sealer.outage.tell = lambda outlook, trouble: print_message(outage_message(outlook, trouble))
+    sealer.turns.tell = lambda begun: print_message(begun_message(begun, options.logdir))
+    state_dir = ready_state_dir(
+        options.state_dir, options.logdir, lambda reason: print_message(no_state_directory(reason))
+    )
+    point = sealer.start(state_dir, keep_carry=options.keep_carry, refuse_cold=refuse_cold)
+    for message in start_messages(point, sealer.entries):
+        print_message(message)
+    return point.link != "cold"
 
 
 def stdin_stream(_signals: Signals) -> int:

@@ -11,23 +11,29 @@ from pathlib import Path
 from epochseal.config import LogConfig
 from epochseal.custody.memory import SecretPage
 from epochseal.custody.zygote import Zygote
-from epochseal.errors import BackendError, EpochsealError
+from epochseal.errors import EpochsealError, Unavailable
 from epochseal.format.seal_lines import EndReason
 from epochseal.journal import Journal
 from epochseal.sealing.backend_calls import BackendCalls
-from epochseal.sealing.backend_outage import Outlook
 from epochseal.sealing.chain import Chain, Pace
 from epochseal.sealing.limits import Limits, Room
 from epochseal.sealing.page_store import PageStore
-from epochseal.sealing.restart_point import RestartPoint
 from epochseal.sealing.sealer import Sealer
 from epochseal.service.commit_loop import CommitLoop, SystemClock
 from epochseal.service.health import LogView
+from epochseal.service.messages import (
+    Message,
+    begun_message,
+    no_state_directory,
+    outage_message,
+    stall_message,
+    start_messages,
+    write_message,
+)
 from epochseal.service.open_source import open_source
 from epochseal.service.signals import Signals
 from epochseal.service.state_dir import ready_state_dir
 from epochseal.sources.source import Source
-from epochseal.storage.durable import DiskFullError
 from epochseal.upkeep.segment_upkeep import Keeping, SegmentUpkeep
 
 RELOADED = ("epoch_max_entries", "epoch_max_bytes", "segment_bytes", "keep")
@@ -124,10 +130,17 @@ class LogThread:
         Raises:
             EpochsealError: see `Sealer.start` and `open_source`; `close` is still to be called.
         """
-        self._tell_restart(self.sealer.start())
-        self.sealer.full_disk.pause = self.signals.pause
-        self.sealer.full_disk.tell = self._tell_stall
-        self.sealer.outage.tell = self._tell_outage
+        sealer, config = self.sealer, self.config
+        sealer.full_disk.tell = lambda cause: self._tell(stall_message(cause))
+        sealer.outage.tell = lambda outlook, trouble: self._tell(outage_message(outlook, trouble))
+        sealer.turns.tell = lambda begun: self._tell(begun_message(begun, config.dir))
+        state_dir = ready_state_dir(
+            config.state_dir, config.dir, lambda reason: self._tell(no_state_directory(reason))
+        )
+        point = sealer.start(state_dir, keep_carry=config.keep_carry)
+        for message in start_messages(point, sealer.entries):
+            self._tell(message)
+        sealer.full_disk.pause = self.signals.pause
         kind = None if self.config.compress == "none" else self.config.compress
         if kind is not None or self.config.number_or_none("keep") is not None:
             self._upkeep = SegmentUpkeep(self.sealer, kind, _keeping(self.config), self.journal)
@@ -195,7 +208,7 @@ class LogThread:
             acknowledge=lambda _entries: None,
         )
         if unsealed := loop.run():
-            raise BackendError(
+            raise Unavailable(
                 f"{unsealed} bytes were read but not sealed: the backend gave no key before the stop",
                 str(self.sealer.calls.last_error or "") or None,
             )
@@ -214,42 +227,11 @@ class LogThread:
         )
         calls = BackendCalls(zygote, clock, lambda: secrets.randbelow(1024) / 1024)
         return Sealer(
-            config.dir,
-            config.origin,
-            calls,
-            mailbox,
-            clock,
-            runtime,
-            pace=pace,
-            limits=self._limits,
+            config.dir, config.origin, calls, mailbox, clock, runtime, pace=pace, limits=self._limits
         )
 
-    def _tell_no_state(self, reason: str) -> None:
-        self.journal.warning("no_state_directory", reason=reason)
-
-    def _tell_restart(self, point: RestartPoint) -> None:
-        link = "running" if point.running else point.link
-        self.journal.info("started", link=link, entries=self.sealer.entries)
-        if point.page_refused:
-            self.journal.warning("page_wiped", reason=point.page_refused)
-        if point.set_aside:
-            self.journal.warning("set_aside", bytes=point.set_aside)
-        if point.link == "cold" and not point.running:
-            self.journal.warning("cold_start", reason="the log was not closed before, and verify will say so")
-
-    def _tell_stall(self, cause: DiskFullError | None) -> None:
-        if cause is None:
-            self.journal.info("room_again")
-        else:
-            self.journal.warning("no_room", reason=str(cause), hint=cause.hint)
-
-    def _tell_outage(self, outlook: Outlook, trouble: BackendError | None) -> None:
-        if outlook == "up":
-            self.journal.info("backend_back")
-            return
-        event = "backend_down" if outlook == "down" else "overdue"
-        reason = str(trouble) if trouble is not None else "the backend has not answered yet"
-        self.journal.warning(event, reason=reason, hint=None if trouble is None else trouble.hint)
+    def _tell(self, message: Message) -> None:
+        write_message(self.journal, message)
 
 
 def _where(exc: BaseException) -> str | None:

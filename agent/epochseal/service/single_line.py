@@ -8,14 +8,14 @@ from dataclasses import replace
 from functools import partial
 
 from epochseal.custody.courier import Courier
-from epochseal.custody.memory import harden_process
+from epochseal.custody.memory import SecretPage, harden_process
 from epochseal.custody.zygote import Zygote
-from epochseal.errors import BackendError, VerificationError
+from epochseal.errors import BackendError, Unavailable, VerificationError
 from epochseal.examiner import probe_context
 from epochseal.format.note import Signature, VerifierKey, parse_vkey, sign_text
 from epochseal.format.seal_lines import Prune, Rotate
 from epochseal.keys import BackendSettings, PublicKey
-from epochseal.sealing.restart_point import RestartPoint
+from epochseal.sealing.sealer import Sealer
 from epochseal.service.commit_loop import Closing, SystemClock
 from epochseal.service.launch import SealOptions, helping, make_sealer, sealing, start_sealer
 from epochseal.service.signals import Signals
@@ -23,19 +23,18 @@ from epochseal.storage.durable import DirectoryLock
 from epochseal.upkeep.rotation import RotationRequest, plan_checkpoint_key, plan_epoch_key
 
 
-def seal_prune(
-    options: SealOptions, body: Prune, *, started: Callable[[RestartPoint], None], remove: Callable[[], None]
-) -> None:
+def seal_prune(options: SealOptions, body: Prune, *, remove: Callable[[], None]) -> None:
     """Seal one `prune` line and have it signed; then `remove` is called, with the directory still locked.
 
     Raises:
-        BackendError: the line is not under a signed checkpoint, so nothing was removed.
+        ConfigError: the log could not be gone on with by the key that sealed it; nothing was touched.
+        Unavailable: the line is not under a signed checkpoint, so nothing was removed.
         EpochsealError: see `Sealer.start`.
     """
     with ExitStack() as stack:
         sealer = stack.enter_context(sealing(options))
         signals = stack.enter_context(Signals().installed())
-        started(start_sealer(sealer, signals))
+        start_sealer(sealer, signals, options, refuse_cold=True)
         closing = Closing(sealer)
         while not sealer.live and not signals.stop_asked and closing.step():
             pass
@@ -43,7 +42,7 @@ def seal_prune(
             sealer.record(body)
         closing.close()
         if not pruned or sealer.checkpoints or signals.stop_asked:
-            raise BackendError(
+            raise Unavailable(
                 "the prune line has no signed checkpoint yet: nothing was removed",
                 str(sealer.calls.last_error or "run prune again"),
             )
@@ -55,8 +54,8 @@ def seal_rotation(
     wanted: RotationRequest,
     settings: BackendSettings,
     *,
-    planned: Callable[[Rotate], bool],
-    started: Callable[[RestartPoint], None],
+    dry_run: bool,
+    planned: Callable[[Rotate], None],
 ) -> None:
     """Seal one `rotate` line and have it signed, by the old checkpoint key and the new one if that changes.
 
@@ -64,62 +63,93 @@ def seal_rotation(
         options: with the keys that the log has.
         wanted: which key takes the place of one of them, and why.
         settings: what the backends are handed, by family.
-        planned: is told the line before anything is written; whether to go on.
-        started: is told what was found in the directory.
+        dry_run: ask the backends and make the line, and write nothing.
+        planned: is told the line before it is sealed.
 
     Raises:
-        ConfigError: the key has nothing to take the place of, or the named one is not the log's.
+        ConfigError: the key has nothing to take the place of, the named one is not the log's, or the
+            log could not be gone on with by the key that sealed it.
         LogBusy: an agent seals here.
-        BackendError: the line is not under a checkpoint with the signatures that it needs; run it again.
+        Unavailable: the line is not under a checkpoint with the signatures that it needs; run it again.
         EpochsealError: see `Sealer.start`.
     """
-    with DirectoryLock(options.logdir):
-        pass  # a running agent is noticed here, before any backend is asked for anything
-    harden_process()
     if wanted.key == "epoch":
         new = replace(options, epoch_key=wanted.uri)
     else:
         new = replace(options, checkpoint_key=wanted.uri)
+    if dry_run:
+        with DirectoryLock(options.logdir):
+            pass  # a running agent is noticed here, before any backend is asked for anything
+    harden_process()
     with ExitStack() as stack:
         old_helper, old_mailbox = stack.enter_context(helping(options, settings))
         helper, mailbox = stack.enter_context(helping(new, settings))
-        if wanted.key == "epoch":
-            with _courier(helper) as courier:
-                courier.ask_issue(probe_context(options.origin))
-                key_id = courier.take_issued().key_id
-                mailbox.wipe()
-            old_key, body = None, plan_epoch_key(options.logdir, wanted, key_id, SystemClock().now())
-        else:
-            old_key, new_key = _public_key(old_helper), _public_key(helper)
-            keys = VerifierKey(options.origin, old_key), VerifierKey(options.origin, new_key)
-            body = plan_checkpoint_key(options.logdir, wanted, *keys, SystemClock().now())
-        if not planned(body):
-            return
-        alone = old_key is not None and bool(body.compromised)
+        # Of a compromised checkpoint key nothing is signed any more: the new one signs alone.
+        alone = wanted.key == "checkpoint" and wanted.compromised
         sealer = make_sealer(options, *((helper, mailbox) if alone else (old_helper, old_mailbox)))
         stack.callback(sealer.release)
-        if alone:
-            sealer.checkpoints.replaces = old_key
         signals = stack.enter_context(Signals().installed())
-        started(start_sealer(sealer, signals))
-        closing = Closing(sealer)
-        # A checkpoint with both signatures hands the log over to the new key, so only the one that covers
-        # the rotate line may have both. Earlier ones are waited for, under the old key, before the line is
-        # sealed.
-        while not (sealer.begun if alone else sealer.live and not sealer.checkpoints):
-            if signals.stop_asked or not closing.step():
-                break
-        ready = sealer.begun if alone else sealer.live and not sealer.checkpoints
-        if ready:
-            sealer.record(body)
-            if old_key is not None and not alone:
-                sealer.checkpoints.endorser = partial(_endorse, helper, parse_vkey(body.new))
-        closing.close()
-        if not ready or sealer.checkpoints:
-            raise BackendError(
-                "the rotate line is not under a signed checkpoint yet: the log keeps the key that it had",
-                str(sealer.calls.last_error or "run rotate again"),
-            )
+        if not dry_run:
+            sealer.checkpoints.hold = alone
+            # Before any backend is asked: it refuses where the log cannot be gone on with.
+            start_sealer(sealer, signals, options, refuse_cold=True)
+        if wanted.key == "epoch":
+            body = _plan_epoch_key(options, wanted, helper, mailbox)
+        else:
+            old_key = _public_key(old_helper)
+            body = _plan_checkpoint_key(options, wanted, old_key, helper)
+            if alone:
+                sealer.checkpoints.replaces = old_key
+        planned(body)
+        if not dry_run:
+            endorser = partial(_endorse, helper, parse_vkey(body.new)) if body.key == "checkpoint" else None
+            _seal_rotate(sealer, signals, body, endorser, alone=alone)
+
+
+def _seal_rotate(
+    sealer: Sealer,
+    signals: Signals,
+    body: Rotate,
+    endorser: Callable[[str], Signature] | None,
+    *,
+    alone: bool,
+) -> None:
+    closing = Closing(sealer)
+    # A checkpoint with both signatures hands the log over to the new key, so only the one that covers the
+    # rotate line may have both. Earlier ones are waited for, under the old key, before the line is sealed.
+    while not _may_rotate(sealer, alone=alone):
+        if signals.stop_asked or not closing.step():
+            break
+    if ready := _may_rotate(sealer, alone=alone):
+        sealer.record(body)
+        sealer.checkpoints.endorser = None if alone else endorser
+    closing.close()
+    if not ready or sealer.checkpoints:
+        raise Unavailable(
+            "the rotate line is not under a signed checkpoint yet: the log keeps the key that it had",
+            str(sealer.calls.last_error or "run rotate again"),
+        )
+
+
+def _may_rotate(sealer: Sealer, *, alone: bool) -> bool:
+    return sealer.begun if alone else sealer.live and not sealer.checkpoints
+
+
+def _plan_epoch_key(
+    options: SealOptions, wanted: RotationRequest, helper: Zygote, mailbox: SecretPage
+) -> Rotate:
+    with _courier(helper) as courier:
+        courier.ask_issue(probe_context(options.origin))
+        key_id = courier.take_issued().key_id
+        mailbox.wipe()
+    return plan_epoch_key(options.logdir, wanted, key_id, SystemClock().now())
+
+
+def _plan_checkpoint_key(
+    options: SealOptions, wanted: RotationRequest, old_key: PublicKey, helper: Zygote
+) -> Rotate:
+    keys = VerifierKey(options.origin, old_key), VerifierKey(options.origin, _public_key(helper))
+    return plan_checkpoint_key(options.logdir, wanted, *keys, SystemClock().now())
 
 
 def _endorse(helper: Zygote, key: VerifierKey, text: str) -> Signature:

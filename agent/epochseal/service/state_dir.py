@@ -30,14 +30,18 @@ def ready_state_dir(state: StateDir, logdir: Path, without: Callable[[str], None
         return None
     check_outside(state.path, logdir)
     try:
-        make_directory(state.path, OWN_FOLDER_MODE)
-        # A unit with a user made for it has a link here; what it leads to is what must be ours.
-        check_own_folder(Path(os.path.realpath(state.path)))
-        if not os.access(state.path, os.W_OK | os.X_OK):
-            raise StorageError(f"{state.path} cannot be written", "check its owner and mode")
+        _make_usable(state.path)
     except (ConfigError, StorageError) as exc:
         if state.named:
             raise
         without(str(exc))
         return None
     return state.path
+
+
+def _make_usable(path: Path) -> None:
+    make_directory(path, OWN_FOLDER_MODE)
+    # A unit whose user is made for it has a link here; what it leads to is what must be ours.
+    check_own_folder(Path(os.path.realpath(path)))
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise StorageError(f"{path} cannot be written", "check its owner and mode")

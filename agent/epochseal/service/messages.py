@@ -80,9 +80,8 @@ def begun_message(begun: Begun, logdir: Path) -> Message:
         return Message(
             "info",
             "log_begun",
-            f"the log's id is {b64encode(begun.log)}",
-            "tell it to whoever verifies: verify --log",
-            {"log_id": b64encode(begun.log)},
+            f"the log's id is {b64encode(begun.log)}: tell it to whoever verifies (verify --log)",
+            fields={"log_id": b64encode(begun.log)},
         )
     accept = b64encode(begun.leaf)
     why = (

@@ -274,33 +274,6 @@ class SegmentWriter:
         self.seal.close()
 
 
-def set_aside(logdir: Path, stem: str, log: AppendFile, sealed: int) -> int:
-    """Move what follows the `sealed` bytes of an open log file to `STEM.unsealed`; the number of bytes moved.
-
-    The copy is durable before the log is cut: a crash in between leaves the bytes twice, never not at all.
-    """
-    if (extra := log.length - sealed) <= 0:
-        return 0
-    path = logdir / FOLDER / f"{stem}.unsealed"
-    kept = AppendFile.open(path, create=not path.exists())
-    before = kept.length
-    try:
-        with (logdir / FOLDER / f"{stem}.log").open("rb") as source:
-            source.seek(sealed)
-            while chunk := source.read(1 << 20):
-                kept.append(chunk)
-        kept.sync()
-    except DiskFullError:
-        # The next try appends the whole copy: a half that was left here would stand before it.
-        kept.truncate(before)
-        raise
-    finally:
-        kept.close()
-    sync_directory(logdir / FOLDER)
-    log.truncate(sealed)
-    return extra
-
-
 def _open_empty(path: Path) -> AppendFile:
     if not path.exists():
         return AppendFile.open(path, create=True)

@@ -1,19 +1,20 @@
 """The carry of a clean close, on disk until the log goes on: whoever reads it can go on with this log, once.
 
-The file is 152 bytes: `epochseal carry1` (16) · the log's id (32) · tree size (8, little-endian) · root (32) ·
-the carry (32) · SHA-256 of the 120 bytes before. Size and root are those of the tree that the close ended. The
-sum is there because a rotten carry would make an epoch that looks forged. The carry itself goes between the
-file and a locked page, and is never an object of this process.
+The file is 152 bytes: `epochseal carry1` (16) · the log's id (32) · tree size (8, little-endian) · root (32)
+· the carry (32) · SHA-256 of the 120 bytes before. Size and root are those of the tree that the close ended.
+The sum is there because a rotten carry would make an epoch that looks forged. The carry itself goes between
+the file and a locked page, and is never an object of this process.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +23,9 @@ from epochseal.storage.durable import DiskFullError, sync_directory
 
 _MAGIC = b"epochseal carry1"
 _HEAD = struct.Struct("<16s32sQ32s")
-_CARRY_AT, _CARRY = _HEAD.size, 32
+_CARRY = 32
 _SIZE = _HEAD.size + _CARRY + 32
-_NO_ROOM = {28, 122}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -49,9 +50,7 @@ def write_carry(path: Path, close: CarriedClose, carry: memoryview) -> None:
     digest.update(carry)
     try:
         with _translated(path), _opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
-            for part, at in ((head, 0), (carry, _CARRY_AT), (digest.digest(), _CARRY_AT + _CARRY)):
-                if os.pwrite(descriptor, part, at) != len(part):
-                    raise OSError(28, os.strerror(28))
+            _write_all(descriptor, (head, carry, digest.digest()))
             os.fsync(descriptor)
     except BaseException:
         with contextlib.suppress(StorageError):
@@ -96,8 +95,8 @@ def read_carry(path: Path, into: memoryview) -> CarriedClose | None:
 def destroy_carry(path: Path) -> None:
     """Overwrite the carry and delete the file, durably; nothing where there is none.
 
-    What stands in its place and is no file of its form is deleted as it is. A file system that writes elsewhere
-    than in place (btrfs, a log-structured flash) keeps the old blocks for a while.
+    What stands in its place and is no regular file is deleted as it is. A file system that does not write in
+    place (btrfs, a log-structured flash) keeps the old blocks for a while.
 
     Raises:
         StorageError: it cannot be overwritten or deleted.
@@ -113,6 +112,14 @@ def destroy_carry(path: Path) -> None:
     except FileNotFoundError:
         return
     sync_directory(path.parent)
+
+
+def _write_all(descriptor: int, parts: Sequence[bytes | memoryview]) -> None:
+    at = 0
+    for part in parts:
+        at += os.pwrite(descriptor, part, at)
+    if at != _SIZE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextlib.contextmanager

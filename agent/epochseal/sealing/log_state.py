@@ -1,8 +1,8 @@
 """What an agent remembers of a log outside of its directory: its id, a tree size and root, and the carry.
 
-There is one directory a log: `STATE_DIR/NAME/`, NAME being 16 hex digits of the SHA-256 of the log directory's
-absolute path as it was named, links not followed. So a link that is made to lead to another log still finds
-the memory of the first one, which then speaks against what is there. It holds
+There is one directory a log: `STATE_DIR/NAME/`, NAME being 16 hex digits of the SHA-256 of the log
+directory's absolute path as it was named, links not followed. So a link that is made to lead to another log
+still finds the memory of the first one, which then speaks against what is there. It holds
 
 * `state`, one line of JSON, replaced as a whole: never ahead of lines that are durable, and durable itself
   before a signature over them is asked for;
@@ -15,14 +15,13 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from urllib.parse import quote_from_bytes, unquote_to_bytes
 from typing import Annotated
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import msgspec
 
 from epochseal.encoding import b64decode, b64encode, decode_json, encode_json
 from epochseal.errors import EpochsealError, FormatError, StorageError
-
 from epochseal.format.seal_lines import Abandoned, UInt
 from epochseal.sealing.carry_file import CarriedClose, destroy_carry, read_carry, write_carry
 from epochseal.storage.chain_end import read_chain_end
@@ -133,7 +132,7 @@ class LogState:
             return
         state = State(
             _VERSION,
-            _quoted(os.path.abspath(self._logdir)),
+            _quoted(_place(self._logdir)),
             _quoted(os.path.realpath(self._logdir)),
             b64encode(log),
             size,
@@ -207,8 +206,12 @@ class LogState:
                 raise StorageError(f"cannot rename {path}: {exc.strerror}") from exc
 
 
+def _place(logdir: Path) -> str:
+    return os.path.abspath(logdir)  # noqa: PTH100  # the name counts: links are not followed
+
+
 def _name(logdir: Path) -> str:
-    return hashlib.sha256(os.fsencode(os.path.abspath(logdir))).hexdigest()[:16]
+    return hashlib.sha256(os.fsencode(_place(logdir))).hexdigest()[:16]
 
 
 def _quoted(path: str) -> str:
@@ -244,16 +247,16 @@ def _find(state_dir: Path, logdir: Path) -> Path | None:
 
 def _all(state_dir: Path) -> Iterator[tuple[Path, State]]:
     try:
-        names = sorted(os.listdir(state_dir))
+        folders = sorted(state_dir.iterdir())
     except FileNotFoundError:
         return
     except OSError as exc:
         raise StorageError(f"cannot list {state_dir}: {exc.strerror}") from exc
-    for name in names:
+    for folder in folders:
         try:
-            state = _read(state_dir / name / _STATE)
+            state = _read(folder / _STATE)
         except (EpochsealError, OSError):
             # What cannot be read is another log's, whose own agent will say so.
             continue
         if state is not None:
-            yield state_dir / name, state
+            yield folder, state

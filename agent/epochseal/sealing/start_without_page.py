@@ -1,106 +1,155 @@
-"""A start without a page: a new log (`genesis`), after a clean close (`reopen`), after a crash (`cold`)."""
+"""What lies on the disk of a log that no page speaks for: where its chain ends, and what else is there."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple
 
-from epochseal.custody.memory import fill_random
-from epochseal.errors import ConfigError, FormatError, StorageError
+from epochseal.errors import FormatError
+from epochseal.format.merkle import leaf_hash
 from epochseal.format.note import parse_checkpoint, parse_note
-from epochseal.sealing.chain import Chain
-from epochseal.sealing.restart_point import RestartPoint
-from epochseal.storage.chain_end import ChainEnd, read_chain_end
-from epochseal.storage.durable import AppendFile
-from epochseal.storage.segments import CHECKPOINT_FILE, FOLDER, Segment, list_segments, set_aside
+from epochseal.format.seal_lines import MAX_LINE, Header, TaggedLine, id_of_log, parse_line
+from epochseal.storage.chain_end import ChainEnd, greatest_noted, read_chain_end
+from epochseal.storage.opener import open_file, read_file
+from epochseal.storage.segments import CHECKPOINT_FILE, Segment
+
+_MOST_CHECKPOINT = 1 << 20
 
 
-def read_own_end(segments: tuple[Segment, ...], logdir: Path, origin: str) -> ChainEnd | None:
-    """The end of the chain on disk; None where there is none.
+class Known(NamedTuple):
+    """What a memory says of a log: its id, a tree size and the root there."""
+
+    log: bytes
+    size: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is on the disk.
+
+    Attributes:
+        end: where the chain ends; None without one.
+        segments: what stays.
+        unused: last segments that were begun and never used; they are removed.
+        strange: last segments without an epoch line that follows; what they hold is moved.
+        begun_only: the log was nothing but a first line that nobody has seen.
+        unsealed: bytes of the last log file behind the last sealed entry.
+        checkpoint: the content of the file `checkpoint`; empty without one.
+        checkpoint_size: its tree size, unverified; 0 where it cannot be read.
+    """
+
+    end: ChainEnd | None
+    segments: tuple[Segment, ...]
+    unused: tuple[Segment, ...]
+    strange: tuple[Segment, ...]
+    begun_only: bool
+    unsealed: int
+    checkpoint: bytes
+    checkpoint_size: int
+
+    @property
+    def foreign(self) -> bool:
+        """Whether bytes lie behind the chain that are not the beginning of a note."""
+        torn = self.end is not None and self.end.tear and not self.end.torn_note
+        return bool(torn or self.unsealed or self.strange)
+
+
+def look_without_page(logdir: Path, segments: tuple[Segment, ...], state: Known | None) -> Found:
+    """Read where the chain ends; nothing is changed.
+
+    Args:
+        logdir: the log's directory.
+        segments: what is there.
+        state: what is remembered of the log.
 
     Raises:
-        ConfigError: it is that of another origin's log.
-        StorageError: a seal file cannot be read.
+        StorageError: a file cannot be read, or is no regular one.
     """
-    end = read_chain_end(segments)
-    if end is not None and end.header.origin != origin:
-        raise ConfigError(
-            f"{logdir} is the log of {end.header.origin!r}, not of {origin!r}",
-            "use the log's own origin, or another directory",
-        )
-    return end
+    checkpoint, size = _read_checkpoint(logdir)
+    kept, unused, strange, begun = _split(segments, state, has_checkpoint=bool(checkpoint))
+    bound = state.size if state is not None else max(greatest_noted(kept), size)
+    sizes = {state.size} if state is not None else set()
+    end = read_chain_end(kept, bound, sizes)
+    if strange and end is not None and end.tree.size < bound:
+        # Lines that are remembered stood there: what is damaged below that stays where it is.
+        kept, strange = kept + strange, ()
+        end = read_chain_end(kept, bound, sizes)
+    elif end is not None and end.tear and not end.kept and len(kept) > 1:
+        kept, strange = kept[:-1], (kept[-1], *strange)
+        end = read_chain_end(kept, bound, sizes)
+    return Found(end, kept, unused, strange, begun, _unsealed(end), checkpoint, size)
 
 
-def start_without_page(logdir: Path, origin: str) -> RestartPoint:
-    """Find where the chain on disk ends, and mend what a crash left half-written.
-
-    Raises:
-        ConfigError: the log in `logdir` belongs to another origin.
-        StorageError: files cannot be read or mended, or hold no chain at all.
-    """
-    segments = list_segments(logdir).segments
-    end = read_own_end(segments, logdir, origin)
-    if end is None:
-        _require_untouched(logdir, segments)
-        log = bytearray(32)
-        fill_random(memoryview(log))
-        return RestartPoint(Chain(origin, bytes(log)), None, "genesis")
-    moved = _mend(logdir, end)
-    numbers = [segment.number for segment in list_segments(logdir).segments]
-    chain = Chain(origin, end.log, end.header.epoch, max(numbers), end.last_tag, end.tree, end.entries)
-    return RestartPoint(
-        chain, None, "reopen" if end.closed and not _is_ahead(logdir, end) else "cold", set_aside=moved
-    )
-
-
-def _is_ahead(logdir: Path, end: ChainEnd) -> bool:
-    """Whether the file `checkpoint` knows of more lines than there are, or cannot be read: lines are gone.
-
-    The next checkpoint replaces that file, and with it the proof that lines are gone. So the new epoch must
-    be `cold`, which says that this was no routine start.
-    """
-    path = logdir / CHECKPOINT_FILE
+def _read_checkpoint(logdir: Path) -> tuple[bytes, int]:
     try:
-        return path.exists() and parse_checkpoint(parse_note(path.read_bytes()).text).size > end.tree.size
-    except (FormatError, OSError):
-        return True
+        raw = read_file(logdir / CHECKPOINT_FILE, _MOST_CHECKPOINT)
+    except FileNotFoundError:
+        return b"", 0
+    try:
+        return raw or b"\n", parse_checkpoint(parse_note(raw).text).size
+    except FormatError:
+        return raw or b"\n", 0
 
 
-def _require_untouched(logdir: Path, segments: tuple[Segment, ...]) -> None:
-    """Refuse a directory that had a log; remove what a start left that was killed before its first line."""
-    for segment in segments:
-        sizes = [path.stat().st_size for path in segment.logs]
-        seal = segment.seal.read_bytes() if segment.seal else b""
-        if any(sizes) or b"\n" in seal or segment.unsealed:
-            raise StorageError(
-                f"{logdir / FOLDER} holds {segment.stem}, but no epoch line in it can be read",
-                "the seal files were damaged or deleted: run verify, then move the directory away",
-            )
-    if (logdir / CHECKPOINT_FILE).exists():
-        raise StorageError(
-            f"{logdir} holds a checkpoint, but the lines that it was signed over are gone",
-            "the log was deleted: keep the checkpoint as evidence, then move the directory away",
-        )
-    for segment in segments:
-        segment.remove()
+def _unsealed(end: ChainEnd | None) -> int:
+    plain = [path for path in end.segment.logs if path.suffix == ".log"] if end is not None else []
+    if end is None or not plain:
+        return 0
+    return max(0, _length(plain[0]) - end.sealed)
 
 
-def _mend(logdir: Path, end: ChainEnd) -> int:
-    """Cut a torn line (it was never acknowledged), and set aside log bytes beyond the last sealed one."""
-    segment, moved = end.segment, 0
-    plain = [path for path in segment.logs if path.suffix == ".log"]
-    for path in plain:
-        log = AppendFile.open(path, create=False)
-        try:
-            moved = set_aside(logdir, segment.stem, log, end.sealed)
-        finally:
-            log.close()
-    if end.complete == 0 and not moved and segment.unsealed is None:
-        segment.remove()
-    elif segment.seal is not None:
-        seal = AppendFile.open(segment.seal, create=False)
-        try:
-            if seal.length > end.complete:
-                seal.truncate(end.complete)
-        finally:
-            seal.close()
-    return moved
+def _length(path: Path) -> int:
+    with open_file(path) as file:
+        return file.seek(0, os.SEEK_END)
+
+
+_Segments = tuple[Segment, ...]
+
+
+def _split(
+    segments: _Segments, state: Known | None, *, has_checkpoint: bool
+) -> tuple[_Segments, _Segments, _Segments, bool]:
+    kept, unused, strange, begun = list(segments), list[Segment](), list[Segment](), False
+    while kept:
+        use, line = _use(kept[-1])
+        if use == "begun" and line is not None:
+            if len(kept) > 1:
+                if state is not None and line.index < state.size:
+                    break
+            elif line.index == 0 and not has_checkpoint and (state is None or state == _known(line)):
+                begun = True
+            else:
+                break
+        elif use == "used":
+            break
+        (strange if use == "strange" else unused).append(kept.pop())
+    return tuple(kept), tuple(unused), tuple(reversed(strange)), begun
+
+
+def _known(line: TaggedLine) -> Known | None:
+    if not isinstance(line.body, Header):
+        return None
+    return Known(id_of_log(line.payload, line.body), 1, leaf_hash(line.payload))
+
+
+def _use(segment: Segment) -> tuple[Literal["used", "unused", "begun", "strange"], TaggedLine | None]:
+    """What a last segment was used for: nothing, an epoch line without a note alone, or more."""
+    if segment.unsealed or segment.torn:
+        return "used", None
+    entries = sum(map(_length, segment.logs))
+    content = read_file(segment.seal, MAX_LINE + 1) if segment.seal is not None else b""
+    first, newline, rest = content.partition(b"\n")
+    if not newline:
+        torn = not content or content.startswith(b"epoch ") or b"epoch ".startswith(content)
+        return ("unused" if torn and not entries else "strange"), None
+    try:
+        line = parse_line(first)
+    except FormatError:
+        return "strange", None
+    if not isinstance(line, TaggedLine) or not isinstance(line.body, Header):
+        return "strange", None
+    alone = b"\n" not in rest and (rest.startswith(b"note ") or b"note ".startswith(rest))
+    return ("begun" if alone and not entries else "used"), line

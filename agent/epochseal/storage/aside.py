@@ -1,6 +1,6 @@
-"""What a start finds and does not seal: moved to `STEM.unsealed` and `STEM.torn`, or removed if it holds nothing.
+"""What a start finds and does not seal: it is moved to `STEM.unsealed` and `STEM.torn`, or removed if empty.
 
-A copy is durable before its source is cut or removed: a crash in between leaves bytes twice, never not at all.
+A copy is durable before its source is cut or removed: a crash in between leaves bytes twice, never none.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def remove_segment(segment: Segment) -> None:
         _unlink(path)
 
 
-def remove_hidden(logdir: Path, keep: frozenset[str] = frozenset()) -> None:
+def remove_hidden(logdir: Path) -> None:
     """Remove pairs of files that were prepared for a next segment and never got their names.
 
     Raises:
@@ -79,14 +79,14 @@ def remove_hidden(logdir: Path, keep: frozenset[str] = frozenset()) -> None:
     """
     folder = logdir / FOLDER
     try:
-        names = [name for name in os.listdir(folder) if name.startswith(".") and name not in keep]
+        hidden = [path for path in folder.iterdir() if path.name.startswith(".")]
     except FileNotFoundError:
         return
     except OSError as exc:
         raise StorageError(f"cannot list {folder}: {exc.strerror}") from exc
-    for name in names:
-        if name.endswith((".log", ".seal")):
-            _unlink(folder / name)
+    for path in hidden:
+        if path.suffix in {".log", ".seal"}:
+            _unlink(path)
 
 
 def _move_end(file: AppendFile, start: int, target: Path) -> int:

@@ -15,7 +15,7 @@ _MOST = 1 << 14
 
 
 def lines_backwards(path: Path, kind: bytes, before: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """Where each line that begins with `kind` stands, and the line without its LF; unfinished ones are left out.
+    """Where each whole line that begins with `kind` stands, and the line without its LF.
 
     Args:
         path: the seal file.

@@ -6,6 +6,7 @@ refused is kept until the next epoch line is in its place, and the carry goes la
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from dataclasses import replace
@@ -141,11 +142,9 @@ def _put_away(logdir: Path) -> None:
     remains = [name for name in (FOLDER, CHECKPOINT_FILE) if os.path.lexists(logdir / name)]
     if not remains:
         return
-    stamp, number = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), 0
-    while (folder := logdir / f"denied-{stamp}{f'-{number}' if number else ''}").exists(
-        follow_symlinks=False
-    ):
-        number += 1
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    names = (f"denied-{stamp}{f'-{number}' if number else ''}" for number in itertools.count())
+    folder = next(logdir / name for name in names if not os.path.lexists(logdir / name))
     make_directory(folder)
     try:
         for name in remains:

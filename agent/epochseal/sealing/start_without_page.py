@@ -12,7 +12,7 @@ from epochseal.format.merkle import leaf_hash
 from epochseal.format.note import parse_checkpoint, parse_note
 from epochseal.format.seal_lines import MAX_LINE, Header, TaggedLine, id_of_log, parse_line
 from epochseal.storage.chain_end import ChainEnd, greatest_noted, read_chain_end
-from epochseal.storage.opener import open_file, read_file
+from epochseal.storage.opener import GoneError, open_file, read_file
 from epochseal.storage.segments import CHECKPOINT_FILE, Segment
 
 _MOST_CHECKPOINT = 1 << 20
@@ -86,7 +86,7 @@ def look_without_page(logdir: Path, segments: tuple[Segment, ...], state: Known 
 def _read_checkpoint(logdir: Path) -> tuple[bytes, int]:
     try:
         raw = read_file(logdir / CHECKPOINT_FILE, _MOST_CHECKPOINT)
-    except FileNotFoundError:
+    except GoneError:
         return b"", 0
     try:
         return raw or b"\n", parse_checkpoint(parse_note(raw).text).size

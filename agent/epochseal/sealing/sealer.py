@@ -185,8 +185,11 @@ class Sealer:
         self._sealed(blocks)
         self.counters.committed(self._clock.monotonic() - began)
 
-    def record(self, body: Prune | Rotate) -> None:
-        """Record what happened to segments or keys; durable when this returns, proven by the next checkpoint.
+    def record(self, body: Prune | Rotate) -> int:
+        """Record what happened to segments or keys; durable when this returns.
+
+        Returns:
+            The tree size with this line: a signed checkpoint of this size or more covers it.
 
         Raises:
             StorageError: as `commit`.
@@ -198,6 +201,7 @@ class Sealer:
             self._requests.cancel()
         with self._lines.guard.step():
             self._lines.record(body)
+        return self._lines.chain.index
 
     def tick(self) -> None:
         """Do what time asks for: heartbeat, the end of an epoch, the next backend call.

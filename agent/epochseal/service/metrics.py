@@ -36,7 +36,7 @@ class MetricsCollector:
         """As the registry asks."""
         yield InfoMetricFamily("epochseal_build", "The running version.", {"version": __version__})
         yield from self._counters()
-        yield self._latencies()
+        yield from self._latencies()
         yield from self._gauges()
 
     def _counters(self) -> Iterator[Metric]:
@@ -47,6 +47,9 @@ class MetricsCollector:
         checkpoints = _counter("checkpoints", "Checkpoints signed and written.")
         recovered = _counter("recovered_entries", "Entries of an interrupted commit that a start completed.")
         aside = _counter("set_aside_bytes", "Bytes that nobody had sealed, moved to .unsealed by a start.")
+        torn = _counter("torn_bytes", "Bytes of torn seal lines, moved to .torn by a start.")
+        abandoned = _counter("abandoned_secrets", "Epoch secrets that came and were given up unused.")
+        starts = _counter("starts", "Starts, by how the log went on: always 1 of one kind.", "link")
         calls = _counter("backend_calls", "Calls of the key backend.", "kind")
         failures = _counter("backend_failures", "Calls that the key backend failed or refused.", "kind")
         errors = _counter("errors", "Errors that stopped the sealing, for a time or for good.", "kind")
@@ -60,24 +63,37 @@ class MetricsCollector:
                 (checkpoints, counters.checkpoints),
                 (recovered, counters.recovered_entries),
                 (aside, counters.set_aside_bytes),
+                (torn, counters.torn_bytes),
+                (abandoned, counters.abandoned_secrets),
             ):
                 family.add_metric([view.name], value)
             by_kind = ((calls, backend.made), (failures, backend.failed), (errors, counters.errors))
             for family, counts in by_kind:
                 for kind, count in counts.items():
                     family.add_metric([view.name, kind], count)
-        yield from (entries, size, blocks, epochs, checkpoints, recovered, aside, calls, failures, errors)
+            if counters.started:
+                starts.add_metric([view.name, counters.started], 1)
+        yield from (entries, size, blocks, epochs, checkpoints, recovered, aside, torn, abandoned, starts)
+        yield from (calls, failures, errors)
 
-    def _latencies(self) -> Metric:
-        family = HistogramMetricFamily(
-            "epochseal_commit_seconds",
-            "Time from the beginning of a commit until its entries and lines are durable.",
-            labels=["log"],
+    def _latencies(self) -> Iterator[Metric]:
+        commits = _histogram(
+            "commit_seconds", "Time from the beginning of a commit until its entries and lines are durable."
         )
+        waits = _histogram(
+            "secret_waiting_seconds",
+            "Time that the next epoch's secret lay beside the key of the running one.",
+        )
+        turns = _histogram("turn_seconds", "Time in which an epoch ended and the next one began.")
         for view in self._views:
-            commits = view.sealer.counters.commits
-            family.add_metric([view.name], _buckets(commits), commits.seconds)
-        return family
+            counters = view.sealer.counters
+            for family, found in (
+                (commits, counters.commits),
+                (waits, counters.secret_waits),
+                (turns, counters.turns),
+            ):
+                family.add_metric([view.name], _buckets(found), found.seconds)
+        yield from (commits, waits, turns)
 
     def _gauges(self) -> Iterator[Metric]:
         unsealed = _gauge("unsealed_bytes", "Bytes read from the sources and not sealed yet.")
@@ -85,9 +101,11 @@ class MetricsCollector:
         epoch = _gauge("epoch_number", "Number of the running or the last epoch; -1 before the first.")
         age = _gauge("epoch_age_seconds", "How long the epoch has been running.")
         overdue = _gauge("epoch_overdue_seconds", "For how long the epoch has been due to end.")
-        unsigned = _gauge("unsigned_checkpoints", "Checkpoints that wait for a signature.")
+        unsigned = _gauge("unsigned_checkpoints", "Checkpoints that wait for a signature: one or none.")
         signed = _gauge("last_checkpoint_timestamp_seconds", "When a checkpoint was last written; 0: never.")
         stalled = _gauge("stalled_seconds", "For how long the disk has had no room; 0 while it has.")
+        tampered = _gauge("tampered_at_start", "Whether this start found another log than was remembered.")
+        refused = _gauge("backend_refused", "Whether a backend refuses what is asked of it; sealing goes on.")
         healthy = _gauge("healthy", "Whether entries are acknowledged, or would be: as /healthz says.")
         for view in self._views:
             status = view.sealer.status()
@@ -99,12 +117,15 @@ class MetricsCollector:
                 (unsigned, status.unsigned),
                 (signed, view.sealer.counters.last_checkpoint / 1000),
                 (stalled, status.stalled),
+                (tampered, view.sealer.counters.tampered),
+                (refused, view.sealer.outage.outlook == "refused"),
                 (healthy, not reasons(view)),
             ):
                 family.add_metric([view.name], float(value))
             for source, waiting in view.lags().items():
                 lag.add_metric([view.name, source], waiting)
-        yield from (unsealed, lag, epoch, age, overdue, unsigned, signed, stalled, healthy)
+        yield from (unsealed, lag, epoch, age, overdue, unsigned, signed, stalled)
+        yield from (tampered, refused, healthy)
 
 
 def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
@@ -113,6 +134,10 @@ def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"epochseal_{name}", text, labels=["log", *labels])
+
+
+def _histogram(name: str, text: str) -> HistogramMetricFamily:
+    return HistogramMetricFamily(f"epochseal_{name}", text, labels=["log"])
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:

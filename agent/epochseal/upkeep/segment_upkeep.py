@@ -87,7 +87,8 @@ class SegmentUpkeep:
         # One hand-over at a time: the thread fills it and waits until the loop has emptied it.
         self._ready: _Packed | ExpiredSegments | None = None
         self._taken = threading.Event()
-        self._sealed_at: int | None = None
+        # The tree size with the prune line: a checkpoint of this size or more covers it.
+        self._stated: int | None = None
         self._removable: ExpiredSegments | None = None
         self._next_expiry = 0.0
         self._thread = threading.Thread(target=self._work, name="upkeep", daemon=True)
@@ -115,22 +116,17 @@ class SegmentUpkeep:
         ready, sealer = self._ready, self._sealer
         if isinstance(ready, _Packed):
             self._exchange(ready)
-        elif ready is not None and self._sealed_at is None:
+        elif ready is not None and self._stated is None:
             if sealer.live:
-                self._sealed_at = sealer.counters.epochs
-                sealer.record(ready.prune)
-        elif ready is not None and sealer.counters.epochs != self._sealed_at and not sealer.checkpoints:
-            # The checkpoint of an epoch that began after the prune line is signed, so it covers that line.
-            self._release(ready)
+                self._stated = sealer.record(ready.prune)
+        else:
+            self.settle()
 
     def settle(self) -> None:
-        """The log is closed: what its last checkpoint covers may be removed now."""
-        if (
-            isinstance(self._ready, ExpiredSegments)
-            and self._sealed_at is not None
-            and not self._sealer.checkpoints
-        ):
-            self._release(self._ready)
+        """Let go what a signed checkpoint covers: the next turn's, or that of the log's close."""
+        ready, signed = self._ready, self._sealer.checkpoints.signed
+        if isinstance(ready, ExpiredSegments) and self._stated is not None and signed >= self._stated:
+            self._release(ready)
 
     def finish(self) -> None:
         """A stop was asked for: begin nothing more."""
@@ -171,7 +167,7 @@ class SegmentUpkeep:
         self._release(None)
 
     def _release(self, removable: ExpiredSegments | None) -> None:
-        self._removable, self._sealed_at, self._ready = removable, None, None
+        self._removable, self._stated, self._ready = removable, None, None
         self._taken.set()
 
     # --- in the thread ------------------------------------------------------------------------------------

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from epochseal.cli.options import KEY_URI
+from epochseal.cli.user import this_user
 from epochseal.errors import ConfigError
 from epochseal.keys import KeyURI
 
@@ -82,7 +81,7 @@ def rotate(
     wanted = RotationRequest(
         key="epoch" if epoch_key is not None else "checkpoint",
         uri=uri,
-        who=who or _this_user(),
+        who=who or this_user(),
         why=reason,
         ticket=ticket,
         compromised=compromised,
@@ -139,11 +138,3 @@ def _believed(body: Rotate) -> str:
     from epochseal.encoding import MAX_INT
 
     return "this rotation" if body.from_size == MAX_INT else f"tree size {body.from_size:,}"
-
-
-def _this_user() -> str:
-    """The login name of whoever called: of the person behind sudo, where that says so."""
-    try:
-        return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid {os.getuid()}"

@@ -136,7 +136,7 @@ class LineWriter:
         self._write(line)
 
     def begin(self, start: EpochStart, stem: str) -> bytes:
-        """Write the epoch line of a start into a new pair of files, its checkpoint is due; the line's leaf."""
+        """Write the epoch line of a start into a new pair of files; its leaf. Its checkpoint is due."""
         self.segment = self._full_disk.wait_out(partial(SegmentWriter.create, self._logdir, stem))
         self._epoch_place = (stem, 0)
         line = epoch_line(self.chain, self.page, start)

@@ -40,9 +40,31 @@ class PageStore:
             StorageError: the files cannot be made or are not ours.
         """
         require_tmpfs(directory)
-        name = hashlib.sha256(str(logdir.resolve()).encode()).hexdigest()[:16]
-        page = SecretPage.in_file(directory / f"{name}.page", PAGE_SIZE)
-        return cls(RatchetPage(page), _PendingFile(directory / f"{name}.pending"))
+        page, pending = _paths(directory, logdir)
+        return cls(RatchetPage(SecretPage.in_file(page, PAGE_SIZE)), _PendingFile(pending))
+
+    @classmethod
+    def forget(cls, directory: Path, logdir: Path) -> bool:
+        """Wipe and delete what the directory has of this log; whether there was anything.
+
+        Raises:
+            ConfigError: as `in_directory`.
+            StorageError: the files are not ours, or cannot be deleted.
+        """
+        paths = _paths(directory, logdir)
+        if not any(path.exists() for path in paths):
+            return False
+        store = cls.in_directory(directory, logdir)
+        try:
+            store.page.wipe()
+        finally:
+            store.close()
+        try:
+            for path in paths:
+                path.unlink()
+        except OSError as exc:
+            raise StorageError(f"cannot remove {exc.filename}: {exc.strerror}") from exc
+        return True
 
     @property
     def survives(self) -> bool:
@@ -74,6 +96,11 @@ class PageStore:
         self.page.close()
         if self._pending is not None:
             self._pending.close()
+
+
+def _paths(directory: Path, logdir: Path) -> tuple[Path, Path]:
+    name = hashlib.sha256(str(logdir.resolve()).encode()).hexdigest()[:16]
+    return directory / f"{name}.page", directory / f"{name}.pending"
 
 
 class _PendingFile:

@@ -232,9 +232,10 @@ class Joiner:
         return epoch
 
     def _check_run(self, place: Place, run: Run, claim: int, size: int) -> None:
-        known = run.claims or ({run.start} if run.start is not None else set())
-        run.claims.add(claim)
-        if (known and claim not in known) or (run.start is None and claim >= run.epochs[0].index):
+        if run.claim is None:
+            run.claim = claim if run.start is None else run.start
+        # Of a run that began in what has expired one thing is known: where it cannot have begun.
+        if claim != run.claim or (run.start is None and claim >= run.epochs[0].index):
             detail = f"line {size - 1} says that its run began with line {claim}"
             self._findings.problem("run_broken", place, detail)
 

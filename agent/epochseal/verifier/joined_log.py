@@ -15,15 +15,15 @@ from epochseal.verifier.snapshot import SegmentPart
 class Run:
     """An epoch that no carry leads into, and all epochs that the carry continues from it.
 
-    `start` is the index of its first line, None if that is not there any more. `claims` is what its lines say
-    of it. Of its valid checkpoints, `signed` is the largest size; `vouched` is that of those which vouch for
-    more than one epoch line: for every line of the run below it. `entries` are those in its blocks, and
-    `vouched_entries` those of them that are vouched for.
+    `start` is the index of its first line, None if that is not there any more. `claim` is what its
+    `sign` lines have to say of it. Of its valid checkpoints, `signed` is the largest size; `vouched` is that
+    of those which vouch for more than one epoch line: for every line of the run below it. `entries` are those
+    in its blocks, and `vouched_entries` those of them that are vouched for.
     """
 
     start: int | None
     epochs: list[Epoch] = field(default_factory=list)
-    claims: set[int] = field(default_factory=set)
+    claim: int | None = None
     entries: int = 0
     signed: int = 0
     vouched: int = 0

@@ -83,7 +83,7 @@ class RotateLines:
             used = [
                 epoch
                 for epoch in self.log.epochs
-                if epoch.key == body.old and epoch.index < line.index and body.from_size < epoch.stop
+                if epoch.key == body.old and max(epoch.index, body.from_size) < min(epoch.stop, line.index)
             ]
             if used:
                 first = max(used[0].place.entry, self.log.entry_at(body.from_size))

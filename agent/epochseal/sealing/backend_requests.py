@@ -141,6 +141,7 @@ class BackendRequests:
             log = b64encode(self._lines.chain.log)
             self._turns.denies = Denies(log, found.size, b64encode(found.root))
             self._turns.link = "cold" if self._turns.link == "carry" else self._turns.link
+            self._counters.tampered = True
 
     def _remember_calls(self) -> None:
         with self._lines.guard.step():

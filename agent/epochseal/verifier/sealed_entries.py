@@ -94,6 +94,8 @@ class SealedEntries:
         if self._holds(block, self.shift) or (self._stream is None and self._found_elsewhere(block)):
             self._matched = self._position
             return "good"
+        if not self.bounded:
+            return "unread"
         return "missing" if self._ends_before(block) else "altered"
 
     def _ends_before(self, block: Block) -> bool:

@@ -13,12 +13,6 @@ from tests.reference.keys import Keys
 from tests.reference.scenarios import SCENARIOS, make
 
 
-@pytest.fixture(scope="module")
-def made_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    """The keys of the reference, on disk."""
-    return Keys(tmp_path_factory.mktemp("made") / "keys").write()
-
-
 @pytest.mark.parametrize("mode", ["keys", "public"])
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scenario(name: str, mode: str, made_keys: Keys, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ class EpochTurns:
         due_times: when what is due by time.
         link: how the log goes on, as its start decided.
         denies: what the epoch line of the start says that the disk does not bear out.
-        tell: is told of the epoch line of a start, once it is durable.
+        tell: is told of the epoch line of a start without carry, once it is durable.
         recovering: whether a commit of the process before waits for the next epoch, in this segment.
     """
 
@@ -207,7 +207,8 @@ class EpochTurns:
         start, stem = self._start(link, waiting, new_segment=True)
         leaf = self._lines.begin(start, stem or "")
         self._began(waiting, start, stem)
-        self.tell(Begun(link, self._lines.chain.log, leaf, start.denies))
+        if link != "carry":
+            self.tell(Begun(link, self._lines.chain.log, leaf, start.denies))
 
     def _start(self, link: Link, waiting: _Waiting, *, new_segment: bool) -> tuple[EpochStart, str | None]:
         now, segment = self._clock.now(), self._lines.chain.segment + new_segment

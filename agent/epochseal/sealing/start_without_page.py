@@ -151,5 +151,8 @@ def _use(segment: Segment) -> tuple[Literal["used", "unused", "begun", "strange"
         return "strange", None
     if not isinstance(line, TaggedLine) or not isinstance(line.body, Header):
         return "strange", None
+    # A line that denies something is never taken back: it is what keeps the conviction.
+    if line.body.denies is not None:
+        return "used", line
     alone = b"\n" not in rest and (rest.startswith(b"note ") or b"note ".startswith(rest))
     return ("begun" if alone and not entries else "used"), line

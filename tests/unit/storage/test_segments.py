@@ -7,7 +7,7 @@ import pytest
 
 from epochseal.errors import StorageError
 from epochseal.storage.durable import DurabilityError
-from epochseal.storage.segments import FOLDER, SegmentWriter, list_segments, segment_stem, set_aside
+from epochseal.storage.segments import FOLDER, SegmentWriter, list_segments, segment_stem
 
 STEM = "000001-20231114T221320Z"
 
@@ -160,20 +160,6 @@ def test_a_note_needs_its_seal_file_only(tmp_path: Path) -> None:
     with pytest.raises(DurabilityError, match="deleted behind our back"):
         writer.check_lengths()
     writer.close()
-
-
-def test_unsealed_bytes_are_set_aside(tmp_path: Path) -> None:
-    """What follows the sealed bytes is moved, also a second time, and the log ends where it is sealed."""
-    writer = SegmentWriter.create(tmp_path, STEM)
-    writer.append_entries(b"sealed\nforeign\n")
-    assert set_aside(tmp_path, STEM, writer.log, 7) == 8
-    assert set_aside(tmp_path, STEM, writer.log, 7) == 0
-    writer.append_entries(b"more")
-    assert set_aside(tmp_path, STEM, writer.log, 7) == 4
-    writer.close()
-    folder = tmp_path / FOLDER
-    assert (folder / f"{STEM}.log").read_bytes() == b"sealed\n"
-    assert (folder / f"{STEM}.unsealed").read_bytes() == b"foreign\nmore"
 
 
 def test_what_is_no_file_under_a_segments_name(tmp_path: Path) -> None:

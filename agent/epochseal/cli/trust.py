@@ -72,11 +72,12 @@ def trust(
     """
     if bool(accept_cold or accept_key) != (reason is not None):
         raise click.UsageError("--accept-cold, --accept-key and --reason\ngo together", ctx)
-    from epochseal.api.given_keys import default_jobs, one_origin, read_checkpoint_key, recoverer_maker
+    from epochseal.api.given_keys import one_origin, read_checkpoint_key, recoverer_maker
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.show import show_verdict
     from epochseal.evidence.trust_file import read_trust
     from epochseal.verifier import Request, examine
+    from epochseal.verifier.workers import default_jobs
 
     named_origin, public_key = read_checkpoint_key(checkpoint_key)
     known = read_trust(output) if output.exists() else None

@@ -78,7 +78,6 @@ def verify(
         raise click.UsageError("no key was given\nname --epoch-key, --checkpoint-key or --trust", ctx)
     if trust_file is not None and len(logdirs) > 1:
         raise click.UsageError("a trust file is of one log\nverify each log by itself", ctx)
-    from epochseal.api.given_keys import default_jobs
     from epochseal.api.verification import request_for
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.report import ReportFile
@@ -86,6 +85,7 @@ def verify(
     from epochseal.evidence.trust_file import read_trust
     from epochseal.verifier import examine
     from epochseal.verifier.verdict import EXIT_STATUS, gravest
+    from epochseal.verifier.workers import default_jobs
 
     trust = read_trust(trust_file) if trust_file is not None else None
     request = request_for(

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from epochseal.__main__ import main
 from epochseal.custody import hmac_in_place as inplace
 from epochseal.custody import memory, ratchet
-from epochseal.custody.backend_process import BackendProcess
 from epochseal.custody.courier_messages import IssueCall, IssueReply
+from epochseal.custody.courier_process import CourierProcess
 from epochseal.custody.zygote import Zygote
 from epochseal.encoding import b64encode
 from epochseal.keys import SECRET_SIZE, Context, Issued, load_backend, settings_of
@@ -181,7 +181,7 @@ def _die_with_each_secret() -> None:
 
 
 def _after_issue(after: Callable[[IssueCall, IssueReply], None]) -> None:
-    child = BackendProcess
+    child = CourierProcess
     real = child._answer  # noqa: SLF001  # what a courier does with a call has no other name
 
     def answer(self: Any, call: Any) -> Any:  # noqa: ANN401  # as the real one

@@ -14,7 +14,6 @@ from epochseal.keys import KeyURI, PublicKey, Recoverer, load_backend, parse_key
 CheckpointKey = str | os.PathLike[str]
 """A public checkpoint key: a vkey, the path of a file that holds one, or a key URI (`file:keys/auditor`)."""
 _LONGEST_VKEY = 4096
-_PARALLEL_FROM = 64 << 20
 
 
 def one_origin(origin: str | None, named: dict[str, str | None]) -> str | None:
@@ -91,9 +90,3 @@ def _read_vkey(path: Path) -> str:
         return raw.decode("utf-8").strip()
     except UnicodeDecodeError as exc:
         raise FormatError(f"{path} holds no vkey: it is not UTF-8") from exc
-
-
-def default_jobs(logdir: Path) -> int:
-    """How many processes a log is worth: all cores for a large one."""
-    size = sum(path.stat().st_size for path in (logdir / "segments").glob("*.log*"))
-    return len(os.sched_getaffinity(0)) if size > _PARALLEL_FROM else 1

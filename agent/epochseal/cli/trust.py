@@ -107,10 +107,11 @@ def trust(
     """
     if bool(accept_start or accept_key) != (reason is not None):
         raise click.UsageError("--accept-start, --accept-key and --reason\ngo together", ctx)
-    from epochseal.api.given_keys import default_jobs, one_origin, read_checkpoint_key, recoverer_maker
+    from epochseal.api.given_keys import one_origin, read_checkpoint_key, recoverer_maker
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.show import show_verdict
     from epochseal.verifier import Request, examine
+    from epochseal.verifier.workers import default_jobs
 
     named_origin, public_key = read_checkpoint_key(checkpoint_key)
     place = _Place(logdir, output)

@@ -87,13 +87,13 @@ def verify(
         raise click.UsageError("no key was given\nname --epoch-key, --checkpoint-key or --trust FILE", ctx)
     if (trust_file is not None or log is not None) and len(logdirs) > 1:
         raise click.UsageError("a trust file and a --log are of one log\nverify each log by itself", ctx)
-    from epochseal.api.given_keys import default_jobs
     from epochseal.api.verification import request_for
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.report import ReportFile
     from epochseal.cli.show import show_verdict
     from epochseal.evidence.memory import TrustFile
     from epochseal.verifier.verdict import EXIT_STATUS, gravest
+    from epochseal.verifier.workers import default_jobs
 
     memory = _memory(trust)
     request = request_for(

@@ -1,4 +1,7 @@
-"""Backend settings of the commands that read no configuration file, such as `EPOCHSEAL_VAULT_ADDRESS`."""
+"""The variables `EPOCHSEAL_…`: the overlay that they choose, and settings such as `EPOCHSEAL_VAULT_ADDRESS`.
+
+The settings are those of the commands that read no configuration file.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,11 @@ from epochseal.config.backend_settings import any_of, as_setting
 from epochseal.errors import ConfigError
 from epochseal.families import FAMILIES, ways_to
 from epochseal.keys import BackendSettings, KeyURI
+
+
+def overlay_from_environment() -> str | None:
+    """The overlay of a configuration file that EPOCHSEAL_ENV names; None if it names none."""
+    return os.environ.get("EPOCHSEAL_ENV") or None
 
 
 def settings_from_environment(*keys: KeyURI, environ: Mapping[str, str] = os.environ) -> BackendSettings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import msgspec
 from epochseal.config.backend_settings import as_setting
 from epochseal.config.checks import check_address, check_retention, check_scheme, check_shared, check_source
 from epochseal.config.document import Document
+from epochseal.config.environment import overlay_from_environment
 from epochseal.config.model import NOT_SET, Configuration, LogConfig, Origin, Value
 from epochseal.config.schema import SETTINGS, LogTable, TopLevel
 from epochseal.config.source_tables import SourceTable
@@ -37,7 +37,7 @@ def read_config(path: Path, env: str | None = None) -> Configuration:
     Raises:
         ConfigError: what is wrong, with file and line.
     """
-    return _Merger(Document(path), env if env is not None else os.environ.get("EPOCHSEAL_ENV") or None).read()
+    return _Merger(Document(path), env if env is not None else overlay_from_environment()).read()
 
 
 class _Merger:

@@ -14,9 +14,9 @@ import os
 import socket
 import weakref
 
-from epochseal.custody.backend_process import BackendProcess
 from epochseal.custody.courier import Courier
 from epochseal.custody.courier_messages import Ready, as_error, receive
+from epochseal.custody.courier_process import CourierProcess
 from epochseal.custody.memory import SecretPage
 from epochseal.errors import Unavailable
 from epochseal.keys import BackendSettings, KeyURI
@@ -57,7 +57,7 @@ class Zygote:
             ours.close()
             for control in _controls:
                 control.close()
-            BackendProcess(epoch_key, checkpoint_key, settings, mailbox).run(theirs, parent)
+            CourierProcess(epoch_key, checkpoint_key, settings, mailbox).run(theirs, parent)
         theirs.close()
         zygote = cls(ours, pid)
         try:

@@ -1,6 +1,6 @@
 """A sealed log of a real program, honest and attacked, told on this machine in under a minute.
 
-May import everything below the command line.
+May import every floor below its own, but not its neighbours.
 Never: a verdict that does not come from the real verifier.
 """
 

@@ -1,6 +1,6 @@
 """`epochseal doctor`: looks at everything that sealing will depend on.
 
-May import config, custody, storage and the ground; backends only through `examiner`.
+May import every floor below its own, but not its neighbours; backends only through `examiner`.
 Never: a change to what it looks at.
 """
 

@@ -1,6 +1,6 @@
 """A verdict as one page that a person can read, print and hand on (docs/report.md).
 
-May import evidence, trail, the verifier, format and the ground.
+May import every floor below its own, but not its neighbours.
 Never: foreign text that is not escaped, a script, or anything fetched from a network.
 """
 

@@ -11,8 +11,8 @@ from epochseal.sealing.chain import Chain
 from epochseal.sealing.limits import Piece
 from epochseal.sealing.saved_state import PendingBlock
 
-HEARTBEAT = PendingBlock(0, hashlib.sha256().digest(), 0, None)
-"""The block that says that the log is alive."""
+EMPTY_BLOCK = PendingBlock(0, hashlib.sha256().digest(), 0, None)
+"""The block of a heartbeat: no entries, no source; it says that the log is alive."""
 
 
 def digest_blocks(data: memoryview, pieces: Sequence[Piece]) -> list[PendingBlock]:

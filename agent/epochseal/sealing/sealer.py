@@ -15,7 +15,7 @@ from epochseal.format.seal_lines import EndReason, Prune, Rotate
 from epochseal.sealing.backend_calls import BackendCalls, Clock
 from epochseal.sealing.backend_outage import BackendOutage
 from epochseal.sealing.backend_requests import BackendRequests
-from epochseal.sealing.blocks import HEARTBEAT, digest_blocks
+from epochseal.sealing.blocks import EMPTY_BLOCK, digest_blocks
 from epochseal.sealing.chain import Chain, Pace
 from epochseal.sealing.checkpoints import Checkpoints
 from epochseal.sealing.counters import Counters, Status
@@ -212,8 +212,8 @@ class Sealer:
         if self.live:
             if self.turns.due_times.heartbeat_due and not self.turns.late:
                 with self._lines.guard.step():
-                    self._lines.seal([HEARTBEAT], self._clock.now())
-                self._sealed([HEARTBEAT])
+                    self._lines.seal([EMPTY_BLOCK], self._clock.now())
+                self._sealed([EMPTY_BLOCK])
             self.turns.tick()
             self.turns.drop_overdue()
         self._requests.ask()

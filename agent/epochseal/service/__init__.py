@@ -1,5 +1,5 @@
 """The running agent: put together at its start, one thread a log, metrics and its service manager.
 
-May import everything below the command line but doctor, demo and report.
-Never: one log's failure that stops another, or a key imported before pages and couriers exist.
+May import every floor below its own, but not its neighbours.
+Never: one log's failure that stops another, or a key fetched before pages and zygotes exist.
 """

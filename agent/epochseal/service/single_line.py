@@ -1,4 +1,4 @@
-"""Seal one line beside no entries: that segments were pruned, or that a key takes the place of another."""
+"""Seal one line without entries: that segments were pruned, or that a key takes the place of another."""
 
 from __future__ import annotations
 

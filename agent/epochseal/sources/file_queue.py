@@ -10,7 +10,8 @@ from pathlib import Path
 
 from epochseal.errors import FormatError
 from epochseal.format.seal_lines import SourceMark
-from epochseal.sources.log_file import Content, Identity, LogFile, open_content
+from epochseal.sources.file_identity import Identity
+from epochseal.sources.log_file import Content, LogFile, open_content
 from epochseal.sources.rotated_files import Rotated, find_file, list_rotated
 
 

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
 from epochseal.sources.buffer import LineBuffer
-from epochseal.sources.log_file import HEAD, TRAIL, Content, Identity, LogFile
+from epochseal.sources.file_identity import HEAD, TRAIL, Identity
+from epochseal.sources.log_file import Content, LogFile
 
 _SMALL = 64 << 10
 

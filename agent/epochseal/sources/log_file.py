@@ -1,27 +1,19 @@
 """What a log file is, whatever its name is at the moment, and reading it: plain, or a compressed copy.
 
-A file is known by device, inode and a digest of its first bytes and of those before the sealed offset. The
-name says little (rotation moves it), the inode alone not enough (it is given to another file later), the
-content alone neither (a copy has the same).
+How it is known again is `file_identity.py`'s part.
 """
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 import stat
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from epochseal.encoding import parse_decimal
-from epochseal.errors import FormatError
+from epochseal.sources.file_identity import HEAD, TRAIL, Identity, ends
 
-HEAD = 256
-TRAIL = 64
-_HEX = 32
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
 
 
@@ -33,46 +25,6 @@ def percent_encode(path: bytes) -> str:
 def source_name(path: str) -> str:
     """The name of a tailed path in the log."""
     return "tail:" + percent_encode(os.fsencode(path))
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """`DEVICE-INODE-N-HEX`: what a file was when a number of its bytes were sealed (docs/tailing.md).
-
-    HEX are the first 32 hex digits of the SHA-256 of the first N bytes and the last sealed bytes: `HEAD` and
-    `TRAIL` of them, or all that are sealed.
-    """
-
-    device: int
-    inode: int
-    size: int
-    digest: str
-
-    @classmethod
-    def of(cls, key: tuple[int, int], head: bytes, trail: bytes) -> Self:
-        """The identity of a file with these first and last sealed bytes."""
-        return cls(*key, len(head), hashlib.sha256(head + trail).hexdigest()[:_HEX])
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read it back out of a seal line.
-
-        Raises:
-            FormatError: `text` is no identity.
-        """
-        device, inode, size, digest = [*text.split("-"), "", "", ""][:4]
-        found = cls(
-            parse_decimal(device, "device"),
-            parse_decimal(inode, "inode"),
-            parse_decimal(size, "size"),
-            digest,
-        )
-        if str(found) != text or found.size > HEAD:
-            raise FormatError(f"not the identity of a file: {text[:80]!r}")
-        return found
-
-    def __str__(self) -> str:
-        return f"{self.device}-{self.inode}-{self.size}-{self.digest}"
 
 
 class LogFile:
@@ -119,8 +71,7 @@ class LogFile:
 
     def ends(self, offset: int) -> tuple[bytes, bytes]:
         """The first bytes, and the last ones before `offset`, as they stand in the file now."""
-        head = os.pread(self._fd, min(HEAD, offset), 0)
-        return head, os.pread(self._fd, min(TRAIL, offset), max(0, offset - TRAIL))
+        return ends(lambda count, at: os.pread(self._fd, count, at), offset)
 
     def go_to(self, position: int) -> bool:
         """Read on from here, trusting what is before it; whether the file reaches that far."""
@@ -207,10 +158,7 @@ class CompressedCopy:
     def ends(self, offset: int) -> tuple[bytes, bytes]:
         """The first bytes of the content, and the last ones before `offset`; what of them can be read."""
         try:
-            self._file.seek(0)
-            head = self._file.read(min(HEAD, offset))
-            self._file.seek(max(0, offset - TRAIL))
-            return head, self._file.read(min(TRAIL, offset))
+            return ends(self._read_at, offset)
         except (OSError, EOFError, zlib.error):
             return b"", b""
 
@@ -251,16 +199,12 @@ class CompressedCopy:
         """Close it."""
         self._file.close()
 
+    def _read_at(self, count: int, position: int) -> bytes:
+        self._file.seek(position)
+        return self._file.read(count)
+
 
 Content = LogFile | CompressedCopy
-
-
-def holds(content: Content, wanted: Identity, offset: int) -> bool:
-    """Whether the content is what `wanted` was when `offset` bytes of it were sealed."""
-    head, trail = content.ends(offset)
-    if (len(head), len(trail)) != (min(HEAD, offset), min(TRAIL, offset)):
-        return False
-    return Identity.of(content.key, head, trail).digest == wanted.digest
 
 
 def open_content(path: str) -> Content:

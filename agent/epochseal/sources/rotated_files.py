@@ -13,7 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from epochseal.sources.log_file import Content, Identity, holds, open_content
+from epochseal.sources.file_identity import Identity, holds
+from epochseal.sources.log_file import Content, open_content
 
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".Z")
 _MARK = r"[._-](\d[\dT:._-]*|old|bak)"
@@ -125,7 +126,7 @@ def find_file(
             content = open_content(files[place].path)
         except OSError:
             continue
-        if holds(content, wanted, offset) and content.go_to(offset):
+        if holds(content.ends(offset), wanted, offset) and content.go_to(offset):
             return place, content
         content.close()
     return None

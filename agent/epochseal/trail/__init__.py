@@ -1,7 +1,7 @@
 """The log held against the audit trail of its key backend: what was issued, and what was sealed with it.
 
 May import format, storage and the ground.
-Never: a trail's text taken for more than its sender's word.
+Never: an unauthenticated trail treated as proof.
 """
 
 from epochseal.trail.compare import reconcile

@@ -1,6 +1,6 @@
 """What a rotate line is to say (docs/format.md, section 5.7): which key replaces which, and from when.
 
-Sealing and signing it is done where logs are sealed (launch.py); nothing here writes.
+Nothing here writes: the line is sealed and signed by `service/single_line.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Checks a log: epochs one by one, then joined, then held against notes, memory and witnesses.
+"""Checks a log: epochs one by one, then joined, then held against notes, the trust file and witnesses.
 
-May import custody's pages, format, storage and the ground; it is handed its keys.
-Never: a write, a backend call that seals or signs, or a failure that is only returned.
+May import custody's pages and ratchet, format, storage and the ground; it is handed its keys.
+Never: a write, a backend call that seals or signs, or a failure that is in no problem list.
 """
 
 from epochseal.verifier.kinds import KINDS, PROBLEMS, WARNINGS, Kind

@@ -104,7 +104,7 @@ class Verdict(msgspec.Struct):
 
     @property
     def exit_status(self) -> int:
-        """The status of design and docs/verify.md: 0, 1, 3, 4 or 5."""
+        """The status that docs/verify.md gives."""
         return EXIT_STATUS[self.verdict]
 
 

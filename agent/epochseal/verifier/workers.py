@@ -1,11 +1,16 @@
-"""Do the checking: one task after the other, or in several processes; results in order either way."""
+"""Do the checking: one task after the other, or in several processes; results in order either way.
+
+How many processes a log is worth is said here too (`default_jobs`).
+"""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from epochseal.custody.memory import harden_process
 from epochseal.storage.opener import GoneError
@@ -16,6 +21,7 @@ from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.sealed_entries import LogEnd, SealedEntries
 from epochseal.verifier.snapshot import SegmentPart
 
+_PARALLEL_FROM = 64 << 20
 _TASK_SEAL_BYTES = 64 << 10
 _AHEAD = 4
 
@@ -51,6 +57,12 @@ class TaskResult:
     size: int = 0
     bounded: bool = True
     gone: bool = False
+
+
+def default_jobs(logdir: Path) -> int:
+    """How many processes a log is worth: all cores for a large one."""
+    size = sum(path.stat().st_size for path in (logdir / "segments").glob("*.log*"))
+    return len(os.sched_getaffinity(0)) if size > _PARALLEL_FROM else 1
 
 
 def cut_tasks(parts: Sequence[SegmentPart]) -> list[Task]:

@@ -4,8 +4,8 @@ May import format, storage and the ground.
 Never: a cosignature that was not checked, or one over a tree that did not grow consistently.
 """
 
-from epochseal.witness.client import submit_checkpoint
 from epochseal.witness.server import serve
 from epochseal.witness.store import WitnessStore, make_key
+from epochseal.witness.submit_checkpoint import submit_checkpoint
 
 __all__ = ["WitnessStore", "make_key", "serve", "submit_checkpoint"]

@@ -20,7 +20,7 @@ The context is `Context.encode`. The key id is `pkcs11:` and, in hex, the SHA-25
 wrapping key (65 bytes of the uncompressed point, or 32): a CKA_ID can be given to any key, a fingerprint
 cannot. Recovering has the token do the Diffie-Hellman (CKM_ECDH1_DERIVE); the private key never leaves it.
 
-Several pairs under one label are generations (see `pkcs11.objects`). Issuing takes the newest, or the one
+Several pairs under one label are generations (see `pkcs11.key_objects`). Issuing takes the newest, or the one
 that `id=` names; recovering opens what any of them wrapped; a checkpoint key is the oldest, so that a new
 pair beside it does not change who signs a log: `epochseal rotate` does, with `id=` in the new URI.
 

@@ -10,7 +10,7 @@ from pkcs11 import exceptions as errors
 
 from epochseal.examiner import KeyFinding, Outcome, probe_context
 from epochseal.keys import SECRET_SIZE, KeyURI
-from epochseal_backends.pkcs11.objects import ED25519, PublicHalf, private_handles, text_of
+from epochseal_backends.pkcs11.key_objects import ED25519, PublicHalf, private_handles, text_of
 from epochseal_backends.pkcs11.session import (
     Connection,
     connect,

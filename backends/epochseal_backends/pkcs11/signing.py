@@ -15,7 +15,7 @@ from pkcs11 import Mechanism, ObjectClass
 
 from epochseal.errors import BackendError, ConfigError, Denied
 from epochseal.keys import KeyURI, PublicKey
-from epochseal_backends.pkcs11.objects import (
+from epochseal_backends.pkcs11.key_objects import (
     ED25519,
     P256,
     PrivateHalf,

@@ -15,7 +15,7 @@ from pkcs11 import KDF, Attribute, KeyType, Mechanism, ObjectClass
 from epochseal.errors import BackendError, ConfigError, Denied, WrongKey
 from epochseal.keys import SECRET_SIZE, Context, Issued, KeyURI, check_secret_buffer
 from epochseal_backends.pkcs11 import hpke
-from epochseal_backends.pkcs11.objects import (
+from epochseal_backends.pkcs11.key_objects import (
     P256,
     X25519,
     PrivateHalf,

@@ -18,7 +18,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from epochseal.custody import backend_process
+from epochseal.custody import courier_process
 from epochseal.custody.courier import Courier
 from epochseal.custody.memory import SecretPage
 from epochseal.custody.zygote import Zygote
@@ -74,7 +74,7 @@ def backend(
         return SimpleNamespace(issue=issue)
 
     with monkeypatch.context() as patch:
-        patch.setattr(backend_process, "load_backend", lambda _uri: SimpleNamespace(issuer=issuer))
+        patch.setattr(courier_process, "load_backend", lambda _uri: SimpleNamespace(issuer=issuer))
         yield
 
 
@@ -132,7 +132,7 @@ def test_each_backend_is_handed_its_own_settings(
     settings = {"vault": {"address": "v"}, "aws": {"region": "a"}, "pkcs11": {"module": "p"}}
     keys = parse_key_uri("openbao://transit/epoch"), parse_key_uri("awskms:///alias/checkpoint")
     with monkeypatch.context() as patch:
-        patch.setattr(backend_process, "load_backend", lambda _uri: module)
+        patch.setattr(courier_process, "load_backend", lambda _uri: module)
         made = Zygote.start(*keys, settings, mailbox)
     try:
         with fork_courier(made) as messenger:
@@ -219,7 +219,7 @@ def test_a_hanging_backend_is_ended_by_the_alarm(
             except BaseException:  # noqa: BLE001, S112  # as bad as a library can be
                 continue
 
-    monkeypatch.setattr(backend_process, "CALL_SECONDS", 1)
+    monkeypatch.setattr(courier_process, "CALL_SECONDS", 1)
     with backend(monkeypatch, stubborn), zygote(mailbox) as made, fork_courier(made) as messenger:
         started = time.monotonic()
         messenger.ask_issue(CONTEXT)

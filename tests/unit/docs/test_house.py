@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
@@ -51,11 +52,22 @@ def test_the_drawing_has_the_arrows_of_the_code() -> None:
     assert set(drawn) == code
 
 
+def floors() -> list[str]:
+    """The lines of the linter's contract, the highest floor first."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (layers,) = (item["layers"] for item in settings["contracts"] if item["name"] == "floors")
+    return [str(layer) for layer in layers]
+
+
+def test_the_page_prints_the_floors_of_the_linter() -> None:
+    """CONTRIBUTING.md has the lines of pyproject.toml that hold folders, letter for letter."""
+    printed = CONTRIBUTING.partition("## The tree")[2].split("```")[1].split("\n")[1:-1]
+    assert printed == [floor for floor in floors() if set(re.findall(r"\w+", floor)) & FOLDERS]
+
+
 def test_the_drawing_has_the_floors_of_the_linter() -> None:
     """Folders that stand together there stand together in pyproject.toml, in the same order."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
-    (floors,) = (item["layers"] for item in settings["contracts"] if item["name"] == "floors")
-    held = [{name for name in re.findall(r"\w+", floor) if name in FOLDERS} for floor in floors]
+    held = [{name for name in re.findall(r"\w+", floor) if name in FOLDERS} for floor in floors()]
     drawn: list[set[str]] = []
     for line in map(str.strip, DRAWING.splitlines()):
         if line.startswith("subgraph "):
@@ -70,6 +82,14 @@ def test_the_ground_imports_no_folder() -> None:
     doors = {"__init__.py", "__main__.py"}
     found = {path.name: imported(path) & FOLDERS for path in AGENT.glob("*.py") if path.name not in doors}
     assert not any(found.values()), found
+
+
+def test_no_two_files_share_a_name() -> None:
+    """Outside of cli/, whose files are named for their commands, a file's name alone says which one it is."""
+    paths = [path.relative_to(AGENT) for path in AGENT.rglob("*.py") if path.name != "__init__.py"]
+    count = Counter(path.stem for path in paths if path.parts[0] != "cli")
+    assert len(count) > 100
+    assert not [stem for stem, files in count.items() if files > 1]
 
 
 def test_every_folder_has_its_line() -> None:

@@ -16,7 +16,8 @@ from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
 from epochseal.sources import follower as follow
 from epochseal.sources import tail
-from epochseal.sources.log_file import Identity, percent_encode, source_name
+from epochseal.sources.file_identity import Identity
+from epochseal.sources.log_file import percent_encode, source_name
 from epochseal.sources.rotated_files import list_rotated
 from epochseal.sources.tail import TailSource
 

@@ -1,4 +1,4 @@
-"""What runs in the zygote and, after a second fork, in a courier.
+"""What runs in a courier, and before the fork that makes it in the zygote.
 
 Only here is a backend's library imported and called: what it keeps of a secret goes with the process.
 """
@@ -45,8 +45,8 @@ CALL_SECONDS = 30
 """A courier without an answer after this many seconds is ended by its own alarm: unavailable."""
 
 
-class BackendProcess:
-    """The zygote's side, and after a second fork the courier's."""
+class CourierProcess:
+    """What a courier is made from: the zygote first (`run`), then each child that it forks."""
 
     def __init__(
         self, epoch_key: KeyURI, checkpoint_key: KeyURI, settings: BackendSettings, mailbox: SecretPage

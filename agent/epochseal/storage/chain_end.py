@@ -162,17 +162,18 @@ def _find_start(segments: tuple[Segment, ...], bound: int | None) -> _Start | No
 
 
 def _is_alone(segment: Segment) -> bool:
-    """Whether a seal file holds nothing but its first line and notes."""
+    """Whether a seal file holds no whole line but its first one, and notes, and what a power cut left."""
     if segment.seal is None:
         return False
     try:
         with open_file(segment.seal) as raw, BufferedReader(raw, _BUFFER) as file:
             file.readline(_LONGEST)
-            while (line := file.readline(_LONGEST)).startswith(_NOTE):
-                pass
-            return not line
+            while line := file.readline(_LONGEST):
+                if line.endswith(b"\n") and _parse(line[:-1]) is not None:
+                    return False
     except OSError as exc:
         raise StorageError(f"cannot read {segment.seal}: {exc.strerror}") from exc
+    return True
 
 
 class _Walk:

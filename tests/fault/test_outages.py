@@ -382,6 +382,33 @@ def test_a_clock_that_is_set_forward(network: tuple[Network, Host], directory: P
     _close(story, host)
 
 
+def test_a_close_that_could_not_be_signed(network: tuple[Network, Host], directory: Path) -> None:
+    """The next start signs it first; its note stands behind the next epoch line, before that line's own."""
+    zygote, host = network
+    story = Story(host, directory / "log", None, state_dir=directory / "state")
+    story.start()
+    story.commit(2)
+    zygote.down = True
+    story.running.close_log()
+    assert story.running.checkpoints.due is not None
+    story.running.release()
+    verdict = host.verify(story.logdir, story.clock.now)
+    assert (verdict.verdict, [problem.kind for problem in verdict.problems]) == (
+        "incomplete",
+        ["close_unsigned"],
+    )
+    zygote.down = False
+    (closed,) = story.logdir.glob("segments/*.seal")
+    before = closed.read_bytes()
+    assert story.start().link == "carry"
+    assert closed.read_bytes() == before
+    assert story.running.calls.made == {"issue": 1, "sign": 2, "key": 1}
+    _, begun = sorted(story.logdir.glob("segments/*.seal"))
+    assert [line.split(b" ")[0] for line in begun.read_bytes().splitlines()] == [b"epoch", b"note", b"note"]
+    story.commit(1)
+    _close(story, host)
+
+
 def _take_secret(story: Story) -> None:
     """Let the answer to the next epoch's call arrive."""
     sealer = story.running

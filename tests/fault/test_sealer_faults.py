@@ -115,9 +115,11 @@ def test_the_story_itself_is_sealed(host: Host, directory: Path, runtime_dir: Pa
 
 def test_a_fault_at_every_step(host: Host, directory: Path, runtime_dir: Path | None) -> None:
     """Each step fails before, half-way, after: nothing more is sealed then, and a new start loses nothing."""
-    steps = steps_of(Story(host, directory / "counted", runtime_dir).tell)
+    counted = Story(host, directory / "counted", runtime_dir, state_dir=directory / "state")
+    steps = steps_of(counted.tell)
     for victim, mode in cases(steps):
-        story = Story(host, directory / f"{victim}-{mode}", runtime_dir)
+        name = f"{victim}-{mode}"
+        story = Story(host, directory / name, runtime_dir, state_dir=directory / f"{name}-state")
         # A write that an error cuts short is taken back; only a kill leaves a half of it.
         error = Killed if mode == "half done" else DurabilityError
         with Faults(victim, mode, error).active(), pytest.raises(error, match="injected"):

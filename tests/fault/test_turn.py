@@ -15,8 +15,9 @@ from epochseal.encoding import b64decode
 from epochseal.format.merkle import Frontier, leaf_hash
 from epochseal.format.note import parse_checkpoint
 from epochseal.format.seal_lines import EndReason, Header, TaggedLine, parse_line
+from epochseal.sealing.chain import Pace
 from epochseal.storage.segments import list_segments
-from tests.fault.story import Host, Story, check
+from tests.fault.story import Host, Story, check, read_log
 from tests.fault.test_sealer_faults import Faults, Killed, cases
 
 
@@ -149,6 +150,59 @@ def test_a_secret_does_not_outlive_its_process(host: Host, directory: Path, memo
     assert len(headers) == (2 if memory.page is not None else 3)
     if memory.page is not None:
         assert [item.calls for item in headers[1].abandoned] == [1]
+
+
+def test_a_longer_epoch_is_vouched_for_at_once(host: Host, directory: Path, memory: Memory) -> None:
+    """Behind an epoch line that promises less than the one before stands a `sign` line, before any entry."""
+    story = _story(host, directory / "log", memory)
+    story.start()
+    story.commit(1)
+    story.finish()
+    for factor in (2, 3):
+        story.pace = Pace(interval=factor * Pace().interval)
+        story.start()
+        story.commit(1)
+        story.finish()
+    kinds = [line.payload.split(b" ")[0] for line in lines(story.logdir)]
+    assert kinds == [b"epoch", b"block", b"end"] + 2 * [b"epoch", b"sign", b"block", b"end"]
+    story.start()
+    story.commit(1)
+    if memory.page is None:
+        story.finish()
+    else:
+        story.kill()
+        story.pace = Pace(interval=4 * Pace().interval)
+        story.start()
+        story.running.request_next_epoch("interval")
+        story.pump()
+        story.commit(1)
+        story.finish()
+        kinds = [line.payload.split(b" ")[0] for line in lines(story.logdir)]
+        assert kinds[-5:] == [b"end", b"epoch", b"sign", b"block", b"end"]
+    check(story, gapless=memory != Memory(None, None))
+
+
+def test_a_commit_that_is_late_is_recovered_behind_the_turn(host: Host, directory: Path) -> None:
+    """The page vouches for it after days; its line states no time that its epoch does not allow."""
+    with TemporaryDirectory(dir="/dev/shm") as made:  # keys are kept on no other file system
+        story = Story(host, directory / "log", Path(made), state_dir=directory / "state")
+        story.start()
+        story.commit(1)
+        with Faults(3).active() as faults, pytest.raises(Killed):
+            story.commit(3)
+        assert faults.trace == ["publish", "append", "sync", "publish"]
+        story.kill()
+        story.clock.elapsed += 3 * (Pace().interval + Pace().max_overdue)
+        point = story.start()
+        assert (point.link, sum(block.entries for block in point.pending)) == ("running", 3)
+        assert story.running.counters.recovered_entries == 3
+        story.acknowledged = list(story.sent)
+        story.commit(2)
+        story.finish()
+        kinds = [line.payload.split(b" ")[0] for line in lines(story.logdir)]
+        assert kinds == [b"epoch", b"block", b"sign", b"end", b"epoch", b"block", b"block", b"end"]
+        check(story, gapless=True)
+        assert read_log(story.logdir).recovered == 1
 
 
 def _story(host: Host, logdir: Path, memory: Memory) -> Story:

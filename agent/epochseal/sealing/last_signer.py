@@ -97,8 +97,14 @@ class LastSigner:
             )
 
 
-def read_last_signer(logdir: Path, origin: str) -> LastSigner:
+def read_last_signer(logdir: Path, origin: str, trusted: int | None = None) -> LastSigner:
     """Read the last note of a log, looking backwards.
+
+    Args:
+        logdir: the log's directory.
+        origin: of the log.
+        trusted: nothing from the line with this index on is looked at: somebody else may have written it, and
+            must not say whose log this is. None to look at everything.
 
     Raises:
         StorageError: a seal file cannot be read.
@@ -106,7 +112,8 @@ def read_last_signer(logdir: Path, origin: str) -> LastSigner:
     found = LastSigner(origin)
     last = True
     for segment in reversed(list_segments(logdir).segments):
-        with mapped(segment.seal) as content:
+        with mapped(segment.seal) as whole:
+            content = whole if trusted is None else _trusted_part(whole, trusted)
             if last and content:
                 found, last = replace(found, epoch_key=_epoch_key(content)), False
             if (read := _last_note(content)) is not None:
@@ -123,6 +130,21 @@ def read_rotates(segment: Segment) -> list[Rotate]:
     with mapped(segment.seal) as content:
         found = [body for kind in get_args(KeyKind) for body in _rotates(content, kind, len(content), 0)]
         return [body for _, body in sorted(found, key=lambda item: item[0])]
+
+
+def _trusted_part(content: mmap.mmap | bytes, trusted: int) -> mmap.mmap | bytes:
+    """What stands before the line with this index, and the notes directly before it."""
+    end = stop = len(content)
+    while stop > 0:
+        start = content.rfind(b"\n", 0, stop - 1) + 1
+        kind, _, rest = content[start : start + 40].partition(b" ")
+        index = rest.partition(b" ")[0]
+        if kind != b"note":
+            if index.isdigit() and int(index) < trusted:
+                return content if end == len(content) else content[:end]
+            end = start
+        stop = start
+    return b""
 
 
 def _last_note(content: mmap.mmap | bytes) -> tuple[Note, tuple[int, Rotate] | None] | None:

@@ -17,6 +17,7 @@ import msgspec
 from epochseal.custody.memory import fill_random
 from epochseal.encoding import b64encode
 from epochseal.errors import StorageError
+from epochseal.format.note import Checkpoint
 from epochseal.format.seal_lines import Abandoned, Denies
 from epochseal.sealing.chain import Chain
 from epochseal.sealing.decide_start import Decision
@@ -26,7 +27,7 @@ from epochseal.sealing.restart_point import RestartPoint
 from epochseal.sealing.saved_state import SavedState, Staged
 from epochseal.sealing.start_without_page import Found
 from epochseal.storage.aside import absorb, cut_tear, remove_hidden, remove_segment, set_aside
-from epochseal.storage.chain_end import ChainEnd
+from epochseal.storage.chain_end import ChainEnd, greatest_noted
 from epochseal.storage.durable import AppendFile, make_directory, sync_directory
 from epochseal.storage.segments import CHECKPOINT_FILE, FOLDER
 
@@ -64,8 +65,17 @@ def mend_and_go_on(
             closed=decision.closed,
         )
         if decision.link == "carry":
-            point = replace(point, saved=_take_carry(point.chain, end, store, memory))
+            saved = _take_carry(point.chain, end, store, memory)
+            point = replace(point, saved=saved, due=_unsigned_close(origin, end, found))
     return point
+
+
+def _unsigned_close(origin: str, end: ChainEnd, found: Found) -> Checkpoint | None:
+    """The checkpoint over the close that the log ends with, if no note was written for it."""
+    close = end.close
+    if close is None or greatest_noted(found.segments) >= close.size:
+        return None
+    return Checkpoint(origin, close.size, close.root)
 
 
 def _calls(memory: LogState) -> tuple[Abandoned, ...]:

@@ -146,7 +146,9 @@ class Sealer:
         point = find_restart_point(
             self.logdir, self._origin, self._store, lines.state, refuse_cold=refuse_cold
         )
-        self.checkpoints.last_signer = read_last_signer(self.logdir, self._origin)
+        # What a cold start finds beyond what is remembered may be somebody else's: it keeps no agent out.
+        remembered = lines.state.size if point.link == "cold" and lines.state.kept else 0
+        self.checkpoints.last_signer = read_last_signer(self.logdir, self._origin, remembered or None)
         self.calls.abandoned = list(point.calls)
         self.turns.link, self.turns.denies, self._requests.ahead = point.link, point.denies, point.ahead
         counters.set_aside_bytes += point.set_aside

@@ -1,14 +1,13 @@
-"""Logs for attack tests: fixed keys, and a writer that drives the real chain by a clock of its own.
+"""Logs for attack tests: fixed keys, and a writer with the steps that these tests are told in.
 
-Everything is a function of names and numbers, so that the same call always writes the same bytes (RFC 9180
-with a fixed ephemeral key, Ed25519). The writer has no durability and no backend calls: those are tested
-elsewhere, with the real agent.
+Everything is a function of names and numbers, so that the same call always writes the same bytes. The writer
+shares no code with the agent (tests/reference/maker.py); it has no durability and no backend calls: those are
+tested elsewhere, with the real agent.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
+import json
 import os
 import subprocess
 import sys
@@ -16,21 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+import msgspec
 
-from epochseal.encoding import MAX_INT
-from epochseal.format.note import Checkpoint, Note, VerifierKey, sign_text
-from epochseal.format.seal_lines import Asked, EndReason, KeyKind, Link, Rotate, SourceMark, encode_note_line
-from epochseal.keys import Context, Issued, PublicKey, Recoverer, load_backend, parse_key_uri
-from epochseal.sealing.chain import Chain, EpochStart, Pace
+from epochseal.encoding import b64decode
+from epochseal.format.merkle import Frontier
+from epochseal.format.note import Checkpoint
+from epochseal.format.seal_lines import Link, SourceMark
+from epochseal.keys import PublicKey, Recoverer, load_backend, parse_key_uri
 from epochseal.storage.chain_end import read_chain_end
-from epochseal.storage.segments import list_segments, segment_stem
+from epochseal.storage.segments import list_segments
 from epochseal.verifier import Request, Verdict, verify
+from tests.reference.keys import Keys, signed_note
+from tests.reference.maker import Json, Maker, Pace, dump, headers
+from tests.reference.notes import sha
+from tests.reference.trust import root_of
+from tests.reference.verifier import append_leaf
 
 ORIGIN = "log.example/attacks"
 START = 1_767_225_600_000
@@ -40,68 +39,21 @@ Mode = Literal["keys", "public"]
 MODES: tuple[Mode, ...] = ("keys", "public")
 
 
-def _hash(*parts: object) -> bytes:
-    return hashlib.sha256(" ".join(map(str, parts)).encode()).digest()
-
-
-class LogKeys:
+class LogKeys(Keys):
     """Key pairs made of a sentence, in the folders of the file backend: they protect nothing."""
 
     def __init__(self, directory: Path, sentence: str = "test keys that protect nothing") -> None:
-        self.directory = directory
-        self.epoch = X25519PrivateKey.from_private_bytes(_hash(sentence, "epoch"))
-        self.checkpoint = Ed25519PrivateKey.from_private_bytes(_hash(sentence, "checkpoint"))
+        super().__init__(directory, sentence)
         self.public = PublicKey("ed25519", self.checkpoint.public_key().public_bytes_raw())
 
-    def write(self) -> None:
-        """Make the three folders; private keys have the mode that the backend asks for."""
-        for role, names in {
-            "agent": ("epoch.pub", "checkpoint.key", "checkpoint.pub"),
-            "verifier": ("epoch.key", "epoch.pub", "checkpoint.pub"),
-            "auditor": ("checkpoint.pub",),
-        }.items():
-            (self.directory / role).mkdir(parents=True)
-            for name in names:
-                path = self.directory / role / name
-                path.write_bytes(self._pem(name))
-                path.chmod(0o600 if name.endswith(".key") else 0o644)
-
-    def _pem(self, name: str) -> bytes:
-        key = self.epoch if name.startswith("epoch") else self.checkpoint
-        if name.endswith(".key"):
-            return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-
-    @property
-    def key_id(self) -> str:
-        """The id of the epoch key."""
-        return f"file:{hashlib.sha256(self.epoch.public_key().public_bytes_raw()).hexdigest()}"
-
-    @property
-    def vkey(self) -> str:
+    def vkey(self, origin: str = ORIGIN) -> str:
         """The checkpoint key as text."""
-        return VerifierKey(ORIGIN, self.public).vkey
+        return super().vkey(origin)
 
     def recoverer(self) -> Recoverer:
         """What a verifier has."""
         uri = parse_key_uri(f"file:{self.directory / 'verifier'}")
         return load_backend(uri).recoverer(uri, {})
-
-    def wrap(self, context: Context, secret: bytes) -> Issued:
-        """HPKE to the public epoch key, as the file backend does it: anybody can."""
-        ephemeral = X25519PrivateKey.from_private_bytes(_hash("ephemeral", secret.hex()))
-        public = self.epoch.public_key().public_bytes_raw()
-        enc = ephemeral.public_key().public_bytes_raw()
-        kem, suite = b"KEM\x00\x20", b"HPKE\x00\x20\x00\x01\x00\x02"
-        prk = _extract(kem, b"", b"eae_prk", ephemeral.exchange(self.epoch.public_key()))
-        shared = _expand(kem, prk, b"shared_secret", enc + public, 32)
-        info = _extract(suite, b"", b"info_hash", b"epochseal/v1/wrap" + context.encode())
-        schedule = b"\x00" + _extract(suite, b"", b"psk_id_hash", b"") + info
-        base = _extract(suite, shared, b"secret", b"")
-        key, nonce = (
-            _expand(suite, base, label, schedule, size) for label, size in ((b"key", 32), (b"base_nonce", 12))
-        )
-        return Issued(self.key_id, enc + AESGCM(key).encrypt(nonce, secret, b""))
 
     def sign(self, checkpoint: Checkpoint) -> bytes:
         """A signed note over a checkpoint."""
@@ -110,156 +62,121 @@ class LogKeys:
 
 def sign_by(checkpoint: Checkpoint, *signers: LogKeys) -> bytes:
     """A signed note over a checkpoint, by several keys."""
-    text = checkpoint.text()
-    return Note(
-        text,
-        tuple(
-            sign_text(text, VerifierKey(checkpoint.origin, keys.public), keys.checkpoint.sign(text.encode()))
-            for keys in signers
-        ),
-    ).encode()
+    return signed_note(checkpoint.origin, checkpoint.size, checkpoint.root, *signers)
 
 
-def _extract(suite: bytes, salt: bytes, label: bytes, material: bytes) -> bytes:
-    return hmac.digest(salt or bytes(32), b"HPKE-v1" + suite + label + material, "sha256")
-
-
-def _expand(suite: bytes, key: bytes, label: bytes, info: bytes, size: int) -> bytes:
-    return HKDFExpand(SHA256(), size, size.to_bytes(2, "big") + b"HPKE-v1" + suite + label + info).derive(key)
-
-
-class LogWriter:
+class LogWriter(Maker):
     """Writes a log line by line; time goes on by 100 ms a line.
 
-    `signs` False is an attacker who has the public wrapping key alone; `after` continues a log as an agent
-    without its page would, from what stands on disk.
+    `signs` False is an attacker who has the public wrapping key alone; `after` continues a log from what
+    stands on disk, without its carry.
     """
+
+    keys: LogKeys
 
     def __init__(
         self, logdir: Path, keys: LogKeys, name: str = "log", *, time: int = START, pace: Pace | None = None
     ) -> None:
-        self.logdir, self.keys, self.name, self.time = logdir, keys, name, time
-        self.pace = pace or Pace(interval=MINUTE)
-        self.chain = Chain(ORIGIN, _hash("log id", name))
-        self.signs = True
-        self.issuer = self.signer = keys
-        self.stem = ""
-        self.carry = bytes(32)
-        self._key, self._next, self._scratch = (memoryview(bytearray(32)) for _ in range(3))
+        super().__init__(logdir, keys, name, time=time, pace=pace or Pace(max_overdue=60 * MINUTE))
+        self.origin = ORIGIN
 
     @classmethod
     def after(cls, logdir: Path, keys: LogKeys, name: str, *, time: int, signs: bool) -> LogWriter:
         """Whoever continues the log in `logdir` from the files alone."""
-        tail = read_chain_end(list_segments(logdir).segments)
-        assert tail is not None
         writer = cls(logdir, keys, name, time=time)
-        writer.signs, writer.stem = signs, tail.segment.stem
-        writer.chain = Chain(
-            ORIGIN,
-            tail.log,
-            tail.header.epoch,
-            tail.segment.number,
-            tail.last_tag,
-            tail.tree,
-            tail.entries,
-            tail.sealed,
-        )
+        writer.signs = signs
+        for seal in sorted((logdir / "segments").glob("*.seal")):
+            writer.stem, writer.offset = seal.stem, 0
+            for raw in seal.read_bytes().splitlines():
+                if not raw.startswith(b"note "):
+                    writer._pass(raw)
+        last = headers(logdir)[-1]
+        writer.epoch, writer.segment = int(str(last["epoch"])), int(str(last["segment"]))
         return writer
 
-    def path(self, ending: str) -> Path:
-        """A file of the running segment."""
-        return self.logdir / "segments" / f"{self.stem}.{ending}"
+    def _pass(self, raw: bytes) -> None:
+        """Take a line of somebody else, as it stands there."""
+        payload, _, tag = raw.rpartition(b" ")
+        words = payload.split(b" ")
+        if words[0] == b"epoch":
+            head = json.loads(payload.split(b" ", 2)[2])
+            self.run = self.size if head["link"] != "carry" else self.run
+        elif words[0] == b"block":
+            self.entries += int(words[3])
+            self.offset += int(words[5])
+        leaf = sha(b"\x00", payload)
+        append_leaf(self.frontier, self.size, leaf)
+        self.size += 1
+        self.roots[self.size] = root_of(self.frontier)
+        if self.size == 1:
+            self.log = sha(b"epochseal/v1/log", leaf)
+        self.tag = b64decode(tag, "tag")
+
+    @property
+    def logdir(self) -> Path:
+        """The directory of the log."""
+        return self.path
+
+    @property
+    def tree(self) -> Frontier:
+        """The tree over all lines."""
+        return Frontier(self.size, self.frontier)
+
+    @property
+    def signed(self) -> int:
+        """The size that was signed last."""
+        return int((self.path / "checkpoint").read_bytes().split(b"\n")[1])
 
     def start(self, link: Link, *, segment: bool = True) -> LogWriter:
         """Begin an epoch, in a segment of its own unless told otherwise."""
-        return self._start(link, self.chain.next_context(), self.chain.asked(), segment=segment)
-
-    def turn(self, reason: EndReason = "entries", *, signed: bool = True) -> LogWriter:
-        """End the running epoch and begin the next, as an agent does: the key is asked for before the end."""
-        context, asked = self.chain.next_context(), self.chain.asked()
-        self.end(reason, signed=signed and reason == "segment")
-        return self._start("carry", context, asked, segment=reason == "segment", signed=signed)
-
-    def block(self, *entries: bytes, src: SourceMark | None = None) -> LogWriter:
-        """Seal entries (each with its newline); none is the heartbeat."""
-        data = b"".join(entries)
-        source = src or (SourceMark("stdin", self.chain.segment_bytes + len(data)) if entries else None)
-        self._append("log", data)
-        digest = hashlib.sha256(data).digest()
-        line = self.chain.block(len(entries), len(data), digest, source, self._tick(), self._key, self._next)
-        return self._line(line)
-
-    def end(self, reason: EndReason = "close", *, signed: bool = True) -> LogWriter:
-        """End the epoch; `close` ends the log."""
-        line = self.chain.end(reason, self._key, self._scratch, self._next)
-        self._line(line)
-        self.carry = bytes(self._key)
-        if signed:
-            self.sign()
+        self.begin(link, segment=segment)
         return self
 
+    def turn(self, reason: str = "entries", *, signed: bool = True) -> LogWriter:
+        """End the running epoch and begin the next, as an agent does: announced, signed, ended, begun."""
+        super().turn(reason, signed=signed)
+        return self
+
+    def block(
+        self, *entries: bytes, source: Json | None = None, time: int = -1, src: SourceMark | None = None
+    ) -> LogWriter:
+        """Seal entries (each with its newline); none is the heartbeat."""
+        if src is not None:
+            source = json.loads(msgspec.json.encode(src))
+        super().block(*entries, source=source, time=time)
+        return self
+
+    def end(self, reason: str = "close", *, run: int = -1, signed: bool = True) -> LogWriter:
+        """End the epoch; `close` ends the log, with the note over it."""
+        super().end(reason, run=run)
+        if reason == "close":
+            self.announced = None
+            if signed:
+                self.note()
+        return self
+
+    def close(self, *, signed: bool = True) -> LogWriter:
+        """A clean close."""
+        return self.end(signed=signed)
+
     def rotate(
-        self,
-        key: KeyKind,
-        old: LogKeys,
-        new: LogKeys,
-        *,
-        compromised: bool = False,
-        from_size: int = 2**63 - 1,
+        self, key: str, old: Keys, new: Keys, *, compromised: bool = False, from_size: int = -1
     ) -> LogWriter:
         """Record that `new` replaces `old`; who issues and signs is up to the caller."""
-        ids = (old.key_id, new.key_id) if key == "epoch" else (old.vkey, new.vkey)
-        time = self._tick()
-        body = Rotate(key, *ids, from_size, "alice", "a test", time, "T-1", int(compromised))
-        return self._line(self.chain.record(body, self._key, self._next))
+        pair = (old.key_id, new.key_id) if key == "epoch" else (old.vkey(self.origin), new.vkey(self.origin))
+        body: Json = {"key": key, "old": pair[0], "new": pair[1]}
+        body |= {"from_size": self.size if from_size < 0 else min(from_size, self.size), "who": "alice"}
+        body |= {"why": "a test", "time": self._tick(), "ticket": "T-1"}
+        self.line("rotate", dump(body | ({"compromised": 1} if compromised else {})))
+        return self
 
-    def hand_over(
-        self, old: LogKeys, new: LogKeys, *, compromised: bool = False, from_size: int = MAX_INT
-    ) -> LogWriter:
+    def hand_over(self, old: Keys, new: Keys, *, compromised: bool = False, from_size: int = -1) -> LogWriter:
         """Change the checkpoint key and close the log, as `epochseal rotate` does."""
         self.rotate("checkpoint", old, new, compromised=compromised, from_size=from_size)
         self.end(signed=False)
         self.signer = new
-        return self.sign(*(() if compromised else (old,)))
-
-    def sign(self, *others: LogKeys) -> LogWriter:
-        """Sign the tree as it is, if this writer can, with others beside the signer."""
-        if self.signs:
-            tree = self.chain.tree
-            checkpoint = Checkpoint(self.chain.origin, tree.size, tree.root())
-            raw = sign_by(checkpoint, self.signer, *others)
-            self._append("seal", encode_note_line(raw))
-            (self.logdir / "checkpoint").write_bytes(raw)
+        self.note(*(() if compromised else (old,)))
         return self
-
-    def _start(
-        self, link: Link, context: Context, asked: Asked, *, segment: bool, signed: bool = True
-    ) -> LogWriter:
-        secret = _hash("secret", self.name, context.epoch)
-        issued = self.issuer.wrap(context, secret)
-        number = self.chain.segment + segment
-        time = self._tick()
-        if segment:
-            self.stem = segment_stem(number, time)
-            self._append("log", b"")
-        both = memoryview(bytearray(secret + (self.carry if link == "carry" else bytes(32))))
-        start = EpochStart(link, issued, context, asked, (), number, self.pace, time)
-        self._line(self.chain.start(start, both, self._scratch, self._next))
-        return self.sign() if signed else self
-
-    def _line(self, line: bytes) -> LogWriter:
-        self._key[:] = self._next
-        self._append("seal", line)
-        return self
-
-    def _append(self, ending: str, data: bytes) -> None:
-        self.path(ending).parent.mkdir(parents=True, exist_ok=True)
-        with self.path(ending).open("ab") as file:
-            file.write(data)
-
-    def _tick(self) -> int:
-        self.time += 100
-        return self.time
 
 
 def entry(number: int) -> bytes:

@@ -284,7 +284,7 @@ def test_nothing_behind_an_unsigned_start_is_handed_on(place: Place) -> None:
     """Whoever has the public wrapping key alone can go on with a log: none of it is given back."""
     honest = LogWriter(place.log, place.keys).start("genesis").block(entry(0)).end()
     forger = LogWriter.after(place.log, place.keys, "forger", time=honest.time, signs=False)
-    forger.start("reopen").block(entry(1)).turn().block(entry(2)).end()
+    forger.start("carry").block(entry(1)).turn().block(entry(2)).end()
     assert _given_back(forger) == entry(0)
 
 

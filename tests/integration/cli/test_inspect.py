@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 import zstandard
 
+from epochseal.encoding import b64encode
 from epochseal.evidence.overview import read_overview
-from epochseal.format.seal_lines import MAX_LINE
+from epochseal.format.merkle import leaf_hash
+from epochseal.format.seal_lines import MAX_LINE, log_id
 from tests.integration.logs import ORIGIN, Log, LogKeys, LogWriter, entry, sealed_log, write_log
 
 PROGRAM = str(Path(sys.executable).parent / "epochseal")
@@ -87,9 +89,29 @@ def test_json_tells_each_epoch_as_it_was_written(log: Log) -> None:
         "entries",
         "close",
     ]
-    # An epoch is an epoch line, two blocks and an end: four lines of the tree.
-    assert [item["tree_size"] for item in epochs] == [0, 4, 8, 12, 16, 20]
-    assert [item["signed"] for item in epochs] == [1, 8, 9, 16, 17, 24]
+    # An epoch is an epoch line, two blocks, a sign line and an end: five lines of the tree. The last has no sign.
+    assert [item["tree_size"] for item in epochs] == [0, 5, 10, 15, 20, 25]
+    assert [item["signed"] for item in epochs] == [4, 9, 14, 19, 24, 29]
+    assert not any(item["denies"] for item in epochs)
+
+
+def test_json_has_the_id_and_the_hash_of_each_start(log: Log) -> None:
+    """The id commits to the first line; each epoch has the hash by which a person accepts it."""
+    view = as_json(log.path)
+    first = log.files("seal")[0].read_bytes().split(b"\n")[0]
+    leaf = leaf_hash(first.rpartition(b" ")[0])
+    assert view["log"] == b64encode(log_id(leaf)) == log.verify("keys").log
+    assert view["epochs"][0]["start"] == b64encode(leaf)
+    assert view["log"] in inspect(log.path).stdout
+
+
+def test_a_start_that_convicts_the_disk_is_shown(tmp_path: Path, keys: LogKeys) -> None:
+    """A person who looks sees it, before anything is verified."""
+    writer = LogWriter(tmp_path / "log", keys).start("genesis").block(entry(0)).end()
+    writer.begin("cold", denies=(writer.log, 9, bytes(32))).block(entry(1)).close()
+    view = as_json(writer.logdir)
+    assert (view["denied_starts"], [item["denies"] for item in view["epochs"]]) == (1, [False, True])
+    assert "1 start: the agent found other files than it remembered" in inspect(writer.logdir).stdout
 
 
 def test_json_names_the_keys_with_their_ranges(log: Log) -> None:
@@ -101,7 +123,7 @@ def test_json_names_the_keys_with_their_ranges(log: Log) -> None:
     (checkpoint_key,) = view["checkpoint_keys"]
     note = (log.path / "checkpoint").read_bytes()
     assert checkpoint_key["key"].startswith(f"{ORIGIN}+")
-    assert (checkpoint_key["first_size"], checkpoint_key["last_size"]) == (1, 24)
+    assert (checkpoint_key["first_size"], checkpoint_key["last_size"]) == (1, 29)
     seals = b"".join(path.read_bytes() for path in log.files("seal"))
     assert checkpoint_key["checkpoints"] == seals.count(b"\nnote ") + 1
     assert note.startswith(ORIGIN.encode())
@@ -156,12 +178,12 @@ def test_open_log_shows_what_is_pending(tmp_path: Path, keys: LogKeys) -> None:
     """An epoch without checkpoint, bytes that no line covers and a torn line are told with their sizes."""
     writer = LogWriter(tmp_path / "log", keys).start("genesis")
     writer.block(entry(0)).turn(signed=False).block(entry(1))
-    with writer.path("log").open("ab") as file:
+    with writer.file("log").open("ab") as file:
         file.write(b"not sealed")
-    with writer.path("seal").open("ab") as file:
+    with writer.file("seal").open("ab") as file:
         file.write(b"block 7 2")
     view = as_json(writer.logdir)
-    assert (view["state"], view["signed_size"], view["unsigned_lines"]) == ("open", 1, 4)
+    assert (view["state"], view["signed_size"], view["unsigned_lines"]) == ("open", 1, 5)
     assert (view["segments"][0]["unsealed_bytes"], view["segments"][0]["torn_bytes"]) == (10, 9)
     assert (view["epochs"][-1]["ended"], view["epochs"][-1]["signed"]) == ("", None)
     text = inspect(writer.logdir).stdout
@@ -214,7 +236,7 @@ def test_origin_cannot_steer_the_terminal(tmp_path: Path, keys: LogKeys) -> None
     """Escape codes that a forged header carries are not passed on."""
     writer = LogWriter(tmp_path / "log", keys)
     writer.start("genesis").end()
-    path = writer.path("seal")
+    path = writer.file("seal")
     path.write_bytes(path.read_bytes().replace(b'"origin":"log.', b'"origin":"\\u001b[31mlog.'))
     text = inspect(writer.logdir).stdout
     assert "[31mlog." in text

@@ -129,7 +129,7 @@ def test_a_stamp_is_kept_and_holds(writer: LogWriter, url: str, authority: Autho
     writer.block(entry(3)).turn("segment")
     second = request_stamp(writer.logdir, url)
     assert list(check_stamps(writer.logdir, keys.public, authority.root)) == [first, second]
-    assert first.size < second.size == writer.chain.tree.size
+    assert first.size < second.size == writer.signed
     stem = writer.logdir / "timestamps" / f"{first.size:012d}"
     command = ["openssl", "ts", "-verify", "-data", f"{stem}.checkpoint", "-in", f"{stem}.tsr"]
     command += ["-CAfile", str(authority.folder / "root.pem")]
@@ -153,7 +153,7 @@ def test_the_commands(writer: LogWriter, url: str, authority: Authority, keys: L
     assert subprocess.run(check, check=False, timeout=60).returncode == 5
     subprocess.run([PROGRAM, "timestamp", "add", str(writer.logdir), "--url", url], check=True, timeout=60)
     done = subprocess.run(check, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.startswith(f"{writer.chain.tree.size} lines existed at 20")
+    assert done.stdout.startswith(f"{writer.signed} lines existed at 20")
 
 
 def test_another_authority_is_not_trusted(writer: LogWriter, url: str, keys: LogKeys, tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_three_rotations_in_one_log(place: Rotating) -> None:
             verdict = place.judge(mode, named, jobs=1 + named % 2, strict=True)
             assert (verdict.verdict, kinds(verdict)) == ("verified", [])
             assert (verdict.entries, verdict.signed_entries) == (40, 40)
-            assert verdict.checkpoint_key == place.ring[2].vkey
+            assert verdict.checkpoint_key == place.ring[2].vkey()
             assert [item.key for item in verdict.rotations] == ["checkpoint", "epoch", "checkpoint"]
             assert all(item.endorsed and item.who == "alice" for item in verdict.rotations)
             assert set(warnings(verdict)) <= {"public_only"}
@@ -124,7 +124,7 @@ def test_the_commands_show_rotations(place: Rotating) -> None:
     assert b"by alice: a test (SEC-7)" in text.stdout
     told = json.loads(place.run("verify", "--json", str(place.log), *recovering, *signed).stdout)
     assert [(item["key"], item["old"], item["new"]) for item in told["rotations"]] == [
-        ("checkpoint", place.ring[0].vkey, place.ring[1].vkey),
+        ("checkpoint", place.ring[0].vkey(), place.ring[1].vkey()),
         ("epoch", place.ring[0].key_id, place.ring[1].key_id),
     ]
     assert place.run("cat", str(place.log), *recovering, *signed).stdout == place.entries()
@@ -142,7 +142,7 @@ def test_dry_run_touches_nothing(place: Rotating) -> None:
     page = place.page.read_bytes()
     for option in ("--checkpoint-key", "--epoch-key"):
         said = place.rotate(option, place.uri(1), "--dry-run")
-        assert (place.ring[1].vkey if option == "--checkpoint-key" else place.ring[1].key_id) in said
+        assert (place.ring[1].vkey() if option == "--checkpoint-key" else place.ring[1].key_id) in said
     assert {path: path.read_bytes() for path in place.log.rglob("*") if path.is_file()} == before
     assert place.page.read_bytes() == page
 
@@ -240,15 +240,15 @@ def test_a_trust_file_follows(place: Rotating) -> None:
     verify_words = ["verify", str(place.log), "--trust", str(trust), *recovering]
     place.rotate_signer(1)
     assert place.run(*verify_words).returncode == 0
-    assert place.ring[1].vkey in trust.read_text()
+    assert place.ring[1].vkey() in trust.read_text()
     place.rotate_signer(2, "--compromised")
     place.add()
     assert place.run(*verify_words).returncode == 4
-    assert place.ring[1].vkey in trust.read_text()
+    assert place.ring[1].vkey() in trust.read_text()
     assert place.run(*verify_words, "--checkpoint-key", place.uri(3, "auditor")).returncode == 4
     named = place.run(*verify_words, "--checkpoint-key", place.uri(2, "auditor"))
     assert named.returncode == 0, named.stdout
-    assert place.ring[2].vkey in trust.read_text()
+    assert place.ring[2].vkey() in trust.read_text()
     assert place.run(*verify_words).returncode == 0
 
 

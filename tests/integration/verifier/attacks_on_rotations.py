@@ -213,7 +213,7 @@ def rotate_line_edited(path: Path, ring: Ring) -> LogWriter:
 
     def change(items: list[bytes]) -> None:
         place = at(items, b"rotate ")
-        items[place] = items[place].replace(ring[1].vkey.encode(), ring[THIEF].vkey.encode())
+        items[place] = items[place].replace(ring[1].vkey().encode(), ring[THIEF].vkey().encode())
 
     lines(writer, 1, change)
     return writer
@@ -335,7 +335,7 @@ def cut_back_before_the_rotation(path: Path, ring: Ring) -> LogWriter:
 )
 def thief_before_the_rotation(path: Path, ring: Ring) -> LogWriter:
     """The owner knows from when on."""
-    size = begin(path, ring).end().chain.tree.size
+    size = begin(path, ring).end().size
     thief = LogWriter.after(path, ring[0], "thief", time=1_767_225_700_000, signs=True)
     closed = thief.start("reopen").block(entry(9)).end()
     owner = LogWriter.after(path, ring[0], "owner", time=closed.time + 5000, signs=True)

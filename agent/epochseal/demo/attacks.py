@@ -169,14 +169,20 @@ def _append_foreign_epoch(victim: Victim) -> None:
         raise ValueError("the copy holds no chain")
     number = tail.segment.number + 1
     chain = Chain(
-        tail.header.origin, tail.log, tail.header.epoch, number, tail.last_tag, tail.tree, tail.entries
+        tail.header.origin,
+        tail.log,
+        epoch=tail.header.epoch,
+        segment=number,
+        last_tag=tail.last_tag,
+        tree=tail.tree,
+        entries=tail.entries,
     )
     uri = parse_key_uri(f"file:{victim.wrapping_key}")
     page = memoryview(bytearray(160))  # an attacker has no need to wipe
     key, next_key, scratch = page[64:96], page[96:128], page[128:160]
     context = chain.next_context()
     issued = load_backend(uri).issuer(uri, {}).issue(context, page[:32])
-    start = EpochStart("reopen", issued, context, chain.asked(), (), number, Pace(), victim.now)
+    start = EpochStart("cold", issued, context, chain.asked(), (), number, Pace(), victim.now)
     digest = hashlib.sha256(_FORGED).digest()
     lines = [
         chain.start(start, page[:64], scratch, key),

@@ -89,7 +89,7 @@ def test_json_tells_each_epoch_as_it_was_written(log: Log) -> None:
         "entries",
         "close",
     ]
-    # An epoch is an epoch line, two blocks, a sign line and an end: five lines of the tree. The last has no sign.
+    # An epoch is an epoch line, two blocks, a sign line and an end; the last one has no sign line.
     assert [item["tree_size"] for item in epochs] == [0, 5, 10, 15, 20, 25]
     assert [item["signed"] for item in epochs] == [4, 9, 14, 19, 24, 29]
     assert not any(item["denies"] for item in epochs)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from epochseal.encoding import b64encode
+from epochseal.keys import Context
 from tests.backends_under_test.openbao import OpenBao
 from tests.integration.agents import tmpfs
 from tests.integration.trail.transit_logs import ORIGIN, Forger, TransitLog
@@ -181,7 +182,7 @@ def test_wrapped_by_hand(log: TransitLog) -> None:
     """Who may encrypt with the epoch key forges an epoch that verifies: no call issued its secret."""
     log.seal(3)
     forged = log.epochs()
-    Forger.of(log).start("reopen").block(b"a foreign line\n").end()
+    Forger.of(log).start("cold").block(b"a foreign line\n").end()
     status, problems, warnings = log.verify()
     assert (status, problems, warnings) == (0, [], ["reopen"])
     status, found = log.found()
@@ -193,7 +194,7 @@ def test_replayed_secret(log: TransitLog) -> None:
     """An epoch with the wrapped secret of another, and a call that gave the thief one: it is not that one."""
     log.seal(3)
     forged = log.epochs()
-    Forger.of(log, replays=True).start("reopen").block(b"a foreign line\n").end()
+    Forger.of(log, replays=True).start("cold").block(b"a foreign line\n").end()
     assert log.verify()[0] == 1
     status, found = log.found()
     assert status == 1
@@ -248,8 +249,9 @@ def test_issued_in_a_store(log: TransitLog) -> None:
     log.seal(3)
     forged = log.epochs()
     forger = Forger.of(log)
-    context = b64encode(forger.chain.next_context().encode())
-    forger.start("reopen").block(b"a foreign line\n").end()
+    next_epoch = Context(ORIGIN, forger.log, forger.epoch + 1, forger.tag)
+    context = b64encode(next_epoch.encode())
+    forger.start("cold").block(b"a foreign line\n").end()
     log.pass_by(forger.time)
     log.bao.request("POST", "sys/mounts/store", {"type": "kv"})
     log.bao.request(

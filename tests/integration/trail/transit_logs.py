@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from epochseal.encoding import b64decode, b64encode
-from epochseal.keys import Context, Issued, parse_key_uri
+from epochseal.format.note import Checkpoint, Note, VerifierKey, sign_text
+from epochseal.format.seal_lines import encode_note_line
+from epochseal.keys import Context, parse_key_uri
 from epochseal.storage.segments import list_segments
 from epochseal.trail import read_sealed
 from epochseal_backends.vault import backend as vault
 from tests.backends_under_test.openbao import OpenBao, Provisioned, environment
 from tests.backends_under_test.variables import variables
 from tests.integration.agents import PROGRAM, Agent, wait_until
-from tests.integration.logs import ORIGIN, LogWriter
+from tests.integration.logs import ORIGIN, LogKeys, LogWriter
+from tests.reference.keys import Keys
 
 __all__ = ["ORIGIN", "Forger", "TransitLog"]
 PER_EPOCH = 2
@@ -235,31 +238,41 @@ class Forger(LogWriter):
     def of(cls, log: TransitLog, *, replays: bool = False) -> LogWriter:
         """From the files of the log as they are now."""
         return cls.after(
-            log.path,
-            StolenKeys(log, replays=replays),  # type: ignore[arg-type]  # what a writer uses of them
-            "thief",
-            time=int(time.time() * 1000),
-            signs=True,
+            log.path, StolenKeys(log, replays=replays), "thief", time=int(time.time() * 1000), signs=True
         )
 
+    def note(self, *_others: Keys, size: int = -1) -> LogWriter:
+        """A signature by the server, with the agent's login."""
+        thief = self.keys
+        assert isinstance(thief, StolenKeys)
+        at = self.size if size < 0 else size
+        text = Checkpoint(self.origin, at, self.roots[at]).text()
+        signature = sign_text(text, VerifierKey(self.origin, thief.public), thief.signer.sign(text.encode()))
+        raw = Note(text, (signature,)).encode()
+        self._append("seal", encode_note_line(raw))
+        (self.path / "checkpoint").write_bytes(raw)
+        return self
 
-class StolenKeys:
+
+class StolenKeys(LogKeys):
     """Wraps through the server as root, and signs with the agent's login."""
 
     def __init__(self, log: TransitLog, *, replays: bool) -> None:
+        super().__init__(log.path.parent / "stolen", "what the server does instead")
         self._log, self._replays = log, replays
-        self.checkpoint = vault.signer(parse_key_uri(log.keys.checkpoint_uri), log.keys.agent)
-        self.public = self.checkpoint.public_key()
+        self.signer = vault.signer(parse_key_uri(log.keys.checkpoint_uri), log.keys.agent)
+        self.public = self.signer.public_key()
+        self.key_id = f"vault:v1:{log.epoch_key}"
 
-    def wrap(self, context: Context, secret: bytes) -> Issued:
+    def wrap(self, context: bytes, secret: bytes) -> bytes:
         """Encrypt a secret of the thief's own, for this context."""
-        log, encoded = self._log, b64encode(context.encode())
+        log, encoded = self._log, b64encode(context)
         if self._replays:
             header = read_sealed(log.path).headers[0]
             log.bao.request(
                 "POST", f"{log.keys.mount}/datakey/plaintext/{log.keys.name}-epoch", {"context": encoded}
             )
-            return Issued(header.key, b64decode(header.wrapped, "wrapped"))
+            return b64decode(header.wrapped, "wrapped")
         body = {"plaintext": b64encode(secret), "context": encoded}
         made = log.bao.request("POST", f"{log.keys.mount}/encrypt/{log.keys.name}-epoch", body)
-        return Issued(f"vault:v1:{log.epoch_key}", made["data"]["ciphertext"].encode())
+        return str(made["data"]["ciphertext"]).encode()

@@ -50,7 +50,7 @@ def find_restart_point(
         )
     if refuse_cold and decision.link not in {"running", "carry"}:
         raise ConfigError(
-            f"a start of {logdir} would not go on with its chain: {_reason(decision)}",
+            f"the start of {logdir} would be cold: {_reason(decision)}",
             "start and stop the agent first, or name its --state-dir and --runtime-dir",
         )
     if saved is not None and fit is not None and decision.page == "used":

@@ -239,7 +239,7 @@ class _Walk:
         if raw.startswith(_NOTE) and b"\0" not in raw:
             return True
         line = _parse(raw)
-        follows = line is not None and self._follows(line, segment, at)
+        follows = line is not None and self._follows(line, at)
         if not follows and cut and self._bound is not None and end.tree.size >= self._bound:
             return False
         if line is None:
@@ -252,7 +252,7 @@ class _Walk:
             end.roots[end.tree.size] = end.tree.root()
         return True
 
-    def _follows(self, line: TaggedLine, segment: Segment, at: int) -> bool:
+    def _follows(self, line: TaggedLine, at: int) -> bool:
         end, body = self.end, line.body
         if line.index != end.tree.size:
             return False

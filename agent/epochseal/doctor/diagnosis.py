@@ -17,6 +17,7 @@ from epochseal.doctor.storage_checks import (
     check_runtime_dir,
     is_held,
 )
+from epochseal.doctor.state_checks import check_state_dir
 
 
 def diagnose(config: Configuration) -> Iterator[CheckResult]:
@@ -50,6 +51,7 @@ def _check_log(part: str, log: LogConfig, *, agent_runs: bool) -> Iterator[Check
     yield from check_disk(part, log.dir, log.number("segment_bytes"))
     yield check_log_clock(part, log.dir)
     yield check_runtime_dir(part, log.runtime_dir)
+    yield check_state_dir(part, log.state_dir, log.dir, agent_runs=agent_runs)
     if log.compress == "zstd":
         yield _library(part, "zstandard", "zstd")
     for source in log.sources:

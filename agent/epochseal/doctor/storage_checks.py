@@ -43,7 +43,7 @@ def check_directory(part: str, directory: Path) -> CheckResult:
     try:
         found = directory.stat()
     except FileNotFoundError:
-        parent = _existing(directory)
+        parent = nearest_directory(directory)
         if os.access(parent, os.W_OK | os.X_OK):
             return CheckResult(part, topic, "good", f"{directory} is made at the first start")
         return CheckResult(
@@ -77,7 +77,7 @@ def _problem(directory: Path, found: os.stat_result, mode: int) -> tuple[str, st
 
 def check_disk(part: str, directory: Path, segment_bytes: int) -> Iterator[CheckResult]:
     """Room for a segment, for files, and how long a sync takes; in the nearest directory that there is."""
-    place = _existing(directory)
+    place = nearest_directory(directory)
     try:
         found = os.statvfs(place)
     except OSError as exc:
@@ -138,7 +138,7 @@ def check_runtime_dir(part: str, directory: Path | None) -> CheckResult:
     """Whether the ratchet's page may lie there: memory, ours alone, and not swapped between two runs."""
     topic = "runtime_dir"
     if directory is None:
-        detail = "none: a killed or restarted agent begins with a new link (cold, reopen)"
+        detail = "none: the start behind a kill is cold, and somebody has to accept it"
         return CheckResult(
             part, topic, "good", detail, "set it to a directory on tmpfs to go on without a gap"
         )
@@ -178,7 +178,7 @@ def _noswap(directory: Path) -> bool:
     return False
 
 
-def _existing(directory: Path) -> Path:
+def nearest_directory(directory: Path) -> Path:
     """The directory, or the nearest one above it that is there."""
     path = directory.absolute()
     while not path.is_dir() and path != path.parent:

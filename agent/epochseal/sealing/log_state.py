@@ -206,6 +206,11 @@ class LogState:
                 raise StorageError(f"cannot rename {path}: {exc.strerror}") from exc
 
 
+def carry_is_kept(state_dir: Path, logdir: Path) -> bool:
+    """Whether a carry of the log that is named so lies there; without a lock, so for a look only."""
+    return os.path.lexists(state_dir / _name(logdir) / _CARRY)
+
+
 def _place(logdir: Path) -> str:
     return os.path.abspath(logdir)  # noqa: PTH100  # the name counts: links are not followed
 

@@ -48,7 +48,10 @@ def installed(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", UNITS)
 def test_a_key_never_leaves_memory(name: str) -> None:
-    """No core, no swap, memory to lock, no privilege; the runtime directory outlives the process."""
+    """No core, no swap, memory to lock, no privilege; the runtime directory outlives the process.
+
+    The state is the agent's alone, and a refused credential is not tried again and again.
+    """
     unit = settings(name)
     wanted = {
         "LimitCORE": "0",
@@ -59,6 +62,8 @@ def test_a_key_never_leaves_memory(name: str) -> None:
         "CapabilityBoundingSet": "",
         "NoNewPrivileges": "yes",
         "ProtectSystem": "strict",
+        "StateDirectoryMode": "0700",
+        "RestartPreventExitStatus": "2 77",
     }
     assert {key: unit[key] for key in wanted} == wanted
     assert unit["User"] != "root"

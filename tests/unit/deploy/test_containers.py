@@ -52,7 +52,8 @@ def test_configuration_of_the_sidecar_is_right(objects: dict[str, Any], tmp_path
     (log,) = read_config(file, None).logs
     mounted = [item["mountPath"] for item in objects["Pod"]["spec"]["initContainers"][0]["volumeMounts"]]
     settings = log.backend_settings["vault"]
-    for path in (log.dir, log.runtime_dir, settings["ca_file"], settings["jwt_file"]):
+    paths = (log.dir, log.runtime_dir, log.state_dir.path, settings["ca_file"], settings["jwt_file"])
+    for path in paths:
         assert any(str(path).startswith(place) for place in mounted), path
 
 

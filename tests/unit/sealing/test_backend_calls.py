@@ -8,7 +8,7 @@ from epochseal.encoding import b64encode
 from epochseal.errors import BackendError, Denied, Unavailable
 from epochseal.format.seal_lines import Abandoned, Asked
 from epochseal.keys import Context, Issued, PublicKey
-from epochseal.sealing.backend_calls import FIRST_DELAY, LONGEST_DELAY, BackendCalls
+from epochseal.sealing.backend_calls import FIRST_DELAY, LONGEST_DELAY, BackendCalls, Kind
 
 ISSUED = Issued("file:ab", b"wrapped")
 
@@ -209,8 +209,10 @@ def test_unanswered_issue_calls_are_counted_by_what_they_quoted(
     calls.start_issue(*context(3))
     calls.take_issued()
     assert (calls.context, calls.asked) == context(3)
-    assert len(calls.abandoned) == 2
-    calls.secret_used()
+    # The call whose secret came counts until an epoch line adopts it: a secret that waits may be given up.
+    before = (Abandoned(1, context(1)[1].tag, 3), Abandoned(2, context(2)[1].tag, 1))
+    assert calls.abandoned == [*before, Abandoned(3, context(3)[1].tag, 1)]
+    assert calls.adopted(context(3)[1]) == before
     assert calls.abandoned == []
     assert calls.context is None
 
@@ -246,7 +248,7 @@ def test_a_call_that_is_let_go_is_abandoned(calls: BackendCalls) -> None:
     assert len(calls.abandoned) == 1
 
 
-takes: list[tuple[str, Callable[[BackendCalls], object], Callable[[BackendCalls], object]]] = [
+takes: list[tuple[Kind, Callable[[BackendCalls], object], Callable[[BackendCalls], object]]] = [
     ("issue", lambda calls: calls.start_issue(*context()), lambda calls: calls.take_issued()),
     ("sign", lambda calls: calls.start_sign(b"m"), lambda calls: calls.take_signature()),
     ("key", lambda calls: calls.start_key(), lambda calls: calls.take_key()),
@@ -270,6 +272,59 @@ def test_a_refusal_is_raised_and_ends_the_call(
     assert calls.fileno() is None
     assert hub.couriers[-1].closed
     assert len(calls.abandoned) == (kind == "issue")
+
+
+@pytest.mark.parametrize(("kind", "start", "take"), takes, ids=[kind for kind, _, _ in takes])
+def test_a_refusal_is_waited_out_by_a_log_that_is_live(
+    calls: BackendCalls,
+    hub: FakeZygote,
+    clock: Clock,
+    kind: Kind,
+    start: Callable[[BackendCalls], object],
+    take: Callable[[BackendCalls], object],
+) -> None:
+    """It is asked again after a minute, then after twice as long, up to 15: no credential is locked by us."""
+    calls.patient = True
+    delays = []
+    for _ in range(7):
+        hub.errors[kind] = Denied("no")
+        start(calls)
+        assert take(calls) is None
+        assert calls.pending is None
+        delays.append(calls.retry_at(kind) - clock.seconds)
+        clock.seconds = calls.retry_at(kind)
+    assert delays == pytest.approx([60, 120, 240, 480, 900, 900, 900])
+    assert isinstance(calls.trouble, Denied)
+    hub.errors.clear()
+    start(calls)
+    assert take(calls) is not None
+    assert calls.trouble is None
+    assert calls.may_start(kind)
+
+
+def test_an_outage_behind_a_refusal_begins_with_short_delays(
+    calls: BackendCalls, hub: FakeZygote, clock: Clock
+) -> None:
+    """And the other way round: the one says nothing about how long the other lasts."""
+    calls.patient = True
+    delays = []
+    for error in (Unavailable("down"), Unavailable("down"), Denied("no"), Unavailable("down")):
+        hub.errors["sign"] = error
+        calls.start_sign(b"text")
+        calls.take_signature()
+        delays.append(calls.retry_at("sign") - clock.seconds)
+        clock.seconds = calls.retry_at("sign")
+    assert delays == pytest.approx([FIRST_DELAY, 2 * FIRST_DELAY, 60, FIRST_DELAY])
+
+
+def test_a_call_is_counted_and_told_of_before_it_is_sent(calls: BackendCalls, hub: FakeZygote) -> None:
+    """A kill behind the sending leaves a call that the service shows: the page has it by then."""
+    told: list[tuple[int, int]] = []
+    calls.about_to_ask = lambda: told.append((len(calls.abandoned), len(hub.contexts)))
+    calls.start_issue(*context(1))
+    assert told == [(1, 0)]
+    calls.take_issued()
+    assert len(calls.abandoned) == 1
 
 
 def test_an_answer_that_was_not_asked_for(calls: BackendCalls) -> None:

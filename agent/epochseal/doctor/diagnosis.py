@@ -10,6 +10,7 @@ from epochseal.doctor.check_result import CheckResult
 from epochseal.doctor.key_checks import ask_backends
 from epochseal.doctor.machine_checks import check_clock, check_memory, check_process, check_swap
 from epochseal.doctor.source_checks import check_listen, check_source
+from epochseal.doctor.state_checks import check_state_dir
 from epochseal.doctor.storage_checks import (
     check_directory,
     check_disk,
@@ -17,7 +18,6 @@ from epochseal.doctor.storage_checks import (
     check_runtime_dir,
     is_held,
 )
-from epochseal.doctor.state_checks import check_state_dir
 
 
 def diagnose(config: Configuration) -> Iterator[CheckResult]:

@@ -1,4 +1,4 @@
-"""Where an agent remembers its logs: for it alone, on a disk, and not lost together with what it remembers."""
+"""Where an agent remembers its logs: for it alone, on a disk, and not lost together with the log."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def _tampered(point: RestartPoint) -> Message:
     return Message(
         "error",
         "tampered_at_start",
-        f"the log is not what it was: {point.why}. Sealing goes on, and verify will call the log tampered with",
+        f"the log is not what it was: {point.why}. Sealing goes on; verify will call the log tampered with",
         "compare with a backup. Whoever removed it on purpose says so with epochseal forget LOGDIR",
         {
             "why": point.why,

@@ -77,13 +77,13 @@ def show_limit(scene: Scene) -> tuple[Verdict, float]:
     """
     stage = scene.stage
     stage.step("What no log can show by itself")
-    logs, tomorrow = scene.dir / "logs", scene.copies / "tomorrow"
-    shutil.copytree(logs, tomorrow)
-    scene.run(*seal_words("copies/tomorrow"), stdin=b"the next day\nsomething that should never be known\n")
-    after, _ = scene.checker.check(tomorrow)
-    shutil.rmtree(tomorrow)
-    shutil.copytree(logs, tomorrow)
-    before, seconds = scene.checker.check(tomorrow)
+    logs, yesterday = scene.dir / "logs", scene.copies / "yesterday"
+    shutil.copytree(logs, yesterday)
+    scene.run(*seal_words("logs"), stdin=b"the next day\nsomething that should never be known\n")
+    after, _ = scene.checker.check(logs)
+    shutil.rmtree(logs)
+    shutil.copytree(yesterday, logs)
+    before, seconds = scene.checker.check(logs)
     if (after.verdict, before.verdict) != ("verified", "verified") or after.tree_size <= before.tree_size:
         raise DemoError("the log of the next day does not verify")
     stage.say(
@@ -94,8 +94,10 @@ def show_limit(scene: Scene) -> tuple[Verdict, float]:
     )
     stage.output("\n".join(f"the log alone cannot show {text}" for text in before.not_shown))
     stage.say(
-        f"""Somebody has to remember that there was a tree of {after.tree_size:,} lines: a trust file beside
-        the verifier, a witness, or the trail of the backend that issued the next day's key."""
+        f"""Somebody has to remember that there was a tree of {after.tree_size:,} lines: verify does, from
+        the first time that it sees a log; a trust file, a witness, or the trail of the backend that issued
+        the next day's key. The agent does too: its next start finds an older copy, and its next line says
+        so for ever."""
     )
     return before, seconds
 

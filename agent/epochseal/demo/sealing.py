@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -32,9 +33,21 @@ class Done:
 def run(directory: Path, *words: str, stdin: bytes = b"") -> Done:
     """Run `epochseal WORDS…` in `directory`; nothing is checked."""
     done = subprocess.run(  # noqa: S603  # this program, with arguments of our own
-        [*_COMMAND, *words], cwd=directory, input=stdin, capture_output=True, timeout=_TIMEOUT, check=False
+        [*_COMMAND, *words],
+        cwd=directory,
+        env=_environment(directory),
+        input=stdin,
+        capture_output=True,
+        timeout=_TIMEOUT,
+        check=False,
     )
     return Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    """What agent and verifier remember stays with the demo: the visitor's own memory is left alone."""
+    mine = {name: value for name, value in os.environ.items() if name != "STATE_DIRECTORY"}
+    return {**mine, "XDG_STATE_HOME": str(directory / "state")}
 
 
 def seal_words(logdir: str, *more: str, keys: str = "keys") -> tuple[str, ...]:
@@ -73,6 +86,7 @@ class AgentProcess:
         self._process = subprocess.Popen(  # noqa: S603  # this program, with arguments of our own
             [*_COMMAND, *words],
             cwd=directory,
+            env=_environment(directory),
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

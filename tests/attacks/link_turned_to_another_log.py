@@ -28,7 +28,7 @@ def carry_out(scene: Scene) -> None:
     scene.expect_said("behind the next start", said, "tampered")
     for mode in ("keys", "public"):
         scene.expect("behind the next start", 1, "tampered_at_start", mode=mode)
-        scene.expect("behind the next start", 4, "other_log", mode=mode, memory="known logs")
+        scene.expect("behind the next start", 1, "other_log", mode=mode, memory="known logs")
 
 
 ATTACK = Attack(

@@ -83,7 +83,8 @@ class Scene:
         return Agent(words, self.folder / "stderr", env=self._host())
 
     def lose_state(self) -> None:
-        """From now on the agent finds an empty state directory: another host, a container without volume."""
+        """From now on the agent finds no page and an empty state directory: another host, no volume."""
+        self.reboot()
         self._lost += 1
 
     def reboot(self) -> None:
@@ -123,8 +124,9 @@ class Scene:
         """Put the agent's memories back as they were: another try of the same attack begins there."""
         for path in self.runtime.glob("*.page"):
             path.write_bytes(page)
-        shutil.rmtree(self._state(), ignore_errors=True)
-        shutil.copytree(state, self._state())
+        mine = self._state()
+        shutil.rmtree(mine)
+        shutil.copytree(state, mine)
 
     def remember_live(self) -> None:
         """As `remember`, while the agent runs."""

@@ -49,7 +49,7 @@ def carry_out(scene: Scene) -> None:
         _rewrite(scene)
         scene.seal("after the reboot")
         scene.expect("state directory lost", 4, "epoch_unsigned", "cold_start")
-        scene.expect("state directory lost", 3, "cold_start", "unvouched", mode="public")
+        scene.expect("state directory lost", 4 if everybody else 3, "cold_start", "unvouched", mode="public")
         for memory in MEMORIES:
             scene.expect("state directory lost", 4 if memory == "log id" else 1, memory=memory)
         scene.expect_proof("state directory lost", FORGED, 3)

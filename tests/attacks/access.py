@@ -62,7 +62,9 @@ def _context(head: Line) -> Context:
 def public_half(own: Path, agent: Role) -> Access:
     """Access to the public half of a wrapping key alone: anybody's."""
     if not agent.epoch.startswith("file:"):
-        return Access(agent)  # in the agent's token stands the public half alone; nothing is signed with it here
+        return Access(
+            agent
+        )  # in the agent's token stands the public half alone; nothing is signed with it here
     folder = own / "public half"
     folder.mkdir(exist_ok=True)
     shutil.copy(Path(agent.epoch.removeprefix("file:")) / "epoch.pub", folder)

@@ -6,7 +6,7 @@ import shutil
 
 from tests.attacks.attack import Attack, main
 from tests.attacks.forger import Forger, cut_back, read_lines
-from tests.attacks.scene import MEMORIES, Scene
+from tests.attacks.scene import MEMORIES, MODES, Scene
 from tests.integration.key_services import ORIGIN
 from tests.reference.maker import Maker
 from tests.reference.notes import b64
@@ -23,15 +23,19 @@ def carry_out(scene: Scene) -> None:
     with scene.copy() as log:
         shutil.rmtree(log)
         _fill(_forger(scene, began).begin("genesis"))
-        expected = {"known logs": (4, "other_log"), "trust file": (1, "log_replaced"), "log id": (4, "wrong_log")}
-        for mode in ("keys", "public"):
+        expected = {
+            "known logs": (4, "other_log"),
+            "trust file": (1, "log_replaced"),
+            "log id": (4, "wrong_log"),
+        }
+        for mode in MODES:
             scene.expect("made anew", 0, mode=mode, limit=NONE_SHOWS)
             for memory in MEMORIES:
                 scene.expect("made anew", *expected[memory], mode=mode, memory=memory)
     with scene.copy() as log:
         cut_back(log, 1)
         _fill(Forger.after(log, scene.agent_access, scene.agent_access).begin("cold"))
-        for mode in ("keys", "public"):
+        for mode in MODES:
             scene.expect("behind the true first line", 3, "cold_start", mode=mode)
             scene.expect("behind the true first line", 3, "cold_start", mode=mode, memory="log id")
             for memory in ("known logs", "trust file"):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from tests.attacks.attack import Attack, main
 from tests.attacks.forger import Forger, read_lines
-from tests.attacks.scene import MEMORIES, Scene
+from tests.attacks.scene import MEMORIES, MODES, Scene
 from tests.reference.maker import Pace
 
 
 def carry_out(scene: Scene) -> None:
     """All segments of the honest agent go; the thief's own, without retention, is left."""
-    scene.seal(*map(str, range(8)), options=("--epoch-max-entries", "4", "--retention", "90d"))
+    scene.seal_configured(*map(str, range(8)), epoch_max_entries="4", retention='"90d"')
     scene.remember()
     honest = sorted((scene.log / "segments").iterdir())
     forger = Forger.after(scene.log, scene.agent_access, scene.agent_access)
@@ -22,7 +22,7 @@ def carry_out(scene: Scene) -> None:
     forger.block(b"nothing happened before\n").close()
     for path in honest:
         path.unlink()
-    for mode in ("keys", "public"):
+    for mode in MODES:
         scene.expect("behind the thief", 3, "cold_start", mode=mode)
         scene.expect("behind the thief, --strict", 3, "cold_start", mode=mode, options=("--strict",))
         scene.expect("behind the thief", 3, "cold_start", "beginning_unproven", mode=mode, memory="log id")

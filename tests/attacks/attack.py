@@ -43,7 +43,9 @@ class Attack:
 
 def failures(rows: list[Row]) -> list[Row]:
     """Answers that are not the ones that must be, or a *verified* that is no limit."""
-    return [row for row in rows if not row.good or (": verify," in row.case and row.status == 0 and not row.limit)]
+    return [
+        row for row in rows if not row.good or (": verify," in row.case and row.status == 0 and not row.limit)
+    ]
 
 
 def main(attack: Attack) -> None:
@@ -62,7 +64,9 @@ def main(attack: Attack) -> None:
         _tell(name, words)
     for row in rows:
         mark = "" if row.good else "   <-- NOT AS IT MUST BE"
-        _tell("now", f"{row.case}: {row.status} ({row.said}){mark}" + (f" [{row.limit}]" if row.limit else ""))
+        _tell(
+            "now", f"{row.case}: {row.status} ({row.said}){mark}" + (f" [{row.limit}]" if row.limit else "")
+        )
     if failures(rows):
         raise SystemExit(1)
 

@@ -28,8 +28,12 @@ class Dump:
 
     @classmethod
     def of(cls, page: Path) -> Dump:
-        """Read it."""
-        raw = page.read_bytes()
+        """Read the page of an agent that runs."""
+        return cls.read(page.read_bytes())
+
+    @classmethod
+    def read(cls, raw: bytes) -> Dump:
+        """Read what a page held."""
         slots = [raw[at : at + _SLOT] for at in _SLOTS]
         slot = max(slots, key=lambda one: struct.unpack_from("<Q", one))
         (length,) = struct.unpack_from("<I", slot, 8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.attacks.attack import Attack, main
 from tests.attacks.forger import read_lines, rewrite
-from tests.attacks.scene import MEMORIES, Scene
+from tests.attacks.scene import MEMORIES, MODES, Scene
 
 ENTRIES = tuple(f"user=alice action=transfer amount={amount}" for amount in range(100, 112))
 FORGED = 9
@@ -22,8 +22,8 @@ def carry_out(scene: Scene) -> None:
     with scene.copy() as log:
         rewrite(log, _change, close=False)
         said = scene.seal("after the reboot")
-        scene.expect_said("state directory kept", said, "verify will call it tampered")
-        for mode in ("keys", "public"):
+        scene.expect_said("state directory kept", said, "the log is not what it was")
+        for mode in MODES:
             scene.expect("state directory kept", 1, "tampered_at_start", mode=mode)
         scene.expect_proof("state directory kept", FORGED, 3)
     last = max(line["index"] for line in read_lines(scene.log) if line["kind"] == "epoch")
@@ -43,10 +43,10 @@ def carry_out(scene: Scene) -> None:
 ATTACK = Attack(
     attacker="writes to files only, while the log is closed or its agent was killed without a page",
     holds="write access to the log directory",
-    did="rewrote entries that stood under checkpoints, with random tags; dropped the notes and the close; waited for the "
-    "agent's next start",
-    before="the start signed it all: prove and check-proof accepted the forgery (0), and the verdict with the public key "
-    "was that of a harmless crash (3, incomplete)",
+    did="rewrote entries that stood under checkpoints, with random tags; dropped the notes and the close; "
+    "waited for the agent's next start",
+    before="the start signed it all: prove and check-proof accepted the forgery (0), and the verdict with "
+    "the public key was that of a harmless crash (3, incomplete)",
     carry_out=carry_out,
     backends=("file", "vault", "pkcs11"),
 )

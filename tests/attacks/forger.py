@@ -1,7 +1,7 @@
 """Writes on, or writes anew, a log that somebody else sealed: the reference's maker in the hands of a thief.
 
 What they hold says what comes out. Without a way to the secrets tags are random bytes; without the signing
-key there are no notes; without the carry no epoch is begun that a key-holding verifier takes for the next one.
+key there are no notes; without the carry no epoch is begun that any verifier with keys takes for the next.
 """
 
 from __future__ import annotations
@@ -38,7 +38,13 @@ class Forger(Maker):
     """
 
     def __init__(
-        self, path: Path, origin: str, issues: Access | None, signs: Access | None = None, *, knows: bool = True
+        self,
+        path: Path,
+        origin: str,
+        issues: Access | None,
+        signs: Access | None = None,
+        *,
+        knows: bool = True,
     ) -> None:
         super().__init__(path, Keys(path / "no keys of the reference"))
         self.origin, self.issues, self.access, self.knows = origin, issues, signs, knows
@@ -57,9 +63,8 @@ class Forger(Maker):
     ) -> Self:
         """Whoever goes on behind the last line.
 
-        Args:
-            recovers: a verifier's access, by which the key there and the carry become known.
-            dump: of the agent's memory in the epoch of the last line, which gives the same.
+        `recovers` is a verifier's access, by which the key there and the carry become known. `dump` is of the
+        agent's memory in the epoch of the last line, and gives the same.
         """
         lines = read_lines(path)
         forger = cls(path, lines[0]["origin"], issues, signs)
@@ -114,7 +119,7 @@ class Forger(Maker):
         line, tag = asked = asked or (max(self.size - 1, 0), self.tag)
         head = {"origin": self.origin, "log": text(self.log), "epoch": self.epoch + 1}
         if self.issues is None:
-            return Secret(os.urandom(32), self.epoch + 1, asked, os.urandom(80), self.head["key"])
+            return Secret(secret or os.urandom(32), self.epoch + 1, asked, os.urandom(80), self.head["key"])
         plain, wrapped, key = self.issues.issue(head | {"asked": {"line": line, "tag": text(tag)}})
         return Secret(plain, self.epoch + 1, asked, wrapped, key)
 
@@ -201,13 +206,14 @@ def rewrite(
 ) -> None:
     """Write a log anew from line `first` on, with other entries, and drop every note over what is new.
 
-    Args:
-        issues, recovers: as for `Forger`; with both every tag, carry and announcement is right.
-        close: keep the `end` of a clean close.
+    With access that `issues` and access that `recovers` every tag, carry and announcement is right; with none
+    the tags are random. `close` keeps the `end` of a clean close.
     """
     lines, old = read_lines(path), path.with_name("rewritten")
     shutil.copytree(path, old)
-    contents = {parse_line(_raws(seal)[0])["segment"]: seal.with_suffix(".log").read_bytes() for seal in _seals(old)}
+    contents = {
+        parse_line(_raws(seal)[0])["segment"]: seal.with_suffix(".log").read_bytes() for seal in _seals(old)
+    }
     cut_back(path, first)
     forger = Forger(path, lines[0]["origin"], issues, knows=recovers is not None)
     for line in lines[:first]:
@@ -220,7 +226,9 @@ def rewrite(
     shutil.rmtree(old)
 
 
-def _write_again(forger: Forger, line: Line, coming: Line, contents: dict[int, bytes], change: Change) -> None:
+def _write_again(
+    forger: Forger, line: Line, coming: Line, contents: dict[int, bytes], change: Change
+) -> None:
     if line["kind"] == "epoch":
         _begin_again(forger, line)
     elif line["kind"] == "block":

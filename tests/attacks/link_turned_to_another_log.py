@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.attacks.attack import Attack, main
 from tests.attacks.forger import Forger
-from tests.attacks.scene import Scene
+from tests.attacks.scene import MODES, Scene
 from tests.integration.key_services import ORIGIN
 
 
@@ -20,13 +20,13 @@ def carry_out(scene: Scene) -> None:
     forger.begin("genesis").block(b"nothing\n").close()
     scene.log.unlink()
     scene.log.symlink_to("false")
-    for mode in ("keys", "public"):
+    for mode in MODES:
         scene.expect("before the next start", 4, "other_log", mode=mode, memory="known logs")
         scene.expect("before the next start", 1, "log_replaced", mode=mode, memory="trust file")
         scene.expect("before the next start", 4, "wrong_log", mode=mode, memory="log id")
     said = scene.seal("four")
-    scene.expect_said("behind the next start", said, "tampered")
-    for mode in ("keys", "public"):
+    scene.expect_said("behind the next start", said, "the log is not what it was")
+    for mode in MODES:
         scene.expect("behind the next start", 1, "tampered_at_start", mode=mode)
         scene.expect("behind the next start", 1, "other_log", mode=mode, memory="known logs")
 

@@ -7,7 +7,7 @@ import time
 from tests.attacks.attack import Attack, main
 from tests.attacks.dump import Dump
 from tests.attacks.forger import Forger
-from tests.attacks.scene import Scene
+from tests.attacks.scene import MODES, Scene
 
 _INTERVAL, _OVERDUE = 2, 1
 """Seconds: what the epoch promises of itself, so short that its months pass in the test."""
@@ -15,11 +15,8 @@ _INTERVAL, _OVERDUE = 2, 1
 
 def carry_out(scene: Scene) -> None:
     """With times as they are, then with times that stay within the epoch."""
-    pace = ("--epoch-interval", f"{_INTERVAL}s", "--max-overdue", f"{_OVERDUE}s")
-    with scene.agent(options=pace) as agent:
-        agent.send(b"one\n")
-        dump = Dump.of(scene.page)
-        agent.kill()
+    page = scene.kill_configured("one", epoch_interval=f'"{_INTERVAL}s"', max_overdue=f'"{_OVERDUE}s"')
+    dump = Dump.read(page)
     for name, step in (("times as they are", 1000), ("times within the epoch", 0)):
         with scene.copy() as log:
             forger = Forger.after(log, None, dump=dump)
@@ -28,10 +25,10 @@ def carry_out(scene: Scene) -> None:
                 forger.block(b"month %d\n" % number, time=now if step else forger.time)
                 time.sleep(1)
             expected = ("epoch_overrun", "unsigned_tail") if step else ("unsigned_tail",)
-            for mode in ("keys", "public"):
+            for mode in MODES:
                 scene.expect(f"{name}, left open", 3, *(expected if mode == "keys" else ()), mode=mode)
             forger.close(signed=False)
-            for mode in ("keys", "public"):
+            for mode in MODES:
                 scene.expect(f"{name}, closed", 3, "close_unsigned", mode=mode)
 
 

@@ -6,7 +6,7 @@ import base64
 import hashlib
 
 from tests.attacks.attack import Attack, main
-from tests.attacks.scene import Scene
+from tests.attacks.scene import MODES, Scene
 
 
 def carry_out(scene: Scene) -> None:
@@ -19,15 +19,15 @@ def carry_out(scene: Scene) -> None:
     with scene.copy():
         _edit(scene, digest=True)
         said = scene.seal("the honest agent again")
-        scene.expect_said("entry and digest", said, "tampered")
-        for mode in ("keys", "public"):
+        scene.expect_said("entry and digest", said, "the log is not what it was")
+        for mode in MODES:
             scene.expect("entry and digest", 1, "tampered_at_start", mode=mode)
         scene.expect_proof("entry and digest", 1, 3)
     scene.put_back(page, state)
     with scene.copy():
         _edit(scene, digest=False)
         scene.seal("the honest agent again")
-        for mode in ("keys", "public"):
+        for mode in MODES:
             scene.expect("entry alone", 1, "entries_altered", mode=mode)
         scene.expect_proof("entry alone", 1, 1)
 
@@ -47,8 +47,8 @@ ATTACK = Attack(
     attacker="writes to files only, while the agent is killed and its page waits for the next start",
     holds="write access to the log directory",
     did="edited an entry and its digest in the running epoch, every file as long as before",
-    before="the agent resumed, and its next checkpoint signed the edited line: the verdict with the public key was "
-    "verified (0)",
+    before="the agent resumed, and its next checkpoint signed the edited line: with the public key the log "
+    "was verified (0)",
     carry_out=carry_out,
 )
 

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from epochseal.keys import parse_key_uri
 from tests.attacks.access import Access
-from tests.integration.agents import PROGRAM, Agent, tmpfs
+from tests.integration.agents import PROGRAM, Agent, tmpfs, wait_until
 from tests.integration.key_services import ORIGIN, Service, key_service
 
 Mode = Literal["keys", "public"]
 Memory = Literal["none", "known logs", "trust file", "log id"]
+MODES: tuple[Mode, ...] = ("keys", "public")
 MEMORIES: tuple[Memory, ...] = ("known logs", "trust file", "log id")
 _PATIENCE = 120
 
@@ -67,15 +69,58 @@ class Scene:
     def seal(self, *entries: str, page: bool = True, options: tuple[str, ...] = ()) -> str:
         """Start the agent, seal these entries, close the log; what it said.
 
-        Args:
-            page: use the runtime directory, which a reboot empties.
-            options: more of the command.
+        `page` uses the runtime directory, which a reboot empties; `options` are more of the command.
         """
         data = "".join(f"{entry}\n" for entry in entries).encode()
         words = self._words(page=page, options=options)
-        done = subprocess.run(words, input=data, env=self._host(), capture_output=True, timeout=_PATIENCE, check=False)
+        done = subprocess.run(
+            words, input=data, env=self._host(), capture_output=True, timeout=_PATIENCE, check=False
+        )
         assert done.returncode == 0, done.stderr.decode()
         return done.stderr.decode()
+
+    def seal_configured(self, *entries: str, **settings: str) -> None:
+        """As `seal`, without a page, by `epochseal run` with these keys of the log's table."""
+        with self._daemon(settings) as daemon:
+            daemon.communicate("".join(f"{entry}\n" for entry in entries).encode(), _PATIENCE)
+            assert daemon.returncode == 0, (self.folder / "stderr").read_text()
+
+    def kill_configured(self, entry: str, **settings: str) -> bytes:
+        """Have `epochseal run` seal one entry and kill it; the page as it was before."""
+        with self._daemon({"runtime_dir": f'"{self.runtime}"', **settings}) as daemon:
+            assert daemon.stdin is not None
+            daemon.stdin.write(f"{entry}\n".encode())
+            daemon.stdin.flush()
+            wait_until(
+                lambda: any(b"\nblock 1 0 1 " in path.read_bytes() for path in self.log.rglob("*.seal"))
+            )
+            page = self.page.read_bytes()
+            daemon.kill()
+            daemon.wait()
+        return page
+
+    @contextmanager
+    def _daemon(self, settings: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+        file, role = self.folder / "epochseal.toml", self.service.agent
+        family = parse_key_uri(role.epoch).family
+        table = f"[{family}]\n{role.table(family)}" if family else ""
+        keys = f'epoch_key = "{role.epoch}"\ncheckpoint_key = "{role.checkpoint}"\n'
+        log = f'[[log]]\nname = "app"\ndir = "{self.log}"\norigin = "{ORIGIN}"\n'
+        more = "".join(f"{name} = {value}\n" for name, value in settings.items())
+        file.write_text(f'{keys}{log}{more}[[log.source]]\nkind = "stdin"\n{table}', encoding="utf-8")
+        with (self.folder / "stderr").open("wb") as stderr:
+            daemon = subprocess.Popen(
+                [PROGRAM, "run", "--config", str(file)],
+                stdin=subprocess.PIPE,
+                stderr=stderr,
+                env=self._host(),
+            )
+        try:
+            yield daemon
+        finally:
+            if daemon.poll() is None:
+                daemon.kill()
+                daemon.wait()
 
     def agent(self, *, page: bool = True, options: tuple[str, ...] = ()) -> Agent:
         """An agent that runs, on a log that it can go on with."""
@@ -128,13 +173,9 @@ class Scene:
         shutil.rmtree(mine)
         shutil.copytree(state, mine)
 
-    def remember_live(self) -> None:
-        """As `remember`, while the agent runs."""
-        self.remember()
-
     def remember(self) -> None:
-        """Verify with all keys and with the public one: the known logs and a trust file of each from now on."""
-        for mode in ("keys", "public"):
+        """Verify with all keys and with the public one: known logs and a trust file of each from now on."""
+        for mode in MODES:
             told = self._verify(mode, "known logs")
             assert told["verdict"] == "verified", told
             self.log_id = told["log"]
@@ -154,7 +195,10 @@ class Scene:
         """Verify, and note whether the exit status is this one and all these kinds are among the findings."""
         told = self._verify(mode, memory, *options)
         found = [problem["kind"] for problem in told["problems"]]
-        good = told["exit_status"] == status and set(kinds) <= {*found, *(w["kind"] for w in told["warnings"])}
+        good = told["exit_status"] == status and set(kinds) <= {
+            *found,
+            *(w["kind"] for w in told["warnings"]),
+        }
         said = f"{told['verdict']}: {', '.join(dict.fromkeys(found)) or 'no problem'}"
         name = f"{case}: verify, {mode}, {'no memory' if memory == 'none' else memory}"
         self.rows.append(Row(name, told["exit_status"], said, good, limit))
@@ -196,7 +240,15 @@ class Scene:
             "trust file": ["--trust", str(self._trust(mode))],
             "log id": ["--trust", "none", "--log", self.log_id],
         }[memory]
-        words = ["verify", "--json", str(self.log), "--origin", ORIGIN, *self._verifier_keys(mode), *remembered]
+        words = [
+            "verify",
+            "--json",
+            str(self.log),
+            "--origin",
+            ORIGIN,
+            *self._verifier_keys(mode),
+            *remembered,
+        ]
         words += options
         done = self._run(words, mode)
         assert done.stdout, done.stderr.decode()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from epochseal.api.given_keys import CheckpointKey, one_origin, read_checkpoint_key, recoverer_maker
 from epochseal.errors import ConfigError, VerificationError
-from epochseal.evidence.memory import NoMemory, TrustFile
+from epochseal.evidence.log_memory import NoMemory, TrustFile
 from epochseal.format.witness_policy import parse_policy
 from epochseal.keys import KeyURI, parse_key_uri
 from epochseal.verifier import Request, Verdict

@@ -44,7 +44,7 @@ class _Accepted:
     checkpoint_keys: dict[str, str]
 
     def added_to(self, trust: Trust) -> Trust:
-        from epochseal.evidence.memory import accept
+        from epochseal.evidence.log_memory import accept
 
         return accept(
             trust, starts=self.starts, epoch_keys=self.epoch_keys, checkpoint_keys=self.checkpoint_keys
@@ -174,7 +174,7 @@ class _Place:
 
     def write(self, accepted: _Accepted, found: Examination, now: int) -> Trust:
         """Write down what a verified log is trusted for; what stands there from then on."""
-        from epochseal.evidence.memory import first_trust, move_forward
+        from epochseal.evidence.log_memory import first_trust, move_forward
         from epochseal.evidence.trust_file import write_trust
 
         trust = accepted.added_to(self.known if self.known is not None else first_trust(found))

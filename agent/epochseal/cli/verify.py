@@ -12,7 +12,7 @@ from epochseal.cli.options import DURATION, LOGDIR, ORIGIN, TRUST, log_option, r
 from epochseal.keys import KeyURI
 
 if TYPE_CHECKING:
-    from epochseal.evidence.memory import Memory
+    from epochseal.evidence.log_memory import Memory
     from epochseal.verifier import Verdict
 
 _NO_TRUST = "none"
@@ -91,7 +91,7 @@ def verify(
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.report import ReportFile
     from epochseal.cli.show import show_verdict
-    from epochseal.evidence.memory import TrustFile
+    from epochseal.evidence.log_memory import TrustFile
     from epochseal.verifier.verdict import EXIT_STATUS, gravest
     from epochseal.verifier.workers import default_jobs
 
@@ -127,7 +127,7 @@ def verify(
 def _memory(trust: Path | None) -> Memory:
     """What the logs are held against, and what remembers them."""
     from epochseal.evidence.known_logs import own_memory
-    from epochseal.evidence.memory import NoMemory, TrustFile
+    from epochseal.evidence.log_memory import NoMemory, TrustFile
 
     if trust is None:
         return own_memory()

@@ -21,7 +21,15 @@ import msgspec
 
 from epochseal.encoding import b64encode
 from epochseal.errors import ConfigError, EpochsealError, FormatError, StorageError, VerificationError
-from epochseal.evidence.memory import Memory, NoMemory, Remembered, first_trust, move_forward, warn, with_pins
+from epochseal.evidence.log_memory import (
+    Memory,
+    NoMemory,
+    Remembered,
+    first_trust,
+    move_forward,
+    warn,
+    with_pins,
+)
 from epochseal.evidence.trust_file import Trust, find_trust, parse_log_id, write_trust
 from epochseal.format.seal_lines import MAX_LINE, Header, TaggedLine, id_of_log, parse_line
 from epochseal.storage.durable import make_directory, replace_file, sync_directory

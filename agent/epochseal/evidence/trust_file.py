@@ -1,6 +1,6 @@
 """Trust files: what one verification knows and the next one holds the log against (docs/trust.md).
 
-Here is what such a file says, and its one form; memory.py has how it moves.
+Here is what such a file says, and its one form; log_memory.py has how it moves.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def test_a_wrong_key_is_an_error_before_anything_is_read(log: Path, keys: LogKey
 
 def test_a_trust_file_moves_forward(log: Path, keys: LogKeys, tmp_path: Path) -> None:
     """As with the command: what was seen once is held against every later state."""
-    from epochseal.evidence.memory import first_trust  # noqa: PLC0415  # for this test alone
+    from epochseal.evidence.log_memory import first_trust  # noqa: PLC0415  # for this test alone
     from epochseal.evidence.trust_file import read_trust, write_trust  # noqa: PLC0415  # as above
     from epochseal.verifier import Request, examine  # noqa: PLC0415  # as above
 

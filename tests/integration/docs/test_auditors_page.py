@@ -38,7 +38,7 @@ def test_every_command_works(tmp_path: Path) -> None:
             if shown != "…":
                 assert shown in output[place:], (shown, output)
                 place = output.index(shown, place) + len(shown)
-    assert ran == 12
+    assert ran == 13
     assert read_trust(tmp_path / "payments.trust").key.name == "example.com/payments"
     assert re.fullmatch(r"(line \d+: \d+ entries as they were sealed\n){2,}", output)
     changed = blocks[-1][1].replace("log/segments", "changed/segments")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from epochseal.errors import VerificationError
-from epochseal.evidence.memory import move_forward
+from epochseal.evidence.log_memory import move_forward
 from epochseal.evidence.trust_file import read_trust
 from tests.integration.evidence.site import PROGRAM, Site, entry, start_of
 from tests.reference.keys import Keys, hashed

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from epochseal.errors import ConfigError, FormatError, VerificationError
-from epochseal.evidence.memory import accept
+from epochseal.evidence.log_memory import accept
 from epochseal.evidence.trust_file import parse_trust, read_trust, write_trust
 from tests.vectors.trust import generate
 

@@ -142,9 +142,10 @@ def _use(segment: Segment) -> tuple[Literal["used", "unused", "begun", "strange"
     entries = sum(map(_length, segment.logs))
     content = read_file(segment.seal, MAX_LINE + 1) if segment.seal is not None else b""
     first, newline, rest = content.partition(b"\n")
-    if not newline:
-        torn = not content or content.startswith(b"epoch ") or b"epoch ".startswith(content)
-        return ("unused" if torn and not entries else "strange"), None
+    if not newline or (b"\0" in first and not rest):
+        # A power cut in the first line: what was not written is missing or zero bytes.
+        begun = content.startswith((b"epoch ", b"\0")) or b"epoch ".startswith(content)
+        return ("unused" if begun and not entries else "strange"), None
     try:
         line = parse_line(first)
     except FormatError:

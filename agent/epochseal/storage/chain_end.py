@@ -7,6 +7,7 @@ verifier, who has the keys, judges whether they are the true ones.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from io import BufferedReader
@@ -33,6 +34,7 @@ _BUFFER = 1 << 18
 # With its LF, and a byte more that shows that it is too long.
 _LONGEST = MAX_LINE + 2
 _NOTE = b"note "
+_HOLED_NOTE = re.compile(rb"\0[\0A-Za-z0-9+/=]*\n?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class ChainEnd:
         interval: that of the last epoch that is not bare, in ms; `max_overdue` too.
         sealed: bytes of the last segment's log file, up to the last sealed entry.
         kept: bytes of its seal file that are not a tear: up to the last line that counts.
-        tear: bytes behind them; `torn_note`: they are nothing but the beginning of a note.
+        tear: bytes behind them; `torn_note`: they are nothing but what a power cut leaves of a note.
         bare: the last epoch consists of its epoch line alone.
         ended: the last line is an `end`.
         close: the close that the log ends with, nothing behind it but notes and bare epochs; None otherwise.
@@ -221,12 +223,10 @@ class _Walk:
                         size += len(rest)
                         if rest.endswith(b"\n"):
                             raw += b"\n"
-                    if last and not raw.endswith(b"\n"):
-                        end.torn_note = raw.startswith(_NOTE) or _NOTE.startswith(raw)
+                    torn = last and not raw.endswith(b"\n")
+                    if torn or not self._take(raw.removesuffix(b"\n"), segment, at, cut=last):
                         end.tear = length - at
-                        return
-                    if not self._take(raw.removesuffix(b"\n"), segment, at, cut=last):
-                        end.tear = length - at
+                        end.torn_note = size == end.tear and _is_torn_note(raw)
                         return
                     at += size
                     end.kept = at
@@ -296,6 +296,12 @@ def _parse(raw: bytes) -> TaggedLine | None:
     except FormatError:
         return None
     return line if isinstance(line, TaggedLine) else None
+
+
+def _is_torn_note(raw: bytes) -> bool:
+    """Whether one line is the beginning of a note, or one in which what was not written is zero bytes."""
+    begun = raw.startswith(_NOTE) or _NOTE.startswith(raw)
+    return begun or _HOLED_NOTE.fullmatch(raw) is not None
 
 
 def _sealed_before(segment: Segment, offset: int) -> int:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from epochseal_backends.file import backend as file
+from tests.attacks.access import Access
 from tests.attacks.attack import Attack, main
 from tests.attacks.forger import Forger
 from tests.attacks.scene import MODES, Scene
-from tests.integration.key_services import ORIGIN
+from tests.integration.key_services import ORIGIN, Role
 
 
 def carry_out(scene: Scene) -> None:
-    """What verifiers say of the link before the agent starts again; then what the agent's start says."""
+    """The other log is signed by the stolen credential, and then by keys of their own."""
     (scene.folder / "true").mkdir()
     scene.log.symlink_to("true")
     scene.seal("one", "two", "three")
     scene.remember()
     scene.reboot()
-    forger = Forger(scene.folder / "false", ORIGIN, scene.agent_access, scene.agent_access)
-    forger.time = scene.now()
-    forger.begin("genesis").block(b"nothing\n").close()
-    scene.log.unlink()
-    scene.log.symlink_to("false")
+    state = scene.host_state()
+    _turn(scene, "false", scene.agent_access)
     for mode in MODES:
         scene.expect("before the next start", 4, "other_log", mode=mode, memory="known logs")
         scene.expect("before the next start", 1, "log_replaced", mode=mode, memory="trust file")
@@ -29,6 +28,23 @@ def carry_out(scene: Scene) -> None:
     for mode in MODES:
         scene.expect("behind the next start", 1, "tampered_at_start", mode=mode)
         scene.expect("behind the next start", 1, "other_log", mode=mode, memory="known logs")
+    scene.reboot()
+    scene.put_back(b"", state)
+    file.generate(scene.folder / "thief")
+    own = f"file:{scene.folder / 'thief' / 'agent'}"
+    _turn(scene, "another", Access(Role(own, own, {})))
+    said = scene.seal("four")
+    scene.expect_said("with keys of their own", said, "the log is not what it was")
+    for mode in MODES:
+        scene.expect("with keys of their own", 1, "tampered_at_start", mode=mode)
+
+
+def _turn(scene: Scene, name: str, access: Access) -> None:
+    forger = Forger(scene.folder / name, ORIGIN, access, access)
+    forger.time = scene.now()
+    forger.begin("genesis").block(b"nothing\n").close()
+    scene.log.unlink()
+    scene.log.symlink_to(name)
 
 
 ATTACK = Attack(

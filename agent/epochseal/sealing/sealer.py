@@ -148,7 +148,8 @@ class Sealer:
         )
         # What a cold start finds beyond what is remembered may be somebody else's: it keeps no agent out.
         remembered = lines.state.size if point.link == "cold" and lines.state.kept else 0
-        self.checkpoints.last_signer = read_last_signer(self.logdir, self._origin, remembered or None)
+        if point.denies is None:  # else another log may lie there, signed by whomever
+            self.checkpoints.last_signer = read_last_signer(self.logdir, self._origin, remembered or None)
         self.calls.abandoned = list(point.calls)
         self.turns.link, self.turns.denies, self._requests.ahead = point.link, point.denies, point.ahead
         counters.set_aside_bytes += point.set_aside

@@ -55,11 +55,11 @@ class NoRoom:
             patch.setattr("epochseal.sealing.full_disk._stop", self._pause)
             yield self
 
-    def _arming(self, real: Callable[[Sealer], Any]) -> Callable[[Sealer], Any]:
-        def start(sealer: Sealer) -> Any:  # noqa: ANN401  # the finding, handed through
-            finding = real(sealer)
+    def _arming(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def start(*args: Any) -> Any:  # noqa: ANN401  # what a start takes and gives, handed through
+            point = real(*args)
             self._armed = True
-            return finding
+            return point
 
         return start
 
@@ -96,13 +96,14 @@ def test_each_call_that_finds_no_room_is_waited_out(
     host: Host, directory: Path, runtime_dir: Path | None
 ) -> None:
     """Whatever the full disk interrupts, it goes on by itself: nothing lost, nothing twice, no new start."""
-    calls = calls_of(Story(host, directory / "counted", runtime_dir))
-    assert set(calls) == {"write", "open", "mkdir", "rename", *(["pwrite"] if runtime_dir else [])}
+    calls = calls_of(Story(host, directory / "counted", runtime_dir, state_dir=directory / "state"))
+    assert set(calls) == {"write", "open", "mkdir", "rename", "pwrite"}
     for victim in range(len(calls)):
-        story = Story(host, directory / str(victim), runtime_dir)
+        story = Story(host, directory / str(victim), runtime_dir, state_dir=directory / f"{victim}-state")
         with NoRoom(victim).active() as faults:
             story.tell()
-        assert faults.pauses == 3
+        # What is tidied up after one of them may be another of the three calls that find no room.
+        assert faults.pauses in {2, 3}
         assert story.running.counters.errors["disk_full"] == 1
         assert story.running.full_disk.cause is None
         assert story.acknowledged == story.sent
@@ -114,9 +115,9 @@ def test_a_stop_while_there_is_no_room_is_as_a_crash(
     host: Host, directory: Path, runtime_dir: Path | None
 ) -> None:
     """Given up at any of these calls, the log is left as it is; the next start goes on from there."""
-    calls = calls_of(Story(host, directory / "counted", runtime_dir))
+    calls = calls_of(Story(host, directory / "counted", runtime_dir, state_dir=directory / "state"))
     for victim in range(len(calls)):
-        story = Story(host, directory / str(victim), runtime_dir)
+        story = Story(host, directory / str(victim), runtime_dir, state_dir=directory / f"{victim}-state")
         with NoRoom(victim).active() as faults:
             faults.gives_up = True
             with pytest.raises(StorageError, match="stopped while the disk was full"):
@@ -185,26 +186,14 @@ def test_bytes_are_set_aside_once_however_often_there_is_no_room(
     check(story, gapless=False)
 
 
-class JumpingClock(Clock):
-    """A clock of which the wall part can be set."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.offset = 0
-
-    def now(self) -> int:
-        """Milliseconds since 1970, as somebody set them."""
-        return super().now() + self.offset
-
-
 def test_a_clock_that_goes_back_an_hour(host: Host, directory: Path, runtime_dir: Path | None) -> None:
     """Entries, epochs, segments and a restart after the jump: all there, and no more than a warning."""
-    clock = JumpingClock()
-    clock.offset = 3_600_000
-    story = Story(host, directory / "log", runtime_dir, clock=clock)
+    clock = Clock()
+    clock.ahead = 3_600_000
+    story = Story(host, directory / "log", runtime_dir, state_dir=directory / "state", clock=clock)
     story.start()
     story.commit(2)
-    clock.offset = 0
+    clock.ahead = 0
     story.commit(1)
     clock.elapsed += 10_000
     story.running.tick()
@@ -222,7 +211,7 @@ def test_a_clock_that_goes_back_an_hour(host: Host, directory: Path, runtime_dir
     assert read_log(story.logdir).content == b"".join(story.sent)
     verdict = host.verify(story.logdir, clock.now)
     assert (verdict.verdict, verdict.problems) == ("verified", [])
-    assert {warning.kind for warning in verdict.warnings} - {"reopen"} == {"clock_back"}
+    assert {warning.kind for warning in verdict.warnings} == {"clock_back"}
 
 
 # --- a real disk of one megabyte --------------------------------------------------------------------------

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal, Protocol, TypeVar
 
 from epochseal.custody.courier import Courier
 from epochseal.custody.zygote import Zygote
+from epochseal.encoding import b64decode
 from epochseal.errors import BackendError, EpochsealError, Unavailable
 from epochseal.format.seal_lines import Abandoned, Asked
 from epochseal.keys import Context, Issued, PublicKey
@@ -136,11 +138,21 @@ class BackendCalls:
         """
         return self._answer(lambda courier: courier.take_key())
 
-    def start_issue(self, context: Context, asked: Asked) -> None:
-        """Ask for an epoch secret; after many abandoned calls, with the context of the last one again."""
-        if self.context is None or len(self.abandoned) < _DISTINCT_ABANDONED:
-            self.context, self.asked = context, asked
-        wanted = self.context
+    def start_issue(self, context: Context, asked: Asked, *, again: bool = True) -> None:
+        """Ask for an epoch secret.
+
+        Args:
+            context: what it is to be bound to.
+            asked: the last line, which that quotes.
+            again: after many abandoned calls, quote what the last of them did: the next epoch line, and the
+                page, which hold their list, have room for so many different ones.
+        """
+        if again and len(self.abandoned) >= _DISTINCT_ABANDONED:
+            last = self.abandoned[-1]
+            context = replace(context, prev=b64decode(last.tag, "abandoned tag"))
+            asked = Asked(last.line, last.tag)
+        wanted = self.context = context
+        self.asked = asked
         # Counted and remembered before it is sent: a kill behind the sending leaves a call that the key
         # service shows, and the next epoch line is to explain it.
         self._count(1)

@@ -59,7 +59,10 @@ class BackendRequests:
         elif needed == "sign":
             self._start_sign()
         else:
-            self._calls.start_issue(self._lines.chain.next_context(), self._lines.chain.asked())
+            # A cold epoch quotes the line before it, and no other.
+            again = self._lines.running or self._turns.link == "carry"
+            chain = self._lines.chain
+            self._calls.start_issue(chain.next_context(), chain.asked(), again=again)
 
     def take_answer(self) -> None:
         """Take the answer of the call under way, and do what it was asked for.

@@ -210,3 +210,18 @@ def test_a_page_in_memory_keeps_nothing() -> None:
     assert page.next_key == bytes(32)
     page.close()
     page.close()
+
+
+def test_a_record_is_replaced_beside_its_key(file: Path) -> None:
+    """At every moment of it the old or the new record is found, always with the same key."""
+    page = open_page(file)
+    publish(page, OLD_KEY, OLD)
+    seen = snapshots(file, lambda: page.republish(NEW))
+    assert bytes(page.key) == OLD_KEY
+    page.close()
+    found = set()
+    for content in seen:
+        file.write_bytes(content)
+        found.add(state(file))
+    assert found == {(OLD, OLD_KEY), (NEW, OLD_KEY)}
+    assert seen[-1].count(OLD_KEY) == 1

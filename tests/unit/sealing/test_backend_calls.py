@@ -228,6 +228,20 @@ def test_after_many_contexts_the_last_is_asked_for_again(
     assert {item.prev for item in hub.contexts[15:]} == {context(15)[0].prev}
 
 
+def test_the_list_of_an_earlier_process_is_gone_on_with(
+    calls: BackendCalls, hub: FakeZygote, clock: Clock
+) -> None:
+    """A full one gets no other context, however often an agent starts; but a cold epoch's call is its own."""
+    calls.abandoned = [Abandoned(number, context(number)[1].tag, 1) for number in range(16)]
+    fail_issue(calls, hub, clock, 99)
+    assert (len(calls.abandoned), calls.abandoned[-1].calls) == (16, 2)
+    assert hub.contexts[-1] == context(15)[0]
+    clock.seconds = calls.retry_at("issue")
+    hub.errors = {}
+    calls.start_issue(*context(99), again=False)
+    assert (calls.context, calls.asked) == context(99)
+
+
 def test_a_call_that_was_never_sent_is_not_abandoned(calls: BackendCalls, hub: FakeZygote) -> None:
     """Without a courier, or with one that is gone, the call counts as failed, but not as perhaps served."""
     for kind in ("fork", "ask"):

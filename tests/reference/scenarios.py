@@ -101,6 +101,12 @@ def bare_epoch_between(log: Maker) -> None:
     entries(closed(log).begin("carry").begin("carry", signed=False).begin("carry")).close()
 
 
+@says(VERIFIED)
+def bare_epochs_at_the_end(log: Maker) -> None:
+    """The signer is away when the log is opened again, and the machine loses power, twice."""
+    closed(log).begin("carry", signed=False).begin("carry", signed=False)
+
+
 @says(TAMPERED)
 def bare_epoch_within_a_run(log: Maker) -> None:
     """Behind an end with another reason than close no epoch can be without an end."""

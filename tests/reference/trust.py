@@ -291,7 +291,8 @@ class Judge:
                 continue
             for head in run["epochs"]:
                 kind = "epoch_unsigned" if head["link"] == "carry" else "start_unsigned"
-                self.note_if(not head["trusted"], kind)
+                bare = head["resumes"] and len(head["lines"]) == 1
+                self.note_if(not head["trusted"] and not bare, kind)
             self.note_if(start["link"] == "cold" and not known, "cold_start")
             if not self.given.keyed and run is not self.runs[-1]:
                 blocks = [line for head in run["epochs"] for line in head["lines"] if line.get("count")]

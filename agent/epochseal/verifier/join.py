@@ -205,6 +205,7 @@ class Joiner:
             announced=result.announced,
             run=run,
             before=self._before,
+            bare=self._bare,
         )
         run.epochs.append(epoch)
         log.epochs.append(epoch)

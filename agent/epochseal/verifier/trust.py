@@ -77,7 +77,7 @@ def _judge_starts(run: Run, accepted: Mapping[bytes, str], findings: Findings) -
 
 def _judge_run(run: Run, accepted: Mapping[bytes, str], findings: Findings, *, key_named: bool) -> None:
     for epoch in run.epochs:
-        if not epoch.trusted:
+        if not epoch.trusted and not epoch.bare:
             is_start = epoch is run.epochs[0] and run.start is not None
             detail = f"epoch {epoch.place.epoch} ({epoch.link}): "
             detail += "anybody could have begun it" if agrees(epoch) else "another one was announced"

@@ -25,12 +25,13 @@ _PATIENCE = 60.0
 
 
 class Place:
-    """One log, its keys, and a runtime directory; the commands that work on it."""
+    """One log, its keys, a runtime directory and a state directory; the commands that work on it."""
 
     def __init__(self, folder: Path, runtime: Path) -> None:
         self.folder = folder
         self.log = folder / "log"
         self.runtime = runtime
+        self.state = folder / "state"
         self.keys = LogKeys(folder / "keys")
         self.keys.write()
 
@@ -38,6 +39,11 @@ class Place:
     def resuming(self) -> tuple[str, str]:
         """The option that makes a restart go on with the same chain."""
         return "--runtime-dir", str(self.runtime)
+
+    @property
+    def remembering(self) -> tuple[str, str]:
+        """The option that makes a start behind a clean close go on by the carry."""
+        return "--state-dir", str(self.state)
 
     @property
     def agent_keys(self) -> list[str]:
@@ -53,7 +59,9 @@ class Place:
 
     def sealing(self, command: str, *options: str, log: Path | None = None) -> list[str]:
         """A command that seals."""
-        return [PROGRAM, command, str(log or self.log), "--origin", ORIGIN, *self.agent_keys, *options]
+        words = [PROGRAM, command, str(log or self.log), "--origin", ORIGIN, *self.agent_keys]
+        # The last one counts, where the caller names another state directory.
+        return [*words, *self.remembering, *options]
 
     def agent(self, *options: str, log: Path | None = None) -> Agent:
         """Start one; it has said how many entries the log holds."""

@@ -20,14 +20,19 @@ from tests.integration.agents import Place, kinds, tmpfs, wait_until, warnings
 from tests.integration.logs import MODES
 
 FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
-ENTRIES = [b"entry %04d\n" % number for number in range(40)]
+ENTRIES = [b"entry %04d\n" % number for number in range(41)]
+PRUNED = ["pruned", "beginning_unproven"]
+"""The warnings of a log whose first line has expired, where the verifier remembers nothing."""
+MEMORIES = ["page", "state"]
+"""What the command goes on by: the page that the agent left, or the carry in the state directory."""
 
 
 class Kept:
-    """A log and its page as they are at one moment, to be put back any number of times."""
+    """A log, its page and its state as they are at one moment, to be put back any number of times."""
 
     def __init__(self, place: Place) -> None:
-        self._pairs = [(path, place.folder / f"kept-{path.name}") for path in (place.log, place.runtime)]
+        kept = (place.log, place.runtime, place.state)
+        self._pairs = [(path, place.folder / f"kept-{path.name}") for path in kept]
         for path, kept in self._pairs:
             shutil.copytree(path, kept)
 
@@ -44,7 +49,7 @@ class Kept:
 
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Place, Kept]]:
-    """A closed log of ten entries a segment, the fifth still empty; its page holds the carry."""
+    """A closed log of ten entries a segment, the fifth with one; page and state hold the carry."""
     with tmpfs() as runtime:
         place = Place(tmp_path_factory.mktemp("prune"), runtime)
         place.seal(b"".join(ENTRIES), "--segment-bytes", "110B", "--epoch-max-entries", "5", *place.resuming)
@@ -64,10 +69,20 @@ def numbers(place: Place) -> list[int]:
     return [item.number for item in list_segments(place.log).segments]
 
 
-def prune_words(place: Place, keep: str = "0s", *, resuming: bool = True) -> list[str]:
+def prune_words(place: Place, keep: str = "0s", *, memory: str = "page") -> list[str]:
     """The command; with 0s everything but the last segment has expired."""
-    more = place.resuming if resuming else ()
-    return ["prune", str(place.log), "--keep", keep, *place.agent_keys, *more]
+    more = {
+        "page": (*place.resuming, *place.remembering),
+        "state": place.remembering,
+        "none": ("--state-dir", "none"),
+        "another": ("--state-dir", str(place.folder / "another")),
+    }
+    return ["prune", str(place.log), "--keep", keep, *place.agent_keys, *more[memory]]
+
+
+def contents(directory: Path) -> dict[Path, bytes]:
+    """Every file of a directory."""
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
 def prune_line(place: Place) -> Prune:
@@ -87,7 +102,7 @@ def check_pruned(place: Place, first: int) -> None:
     for mode in MODES:
         verdict = place.verify(mode)
         assert (verdict.verdict, kinds(verdict)) == ("verified", [])
-        assert set(warnings(verdict)) == {"pruned"} | ({"public_only"} if mode == "public" else set())
+        assert set(warnings(verdict)) == {*PRUNED} | ({"public_only"} if mode == "public" else set())
     assert place.entries() == b"".join(ENTRIES[10 * (first - 1) :])
 
 
@@ -103,12 +118,12 @@ def test_expired_segments_go_and_the_log_verifies(place: Place) -> None:
     assert (line.segment, line.entries, line.bytes, line.policy) == (4, 40, 440, "0s")
     check_pruned(place, 5)
     with place.agent(*place.resuming) as agent:
-        assert agent.acknowledged == 40
+        assert agent.acknowledged == 41
         agent.send(b"later\n")
         assert agent.end() == 0
         assert agent.said == ""
     assert place.verify().verdict == "verified"
-    assert place.entries() == b"later\n"
+    assert place.entries() == ENTRIES[40] + b"later\n"
 
 
 def test_nothing_has_expired(place: Place) -> None:
@@ -128,17 +143,35 @@ def test_compressed_and_set_aside_files_go_too(place: Place) -> None:
     foreign = place.log / "segments" / "README"
     foreign.touch()
     assert place.run(*prune_words(place)).returncode == 0
-    assert sorted({path.name[:6] for path in (place.log / "segments").iterdir()}) == ["000005", "README"]
+    assert sorted({path.name[:6] for path in (place.log / "segments").iterdir()}) == [
+        "000005",
+        "000006",
+        "README",
+    ]
 
 
-def test_without_the_page_the_prune_is_a_reopen_and_the_agent_is_cold(place: Place) -> None:
-    """The page of the agent becomes an older copy: verify says so, and nothing else."""
-    assert place.run(*prune_words(place, resuming=False)).returncode == 0
-    assert warnings(place.verify()) == ["reopen", "pruned"]
+def test_without_the_page_it_goes_on_by_the_state(place: Place) -> None:
+    """The page of the agent becomes an older copy: it is given up, and nobody is needed."""
+    assert place.run(*prune_words(place, memory="state")).returncode == 0
+    assert warnings(place.verify()) == PRUNED
     with place.agent(*place.resuming) as agent:
+        agent.send(b"later\n")
         assert agent.end() == 0
-        assert "the runtime page was wiped" in agent.said
-    assert kinds(place.verify()) == ["cold_start"]
+        assert "the runtime page was not used: the log went on without it" in agent.said
+    verdict = place.verify()
+    assert (verdict.verdict, kinds(verdict), warnings(verdict)) == ("verified", [], PRUNED)
+
+
+@pytest.mark.parametrize("memory", ["none", "another"])
+def test_it_refuses_rather_than_start_cold(place: Place, memory: str) -> None:
+    """Without what the agent remembers: exit 2, a hint, and not a byte of the log is changed."""
+    before = contents(place.log)
+    done = place.run(*prune_words(place, memory=memory))
+    assert done.returncode == 2
+    assert b"would be cold" in done.stderr
+    assert b"--state-dir" in done.stderr
+    assert contents(place.log) == before
+    assert place.run(*prune_words(place)).returncode == 0
 
 
 def test_a_killed_agents_epoch_gets_the_line(place: Place) -> None:
@@ -149,22 +182,22 @@ def test_a_killed_agents_epoch_gets_the_line(place: Place) -> None:
     done = place.run(*prune_words(place))
     assert done.returncode == 0, done.stderr
     verdict = place.verify()
-    assert (verdict.verdict, kinds(verdict), warnings(verdict)) == ("verified", [], ["pruned"])
+    assert (verdict.verdict, kinds(verdict), warnings(verdict)) == ("verified", [], PRUNED)
 
 
 def test_pruning_again_and_again(place: Place) -> None:
     """Each time the line that reaches furthest counts."""
     assert place.run(*prune_words(place)).returncode == 0
-    for number in (6, 7):
+    for number in (8, 11):
         with place.agent(*place.resuming) as agent:
             agent.send(b"more\n")
             agent.process.send_signal(signal.SIGHUP)
             wait_until(partial(_has_segment, place, number))
             assert agent.end() == 0
         assert place.run(*prune_words(place)).returncode == 0
-        assert numbers(place) == [number]
+        assert numbers(place) == [number, number + 1]
         verdict = place.verify()
-        assert (verdict.verdict, kinds(verdict), warnings(verdict)) == ("verified", [], ["pruned"])
+        assert (verdict.verdict, kinds(verdict), warnings(verdict)) == ("verified", [], PRUNED)
 
 
 def _has_segment(place: Place, number: int) -> bool:
@@ -174,11 +207,11 @@ def _has_segment(place: Place, number: int) -> bool:
 def test_while_an_agent_runs(place: Place) -> None:
     """Exit 6, and nothing is removed."""
     with place.agent(*place.resuming) as agent:
-        for resuming in (True, False):
-            done = place.run(*prune_words(place, resuming=resuming))
+        for memory in MEMORIES:
+            done = place.run(*prune_words(place, memory=memory))
             assert done.returncode == 6
             assert f"another agent holds {place.log}" in done.stderr.decode()
-        assert numbers(place) == [1, 2, 3, 4, 5]
+        assert numbers(place) == [1, 2, 3, 4, 5, 6]
         agent.send(b"later\n")
         assert agent.end() == 0
     assert place.verify().verdict == "verified"
@@ -197,10 +230,10 @@ def test_without_a_signed_checkpoint_nothing_is_removed(place: Place) -> None:
     done = subprocess.run(words, capture_output=True, check=False, timeout=60)
     assert done.returncode == 6, done.stderr
     assert b"nothing was removed" in done.stderr
-    assert numbers(place) == [1, 2, 3, 4, 5]
+    assert numbers(place) == [1, 2, 3, 4, 5, 6]
     assert place.verify().verdict == "verified"
     assert place.run(*prune_words(place)).returncode == 0
-    check_pruned(place, 5)
+    check_pruned(place, 6)
 
 
 @pytest.mark.parametrize("keep", ["", "90", "d", "-1d", "1 day"])
@@ -213,36 +246,43 @@ def test_a_duration_that_is_none(place: Place, keep: str) -> None:
 # --- a crash at every step ------------------------------------------------------------------------------
 
 
-def _kill_and_go_on(place: Place, sealed: tuple[Place, Kept], steps: Steps, *, resuming: bool) -> bool:
+def _kill_and_go_on(place: Place, sealed: tuple[Place, Kept], steps: Steps, *, memory: str) -> bool:
     """Kill a prune at a step and run it again: never a false alarm; whether it was killed."""
     sealed[1].put_back()
-    words = prune_words(place, resuming=resuming)
+    words = prune_words(place, memory=memory)
     status = run_dying(words, steps)
     if status == 0:
         return False
     assert status == -signal.SIGKILL
     for mode in MODES:
         verdict = place.verify(mode)
-        # Without a page, a start that is cut short before it is signed shows nobody's signature yet.
-        allowed = {"verified", "incomplete"} | (set() if resuming else {"untrusted"})
-        assert verdict.verdict in allowed, (mode, verdict.problems)
-    assert run_dying(words, Steps(-1)) == 0
+        if verdict.verdict == "untrusted":
+            # Until its first line is signed nothing shows whose start it is: no entry stands behind it.
+            assert set(kinds(verdict)) <= {"epoch_unsigned", "torn_line"}
+        else:
+            assert verdict.verdict in {"verified", "incomplete"}, (mode, verdict.problems)
+    again = run_dying(words, Steps(-1))
+    if again == 2 and memory == "state":
+        # Killed behind the first line that the carry was given up for: a cold start follows, as for an agent.
+        place.seal(b"")
+        again = run_dying(words, Steps(-1))
+        assert set(kinds(place.verify())) <= {"cold_start", "torn_lines"}
+        assert again == 0
+        return True
+    assert again == 0
     assert numbers(place)[0] >= 5
     assert {path.suffix for path in (place.log / "segments").iterdir()} == {".log", ".seal"}
     verdict = place.verify()
-    if resuming:
-        assert (verdict.verdict, kinds(verdict), warnings(verdict)) == ("verified", [], ["pruned"])
-    else:
-        assert set(kinds(verdict)) <= {"cold_start"}
+    assert (verdict.verdict, kinds(verdict), warnings(verdict)) == ("verified", [], PRUNED)
     return True
 
 
-@pytest.mark.parametrize("resuming", [True, False], ids=["with a page", "without"])
-def test_kill_at_every_step(place: Place, sealed: tuple[Place, Kept], *, resuming: bool) -> None:
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_kill_at_every_step(place: Place, sealed: tuple[Place, Kept], memory: str) -> None:
     """Between any two durable steps: never tampering, and the next prune goes on."""
     stride = 1 if FULL else 6
     kills = 0
-    while _kill_and_go_on(place, sealed, Steps(kills * stride, half=True), resuming=resuming):
+    while _kill_and_go_on(place, sealed, Steps(kills * stride, half=True), memory=memory):
         kills += 1
     assert kills * stride >= 25
 
@@ -251,7 +291,7 @@ def test_kill_at_every_step(place: Place, sealed: tuple[Place, Kept], *, resumin
 def test_kill_at_every_removal(place: Place, sealed: tuple[Place, Kept], ending: str) -> None:
     """Each of the eight files that go is the last one that did not: the log verifies all the same."""
     kills = 0
-    while _kill_and_go_on(place, sealed, Steps(kills, only=f"unlink {ending}"), resuming=True):
+    while _kill_and_go_on(place, sealed, Steps(kills, only=f"unlink {ending}"), memory="page"):
         kills += 1
     assert kills == 4
 
@@ -268,7 +308,7 @@ def test_a_half_removed_segment_is_no_false_alarm(
         verdict = place.verify(mode)
         assert (verdict.verdict, kinds(verdict)) == ("verified", [])
     assert place.run(*prune_words(place)).returncode == 0
-    check_pruned(place, 5)
+    check_pruned(place, 6)
 
 
 # --- attacks --------------------------------------------------------------------------------------------
@@ -320,11 +360,11 @@ def test_more_is_missing_than_the_prune_line_says(place: Place) -> None:
     with place.agent(*place.resuming) as agent:
         agent.send(b"more\n")
         agent.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: 6 in numbers(place))
+        wait_until(lambda: 8 in numbers(place))
         assert agent.end() == 0
     _remove(place, 5)
     verdict = place.verify()
-    # The prune line itself stood in segment 5.
+    # The prune line itself is still there, in segment 6: it speaks of the first four.
     assert (verdict.verdict, kinds(verdict)) == ("incomplete", ["prefix_missing"])
 
 

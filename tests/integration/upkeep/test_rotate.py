@@ -44,7 +44,7 @@ class Rotating(Place):
         path = self.folder / "epochseal.toml"
         path.write_text(
             f'epoch_key = "{self.uri(self.epoch)}"\ncheckpoint_key = "{self.uri(self.signer)}"\n'
-            f'runtime_dir = "{self.runtime}"\n[[log]]\nname = "app"\ndir = "{self.log}"\n'
+            f'runtime_dir = "{self.runtime}"\nstate_dir = "{self.state}"\n[[log]]\nname = "app"\ndir = "{self.log}"\n'
             f'origin = "{ORIGIN}"\n[[log.source]]\nkind = "stdin"\n'
         )
         return ["rotate", "--config", str(path), "--reason", "a test", "--who", "alice", *options]
@@ -266,16 +266,42 @@ def test_pruned_before_and_after(place: Rotating) -> None:
             assert place.judge(mode, named).verdict == "verified"
 
 
+def test_it_refuses_rather_than_start_cold(place: Rotating) -> None:
+    """With neither page nor state: exit 2, no backend is asked, and not a byte of the log is changed."""
+    before = {path: path.read_bytes() for path in place.log.rglob("*") if path.is_file()}
+    place.page.unlink()
+    shutil.rmtree(place.state)
+    for option in ("--checkpoint-key", "--epoch-key"):
+        said = place.rotate(option, place.uri(1), status=2)
+        assert "would be cold" in said
+        assert "--state-dir" in said
+    assert {path: path.read_bytes() for path in place.log.rglob("*") if path.is_file()} == before
+
+
+def test_by_the_state_alone_nobody_is_needed(place: Rotating) -> None:
+    """Each command and each agent goes on by the carry that the one before left: verified, strictly too."""
+    place.page.unlink()
+    for number in (1, 2):
+        place.rotate_signer(number)
+        place.rotate_epoch(number)
+        place.seal(b"entry\n")
+        for mode in MODES:
+            verdict = place.judge(mode, number, strict=True)
+            assert (verdict.verdict, kinds(verdict)) == ("verified", [])
+
+
 @pytest.mark.parametrize("options", [(), ("--compromised",)], ids=["planned", "compromised"])
-@pytest.mark.parametrize("resuming", [True, False], ids=["with a page", "without"])
+@pytest.mark.parametrize("resuming", [True, False], ids=["with a page", "by the state"])
 def test_kill_at_every_step(place: Rotating, options: tuple[str, ...], *, resuming: bool) -> None:
     """Between any two durable steps: never tampering, and the next try completes the rotation."""
-    kept, page = place.folder / "kept", place.page.read_bytes()
+    kept, kept_state, page = place.folder / "kept", place.folder / "kept-state", place.page.read_bytes()
     shutil.copytree(place.log, kept)
+    shutil.copytree(place.state, kept_state)
     stride, kills = 1 if FULL else 5, 0
     while True:
-        shutil.rmtree(place.log)
-        shutil.copytree(kept, place.log)
+        for path, copy in ((place.log, kept), (place.state, kept_state)):
+            shutil.rmtree(path)
+            shutil.copytree(copy, path)
         place.page.write_bytes(page if resuming else bytes(len(page)))
         words = place.rotate_words("--checkpoint-key", place.uri(1), *options)
         status = run_dying(words, Steps(kills * stride, half=True))
@@ -286,11 +312,28 @@ def test_kill_at_every_step(place: Rotating, options: tuple[str, ...], *, resumi
         for named in (0, 1):
             assert place.judge("keys", named).verdict != "tampered"
         again = place.run(*words)
+        if b"would be cold" in again.stderr:
+            # Killed behind the first line that the carry was given up for: a cold start follows, as for an agent.
+            assert not resuming
+            _start_cold(place)
+            again = place.run(*words)
         # Killed behind the last signature, it had happened already.
-        assert again.returncode == 0 or b"any more" in again.stderr or b"already" in again.stderr
+        assert again.returncode == 0 or b"any more" in again.stderr or b"already" in again.stderr, (
+            again.stderr
+        )
         verdict = place.judge("keys", 1)
         assert set(kinds(verdict)) <= {"cold_start"}, verdict.problems
         assert verdict.rotations[-1].endorsed
         if not options:
             assert set(kinds(place.judge("keys", 0))) <= {"cold_start"}
     assert kills * stride >= 10
+
+
+def _start_cold(place: Rotating) -> None:
+    """An agent with the key that the log has: the one before the rotation, or the one behind it."""
+    for signer in (0, 1):
+        uri = place.uri(signer)
+        words = place.sealing("seal", "--checkpoint-key", uri)[1:]
+        if place.run(*words).returncode == 0:
+            return
+    raise AssertionError("no agent goes on with the log")

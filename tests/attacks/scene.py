@@ -48,6 +48,8 @@ class Scene:
     service: Service
     rows: list[Row] = field(default_factory=list)
     log_id: str = ""
+    more_epoch_keys: tuple[str, ...] = ()
+    auditors_key: str = ""
     _lost: int = 0
     _copies: int = 0
 
@@ -91,16 +93,14 @@ class Scene:
             assert daemon.stdin is not None
             daemon.stdin.write(f"{entry}\n".encode())
             daemon.stdin.flush()
-            wait_until(
-                lambda: any(b"\nblock 1 0 1 " in path.read_bytes() for path in self.log.rglob("*.seal"))
-            )
+            wait_until(lambda: b"\nblock 1 0 1 " in b"".join(map(Path.read_bytes, self.log.rglob("*.seal"))))
             page = self.page.read_bytes()
             daemon.kill()
             daemon.wait()
         return page
 
-    @contextmanager
-    def _daemon(self, settings: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    def configuration(self, settings: Mapping[str, str]) -> Path:
+        """A file for the daemon, with these keys of the log's table."""
         file, role = self.folder / "epochseal.toml", self.service.agent
         family = parse_key_uri(role.epoch).family
         table = f"[{family}]\n{role.table(family)}" if family else ""
@@ -108,13 +108,13 @@ class Scene:
         log = f'[[log]]\nname = "app"\ndir = "{self.log}"\norigin = "{ORIGIN}"\n'
         more = "".join(f"{name} = {value}\n" for name, value in settings.items())
         file.write_text(f'{keys}{log}{more}[[log.source]]\nkind = "stdin"\n{table}', encoding="utf-8")
+        return file
+
+    @contextmanager
+    def _daemon(self, settings: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+        words = [PROGRAM, "run", "--config", str(self.configuration(settings))]
         with (self.folder / "stderr").open("wb") as stderr:
-            daemon = subprocess.Popen(
-                [PROGRAM, "run", "--config", str(file)],
-                stdin=subprocess.PIPE,
-                stderr=stderr,
-                env=self._host(),
-            )
+            daemon = subprocess.Popen(words, stdin=subprocess.PIPE, stderr=stderr, env=self._host())
         try:
             yield daemon
         finally:
@@ -158,6 +158,14 @@ class Scene:
         """The time in ms."""
         return time.time_ns() // 1_000_000
 
+    def on_host(self, *words: str) -> str:
+        """Run any command as the agent's user does; what it said."""
+        done = subprocess.run(
+            [PROGRAM, *words], env=self._host(), capture_output=True, timeout=_PATIENCE, check=False
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stderr.decode()
+
     def host_state(self) -> Path:
         """A copy of the agent's state directory."""
         self._copies += 1
@@ -176,7 +184,7 @@ class Scene:
     def remember(self) -> None:
         """Verify with all keys and with the public one: known logs and a trust file of each from now on."""
         for mode in MODES:
-            told = self._verify(mode, "known logs")
+            told = self.verify(mode, "known logs")
             assert told["verdict"] == "verified", told
             self.log_id = told["log"]
             words = ["trust", str(self.log), "-o", str(self._trust(mode)), *self._verifier_keys(mode)]
@@ -193,7 +201,7 @@ class Scene:
         options: tuple[str, ...] = (),
     ) -> None:
         """Verify, and note whether the exit status is this one and all these kinds are among the findings."""
-        told = self._verify(mode, memory, *options)
+        told = self.verify(mode, memory, *options)
         found = [problem["kind"] for problem in told["problems"]]
         good = told["exit_status"] == status and set(kinds) <= {
             *found,
@@ -227,11 +235,12 @@ class Scene:
 
     def starts(self, mode: Mode = "keys") -> list[str]:
         """The hashes of the starts that a verification asks about."""
-        problems = self._verify(mode, "trust file")["problems"]
+        problems = self.verify(mode, "trust file")["problems"]
         asked = ("cold_start", "tampered_at_start", "start_unsigned")
         return [word for item in problems if item["kind"] in asked for word in _hashes(item["detail"])]
 
-    def _verify(self, mode: Mode, memory: Memory, *options: str) -> dict[str, Any]:
+    def verify(self, mode: Mode, memory: Memory, *options: str) -> dict[str, Any]:
+        """What `verify --json` says, and its exit status."""
         for path in self.log.rglob("*"):
             os.utime(path, (0, 0), follow_symlinks=False)  # nobody waits for a writer that is not there
         remembered = {
@@ -260,8 +269,10 @@ class Scene:
         return self.folder / f"{mode}.trust"
 
     def _verifier_keys(self, mode: Mode) -> list[str]:
-        recovering = ["--epoch-key", self.service.verifier.epoch] if mode == "keys" else []
-        return [*recovering, "--checkpoint-key", self.service.auditor.checkpoint]
+        keys = [self.service.verifier.epoch, *self.more_epoch_keys] if mode == "keys" else []
+        recovering = [word for key in keys for word in ("--epoch-key", key)]
+        told = self.auditors_key if mode == "public" else ""
+        return [*recovering, "--checkpoint-key", told or self.service.auditor.checkpoint]
 
     def _run(self, words: list[str], mode: Mode) -> subprocess.CompletedProcess[bytes]:
         role = self.service.verifier if mode == "keys" else self.service.auditor

@@ -13,7 +13,9 @@ import pytest
 
 from epochseal.cli.program import main
 from epochseal.custody.ratchet_page import RatchetPage
+from epochseal.sealing.log_state import LogState
 from epochseal.storage.durable import AppendFile, replace_file, sync_directory
+from epochseal.storage.segments import SegmentWriter
 
 
 class Steps:
@@ -36,10 +38,13 @@ class Steps:
         patch.setattr(RatchetPage, "publish", self._wrap("publish", RatchetPage.publish))
         patch.setattr(Path, "unlink", self._wrap("unlink", Path.unlink))
         patch.setattr("epochseal.sealing.checkpoints.replace_file", self._wrap("replace", replace_file))
+        for name, method in (("state", "replace"), ("carry", "write_carry"), ("destroy", "destroy_carry")):
+            patch.setattr(LogState, method, self._wrap(name, getattr(LogState, method)))
+        patch.setattr(SegmentWriter, "name", self._wrap("pair", SegmentWriter.name))
         patch.setattr("epochseal.upkeep.retention.sync_directory", self._wrap("sync", sync_directory))
 
     def _wrap(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def step(first: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401  # stands for seven functions
+        def step(first: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401  # stands for eleven functions
             label = name
             if isinstance(first, AppendFile):
                 label += f" {first.path.suffix}"

@@ -97,6 +97,14 @@ class Story:
 
     def start(self) -> RestartPoint:
         """A new process on this log, up to where it takes entries."""
+        sealer = self.opened()
+        point = sealer.start(self.state_dir)
+        self.pump()
+        assert sealer.live
+        return point
+
+    def opened(self) -> Sealer:
+        """The sealer of a new process, before its start."""
         runtime = (
             PageStore.in_memory()
             if self.runtime_dir is None
@@ -114,10 +122,7 @@ class Story:
             limits=self.limits,
         )
         self.sealer = sealer
-        point = sealer.start(self.state_dir)
-        self.pump()
-        assert sealer.live
-        return point
+        return sealer
 
     def pump(self) -> None:
         """Have all backend calls made and answered."""

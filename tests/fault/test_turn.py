@@ -205,6 +205,32 @@ def test_a_commit_that_is_late_is_recovered_behind_the_turn(host: Host, director
         assert read_log(story.logdir).recovered == 1
 
 
+def test_a_late_commit_survives_a_stop_and_a_kill(host: Host, directory: Path) -> None:
+    """While no next epoch can begin the page keeps it, whatever line is sealed and however it stops."""
+    with TemporaryDirectory(dir="/dev/shm") as made:  # keys are kept on no other file system
+        story = Story(host, directory / "log", Path(made), state_dir=directory / "state")
+        story.start()
+        story.commit(1)
+        with Faults(3).active(), pytest.raises(Killed):
+            story.commit(3)
+        story.kill()
+        story.clock.elapsed += 2 * (Pace().interval + Pace().max_overdue)
+        # Killed behind the announcement; then stopped before anything is asked for.
+        with Faults(5, "done").active() as faults, pytest.raises(Killed):
+            story.start()
+        assert faults.trace.count("append") == 1
+        story.kill()
+        sealer = story.opened()
+        assert sealer.start(story.state_dir).link == "running"
+        sealer.close_log()
+        sealer.release()
+        story.start()
+        story.acknowledged = list(story.sent)
+        story.finish()
+        check(story, gapless=True)
+        assert read_log(story.logdir).recovered == 1
+
+
 def _story(host: Host, logdir: Path, memory: Memory) -> Story:
     state = memory.state / logdir.name if memory.state is not None else None
     return Story(host, logdir, memory.page, state_dir=state)

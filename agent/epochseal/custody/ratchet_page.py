@@ -24,6 +24,8 @@ _CHECKSUM_AT = _LENGTH_AT + _LENGTH.size
 _KEY_AT = _CHECKSUM_AT + 32
 _RECORD_AT = _KEY_AT + 32
 _CLEARED = bytes(_SLOT)
+MAX_RECORD = _SLOT - _RECORD_AT
+"""A record is at most this long, in bytes."""
 
 
 class RatchetPage:

@@ -70,7 +70,6 @@ class EpochTurns:
         link: how the log goes on, as its start decided.
         denies: what the epoch line of the start says that the disk does not bear out.
         tell: is told of the epoch line of a start without carry, once it is durable.
-        recovering: whether a commit of the process before waits for the next epoch, in this segment.
     """
 
     def __init__(
@@ -90,7 +89,6 @@ class EpochTurns:
         self.link: GoingOn = "genesis"
         self.denies: Denies | None = None
         self.tell: Callable[[Begun], None] = _say_nothing
-        self.recovering = False
         self._waiting: _Waiting | None = None
         self._full = False
 
@@ -121,7 +119,7 @@ class EpochTurns:
 
     def room(self) -> Room:
         """What may be committed at this moment; beyond the limits only while the backend is down or slow."""
-        if not self._lines.live or self.late or self.recovering:
+        if not self._lines.live or self.late or self._lines.recovering:
             return NO_ROOM
         if self.due_times.due and (self._calls.failures or not self.due_times.patient):
             return UNBOUNDED_ROOM
@@ -188,7 +186,7 @@ class EpochTurns:
         began, wanted = self._clock.monotonic(), self.due_times.due or "interval"
         new_segment = wanted == "segment" or self._limits.segment_is_full(lines.chain)
         # The bytes of an interrupted commit stand in this log file, so its lines must stand beside it.
-        if new_segment and self.recovering:
+        if new_segment and self._lines.recovering:
             new_segment, wanted = False, "interval"
         start, stem = self._start("carry", waiting, new_segment=new_segment)
         with lines.guard.step():

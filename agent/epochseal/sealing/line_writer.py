@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from epochseal.custody.ratchet_page import MAX_RECORD
 from epochseal.errors import StorageError
 from epochseal.format.merkle import leaf_hash
 from epochseal.format.note import Checkpoint
@@ -49,6 +50,7 @@ class LineWriter:
         running: whether an epoch was begun and not closed.
         closed: whether the last line is an `end` with reason `close`.
         state: what is remembered of the log outside of its directory.
+        recovering: the blocks of a commit of the process before that is to be finished in the next epoch.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class LineWriter:
         self.running = False
         self.closed = False
         self.state = LogState.none()
+        self.recovering: Sequence[PendingBlock] = ()
         self._epoch_place = ("", 0)
         self._saved: SavedState | None = None
         self._remembered = 0
@@ -191,7 +194,7 @@ class LineWriter:
         if not self._store.survives:
             return
         if self.segment is not None:
-            self.page.republish(self._record((), ()))
+            self.page.republish(self._record((), self.recovering))
         elif self._saved is not None:
             self._saved = msgspec.structs.replace(self._saved, calls=list(self._calls.abandoned))
             self.page.republish(msgspec.msgpack.encode(self._saved))
@@ -250,7 +253,14 @@ class LineWriter:
             self._carry_kept = False
 
     def _publish(self, staged: Sequence[Staged]) -> None:
-        self.page.publish(self._record(staged, ()) if self._store.survives else b"")
+        if not self._store.survives:
+            self.page.publish(b"")
+            return
+        record = self._record(staged, self.recovering)
+        if len(record) > MAX_RECORD:
+            # Never in practice. What waits was not acknowledged, and the log goes on without it.
+            record = self._record(staged, ())
+        self.page.publish(record)
 
     def _record(self, staged: Sequence[Staged], pending: Sequence[PendingBlock]) -> bytes:
         return SavedState.encode(

@@ -161,7 +161,7 @@ class Sealer:
             self.turns.due_times.resume(point.chain.epoch_time, stem_time(point.writer.stem))
             counters.segment = point.chain.segment
         if point.pending:
-            self._recovered, self.turns.recovering = point, True
+            self._recovered, lines.recovering = point, point.pending
             self._finish_recovered()
         if point.set_aside and point.link == "running":
             # Set-aside bytes beside a segment that ended with a clean close are tampering to a verifier,
@@ -241,13 +241,14 @@ class Sealer:
     def close_log(self) -> None:
         """Close the log cleanly: `end` with reason `close`, and its checkpoint asked for.
 
-        A log that takes no entries yet is not closed: its epoch line alone hands on what it holds.
+        A log that takes no entries yet is not closed: its epoch line alone hands on what it holds. Nor is one
+        with a commit of the process before that waits for the next epoch: its page goes on from there.
 
         Raises:
             StorageError: as `commit`.
         """
         lines = self._lines
-        if not lines.begun or (lines.chain.bare and not lines.live):
+        if not lines.begun or (lines.chain.bare and not lines.live) or lines.recovering:
             return
         self._requests.cancel()
         self.turns.due_times.due = None
@@ -269,10 +270,10 @@ class Sealer:
         point = self._recovered
         if point is None or self.turns.late:
             return
+        self._recovered, self._lines.recovering = None, ()
         with self._lines.guard.step():
             rest = memoryview(point.pending_data)[point.present :]
             self._lines.finish_commit(rest, point.pending, self._clock.now())
-        self._recovered, self.turns.recovering = None, False
         self._sealed(point.pending)
         self.counters.recovered_entries += sum(block.entries for block in point.pending)
 

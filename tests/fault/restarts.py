@@ -67,6 +67,16 @@ def check_gapless(place: Place, *entries: bytes) -> None:
     assert verdict.entries == len(entries)
 
 
+def check_convicted(place: Place, said: str, *more: str) -> Verdict:
+    """The start said that the disk is not what it was, and its epoch line denies it."""
+    assert "the log is not what it was" in said
+    verdict = place.verify()
+    assert verdict.verdict == "tampered"
+    cold = ["cold_start"] if links(place)[-1] == "cold" else []
+    assert sorted(kinds(verdict)) == sorted(["tampered_at_start", *cold, *more])
+    return verdict
+
+
 def check_cold(place: Place, said: str, *more: str) -> Verdict:
     """The start was cold and said so, and that makes the log incomplete, not tampered."""
     assert "this start is cold" in said

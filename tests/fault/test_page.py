@@ -1,6 +1,6 @@
 """The page in the runtime directory against what is on disk: every way in which the two can be apart.
 
-Where they fit, the same chain goes on without a gap; where they do not, the page is wiped: a cold start.
+Where they fit, the same chain goes on without a gap; where not, the next epoch line denies the disk.
 """
 
 from __future__ import annotations
@@ -16,7 +16,19 @@ from pathlib import Path
 import pytest
 
 from tests.fault.dying import Steps, run_dying
-from tests.fault.restarts import FOUR, ONE, THREE, TWO, Copy, check_cold, check_gapless, crash, go_on, links
+from tests.fault.restarts import (
+    FOUR,
+    ONE,
+    THREE,
+    TWO,
+    Copy,
+    check_cold,
+    check_convicted,
+    check_gapless,
+    crash,
+    go_on,
+    links,
+)
 from tests.integration.agents import Place, kinds, tmpfs, warnings
 
 FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
@@ -122,26 +134,44 @@ def test_a_torn_write_may_have_left_any_part_of_the_commit(place: Place) -> None
 # --- the page is behind ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", ["the same epoch", "an epoch later", "a segment later", "closed since"])
-def test_an_older_page_is_wiped(place: Place, state: str) -> None:
-    """A copy of the runtime directory that is put back later: the disk is ahead, the start cold."""
-    options = {"an epoch later": ["--epoch-max-entries", "1"], "a segment later": ["--segment-bytes", "20B"]}
-    with place.agent(*place.resuming, *options.get(state, [])) as agent:
+SINCE = ["the same epoch", "an epoch later", "a segment later", "closed since"]
+NO_STATE = ("--state-dir", "none")
+
+
+def put_back_an_older_page(place: Place, since: str, *options: str) -> None:
+    """A copy of the runtime directory is put back when the log has gone on."""
+    more = {"an epoch later": ["--epoch-max-entries", "1"], "a segment later": ["--segment-bytes", "20B"]}
+    with place.agent(*place.resuming, *options, *more.get(since, [])) as agent:
         agent.send(ONE)
         copy = Copy("older", place.runtime)
         agent.send(TWO)
         agent.send(THREE)
-        if state == "closed since":
+        if since == "closed since":
             assert agent.end() == 0
         else:
             agent.kill()
     copy.put_back()
     copy.drop()
-    said = go_on(place, FOUR)
-    assert "the runtime page was wiped" in said
-    verdict = check_cold(place, said)
+
+
+@pytest.mark.parametrize("since", SINCE)
+def test_an_older_page_denies_what_it_does_not_know(place: Place, since: str) -> None:
+    """Without a state nobody can tell an older page from lines that somebody added."""
+    put_back_an_older_page(place, since, *NO_STATE)
+    with place.agent(*place.resuming, *NO_STATE) as agent:
+        agent.send(FOUR)
+        assert agent.end() == 0
+    verdict = check_convicted(place, agent.said)
     assert verdict.entries == 4
     assert place.entries() == ONE + TWO + THREE + FOUR
+
+
+def test_an_older_page_of_a_closed_log_is_wiped(place: Place) -> None:
+    """The state knows more: the page is an older copy, and the log goes on by the carry."""
+    put_back_an_older_page(place, "closed since")
+    assert "the log went on without it" in go_on(place, FOUR)
+    assert links(place) == ["genesis", "carry"]
+    check_gapless(place, ONE, TWO, THREE, FOUR)
 
 
 def test_a_page_from_before_a_run_without_it_is_wiped(place: Place) -> None:
@@ -149,37 +179,33 @@ def test_a_page_from_before_a_run_without_it_is_wiped(place: Place) -> None:
     crash(place, ONE, TWO)
     go_on(place, THREE, resuming=False)
     said = go_on(place, FOUR)
-    assert "the runtime page was wiped" in said
-    assert links(place) == ["genesis", "cold", "cold"]
-    assert kinds(place.verify()) == ["cold_start", "cold_start"]
+    assert "the runtime page was not used: the log went on without it" in said
+    assert links(place) == ["genesis", "cold", "carry"]
+    assert kinds(place.verify()) == ["cold_start"]
 
 
 # --- the disk is behind ---------------------------------------------------------------------------------
 
 
 def test_an_older_log_directory_is_not_continued_silently(place: Place) -> None:
-    """The files were rolled back while the page is newer: the start is cold."""
+    """The files were rolled back while the page is newer."""
     copy = crash(place, ONE, TWO, THREE, keep=place.log)
     assert copy is not None
     copy.put_back()
-    said = go_on(place, FOUR)
-    assert "the runtime page was wiped" in said
-    check_cold(place, said)
+    check_convicted(place, go_on(place, FOUR))
 
 
 def test_an_older_clean_close_is_not_a_routine_start(place: Place) -> None:
-    """Rolled back to a clean close, the files look whole; the page knows better: not `reopen`."""
+    """Rolled back to a clean close, the files look whole; the page knows better."""
     go_on(place, ONE)
     copy = Copy("older", place.log)
     go_on(place, TWO)
     copy.put_back()
-    said = go_on(place, THREE)
-    assert "the runtime page was wiped" in said
-    check_cold(place, said)
+    check_convicted(place, go_on(place, THREE))
 
 
 def test_a_seal_file_that_lost_more_than_its_last_commit(place: Place) -> None:
-    """Lines that were acknowledged are gone: cold, and the entries without lines are set aside."""
+    """Lines that were acknowledged are gone: denied, and the entries without lines are set aside."""
     with place.agent(*place.resuming) as agent:
         agent.send(ONE)
         agent.send(TWO)
@@ -188,19 +214,18 @@ def test_a_seal_file_that_lost_more_than_its_last_commit(place: Place) -> None:
     content = place.file("seal").read_bytes()
     blocks = [number for number, line in enumerate(content.splitlines()) if line.startswith(b"block ")]
     place.file("seal").write_bytes(b"".join(content.splitlines(keepends=True)[: blocks[-2]]))
-    check_cold(place, go_on(place, FOUR), "unsealed_bytes")
+    check_convicted(place, go_on(place, FOUR), "unsealed_bytes")
     assert place.file("unsealed").read_bytes() == TWO + THREE
 
 
 def test_a_log_file_that_lost_sealed_entries(place: Place) -> None:
-    """Sealed entries are gone from the log file: cold, and verify names what is missing."""
+    """Sealed entries are gone from the log file: verify names what is missing."""
     crash(place, ONE, TWO)
     with place.file("log").open("r+b") as file:
         file.truncate(len(ONE) + 3)
     said = go_on(place, THREE)
     assert "the log file has" in said
-    verdict = place.verify()
-    assert (verdict.verdict, kinds(verdict)) == ("tampered", ["entries_altered", "cold_start"])
+    check_convicted(place, said, "entries_altered")
 
 
 # --- the page itself ------------------------------------------------------------------------------------
@@ -230,26 +255,24 @@ def test_a_torn_page_is_no_page(place: Place) -> None:
     copy.drop()
 
 
-def test_the_page_of_another_log_is_wiped(place: Place, tmp_path: Path) -> None:
-    """A page that belongs to another log is not used for this one, however valid it is."""
+def test_the_page_of_another_log_denies_this_one(place: Place, tmp_path: Path) -> None:
+    """A page that belongs to another log: what it knows of is not there, however valid it is."""
     crash(place, ONE, TWO)
     (tmp_path / "other").mkdir()
     with tmpfs() as runtime:
         other = Place(tmp_path / "other", runtime)
         crash(other, THREE, FOUR)
         place.page.write_bytes(other.page.read_bytes())
-    said = go_on(place, THREE)
-    assert "the page belongs to another log" in said
-    check_cold(place, said)
+    check_convicted(place, go_on(place, THREE))
 
 
-def test_a_page_without_its_log_begins_a_new_one(place: Place) -> None:
-    """The log directory was moved away: the page of the old log is wiped, and a new log begins."""
+def test_a_page_without_its_log_begins_one_that_denies(place: Place) -> None:
+    """The log directory was moved away: another log begins, and says that one is missing."""
     crash(place, ONE, TWO)
     place.log.rename(place.folder / "moved")
-    assert "the runtime page was wiped" in go_on(place, THREE)
+    said = go_on(place, THREE)
     assert links(place) == ["genesis"]
-    check_gapless(place, THREE)
+    check_convicted(place, said)
 
 
 def _spoil_size(page: Path) -> None:
@@ -326,22 +349,36 @@ def test_two_agents_on_one_directory(place: Place) -> None:
     check_gapless(place, ONE, TWO, THREE)
 
 
+def reboot(place: Place) -> None:
+    """What is on a tmpfs is gone."""
+    for path in place.runtime.iterdir():
+        path.unlink()
+
+
 def test_a_reboot_after_a_clean_close_is_a_routine_start(place: Place) -> None:
-    """The runtime directory is empty after a reboot: `reopen`, a warning, incomplete if strict."""
+    """The runtime directory is empty after a reboot: the state directory has the carry."""
     go_on(place, ONE)
-    place.page.unlink()
+    reboot(place)
     assert go_on(place, TWO) == ""
-    assert links(place) == ["genesis", "reopen"]
-    verdict = place.verify()
-    assert (verdict.verdict, kinds(verdict), warnings(verdict)) == ("verified", [], ["reopen"])
-    assert place.verify(strict=True).verdict == "incomplete"
+    assert links(place) == ["genesis", "carry"]
+    check_gapless(place, ONE, TWO)
+
+
+def test_a_reboot_without_a_state_directory_needs_a_person(place: Place) -> None:
+    """Nothing is missing, but only a credential says who went on: the start is cold."""
+    for entry in (ONE, TWO):
+        with place.agent(*place.resuming, *NO_STATE) as agent:
+            agent.send(entry)
+            assert agent.end() == 0
+        reboot(place)
+    assert "what it handed on is gone" in agent.said
+    check_cold(place, agent.said)
 
 
 def test_a_reboot_after_a_kill_is_cold(place: Place) -> None:
     """Without its page a killed agent's log is gone on with, and the gap is named."""
     crash(place, ONE, TWO)
-    for path in place.runtime.iterdir():
-        path.unlink()
+    reboot(place)
     verdict = check_cold(place, go_on(place, THREE))
     assert place.entries() == ONE + TWO + THREE
     (problem,) = verdict.problems
@@ -349,13 +386,13 @@ def test_a_reboot_after_a_kill_is_cold(place: Place) -> None:
 
 
 def test_the_last_segment_was_compressed_after_a_clean_close(place: Place) -> None:
-    """The page's segment takes no more entries, but nothing is missing: a routine start in a new segment."""
+    """The page's segment takes no more entries, but nothing is missing: it goes on in a new segment."""
     go_on(place, ONE)
     log = place.file("log")
     compressed = log.with_name(f"{log.name}.gz")
     compressed.write_bytes(gzip.compress(log.read_bytes()))
     log.unlink()
-    go_on(place, TWO)
-    assert links(place) == ["genesis", "reopen"]
+    assert go_on(place, TWO) == ""
+    assert links(place) == ["genesis", "carry"]
     verdict = place.verify()
-    assert (verdict.verdict, kinds(verdict), warnings(verdict)) == ("verified", [], ["reopen"])
+    assert (verdict.verdict, kinds(verdict), warnings(verdict)) == ("verified", [], [])

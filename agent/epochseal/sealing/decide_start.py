@@ -68,18 +68,22 @@ def page_is_stale(saved: SavedState, state: Known | None) -> bool:
     return state is not None and state.log == saved.log and state.size > saved.size
 
 
+def state_contradicts(saved: SavedState, state: Known) -> bool:
+    """Whether page and state are of two logs, or of two trees of one size."""
+    return state.log != saved.log or (state.size == saved.size and state.root != saved.root)
+
+
 def decide(seen: Seen) -> Decision:
     """Apply the rules in their order: the page, unless it is stale; then the state; then what is there."""
     saved, state = seen.saved, seen.state
     if saved is None or page_is_stale(saved, state):
         return _decide_without_page(seen, "none" if saved is None else "stale")
-    page = Known(saved.log, saved.size, saved.root)
-    if state is not None and (state.log != page.log or (state.size == page.size and state.root != page.root)):
-        return _convict(
-            seen, state, "the state is of another log, or of another tree, than the page", "refused"
-        )
     if saved.refused or seen.misfit:
+        page = Known(saved.log, saved.size, saved.root)
         return _convict(seen, page, saved.refused or seen.misfit, "refused")
+    if state is not None and state_contradicts(saved, state):
+        # Page and disk fit, so it is the other memory that they do not bear out.
+        return _convict(seen, state, "what is remembered is of another log than the page", "refused")
     memory: Literal["none", "missing", "agrees"] = (
         "none" if not seen.kept else "agrees" if state else "missing"
     )

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from epochseal.errors import ConfigError, StorageError
-from epochseal.sealing.decide_start import Decision, Seen, decide, page_is_stale
+from epochseal.sealing.decide_start import Decision, Seen, decide, page_is_stale, state_contradicts
 from epochseal.sealing.log_state import LogState
 from epochseal.sealing.mend_disk import mend_and_go_on, refuse_page
 from epochseal.sealing.page_store import PageStore
@@ -40,7 +40,7 @@ def find_restart_point(
     """
     record = store.page.load() if store.survives else None
     saved = SavedState.decode(record) if record is not None else None
-    seen, fit = _look(logdir, saved, store, state)
+    seen, there = _look(logdir, saved, store, state)
     _check_origin(logdir, origin, seen)
     decision = decide(seen)
     if decision.damaged:
@@ -53,39 +53,36 @@ def find_restart_point(
             f"the start of {logdir} would be cold: {_reason(decision)}",
             "start and stop the agent first, or name its --state-dir and --runtime-dir",
         )
-    if saved is not None and fit is not None and decision.page == "used":
-        point = resume_from_page(logdir, saved, fit, store)
+    if isinstance(there, PageFit):
+        point = resume_from_page(logdir, there, store)
     else:
         if saved is not None and decision.page == "refused":
             refuse_page(store, saved, decision.why)
         elif decision.page == "stale":
             store.page.wipe()
-        found = seen.found or look_without_page(logdir, list_segments(logdir).segments, seen.state)
-        point = mend_and_go_on(logdir, origin, decision, found, store, state)
+        point = mend_and_go_on(logdir, origin, decision, there, store, state)
     return replace(point, memory=decision.memory, why=decision.why, page=_page(decision, record, saved))
 
 
 def _look(
     logdir: Path, saved: SavedState | None, store: PageStore, memory: LogState
-) -> tuple[Seen, PageFit | None]:
+) -> tuple[Seen, PageFit | Found]:
     listing = list_segments(logdir)
     if FOLDER in listing.not_files:
         raise StorageError(f"{logdir / FOLDER} is no folder", "a link to one is not followed: move it away")
     state = Known(memory.log, memory.size, memory.root) if memory.state is not None else None
-    fit: PageFit | None = None
     misfit = ""
     if saved is not None and not saved.refused and not page_is_stale(saved, state):
         try:
             fit = check_page(listing.segments, saved)
+            if state is None or not state_contradicts(saved, state):
+                return Seen(saved, "", memory.kept, state, None, None), fit
         except PageRefusedError as exc:
             misfit = str(exc)
-    found: Found | None = None
-    carry = None
-    if fit is None:
-        found = look_without_page(logdir, listing.segments, state)
-        carry = memory.read_carry(store.page.scratch)
-        store.page.scratch[:] = bytes(32)
-    return Seen(saved, misfit, memory.kept, state, carry, found), fit
+    found = look_without_page(logdir, listing.segments, state)
+    carry = memory.read_carry(store.page.scratch)
+    store.page.scratch[:] = bytes(32)
+    return Seen(saved, misfit, memory.kept, state, carry, found), found
 
 
 def _check_origin(logdir: Path, origin: str, seen: Seen) -> None:

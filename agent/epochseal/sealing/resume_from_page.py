@@ -51,12 +51,14 @@ class PageFit:
     """A page that fits.
 
     Attributes:
+        saved: what it holds beside its key.
         tree: the tree of all lines that the page knows of.
         ends: what is to be written, the last one in the file that the log goes on in.
         due: the checkpoint that is still to be signed.
         unused: later segments, in which nothing stands.
     """
 
+    saved: SavedState
     tree: Frontier
     ends: tuple[SealEnd, ...]
     due: Checkpoint | None
@@ -91,21 +93,21 @@ def check_page(segments: tuple[Segment, ...], saved: SavedState) -> PageFit:
     ends = [_check_end(_seal(by_stem, staged.stem), staged)[0] for staged in earlier]
     end, notes = _check_end(seal, Staged(last.stem, offset, last.lines))
     due = saved.due()
-    return PageFit(tree, (*ends, end), None if due is not None and due in notes else due, later)
+    return PageFit(saved, tree, (*ends, end), None if due is not None and due in notes else due, later)
 
 
-def resume_from_page(logdir: Path, saved: SavedState, fit: PageFit, store: PageStore) -> RestartPoint:
+def resume_from_page(logdir: Path, fit: PageFit, store: PageStore) -> RestartPoint:
     """Bring the disk to where the page is.
 
     Args:
         logdir: the log's directory.
-        saved: what the page holds beside its key.
         fit: what `check_page` found.
         store: has the bytes of an interrupted commit.
 
     Raises:
         StorageError: files cannot be mended.
     """
+    saved = fit.saved
     for segment in fit.unused:
         remove_segment(segment)
     remove_hidden(logdir)

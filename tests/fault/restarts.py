@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from epochseal.storage.segments import list_segments
@@ -32,10 +33,12 @@ class Copy:
             shutil.rmtree(kept)
 
 
-def crash(place: Place, *entries: bytes, keep: Path | None = None) -> Copy | None:
+def crash(
+    place: Place, *entries: bytes, keep: Path | None = None, options: Sequence[str] = ()
+) -> Copy | None:
     """An agent seals two entries and is killed; a copy of `keep` is made between the two."""
     copy = None
-    with place.agent(*place.resuming) as agent:
+    with place.agent(*place.resuming, *options) as agent:
         agent.send(entries[0])
         if keep is not None:
             copy = Copy("older", keep)
@@ -44,9 +47,9 @@ def crash(place: Place, *entries: bytes, keep: Path | None = None) -> Copy | Non
     return copy
 
 
-def go_on(place: Place, *entries: bytes, resuming: bool = True) -> str:
+def go_on(place: Place, *entries: bytes, resuming: bool = True, options: Sequence[str] = ()) -> str:
     """A new agent seals some more and closes the log; what it said on stderr."""
-    with place.agent(*(place.resuming if resuming else ())) as agent:
+    with place.agent(*(place.resuming if resuming else ()), *options) as agent:
         if entries:
             agent.send(*entries)
         assert agent.end() == 0

@@ -34,6 +34,7 @@ from tests.integration.agents import Place, kinds, tmpfs, warnings
 FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
 WORK, SLOT = 4096, 14336
 """Bytes of a page's work area and of each of its two slots."""
+NO_STATE = ("--state-dir", "none")
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def test_an_interrupted_commit_is_completed(place: Place, victim: str) -> None:
 def test_a_torn_write_may_have_left_any_part_of_the_commit(place: Place) -> None:
     """Whatever part of the pending bytes the log file has, from none to all, the commit is completed."""
     data = ONE + TWO
-    words = place.sealing("seal", *place.resuming)[1:]
+    words = place.sealing("seal", *place.resuming, *NO_STATE)[1:]
     assert run_dying(words, Steps(0, only="sync .log"), data) == -9
     with tmpfs() as kept:
         runtime = shutil.copytree(place.runtime, kept / "runtime")
@@ -127,7 +128,7 @@ def test_a_torn_write_may_have_left_any_part_of_the_commit(place: Place) -> None
                 shutil.copytree(source, target)
             with place.file("log").open("r+b") as file:
                 file.truncate(left)
-            assert go_on(place) == ""
+            assert go_on(place, options=NO_STATE) == ""
             check_gapless(place, ONE, TWO)
 
 
@@ -135,7 +136,6 @@ def test_a_torn_write_may_have_left_any_part_of_the_commit(place: Place) -> None
 
 
 SINCE = ["the same epoch", "an epoch later", "a segment later", "closed since"]
-NO_STATE = ("--state-dir", "none")
 
 
 def put_back_an_older_page(place: Place, since: str, *options: str) -> None:
@@ -158,10 +158,7 @@ def put_back_an_older_page(place: Place, since: str, *options: str) -> None:
 def test_an_older_page_denies_what_it_does_not_know(place: Place, since: str) -> None:
     """Without a state nobody can tell an older page from lines that somebody added."""
     put_back_an_older_page(place, since, *NO_STATE)
-    with place.agent(*place.resuming, *NO_STATE) as agent:
-        agent.send(FOUR)
-        assert agent.end() == 0
-    verdict = check_convicted(place, agent.said)
+    verdict = check_convicted(place, go_on(place, FOUR, options=NO_STATE))
     assert verdict.entries == 4
     assert place.entries() == ONE + TWO + THREE + FOUR
 
@@ -238,7 +235,7 @@ if not FULL:
 
 def test_a_torn_page_is_no_page(place: Place) -> None:
     """Whatever region of the state is damaged, or all of it zero: nothing is guessed, the start is cold."""
-    crash(place, ONE, TWO)
+    crash(place, ONE, TWO, options=NO_STATE)
     copy = Copy("killed", place.runtime, place.log)
     whole = place.page.read_bytes()
     (slot,) = (start for start in (WORK, WORK + SLOT) if struct.unpack_from("<Q", whole, start)[0])
@@ -247,11 +244,11 @@ def test_a_torn_page_is_no_page(place: Place) -> None:
         content = bytearray(whole)
         content[slot + offset] ^= 0x01
         place.page.write_bytes(content)
-        check_cold(place, go_on(place, THREE))
+        check_cold(place, go_on(place, THREE, options=NO_STATE))
         assert place.entries() == ONE + TWO + THREE, region
     copy.put_back()
     place.page.write_bytes(bytes(len(whole)))
-    check_cold(place, go_on(place, THREE))
+    check_cold(place, go_on(place, THREE, options=NO_STATE))
     copy.drop()
 
 
@@ -366,13 +363,11 @@ def test_a_reboot_after_a_clean_close_is_a_routine_start(place: Place) -> None:
 
 def test_a_reboot_without_a_state_directory_needs_a_person(place: Place) -> None:
     """Nothing is missing, but only a credential says who went on: the start is cold."""
-    for entry in (ONE, TWO):
-        with place.agent(*place.resuming, *NO_STATE) as agent:
-            agent.send(entry)
-            assert agent.end() == 0
-        reboot(place)
-    assert "what it handed on is gone" in agent.said
-    check_cold(place, agent.said)
+    go_on(place, ONE, options=NO_STATE)
+    reboot(place)
+    said = go_on(place, TWO, options=NO_STATE)
+    assert "what it handed on is gone" in said
+    check_cold(place, said)
 
 
 def test_a_reboot_after_a_kill_is_cold(place: Place) -> None:

@@ -41,6 +41,17 @@ class Scene:
         self.stage.output((saying or _main_lines)(done))
         expect(done, status, words)
 
+    def show_piped(self, stdin: bytes, *words: str, saying: Callable[[Done], str]) -> None:
+        """Show a command with its input, run it, show what it said.
+
+        Raises:
+            DemoError: it failed.
+        """
+        self.stage.command("epochseal", *words, piped_from=("…",))
+        done = run(self.dir, *words, stdin=stdin)
+        self.stage.output(saying(done))
+        expect(done, 0, words)
+
     def run(self, *words: str, stdin: bytes = b"") -> None:
         """Run a command that the text tells of, without showing it.
 

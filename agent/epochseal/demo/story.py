@@ -10,8 +10,9 @@ from epochseal.demo.crashes import kill_with_page, kill_without_page, show_limit
 from epochseal.demo.honest import explain_line, make_keys, seal, verify_closed
 from epochseal.demo.scene import Scene
 from epochseal.demo.stage import Stage
+from epochseal.demo.thieves import attack_with_thieves
 
-STEPS = 8
+STEPS = 9
 
 
 def tell(stage: Stage, directory: Path) -> None:
@@ -31,6 +32,7 @@ def tell(stage: Stage, directory: Path) -> None:
     verify_closed(scene)
     explain_line(scene)
     attack(scene)
+    attack_with_thieves(scene)
     kill_without_page(scene)
     kill_with_page(scene)
     verdict, seconds = show_limit(scene)
@@ -38,7 +40,10 @@ def tell(stage: Stage, directory: Path) -> None:
     speed = f"{verdict.entries:,} entries in tiny blocks verified with all keys in {seconds * 1000:.0f} ms"
     stage.facts(
         [
-            ("attacks", f"{len(ATTACKS)} of {len(ATTACKS)} detected, each with its place"),
+            (
+                "attacks",
+                f"{len(ATTACKS)} of {len(ATTACKS)} detected, each with its place; a thief and a start, too",
+            ),
             ("crashes", "no acknowledged entry lost; what may be missing is said, not guessed"),
             ("speed", speed),
         ]

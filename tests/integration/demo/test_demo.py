@@ -70,7 +70,7 @@ def test_plain_text_of_eighty_columns(told: Told) -> None:
 def test_steps_are_numbered_and_commands_shown(told: Told) -> None:
     """Every step has its number, and the commands stand there as a visitor would type them."""
     text = told[0].stdout
-    assert re.findall(r"^([0-9])/8  ", text, re.MULTILINE) == [str(number) for number in range(1, 9)]
+    assert re.findall(r"^([0-9])/9  ", text, re.MULTILINE) == [str(number) for number in range(1, 10)]
     for command in ("keygen keys", "seal logs", "verify logs", "verify killed", "verify resumed"):
         assert f"epochseal {command}" in text
     assert "kill -9" in text

@@ -70,7 +70,7 @@ def test_segments_turn(life: Scene) -> None:
 def test_both_keys_rotate(life: Scene) -> None:
     """By the shipped command, with the page and without: with all keys the pins move by themselves.
 
-    Who has the public key alone is told the new one beforehand: a memory of theirs takes nobody's word for it.
+    Who has the public key alone is told the new one beforehand: their memory takes nobody's word for it.
     """
     for number, reboots in ((1, False), (2, True)):
         if reboots:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,6 +55,9 @@ class Host(NamedTuple):
 
     def verify(self, logdir: Path, now: Callable[[], int]) -> Verdict:
         """The verdict of whoever holds the epoch key and the public key."""
+        for path in logdir.glob("segments/*.seal"):
+            # Old to the file system, so that the verifier does not wait for an agent that is not there.
+            os.utime(path, (0, 0))
         uri = parse_key_uri(f"file:{self.keys / 'verifier'}")
         backend = load_backend(uri)
         return verify(

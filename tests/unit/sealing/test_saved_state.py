@@ -96,7 +96,7 @@ def test_the_largest_commit_fits_in_the_page(page: RatchetPage) -> None:
     )
 
 
-def test_a_record_of_another_form_is_none(page: RatchetPage) -> None:
+def test_a_record_of_another_form_is_none() -> None:
     """One of another version, or of a program before this one, is no page; it is not a wrong one."""
     record = SavedState.encode(
         _chain(), (), (), stem="s", epoch_place=("s", 0), due=None, calls=(), closed=True

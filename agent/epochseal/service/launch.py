@@ -34,8 +34,8 @@ from epochseal.service.messages import (
     stall_message,
     start_messages,
 )
+from epochseal.service.ready_state_dir import ready_state_dir
 from epochseal.service.signals import Signals
-from epochseal.service.state_dir import ready_state_dir
 from epochseal.sources.stream import StreamSource
 
 

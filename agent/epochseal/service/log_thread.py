@@ -31,8 +31,8 @@ from epochseal.service.messages import (
     write_message,
 )
 from epochseal.service.open_source import open_source
+from epochseal.service.ready_state_dir import ready_state_dir
 from epochseal.service.signals import Signals
-from epochseal.service.state_dir import ready_state_dir
 from epochseal.sources.source import Source
 from epochseal.upkeep.segment_upkeep import Keeping, SegmentUpkeep
 

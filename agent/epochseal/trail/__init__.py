@@ -6,8 +6,8 @@ Never: an unauthenticated trail treated as proof.
 
 from epochseal.trail.compare import reconcile
 from epochseal.trail.digests import check_digests, read_digest_key
-from epochseal.trail.findings import KINDS, NOTES, Reconciliation, TrailFinding
 from epochseal.trail.read import read_trail
+from epochseal.trail.reconciliation import KINDS, NOTES, Reconciliation, TrailFinding
 from epochseal.trail.sealed import read_sealed
 
 __all__ = [

@@ -19,8 +19,8 @@ from epochseal.encoding import b64decode, b64encode, format_time
 from epochseal.examiner import PROBE_LOG
 from epochseal.format.seal_lines import ZERO_TAG, Header
 from epochseal.trail.events import Call, Trail, TrailContext
-from epochseal.trail.findings import Reconciliation, TrailFinding, outcome_of
 from epochseal.trail.hashes import HashOf, with_contexts
+from epochseal.trail.reconciliation import Reconciliation, TrailFinding, outcome_of
 from epochseal.trail.sealed import Sealed, context_of
 from epochseal.trail.signatures import Signatures
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from epochseal.encoding import b64decode, b64encode, format_time
 from epochseal.format.merkle import Frontier
 from epochseal.format.seal_lines import Header, Prune
-from epochseal.verifier.checkpoints import Checkpoints
+from epochseal.verifier.checkpoint_check import Checkpoints
 from epochseal.verifier.findings import Findings
 from epochseal.verifier.joined_log import JoinedLog
 from epochseal.verifier.remembered import Remembered

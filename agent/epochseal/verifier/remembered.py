@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from epochseal.encoding import b64decode, b64encode, format_time
 from epochseal.format.note import VerifierKey
 from epochseal.format.seal_lines import log_id
+from epochseal.verifier.checkpoint_check import Checkpoints, Valid
 from epochseal.verifier.checkpoint_keys import KnownKeys, Rotation
-from epochseal.verifier.checkpoints import Checkpoints, Valid
 from epochseal.verifier.findings import Findings, Place
 from epochseal.verifier.joined_log import Epoch, JoinedLog, Run
 from epochseal.verifier.request import Pins, Promise, Request, Seen, merge_promises

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from epochseal.encoding import b64encode, format_time
 from epochseal.format.note import VerifierKey
+from epochseal.verifier.checkpoint_check import Checkpoints
 from epochseal.verifier.checkpoint_keys import KnownKeys, Rotation, find_rotations
-from epochseal.verifier.checkpoints import Checkpoints
 from epochseal.verifier.ends import check_beginning, check_end
 from epochseal.verifier.files import Files, prune_line
 from epochseal.verifier.findings import Findings

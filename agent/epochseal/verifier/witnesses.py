@@ -9,7 +9,7 @@ from epochseal.errors import FormatError, VerificationError
 from epochseal.format.cosignature import WitnessKey, find_cosignatures
 from epochseal.format.note import Note, parse_checkpoint, parse_note
 from epochseal.format.witness_policy import Policy
-from epochseal.verifier.checkpoints import Checkpoints
+from epochseal.verifier.checkpoint_check import Checkpoints
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from typing import ClassVar
 
 from epochseal.encoding import b64encode
 from epochseal.errors import EpochsealError, FormatError
-from epochseal.witness.messages import MAX_BODY, SIZE_TYPE, parse_submission
 from epochseal.witness.store import Conflict, Inconsistent, UnknownLog, Untrusted, WitnessStore
+from epochseal.witness.submission import MAX_BODY, SIZE_TYPE, parse_submission
 
 _CONNECTIONS = 64
 _SILENCE = 10.0

@@ -32,7 +32,7 @@ from epochseal.format.note import (
     verify_note,
 )
 from epochseal.storage.durable import DirectoryLock, make_directory, replace_file
-from epochseal.witness.messages import Submission
+from epochseal.witness.submission import Submission
 
 KEY_FILE = "witness.key"
 VKEY_FILE = "witness.vkey"

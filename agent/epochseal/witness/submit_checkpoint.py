@@ -30,7 +30,7 @@ from epochseal.format.note import Checkpoint, Note, Signature, parse_checkpoint,
 from epochseal.format.witness_policy import Policy, Witness
 from epochseal.storage.durable import replace_file
 from epochseal.witness.growth import read_growth
-from epochseal.witness.messages import MAX_BODY, SIZE_TYPE, Submission
+from epochseal.witness.submission import MAX_BODY, SIZE_TYPE, Submission
 
 WITNESSED_FILE = "witnessed"
 _TIMEOUT = 10.0

@@ -19,7 +19,7 @@ from epochseal.format.note import VerifierKey, parse_checkpoint, parse_note
 from epochseal.verifier import Request, Verdict, verify
 from epochseal.witness import submit_checkpoint
 from epochseal.witness.growth import read_growth
-from epochseal.witness.messages import MAX_BODY, Submission
+from epochseal.witness.submission import MAX_BODY, Submission
 from epochseal.witness.submit_checkpoint import Forked, RolledBack
 from tests.integration.logs import ORIGIN, Log, LogKeys, LogWriter, entry, write_log
 from tests.integration.witness.witnesses import PROGRAM, Running, policy_of, policy_text, witness

@@ -6,7 +6,7 @@ import pytest
 
 from epochseal.config.state_dir import StateDir, check_outside, default_state_dir, parse_state_dir
 from epochseal.errors import ConfigError, StorageError
-from epochseal.service.state_dir import ready_state_dir
+from epochseal.service.ready_state_dir import ready_state_dir
 
 
 def _not_told(reason: str) -> None:

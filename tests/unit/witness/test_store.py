@@ -13,8 +13,8 @@ from epochseal.format.cosignature import verify_cosignature
 from epochseal.format.merkle import consistency_proof, leaf_hash, root
 from epochseal.format.note import Checkpoint, Note, VerifierKey, parse_checkpoint, parse_note, sign_text
 from epochseal.keys import PublicKey
-from epochseal.witness.messages import MAX_PROOF, Submission, parse_submission
 from epochseal.witness.store import Conflict, Inconsistent, WitnessStore, make_key
+from epochseal.witness.submission import MAX_PROOF, Submission, parse_submission
 
 ORIGIN = "log.example/payments"
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

@@ -91,6 +91,7 @@ def test_names_with_any_character(writer: LogWriter) -> None:
 def test_torn_and_damaged_lines_are_passed_over(writer: LogWriter) -> None:
     """The verifier reports them; the search takes what is before."""
     writer.block(b"1\n", src=SourceMark("a", 2))
-    with writer.path("seal").open("ab") as file:
+    (seal,) = writer.logdir.glob("segments/*.seal")
+    with seal.open("ab") as file:
         file.write(b'block 3 x {"src":{"name":"a","offset":9}} AAAA\nblock 4 1 1 2 2 5 ')
     assert read_positions(writer.logdir) == {"a": SourceMark("a", 2)}

@@ -20,7 +20,12 @@ from epochseal.service.commit_loop import Closing, SystemClock
 from epochseal.service.launch import SealOptions, helping, make_sealer, sealing, start_sealer
 from epochseal.service.signals import Signals
 from epochseal.storage.durable import DirectoryLock
-from epochseal.upkeep.rotation import RotationRequest, plan_checkpoint_key, plan_epoch_key
+from epochseal.upkeep.rotation import (
+    RotationRequest,
+    has_unsigned_rotation,
+    plan_checkpoint_key,
+    plan_epoch_key,
+)
 
 
 def seal_prune(options: SealOptions, body: Prune, *, remove: Callable[[], None]) -> None:
@@ -89,8 +94,11 @@ def seal_rotation(
         sealer = make_sealer(options, *((helper, mailbox) if alone else (old_helper, old_mailbox)))
         stack.callback(sealer.release)
         signals = stack.enter_context(Signals().installed())
+        # Behind the line of a rotation that was interrupted the old key signs nothing alone: whoever goes by
+        # that key would find a checkpoint that is not its own any more.
+        hold = alone or has_unsigned_rotation(options.logdir)
         if not dry_run:
-            sealer.checkpoints.hold = alone
+            sealer.checkpoints.hold = hold
             # Before any backend is asked: it refuses where the log cannot be gone on with.
             start_sealer(sealer, signals, options, refuse_cold=True)
         if wanted.key == "epoch":
@@ -102,27 +110,23 @@ def seal_rotation(
                 sealer.checkpoints.replaces = old_key
         planned(body)
         if not dry_run:
-            endorser = partial(_endorse, helper, parse_vkey(body.new)) if body.key == "checkpoint" else None
-            _seal_rotate(sealer, signals, body, endorser, alone=alone)
+            endorsed = body.key == "checkpoint" and not alone
+            endorser = partial(_endorse, helper, parse_vkey(body.new)) if endorsed else None
+            _seal_rotate(sealer, signals, body, endorser, hold=hold)
 
 
 def _seal_rotate(
-    sealer: Sealer,
-    signals: Signals,
-    body: Rotate,
-    endorser: Callable[[str], Signature] | None,
-    *,
-    alone: bool,
+    sealer: Sealer, signals: Signals, body: Rotate, endorser: Callable[[str], Signature] | None, *, hold: bool
 ) -> None:
     closing = Closing(sealer)
     # A checkpoint with both signatures hands the log over to the new key, so only the one that covers the
     # rotate line may have both. Earlier ones are waited for, under the old key, before the line is sealed.
-    while not _may_rotate(sealer, alone=alone):
+    while not _may_rotate(sealer, hold=hold):
         if signals.stop_asked or not closing.step():
             break
-    if ready := _may_rotate(sealer, alone=alone):
+    if ready := _may_rotate(sealer, hold=hold):
         sealer.record(body)
-        sealer.checkpoints.endorser = None if alone else endorser
+        sealer.checkpoints.endorser = endorser
     closing.close()
     if not ready or sealer.checkpoints:
         raise Unavailable(
@@ -131,8 +135,8 @@ def _seal_rotate(
         )
 
 
-def _may_rotate(sealer: Sealer, *, alone: bool) -> bool:
-    return sealer.begun if alone else sealer.live and not sealer.checkpoints
+def _may_rotate(sealer: Sealer, *, hold: bool) -> bool:
+    return sealer.begun if hold else sealer.live and not sealer.checkpoints
 
 
 def _plan_epoch_key(

@@ -15,6 +15,7 @@ from epochseal.format.seal_lines import KeyKind, Rotate
 from epochseal.keys import KeyURI
 from epochseal.sealing.last_signer import read_last_signer, read_rotates
 from epochseal.storage.chain_end import read_chain_end
+from epochseal.storage.mapped_file import mapped
 from epochseal.storage.segments import list_segments
 from epochseal.verifier.snapshot import take_snapshot
 
@@ -102,6 +103,23 @@ def plan_epoch_key(logdir: Path, request: RotationRequest, key_id: str, now: int
             "rotate the key in the backend first, or name another one with --epoch-key",
         )
     return _rotate_line(logdir, request, old, key_id, now)
+
+
+def has_unsigned_rotation(logdir: Path) -> bool:
+    """Whether a change of the checkpoint key stands behind the last note: it was interrupted there.
+
+    Raises:
+        StorageError: a file cannot be read.
+    """
+    for segment in reversed(list_segments(logdir).segments):
+        with mapped(segment.seal) as content:
+            # One that is torn at the end does not count.
+            note = content.rfind(b"\nnote ", 0, max(content.rfind(b"\n"), 0))
+            if content.find(b'{"key":"checkpoint",', max(note, 0)) >= 0:
+                return True
+            if note >= 0:
+                return False
+    return False
 
 
 def _rotate_line(logdir: Path, request: RotationRequest, old: str, new: str, now: int) -> Rotate:

@@ -7,6 +7,7 @@ with a reboot.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -76,6 +77,7 @@ class PageStore:
 
         Raises:
             DiskFullError: the tmpfs is full; the call may be made again.
+            StorageError: it cannot be written for another reason.
         """
         if self._pending is not None:
             self._pending.replace(data)
@@ -130,6 +132,8 @@ class _PendingFile:
                 # One huge entry made the file large: what is not needed any more goes back to the tmpfs.
                 os.ftruncate(self._fd, self._KEPT)
         except OSError as exc:
+            if exc.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise StorageError(f"cannot write {self._path}: {exc.strerror}") from exc
             error = DiskFullError(f"cannot write {self._path}: {exc.strerror}", exc.errno)
             error.hint = "the runtime directory needs room for one commit"
             raise error from exc

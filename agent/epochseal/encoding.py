@@ -12,6 +12,18 @@ import msgspec
 from epochseal.errors import FormatError
 
 MAX_INT = 2**63 - 1
+
+UNSEEN = re.compile(
+    r"[\x00-\x20\x7f-\xa0\xad\u0600-\u0605\u061c\u06dd\u070f"
+    r"\u0890-\u0891\u08e2\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f"
+    r"\u3000\ud800-\udfff\ufeff\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""A character that cannot be seen, or changes how others read: in no name (docs/format.md, "Origin").
+
+A list, and not Python's own tables: two programs, or two versions of one, must refuse the same names.
+"""
+
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 _T = TypeVar("_T")
 

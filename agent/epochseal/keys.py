@@ -6,14 +6,13 @@ The calls themselves live in the backends (entry points `epochseal.backends`), o
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal, Protocol, cast
 from urllib.parse import unquote
 
-from epochseal.encoding import MAX_INT, b64encode
+from epochseal.encoding import MAX_INT, UNSEEN, b64encode
 from epochseal.errors import ConfigError, FormatError
 from epochseal.families import SCHEMES
 
@@ -27,8 +26,6 @@ _LOG_SIZE = 32
 _TAG_SIZE = 32
 _CONTROL = r"\x00-\x1f\x7f-\x9f\ud800-\udfff"
 _ORIGIN_SIZE = 255
-# Spaces and line ends, control characters, invisible ones and surrogates: what no name of a note may hold.
-_NOT_IN_ORIGINS = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Cs"})
 _KEY_ID = re.compile(r"[!#-\[\]-~]{1,255}")
 _URI = re.compile(rf"([a-z0-9]+):([^{_CONTROL}]+)")
 # Userinfo stands in the authority, which only follows `//` (RFC 3986, section 3.2): a path may hold an `@`.
@@ -313,7 +310,7 @@ def load_backend(uri: KeyURI) -> Backend:
 
 
 def _is_origin(text: str) -> bool:
-    if any(character in ";+" or unicodedata.category(character) in _NOT_IN_ORIGINS for character in text):
+    if ";" in text or "+" in text or UNSEEN.search(text) is not None:
         return False
     # Surrogates are refused above, so this cannot fail.
     return 1 <= len(text.encode()) <= _ORIGIN_SIZE

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
+
+from epochseal.encoding import UNSEEN
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,10 +17,12 @@ _PIPED_WIDTH = 120
 
 
 def print_json(answer: object) -> None:
-    """Print one object on a line of its own."""
+    """Print one object on a line of its own; characters that cannot be seen stand there as escapes."""
     import msgspec
 
-    sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
+    text = msgspec.json.encode(answer).decode()
+    # Outside of its strings JSON has none of these but line ends and blanks, which this form does not hold.
+    sys.stdout.buffer.write(UNSEEN.sub(_json_escape, text).encode() + b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -39,5 +44,12 @@ def open_wide_console() -> Console:
 
 
 def printable(text: str) -> str:
-    """Text of somebody else without control characters, which could steer the terminal."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+    """Text of somebody else; characters that could steer the terminal, or mislead, stand there as escapes."""
+    return UNSEEN.sub(lambda found: found[0] if found[0] == " " else ascii(found[0])[1:-1], text)
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    if found[0] == " ":
+        return " "
+    units = found[0].encode("utf-16-be").hex()
+    return "".join(f"\\u{units[place : place + 4]}" for place in range(0, len(units), 4))

@@ -5,13 +5,12 @@ Here is what such a file says, and its one form; log_memory.py has how it moves.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from epochseal.encoding import b64decode, b64encode, parse_decimal
+from epochseal.encoding import UNSEEN, b64decode, b64encode, parse_decimal
 from epochseal.errors import ConfigError, FormatError, VerificationError
 from epochseal.format.note import (
     MAX_NOTE,
@@ -36,7 +35,6 @@ MAX_TRUST = MAX_NOTE + (8 << 20)
 """A trust file is at most this long, in bytes."""
 
 _HASH_SIZE = 32
-_NOT_IN_REASONS = frozenset({"Zl", "Zp", "Cc", "Cf", "Cs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +195,12 @@ def check_reason(text: str) -> str:
     Raises:
         FormatError: it is empty, longer than `MAX_REASON` characters, not one line, or has a blank at an end.
     """
-    if not 0 < len(text) <= MAX_REASON or text != text.strip():
+    if not 0 < len(text) <= MAX_REASON or text != text.strip(" "):
         raise FormatError(f"a reason has 1 to {MAX_REASON} characters, none of them a blank at an end")
-    if any(unicodedata.category(character) in _NOT_IN_REASONS for character in text):
-        raise FormatError("a reason is one line without control characters")
+    if (found := UNSEEN.search(text.replace(" ", ""))) is not None:
+        raise FormatError(
+            f"a reason is one line of characters that can be seen: it holds U+{ord(found[0]):04X}"
+        )
     return text
 
 

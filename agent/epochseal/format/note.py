@@ -6,7 +6,6 @@ A note is text, an empty line and signature lines. Its text means nothing until 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, Ellip
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from epochseal.encoding import MAX_INT, b64decode, b64encode, parse_decimal
+from epochseal.encoding import MAX_INT, UNSEEN, b64decode, b64encode, parse_decimal
 from epochseal.errors import ConfigError, FormatError, VerificationError
 from epochseal.keys import PublicKey
 
@@ -39,8 +38,6 @@ _VKEY = re.compile(r"([^+]+)\+([0-9a-f]{8})\+(.+)")
 _DASH = "\u2014 "
 # Lone surrogates are no text at all: they have no UTF-8 form.
 _NOT_IN_NOTES = re.compile("[\x00-\x09\x0b-\x1f\ud800-\udfff]")
-# Spaces and line ends, control characters, and the invisible ones that change how a name reads.
-_NOT_IN_NAMES = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Cs"})
 
 
 class UnknownKey(VerificationError):
@@ -273,7 +270,7 @@ def _check_name(text: str, what: str, also_refused: str = "") -> None:
 
 def _name_fault(text: str, refused: str) -> str | None:
     for character in text:
-        if character in refused or unicodedata.category(character) in _NOT_IN_NAMES:
+        if character in refused or UNSEEN.match(character) is not None:
             return f"holds U+{ord(character):04X}"
     # Surrogates, the only text that has no UTF-8 form, are refused above: this cannot fail.
     size = len(text.encode())

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from epochseal.encoding import UNSEEN
 from epochseal.errors import FormatError, StorageError
 from epochseal.format.seal_lines import Block, TaggedLine, parse_line
 from epochseal.storage.seal_file import read_damaged_lines
@@ -269,7 +270,7 @@ def escape(line: bytes) -> tuple[str, ...]:
         cut -= 1
     pieces = [""]
     for character in body[:cut].decode("utf-8", "surrogateescape"):
-        plain = character.isprintable()
+        plain = character == " " or UNSEEN.match(character) is None
         # The even places hold plain text, the odd ones escapes.
         if plain == bool(len(pieces) % 2 == 0):
             pieces.append("")

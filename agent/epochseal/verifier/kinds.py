@@ -224,10 +224,7 @@ _TABLE: dict[Grade, dict[str, tuple[str, str]]] = {
         ),
         "other_log": (
             "another log than before stands at this place",
-            (
-                "find out who began it; if it was you, `epochseal forget` makes room for it, or name its id "
-                "with `--log`"
-            ),
+            "find out who began it; if it was you, `epochseal forget` makes room for it",
         ),
     },
     "incomplete": {

@@ -199,3 +199,28 @@ def test_a_carry_of_another_close_is_not_used(host: Host, directory: Path) -> No
     made.finish()
     assert before.keys() < read_files(made.logdir).keys()
     check(made, gapless=False)
+
+
+def reboot(made: Story) -> None:
+    """The page is gone with the tmpfs that it was on."""
+    assert made.runtime_dir is not None
+    for path in made.runtime_dir.iterdir():
+        path.unlink()
+
+
+def test_a_page_that_was_made_of_the_carry_file(host: Host, directory: Path) -> None:
+    """Behind a close and a bare epoch, after two reboots: from the file to the page, killed at each step."""
+    counted = story(host, directory / "counted", page=True)
+    counted.finish()
+    reboot(counted)
+    for victim, mode in cases(steps_of(counted.start)):
+        made = story(host, directory / f"{victim}-{mode}", page=True)
+        made.finish()
+        reboot(made)
+        killed_unsigned(made.start, made)
+        reboot(made)
+        killed_in(made.start, made, victim, mode)
+        assert made.start().link in {"carry", "running"}
+        made.commit(1)
+        made.finish()
+        check(made, gapless=True)

@@ -26,7 +26,7 @@ from epochseal.sealing.saved_state import PendingBlock, SavedState, Staged
 from epochseal.storage.aside import remove_hidden, remove_segment, set_aside
 from epochseal.storage.durable import AppendFile
 from epochseal.storage.opener import open_file
-from epochseal.storage.segments import FOLDER, Segment, SegmentWriter
+from epochseal.storage.segments import FOLDER, Segment, SegmentWriter, open_or_create
 
 _NOTE = b"note "
 _MOST_NOTES = 1 << 20
@@ -112,19 +112,15 @@ def resume_from_page(logdir: Path, fit: PageFit, store: PageStore) -> RestartPoi
         remove_segment(segment)
     remove_hidden(logdir)
     for end in fit.ends[:-1]:
-        _complete(_open(logdir, end.stem, ".seal"), end).close()
+        _complete_file(logdir, end)
     chain, calls = saved.chain(fit.tree), tuple(saved.calls)
     end = fit.ends[-1]
     if saved.closed:
-        _complete(_open(logdir, end.stem, ".seal"), end).close()
+        _complete_file(logdir, end)
         return RestartPoint("carry", chain, saved=saved, due=fit.due, calls=calls)
-    log = _open(logdir, end.stem, ".log")
+    writer = SegmentWriter.reopen(logdir, end.stem)
     try:
-        writer = SegmentWriter(end.stem, log, _complete(_open(logdir, end.stem, ".seal"), end))
-    except BaseException:
-        log.close()
-        raise
-    try:
+        _complete(writer.seal, end)
         moved, data, present = _settle_entries(logdir, saved, writer, store)
     except BaseException:
         writer.close()
@@ -252,23 +248,21 @@ def _note(raw: bytes) -> Checkpoint:
     raise PageRefusedError("the seal file is ahead of the page")
 
 
-def _open(logdir: Path, stem: str, ending: str) -> AppendFile:
-    path = logdir / FOLDER / (stem + ending)
-    return AppendFile.open(path, create=not os.path.lexists(path))
-
-
-def _complete(seal: AppendFile, end: SealEnd) -> AppendFile:
+def _complete_file(logdir: Path, end: SealEnd) -> None:
+    seal = open_or_create(logdir / FOLDER / f"{end.stem}.seal")
     try:
-        if seal.length > end.length:
-            seal.truncate(end.length)
-        if end.missing:
-            seal.append(end.missing)
-        # What is there already may not be on the disk yet: a kill before its sync looks the same.
-        seal.sync()
-    except BaseException:
+        _complete(seal, end)
+    finally:
         seal.close()
-        raise
-    return seal
+
+
+def _complete(seal: AppendFile, end: SealEnd) -> None:
+    if seal.length > end.length:
+        seal.truncate(end.length)
+    if end.missing:
+        seal.append(end.missing)
+    # What is there already may not be on the disk yet: a kill before its sync looks the same.
+    seal.sync()
 
 
 def _recovered(block: PendingBlock) -> PendingBlock:

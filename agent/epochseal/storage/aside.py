@@ -11,7 +11,7 @@ from pathlib import Path
 from epochseal.errors import StorageError
 from epochseal.storage.durable import AppendFile, DiskFullError, sync_directory
 from epochseal.storage.opener import open_file
-from epochseal.storage.segments import FOLDER, Segment
+from epochseal.storage.segments import FOLDER, Segment, open_or_create
 
 _CHUNK = 1 << 20
 
@@ -104,7 +104,7 @@ def _append_file(source: Path, start: int, target: Path) -> int:
             if file.seek(0, os.SEEK_END) <= start:
                 return 0
             file.seek(start)
-            kept = AppendFile.open(target, create=not os.path.lexists(target))
+            kept = open_or_create(target)
             before = kept.length
             try:
                 while chunk := file.read(_CHUNK):

@@ -222,12 +222,12 @@ class SegmentWriter:
 
     @classmethod
     def reopen(cls, logdir: Path, stem: str) -> SegmentWriter:
-        """Open an existing pair for appending at its present length.
+        """Open a pair for appending at its present length; a file of it that has no name yet is made.
 
         Raises:
-            StorageError: a file of the pair is missing or cannot be opened.
+            StorageError: a file of the pair cannot be opened or made.
         """
-        return cls._open_pair(logdir / FOLDER, stem, lambda path: AppendFile.open(path, create=False))
+        return cls._open_pair(logdir / FOLDER, stem, open_or_create)
 
     @classmethod
     def _open_pair(cls, folder: Path, stem: str, open_file: Callable[[Path], AppendFile]) -> SegmentWriter:
@@ -272,6 +272,15 @@ class SegmentWriter:
         """Close both files; what was acknowledged is durable already."""
         self.log.close()
         self.seal.close()
+
+
+def open_or_create(path: Path) -> AppendFile:
+    """Open a file for appending; make it if it is not there.
+
+    Raises:
+        DurabilityError: as `AppendFile.open`.
+    """
+    return AppendFile.open(path, create=not os.path.lexists(path))
 
 
 def _open_empty(path: Path) -> AppendFile:

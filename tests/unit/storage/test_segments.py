@@ -130,11 +130,16 @@ def test_left_overs_of_a_killed_start_are_used_again(tmp_path: Path) -> None:
     assert open_files() == before
 
 
-def test_half_a_pair_is_not_opened(tmp_path: Path) -> None:
-    """Without the seal file the pair is refused, and the log file is not left open."""
+def test_half_a_pair_is_completed(tmp_path: Path) -> None:
+    """A kill came between the two names: the other file is made; where it cannot be, nothing is left open."""
     put(tmp_path, f"{STEM}.log")
+    SegmentWriter.reopen(tmp_path, STEM).close()
+    seal = tmp_path / FOLDER / f"{STEM}.seal"
+    assert seal.read_bytes() == b""
+    seal.unlink()
+    seal.mkdir()
     before = open_files()
-    with pytest.raises(StorageError, match="No such file"):
+    with pytest.raises(StorageError, match="Is a directory"):
         SegmentWriter.reopen(tmp_path, STEM)
     assert open_files() == before
 

@@ -32,7 +32,7 @@ def test_log_over_a_rotation(tmp_path: Path) -> None:
     keys = {line.split('"key":"')[1].split('"')[0] for line in _headers(log)}
     assert len(keys) == 2
     refused = _verify(log, roles.agent)
-    assert refused.returncode == 6
+    assert refused.returncode == 77
     assert "may not recover epoch secrets" in refused.stderr
     stranger = hsm.token("stranger")
     stranger.generate("epoch", "p256", "derive")
@@ -70,7 +70,7 @@ def test_wrong_pin_reaches_the_token_once(tmp_path: Path) -> None:
             check=False,
             timeout=300,
         )
-        assert done.returncode == 6, done.stderr
+        assert done.returncode == 77, done.stderr
         assert "refuses the PIN (PinIncorrect)" in done.stderr
         assert "141421" not in done.stderr
         assert calls.read_text().count("C_Login\n") == 1

@@ -58,7 +58,7 @@ def _children(pid: int) -> list[int]:
 
 @pytest.mark.parametrize("name", ["vault", "aws", "pkcs11"])
 def test_commits_go_on_while_a_signature_is_kept_back(name: str, tmp_path: Path) -> None:
-    """No commit waits for it, no epoch begins without it; then the log goes on, and verifies in both modes."""
+    """No commit waits for it, no epoch begins without it; then the log goes on, and verifies."""
     with key_service(name, tmp_path) as service, held_back(name, service) as (env, hold, let_go):
         log = tmp_path / "log"
         words = [PROGRAM, "seal", str(log), "--origin", ORIGIN, *service.agent.keys, "--acks"]

@@ -31,8 +31,8 @@ class Kept:
     """A log, its page and its state as they are at one moment, to be put back any number of times."""
 
     def __init__(self, place: Place) -> None:
-        kept = (place.log, place.runtime, place.state)
-        self._pairs = [(path, place.folder / f"kept-{path.name}") for path in kept]
+        paths = (place.log, place.runtime, place.state)
+        self._pairs = [(path, place.folder / f"kept-{path.name}") for path in paths]
         for path, kept in self._pairs:
             shutil.copytree(path, kept)
 

@@ -139,7 +139,11 @@ class Agent:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._stdin, self._stdout = self.process.stdin, self.process.stdout
-        self.acknowledged = self._first(sealed)
+        try:
+            self.acknowledged = self._first(sealed)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
 
     def send(self, *entries: bytes) -> None:
         """Write entries and wait until they are durable."""
@@ -180,10 +184,12 @@ class Agent:
     def _first(self, sealed: int) -> int:
         """What it acknowledges at its start; nothing behind a cold link, which it says on stderr instead."""
         silent = ("this start is cold", "the log is not what it was")
+        deadline = time.monotonic() + _PATIENCE
         while not select.select([self._stdout], [], [], 0.02)[0]:
             said = self.said
             if any(text in said for text in silent):
                 return sealed
+            assert time.monotonic() < deadline, said
         return self._next()
 
     def _next(self) -> int:

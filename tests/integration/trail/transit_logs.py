@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +18,7 @@ from epochseal.encoding import b64decode, b64encode
 from epochseal.format.note import Checkpoint, Note, VerifierKey, sign_text
 from epochseal.format.seal_lines import encode_note_line
 from epochseal.keys import Context, parse_key_uri
+from epochseal.storage.chain_end import read_chain_end
 from epochseal.storage.segments import list_segments
 from epochseal.trail import read_sealed
 from epochseal_backends.vault import backend as vault
@@ -31,16 +34,22 @@ _PATIENCE = 120.0
 
 
 class TransitLog:
-    """One log directory; `of` makes another that has the same keys and the same trail."""
+    """One log directory, and what its agents remember; `of` makes another with the same keys and trail."""
 
     def __init__(self, path: Path, bao: OpenBao, keys: Provisioned) -> None:
         self.path, self.bao, self.keys = path, bao, keys
+        self.state = path.with_name(f"{path.name}.state")
         self.signer = keys.checkpoint_uri
 
-    def of(self, path: Path) -> TransitLog:
-        """A copy of the log as it is, on another host."""
+    def of(self, path: Path, *, state: bool = False) -> TransitLog:
+        """A copy of the log as it is, on another host; with what its agents remember, as if it stood there."""
         shutil.copytree(self.path, path)
-        return TransitLog(path, self.bao, self.keys)
+        copy = TransitLog(path, self.bao, self.keys)
+        if state:
+            (folder,) = self.state.iterdir()
+            shutil.copytree(folder, copy.state / hashlib.sha256(os.fsencode(path)).hexdigest()[:16])
+            copy.state.chmod(0o700)
+        return copy
 
     @property
     def epoch_key(self) -> str:
@@ -54,7 +63,9 @@ class TransitLog:
 
     def agent(self, *options: str) -> Agent:
         """Start `epochseal seal` with the agent's login; an epoch has two entries."""
-        return Agent(self._sealing(*options), self.path.parent / f"{self.path.name}.stderr")
+        end = read_chain_end(list_segments(self.path).segments)
+        stderr = self.path.parent / f"{self.path.name}.stderr"
+        return Agent(self._sealing(*options), stderr, sealed=end.entries if end is not None else 0)
 
     def _sealing(self, *options: str) -> list[str]:
         return [
@@ -73,6 +84,8 @@ class TransitLog:
             "--commit-interval",
             "1ms",
             "--acks",
+            "--state-dir",
+            str(self.state),
             *options,
         ]
 
@@ -179,7 +192,7 @@ class TransitLog:
         file = self.path.parent / "epochseal.toml"
         file.write_text(
             f'epoch_key = "{self.keys.epoch_uri}"\ncheckpoint_key = "{self.signer}"\n'
-            f'[vault]\n{settings}[[log]]\ndir = "{self.path}"\norigin = "{ORIGIN}"\n'
+            f'state_dir = "{self.state}"\n[vault]\n{settings}[[log]]\ndir = "{self.path}"\norigin = "{ORIGIN}"\n'
             f'[[log.source]]\nkind = "unix-stream"\npath = "log.sock"\n',
             encoding="utf-8",
         )

@@ -65,11 +65,20 @@ def test_the_status_is_passed_on(place: Place, script: str, status: int) -> None
 
 
 def test_stderr_and_arguments_are_left_alone(place: Place) -> None:
-    """Only stdout is sealed; options after -- belong to the command, empty and odd ones too."""
+    """Only stdout is sealed; options after -- belong to the command, empty and odd ones too.
+
+    Of its own a first start says on stderr whose log it is, and a later one nothing.
+    """
     script = "import sys; print(sys.argv[1:]); print('to stderr', file=sys.stderr)"
-    done = run(place, sys.executable, "-c", script, "--acks", "", "a b")
-    assert (done.stdout, done.stderr) == (b"", b"to stderr\n")
-    check(place, b"['--acks', '', 'a b']\n")
+    for again in (False, True):
+        done = run(place, sys.executable, "-c", script, "--acks", "", "a b")
+        said = done.stderr.splitlines()
+        if not again:
+            told = [line for line in said if line.startswith(b"epochseal: the log's id is ")]
+            assert len(told) == 1
+            said.remove(told[0])
+        assert (done.stdout, said) == (b"", [b"to stderr"])
+        check(place, b"['--acks', '', 'a b']\n" * (1 + again))
 
 
 def test_the_source_names_the_command(place: Place) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.integration.agents import PROGRAM, Place
+from tests.integration.logs import ORIGIN
 
 
 @pytest.fixture
@@ -70,5 +72,9 @@ def test_not_without_a_terminal(place: Place) -> None:
     )
     python = str(Path(PROGRAM).parent / "python")
     words = [python, "-c", script, "verify", str(place.log), *place.verifier_keys]
+    subprocess.run(words, capture_output=True, check=True)
     done = subprocess.run(words, capture_output=True, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
+    # That the place was looked at is remembered, and said in one line.
+    said = f" lines of {ORIGIN} seen at {place.log}\n".encode()
+    assert done.returncode == 0
+    assert re.fullmatch(rb"epochseal: remembered: \d+" + re.escape(said), done.stderr)

@@ -132,6 +132,10 @@ class TransitLog:
         seals = b"".join(item.seal.read_bytes() for item in segments if item.seal is not None)
         return sum(line.startswith(b"epoch ") for line in seals.splitlines())
 
+    def links(self) -> list[str]:
+        """How each epoch follows the one before it."""
+        return [header.link for header in read_sealed(self.path).headers]
+
     def pass_by(self, moment: int) -> None:
         """Have the trail reach over a moment (ms): something else happens on the server after it."""
         wait_until(lambda: time.time() * 1000 > moment)

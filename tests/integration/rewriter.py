@@ -20,7 +20,7 @@ from epochseal.format.seal_lines import (
     End,
     Header,
     NoteLine,
-    Prune,
+    Sign,
     TaggedLine,
     encode_note_line,
     parse_line,
@@ -39,7 +39,8 @@ def rewrite(log: Log, change: Callable[[int, bytes], bytes], into: Path, *, sign
         into: a directory that does not exist.
         sign: make the checkpoints again too, as the owner of the signing key could; else copy them.
     """
-    rewriter = _Rewriter(log.keys, change, sign=sign)
+    headers = [header for seal in log.files("seal") for header in _headers(seal.read_bytes())]
+    rewriter = _Rewriter(log.keys, headers, change, sign=sign)
     (into / "segments").mkdir(parents=True)
     for seal, content in zip(log.files("seal"), log.files("log"), strict=True):
         new_seal, new_log = rewriter.segment(seal.read_bytes(), content.read_bytes())
@@ -49,9 +50,19 @@ def rewrite(log: Log, change: Callable[[int, bytes], bytes], into: Path, *, sign
     return replace(log, path=into)
 
 
+def _headers(seal: bytes) -> Iterator[Header]:
+    for raw in seal.split(b"\n")[:-1]:
+        line = parse_line(raw)
+        if isinstance(line, TaggedLine) and isinstance(line.body, Header):
+            yield line.body
+
+
 class _Rewriter:
-    def __init__(self, keys: LogKeys, change: Callable[[int, bytes], bytes], *, sign: bool) -> None:
+    def __init__(
+        self, keys: LogKeys, headers: list[Header], change: Callable[[int, bytes], bytes], *, sign: bool
+    ) -> None:
         self._keys = keys
+        self._headers = headers
         self._recoverer = keys.recoverer()
         self._change = change
         self._sign = sign
@@ -86,11 +97,14 @@ class _Rewriter:
         body, chain = line.body, self._chain
         if isinstance(body, Header):
             made = self._header(body)
-        elif chain is None or isinstance(body, Prune):
+        elif chain is None:
             raise AssertionError("a log that this rewriter was not made for")
         elif isinstance(body, Block):
             digest = hashlib.sha256(data).digest()
             made = chain.block(body.entries, len(data), digest, body.src, body.time, self._key, self._next)
+        elif isinstance(body, Sign):
+            wrapped = self._issued(self._headers[body.next.epoch]).wrapped if body.next else None
+            made = chain.sign(wrapped, self._key, self._next)
         else:
             assert isinstance(body, End)
             made = chain.end(body.reason, self._key, self._scratch, self._next)
@@ -100,10 +114,9 @@ class _Rewriter:
         return made
 
     def _header(self, header: Header) -> bytes:
-        log, old_tag = b64decode(header.log, "log"), b64decode(header.asked.tag, "asked")
-        old = Context(header.origin, log, header.epoch, old_tag)
+        log = b64decode(header.log, "log")
         both = memoryview(bytearray(64))
-        self._recoverer.recover(b64decode(header.wrapped, "wrapped"), old, both[:32])
+        old, context, issued = self._recovered(header, both[:32])
         if header.link == "carry":
             # The thief follows the ratchet of the changed log: its own end gives the carry.
             sealed = b64decode(header.carry, "carry")
@@ -111,15 +124,24 @@ class _Rewriter:
             both[32:] = self._key
         if self._chain is None:
             self._chain = Chain(header.origin, log)
-        new_tag = self._tags[header.asked.line] if self._tags else bytes(32)
-        context = replace(old, prev=new_tag)
+        asked = Asked(header.asked.line, b64encode(context.prev))
         pace = Pace(header.heartbeat, header.interval, header.max_overdue, header.retention)
-        issued = Issued(header.key, b64decode(header.wrapped, "wrapped"))
-        if new_tag != old_tag:
-            issued = self._keys.wrap(context, bytes(both[:32]))
-        asked = Asked(header.asked.line, b64encode(new_tag))
         start = EpochStart(header.link, issued, context, asked, (), header.segment, pace, header.time)
         return self._chain.start(start, both, self._scratch, self._next)
+
+    def _issued(self, header: Header) -> Issued:
+        return self._recovered(header, memoryview(bytearray(32)))[2]
+
+    def _recovered(self, header: Header, secret: memoryview) -> tuple[Context, Context, Issued]:
+        """The secret of an epoch, its old context and its new one, and how it is wrapped for the new one."""
+        old = Context(
+            header.origin, b64decode(header.log, "log"), header.epoch, b64decode(header.asked.tag, "asked")
+        )
+        self._recoverer.recover(b64decode(header.wrapped, "wrapped"), old, secret)
+        context = replace(old, prev=self._tags[header.asked.line] if self._tags else bytes(32))
+        if context == old:
+            return old, context, Issued(header.key, b64decode(header.wrapped, "wrapped"))
+        return old, context, Issued(self._keys.key_id, self._keys.wrap(context.encode(), bytes(secret)))
 
     def _checkpoint(self, line: NoteLine) -> bytes:
         if not self._sign or self._chain is None:

@@ -137,12 +137,15 @@ class Judge:
     def endorsed(self, line: Line) -> int:
         """[8.8, 13.6]: the smallest checkpoint that makes a change of the key happen, or 0."""
         keys = [key for _, _, key in line["keys"]]["compromised" in line :]
-        sizes = []
+        sizes, pair, run = [], (line["old"], line["new"]), line["head"]["run"]
+        same = [other for other in self.rotates if (other["old"], other["new"]) == pair]
+        same = [other for other in same if other["head"]["run"] is run]
+        again = [other["index"] for other in same if other["index"] > line["index"]] or [MAX]
         for _, raw in self.chain.notes:
             _, size, root, _ = read_note(raw, "", [])
             leaf = self.last_leaves.get(size)
-            fits = leaf and leaf["kind"] != "epoch" and leaf["head"]["run"] is line["head"]["run"]
-            if leaf and fits and size > line["index"] and root == leaf["above"]:
+            fits = leaf and leaf["kind"] != "epoch" and leaf["head"]["run"] is run
+            if leaf and fits and line["index"] < size <= min(again) and root == leaf["above"]:
                 done = signers(raw, self.name, keys) == {*line["ids"]["compromised" in line :]}
                 sizes += [size] if done else []
         return min(sizes, default=0)

@@ -17,7 +17,7 @@ from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.seal_reader import read_lines
 from epochseal.verifier.sealed_entries import SealedEntries
 from epochseal.verifier.snapshot import SegmentPart
-from epochseal.verifier.unread_epoch import entries_in, problem_in, read_without_header
+from epochseal.verifier.unread_epoch import entries_in, payload_of, problem_in, read_without_header
 
 
 def check_epoch(
@@ -102,15 +102,14 @@ class _Walk:
         if step.kind:
             self._bad(step.kind, step.detail)
         for raw in step.places:
-            payload, _, tag = raw.rpartition(b" ")
-            result.tree.append(leaf_hash(payload))
+            result.tree.append(leaf_hash(payload_of(raw)))
             result.index += 1
             result.lines += 1
             if self._tags is not None:
                 self._tags.forget_computed()
             with contextlib.suppress(FormatError):
                 # The line after it was chained from this tag, whatever happened to the rest of the line.
-                result.last_tag = b64decode(tag, "tag", TAG_SIZE)
+                result.last_tag = b64decode(raw.rpartition(b" ")[2], "tag", TAG_SIZE)
         if step.note is not None:
             result.notes.append(Noted(step.note, result.index, result.next_entry))
         if step.line is not None:
@@ -148,6 +147,7 @@ class _Walk:
                 detail = f"the epoch line has index {line.index} over a tree of {body.tree.size}"
                 self._bad("counters", detail)
             self._add_last_leaf(None)
+            self._close_range(result.next_entry)
         elif isinstance(body, End):
             self._take_end(body)
             return
@@ -159,7 +159,7 @@ class _Walk:
         else:
             authentic = self._tags is not None
             result.rotates.append(Recorded(line.index, body, result.next_entry, authentic))
-        self._close_range(result.next_entry)
+        # None but the first of these says which entries stood in damaged lines before it: a later line does.
 
     def _take_sign(self, index: int, body: Sign) -> None:
         self._add_last_leaf(body.run)

@@ -7,7 +7,8 @@ back to earlier ones by those of the new key, over any number of rotations.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 
@@ -32,13 +33,15 @@ _Waiting = dict[tuple[int, bytes, bytes], deque["Rotation"]]
 class Rotation:
     """A rotate line of two checkpoint keys with the name that notes are checked with.
 
-    `endorsed` is the size of the smallest checkpoint that endorses it, 0 if there is none.
+    `endorsed` is the size of the smallest checkpoint that endorses it, 0 if there is none. A checkpoint beyond
+    `until` does not: another line of these two keys stands below it, since this one came to nothing.
     """
 
     line: RotateLine
     old: VerifierKey
     new: VerifierKey
     endorsed: int = 0
+    until: int = MAX_INT
 
     @property
     def compromised(self) -> bool:
@@ -55,28 +58,40 @@ def find_rotations(log: JoinedLog, notes: Iterable[bytes], name: str) -> list[Ro
             if {old.name, new.name} == {name}:
                 rotations.append(Rotation(line, old, new))
     waiting: _Waiting = defaultdict(deque)
+    latest: dict[tuple[int, VerifierKey, VerifierKey], Rotation] = {}
     for item in rotations:
-        first_id = b"" if item.compromised else item.old.key_id
-        waiting[id(item.line.epoch.run), item.new.key_id, first_id].append(item)
-    for raw in notes if rotations else ():
-        _endorse(log, raw, waiting)
+        run = id(item.line.epoch.run)
+        if (before := latest.get((run, item.old, item.new))) is not None:
+            before.until = item.line.index
+        latest[run, item.old, item.new] = item
+        waiting[run, item.new.key_id, b"" if item.compromised else item.old.key_id].append(item)
+    if rotations:
+        for checkpoint, note in sorted(_parsed(notes), key=lambda pair: pair[0].size):
+            _endorse(log, checkpoint, note, waiting)
     return rotations
 
 
-def _endorse(log: JoinedLog, raw: bytes, waiting: _Waiting) -> None:
-    try:
-        note = parse_note(raw)
-        checkpoint = parse_checkpoint(note.text)
-    except FormatError:
-        return
+def _parsed(notes: Iterable[bytes]) -> Iterator[tuple[Checkpoint, Note]]:
+    for raw in notes:
+        with suppress(FormatError):
+            note = parse_note(raw)
+            yield parse_checkpoint(note.text), note
+
+
+def _endorse(log: JoinedLog, checkpoint: Checkpoint, note: Note, waiting: _Waiting) -> None:
     at = log.signable.get(checkpoint.size)
     if at is None or not at.vouches or at.root != checkpoint.root:
         return
     ids = dict.fromkeys(signature.key_id for signature in note.signatures)
     for new, old in product(ids, (b"", *ids)):
         lines = waiting.get((id(at.run), new, old), ())
-        while lines and lines[0].line.index < checkpoint.size and _endorses(note, checkpoint, lines[0]):
-            lines.popleft().endorsed = checkpoint.size
+        while lines and lines[0].line.index < checkpoint.size:
+            if lines[0].until < checkpoint.size:
+                lines.popleft()
+            elif _endorses(note, checkpoint, lines[0]):
+                lines.popleft().endorsed = checkpoint.size
+            else:
+                break
 
 
 def _endorses(note: Note, checkpoint: Checkpoint, item: Rotation) -> bool:

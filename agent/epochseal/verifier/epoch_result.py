@@ -57,7 +57,7 @@ class EpochResult:
     a `sign` line, with the index of that line. `carry_in` and `carry_out` are SHA-256 digests of carries,
     None where unknown. `late` are the first and last entry of blocks beyond the time that the epoch may last;
     `behind` those of blocks that the last log file does not reach, by whether the file `checkpoint` states a
-    tree with them.
+    tree with them. `unread` are the leaves of an epoch whose first line cannot be read.
     """
 
     segment: int
@@ -88,6 +88,7 @@ class EpochResult:
     gaps: list[tuple[int, str]] = field(default_factory=list)
     late: tuple[int, int] | None = None
     behind: dict[bool, tuple[int, int]] = field(default_factory=dict)
+    unread: list[bytes] = field(default_factory=list)
     damaged: bool = False
     authentic: bool = False
 

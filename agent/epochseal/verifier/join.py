@@ -83,6 +83,8 @@ class Joiner:
             self._check_place(place, part, header, first_in_segment=first_in_segment)
             if self._last is not None and self._last.header is not None:
                 self._check_link(place, self._last, self._last.header, result, header)
+        else:
+            self._pass_over(result)
         found.problems.extend(merged(result.problems))
         self._warn(place, result)
         epoch = self._add(place, result, header) if header is not None else None
@@ -94,6 +96,16 @@ class Joiner:
         if result.damaged and log.damaged_from is None:
             log.damaged_from = header.tree.size if header is not None else max(log.signable, default=0)
         return epoch
+
+    def _pass_over(self, result: EpochResult) -> None:
+        """What could not be read has its leaves all the same, and the log is as old as it was before."""
+        if (last := self.log.last) is not None:
+            result.tree = Frontier(last.tree.size, last.tree.hashes)
+            result.last_time = last.last_time
+        for leaf in result.unread:
+            result.tree.append(leaf)
+        result.unread.clear()
+        result.index = result.tree.size
 
     def _warn(self, place: Place, result: EpochResult) -> None:
         found = self._findings

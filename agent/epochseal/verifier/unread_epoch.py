@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from epochseal.errors import FormatError
+from epochseal.format.merkle import leaf_hash
 from epochseal.format.seal_lines import Block, End, NoteLine, TaggedLine, parse_line
 from epochseal.verifier.epoch_result import EpochResult, Noted
 from epochseal.verifier.snapshot import SegmentPart
@@ -17,6 +18,8 @@ def read_without_header(part: SegmentPart, lines: Iterator[bytes]) -> EpochResul
     result = EpochResult(part.segment.number, None, damaged=True)
     entries: list[int] = []
     for raw in lines:
+        if not raw.startswith(b"note "):
+            result.unread.append(leaf_hash(payload_of(raw)))
         try:
             line = parse_line(raw)
         except FormatError:
@@ -36,6 +39,11 @@ def read_without_header(part: SegmentPart, lines: Iterator[bytes]) -> EpochResul
     ends = first, max(result.next_entry - 1, first)
     result.problems.append(problem_in(part, 0, "line_altered", ends, "an epoch line cannot be read"))
     return result
+
+
+def payload_of(raw: bytes) -> bytes:
+    """What the leaf of a line is made of that cannot be read: all before its last space, or all (7.5)."""
+    return raw[: raw.rindex(b" ")] if b" " in raw else raw
 
 
 def entries_in(lines: Iterator[bytes]) -> Iterator[int]:

@@ -17,9 +17,13 @@ def checkpoint_file_removed(log: Log) -> None:
     without_checkpoint(log)
 
 
-@attack("all checkpoints in the seal files are gone", Expect("untrusted", "start_unsigned", (0, 5), (0, 5)))
+@attack(
+    "all checkpoints in the seal files are gone",
+    Expect("verified"),
+    limit="the last one, in the file `checkpoint`, vouches for every line of its run",
+)
 def notes_removed(log: Log) -> None:
-    """The file `checkpoint` covers all lines, but the start of the first epoch is signed by nobody."""
+    """The file `checkpoint` covers the closing `end`, and that says where its run began."""
     for seal in log.files("seal"):
         edit(
             seal,
@@ -28,12 +32,22 @@ def notes_removed(log: Log) -> None:
 
 
 @attack(
+    "all checkpoints are gone",
+    Expect("untrusted", "start_unsigned epoch_unsigned", (0, 34), (0, 34)),
+)
+def every_checkpoint_removed(log: Log) -> None:
+    """Nobody has signed for the start of the log, nor for any epoch of it."""
+    notes_removed(log)
+    without_checkpoint(log)
+
+
+@attack(
     "one signed checkpoint is gone",
     Expect("verified"),
     limit="it is as if the backend had been down: a later one covers it",
 )
 def note_removed(log: Log) -> None:
-    """Of the start of epoch 1."""
+    """Of the turn to epoch 1."""
     lines(log, 1, lambda items: items.__delitem__(_notes(items)[1]))
 
 
@@ -119,7 +133,7 @@ def note_of_other_lines(log: Log) -> None:
 @attack("the file `checkpoint` is of a later state", tampered("checkpoint_ahead", 35, 35))
 def checkpoint_of_later_state(log: Log) -> None:
     """The rest of the log is not there."""
-    (log.path / "checkpoint").write_bytes(log.keys.sign(Checkpoint("log.example/attacks", 25, bytes(32))))
+    (log.path / "checkpoint").write_bytes(log.keys.sign(Checkpoint("log.example/attacks", 31, bytes(32))))
 
 
 @attack(

@@ -22,42 +22,42 @@ from tests.integration.verifier.attacks import (
     without_checkpoint,
 )
 
-# Epoch 1 is lines 4 to 7: epoch, entries 6-8, entries 9-11, end. Its start and its end are signed.
+# Epoch 1 is lines 5 to 9: epoch, entries 6-8, entries 9-11, sign, end. The checkpoint is over the sign line.
 EPOCH_1 = (6, 11)
 
 
 @attack("a block line is gone", tampered("line_missing", 6, 8, 6, 11))
 def line_deleted(log: Log) -> None:
     """Its entries stay."""
-    lines(log, 1, lambda items: items.__delitem__(at(items, b"block 5 ")))
+    lines(log, 1, lambda items: items.__delitem__(at(items, b"block 6 ")))
 
 
 @attack("a block line and its entries are gone", tampered("line_missing", 6, 8, 6, 11))
 def line_and_entries_deleted(log: Log) -> None:
     """What a thief of the last hour's traces would do."""
-    lines(log, 1, lambda items: items.__delitem__(at(items, b"block 5 ")))
+    lines(log, 1, lambda items: items.__delitem__(at(items, b"block 6 ")))
     entries(log, 1, lambda items: items.__delitem__(slice(6, 9)))
 
 
 @attack("a block line is there twice", tampered("line_misplaced", 9, 9, 6, 11))
 def line_duplicated(log: Log) -> None:
     """One after the other."""
-    lines(log, 1, lambda items: items.insert(at(items, b"block 5 "), items[at(items, b"block 5 ")]))
+    lines(log, 1, lambda items: items.insert(at(items, b"block 6 "), items[at(items, b"block 6 ")]))
 
 
 @attack("two block lines have changed places", tampered("line_misplaced line_missing", 9, 11, 6, 11))
 def lines_swapped(log: Log) -> None:
     """In one epoch."""
-    lines(log, 1, lambda items: swap(items, at(items, b"block 5 "), at(items, b"block 6 ")))
+    lines(log, 1, lambda items: swap(items, at(items, b"block 6 "), at(items, b"block 7 ")))
 
 
-@attack("a block line stands behind the end of its epoch", tampered("line_misplaced", 9, 9))
+@attack("a block line stands behind the end of its epoch", tampered("line_misplaced line_missing", 9, 11, 9, 12))
 def line_after_end(log: Log) -> None:
     """In another place."""
 
     def change(items: list[bytes]) -> None:
-        line = items.pop(at(items, b"block 6 "))
-        items.insert(at(items, b"end 7 ") + 1, line)
+        line = items.pop(at(items, b"block 7 "))
+        items.insert(at(items, b"end 9 ") + 1, line)
 
     lines(log, 1, change)
 
@@ -69,7 +69,7 @@ def line_after_end(log: Log) -> None:
 )
 def line_edited(log: Log) -> None:
     """One digit."""
-    lines(log, 1, lambda items: _next_digit(items, at(items, b"block 5 ")))
+    lines(log, 1, lambda items: _next_digit(items, at(items, b"block 6 ")))
 
 
 def _next_digit(items: list[bytes], place: int) -> None:
@@ -87,7 +87,7 @@ def entry_edited_with_digest(log: Log) -> None:
     """The digest holds, the tag does not."""
 
     def change(items: list[bytes]) -> None:
-        place = at(items, b"block 5 ")
+        place = at(items, b"block 6 ")
         parts = items[place].split(b" ")
         parts[7] = b64encode(hashlib.sha256(data[6 * SIZE : 9 * SIZE]).digest()).encode()
         items[place] = b" ".join(parts)
@@ -115,7 +115,7 @@ def tag_copied(log: Log) -> None:
 )
 def tag_of_end_copied(log: Log) -> None:
     """The next epoch quotes it."""
-    lines(log, 1, lambda items: _copy_tag(items, b"block 6 ", b"end 7 "))
+    lines(log, 1, lambda items: _copy_tag(items, b"block 7 ", b"end 9 "))
 
 
 def _copy_tag(items: list[bytes], source: bytes, target: bytes) -> None:
@@ -127,13 +127,67 @@ def _copy_tag(items: list[bytes], source: bytes, target: bytes) -> None:
 @attack("the last line of an epoch is gone", tampered("end_missing line_missing", 12, 12))
 def end_deleted(log: Log) -> None:
     """An epoch that another one follows must have its end."""
-    lines(log, 1, lambda items: items.__delitem__(at(items, b"end 7 ")))
+    lines(log, 1, lambda items: items.__delitem__(at(items, b"end 9 ")))
+
+
+@attack("the line that announces the next epoch is gone", tampered("line_missing", 12, 12, 12, 12))
+def announcement_deleted(log: Log) -> None:
+    """Its checkpoint stays."""
+    lines(log, 1, lambda items: items.__delitem__(at(items, b"sign 8 ")))
+
+
+@attack(
+    "another secret is announced than the one that came",
+    tampered("line_altered", 12, 12, 6, 12),
+    tampered("checkpoint_mismatch", 6, 11, 6, 11),
+)
+def announcement_changed(log: Log) -> None:
+    """As a thief would announce their own."""
+    lines(log, 1, lambda items: _announced(items, at(items, b"sign 8 "), at(items, b"sign 3 ")))
+
+
+def _announced(items: list[bytes], place: int, other: int) -> None:
+    found = [re.search(rb'"wrapped":"([^"]+)"', items[n]) for n in (place, other)]
+    assert found[0] is not None
+    assert found[1] is not None
+    items[place] = items[place].replace(found[0][1], found[1][1])
+
+
+@attack(
+    "an announcement is for another epoch than the next",
+    tampered("line_altered", 12, 12, 6, 12),
+    tampered("counters", 12, 12, 6, 12),
+)
+def announcement_for_later_epoch(log: Log) -> None:
+    """One digit."""
+    lines(log, 1, replaced(b"sign 8 ", b'"next":{"epoch":2', b'"next":{"epoch":3'))
+
+
+@attack(
+    "the end says that its run began elsewhere",
+    tampered("line_altered", 35, 35, 33, 35),
+    tampered("run_broken", 30, 30, 30, 34),
+)
+def run_changed(log: Log) -> None:
+    """So that the checkpoint over it would vouch for less."""
+    lines(log, 3, replaced(b"end 28 ", b'"run":0', b'"run":5'))
+
+
+@attack(
+    "an epoch line says that the log before it was another one",
+    tampered("line_altered", *EPOCH_1),
+    tampered("line_altered", *EPOCH_1),
+)
+def denial_added(log: Log) -> None:
+    """Only a start without the carry may say so."""
+    denial = b',"denies":{"log":"' + b"A" * 43 + b'=","size":1,"root":"' + b"A" * 43 + b'="}} '
+    lines(log, 1, replaced(b"epoch 5 ", b"} ", denial))
 
 
 @attack("an epoch line is gone", tampered("line_missing line_misplaced epoch_missing", 6, 11, 6, 12))
 def epoch_line_deleted(log: Log) -> None:
     """Its blocks stand behind the epoch before."""
-    lines(log, 1, lambda items: items.__delitem__(at(items, b"epoch 4 ")))
+    lines(log, 1, lambda items: items.__delitem__(at(items, b"epoch 5 ")))
 
 
 @attack("the first epoch line is gone", tampered("line_misplaced", 0, 5))
@@ -149,7 +203,7 @@ def first_epoch_line_deleted(log: Log) -> None:
 )
 def epoch_line_edited(log: Log) -> None:
     """One digit more."""
-    lines(log, 1, replaced(b"epoch 4 ", b'"heartbeat":10000', b'"heartbeat":100000'))
+    lines(log, 1, replaced(b"epoch 5 ", b'"heartbeat":10000', b'"heartbeat":100000'))
 
 
 @attack(
@@ -159,7 +213,7 @@ def epoch_line_edited(log: Log) -> None:
 )
 def key_id_changed(log: Log) -> None:
     """Recovery is not tried with a key that the operator did not name."""
-    lines(log, 1, lambda items: _key_id(items, at(items, b"epoch 4 ")))
+    lines(log, 1, lambda items: _key_id(items, at(items, b"epoch 5 ")))
 
 
 def _key_id(items: list[bytes], place: int) -> None:
@@ -176,11 +230,11 @@ def wrapped_copied(log: Log) -> None:
 
     def change(items: list[bytes]) -> None:
         first, second = (
-            re.search(rb'"wrapped":"([^"]+)"', items[at(items, kind)]) for kind in (b"epoch 0 ", b"epoch 4 ")
+            re.search(rb'"wrapped":"([^"]+)"', items[at(items, kind)]) for kind in (b"epoch 0 ", b"epoch 5 ")
         )
         assert first is not None
         assert second is not None
-        items[at(items, b"epoch 4 ")] = items[at(items, b"epoch 4 ")].replace(second[1], first[1])
+        items[at(items, b"epoch 5 ")] = items[at(items, b"epoch 5 ")].replace(second[1], first[1])
 
     lines(log, 1, change)
 
@@ -197,23 +251,23 @@ def _spelling(desc: str, name: str, start: bytes, old: bytes, new: bytes, low: i
 
 
 for _case in (
-    ("an index has a leading zero", "number_leading_zero", b"block 5 ", b"block 5 ", b"block 05 ", 6, 8),
-    ("an index has a sign", "number_with_sign", b"block 5 ", b"block 5 ", b"block +5 ", 6, 8),
+    ("an index has a leading zero", "number_leading_zero", b"block 6 ", b"block 6 ", b"block 06 ", 6, 8),
+    ("an index has a sign", "number_with_sign", b"block 6 ", b"block 6 ", b"block +6 ", 6, 8),
     (
         "an offset is beyond 2**63",
         "number_too_large",
-        b"block 5 ",
+        b"block 6 ",
         b" 138 69 ",
         b" 9223372036854775808 69 ",
         6,
         8,
     ),
-    ("a count is a fraction", "number_fraction", b"end 7 ", b'"entries":6', b'"entries":6.0', 12, 12),
-    ("a count has an exponent", "number_exponent", b"end 7 ", b'"bytes":138', b'"bytes":1.38e2', 12, 12),
+    ("a count is a fraction", "number_fraction", b"end 9 ", b'"entries":6', b'"entries":6.0', 12, 12),
+    ("a count has an exponent", "number_exponent", b"end 9 ", b'"bytes":138', b'"bytes":1.38e2', 12, 12),
     (
         "a key is there twice",
         "json_key_doubled",
-        b"end 7 ",
+        b"end 9 ",
         b'"entries":6',
         b'"entries":6,"entries":6',
         12,
@@ -222,36 +276,36 @@ for _case in (
     (
         "a key is there twice with two values",
         "json_key_conflict",
-        b"end 7 ",
+        b"end 9 ",
         b'"entries":6',
         b'"entries":7,"entries":6',
         12,
         12,
     ),
-    ("a key was added", "json_key_added", b"end 7 ", b'"bytes":138', b'"bytes":138,"note":1', 12, 12),
+    ("a key was added", "json_key_added", b"end 9 ", b'"bytes":138', b'"bytes":138,"note":1', 12, 12),
     (
         "keys have another order",
         "json_keys_swapped",
-        b"end 7 ",
+        b"end 9 ",
         b'"entries":6,"bytes":138',
         b'"bytes":138,"entries":6',
         12,
         12,
     ),
-    ("a blank stands in the JSON", "json_blank", b"end 7 ", b'"entries":6', b'"entries": 6', 12, 12),
-    ("a letter is escaped", "json_escape", b"block 5 ", b'"stdin"', b'"st\\u0064in"', 6, 8),
+    ("a blank stands in the JSON", "json_blank", b"end 9 ", b'"entries":6', b'"entries": 6', 12, 12),
+    ("a letter is escaped", "json_escape", b"block 6 ", b'"stdin"', b'"st\\u0064in"', 6, 8),
     (
         "a field of value 0 is spelled out",
         "json_default_spelled",
-        b"block 5 ",
+        b"block 6 ",
         b'{"name"',
         b'{"esc":0,"name"',
         6,
         8,
     ),
-    ("two spaces stand between fields", "two_spaces", b"block 5 ", b"block 5 ", b"block  5 ", 6, 8),
-    ("a carriage return stands at the end of a line", "carriage_return", b"block 5 ", b"\n", b"\r\n", 6, 8),
-    ("a base64 value lacks its padding", "base64_unpadded", b"block 5 ", b"=\n", b"\n", 6, 8),
+    ("two spaces stand between fields", "two_spaces", b"block 6 ", b"block 6 ", b"block  6 ", 6, 8),
+    ("a carriage return stands at the end of a line", "carriage_return", b"block 6 ", b"\n", b"\r\n", 6, 8),
+    ("a base64 value lacks its padding", "base64_unpadded", b"block 6 ", b"=\n", b"\n", 6, 8),
 ):
     _spelling(*_case)
 
@@ -266,13 +320,13 @@ for _case in (
 )
 def epoch_index_largest(log: Log) -> None:
     """A verifier must not step its ratchet to there."""
-    lines(log, 1, replaced(b"epoch 4 ", b"epoch 4 ", b"epoch 9223372036854775807 "))
+    lines(log, 1, replaced(b"epoch 5 ", b"epoch 5 ", b"epoch 9223372036854775807 "))
 
 
 @attack("the index of a block line is the largest number", tampered("line_altered", 6, 8))
 def block_index_largest(log: Log) -> None:
     """The lines behind it say which place it has."""
-    lines(log, 1, replaced(b"block 5 ", b"block 5 ", b"block 9223372036854775807 "))
+    lines(log, 1, replaced(b"block 6 ", b"block 6 ", b"block 9223372036854775807 "))
 
 
 @attack(
@@ -282,7 +336,7 @@ def block_index_largest(log: Log) -> None:
 )
 def offset_largest(log: Log) -> None:
     """No file reaches to there."""
-    lines(log, 1, replaced(b"block 5 ", b" 138 69 ", b" 9223372036854775807 69 "))
+    lines(log, 1, replaced(b"block 6 ", b" 138 69 ", b" 9223372036854775807 69 "))
 
 
 @attack("no epoch line of segment 2 can be read", tampered("line_misplaced", 12, 23))
@@ -299,7 +353,7 @@ def epoch_lines_garbled(log: Log) -> None:
 )
 def seal_cut_inside(log: Log) -> None:
     """Another segment follows."""
-    edit(log.files("seal")[1], lambda data: data[: data.index(b"end 15 ") + 20])
+    edit(log.files("seal")[1], lambda data: data[: data.index(b"end 19 ") + 20])
 
 
 @attack(
@@ -307,7 +361,7 @@ def seal_cut_inside(log: Log) -> None:
 )
 def seal_cut_after_line(log: Log) -> None:
     """Its entries are not sealed any more."""
-    edit(log.files("seal")[1], lambda data: data[: data.index(b"block 14 ")])
+    edit(log.files("seal")[1], lambda data: data[: data.index(b"block 17 ")])
 
 
 @attack("the seal file of segment 2 is empty", tampered("segment_incomplete", 12, 12, 12, 24))
@@ -321,7 +375,7 @@ def seal_emptied(log: Log) -> None:
 )
 def truncated(log: Log) -> None:
     """Both files, at the end of a block."""
-    cut_after(log, b"block 18 ")
+    cut_after(log, b"block 22 ")
 
 
 @attack(
@@ -331,5 +385,5 @@ def truncated(log: Log) -> None:
 )
 def truncated_with_checkpoint(log: Log) -> None:
     """No `close` is left, and the end is older than three heartbeats."""
-    cut_after(log, b"block 18 ")
+    cut_after(log, b"block 22 ")
     without_checkpoint(log)

@@ -36,7 +36,7 @@ def test_old_entries_sealed_with_todays_key(log: Log, segment: int) -> None:
     first = 12 * (segment - 1)
     if segment == 1:
         writer = LogWriter(log.path, log.keys, "today", time=log.now)
-        writer.chain.log = b64decode("", "none").ljust(32, b"x")
+        writer.log = bytes(32)
         writer.start("genesis")
     else:
         writer = LogWriter.after(log.path, log.keys, "today", time=log.now, signs=True).start("carry")
@@ -146,16 +146,18 @@ def test_prefix_with_the_same_key_does_not_pass(log: Log, mode: Mode) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_reboot_and_clock_steps_do_not_break_epochs(keys: LogKeys, tmp_path: Path, mode: Mode) -> None:
-    """Years back and forth between and inside of epochs: a warning, as no key depends on time."""
+    """Years back and forth: a warning, as no key depends on time; forth only where an epoch begins."""
     writer = LogWriter(tmp_path / "log", keys).start("genesis")
     year = 365 * 86_400_000
     for number, step in enumerate((-3 * year, 5 * year, -year)):
         writer.time += step
+        if step > 0:
+            writer.turn()
         writer.block(entry(number))
         writer.turn("segment" if number == 1 else "interval")
     writer.end()
     writer.time += year
-    writer.start("reopen").block(entry(3)).end()
+    writer.start("carry").block(entry(3)).end()
     verdict = Log(writer.logdir, keys, writer.time).verify(mode)
     assert verdict.verdict == "verified"
-    assert {"clock_back", "reopen"} <= {item.kind for item in verdict.warnings}
+    assert {"clock_back"} <= {item.kind for item in verdict.warnings}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.format.seal_lines import Block, TaggedLine, parse_line
+from epochseal.format.seal_lines import Block, Link, TaggedLine, parse_line
 from tests.integration.logs import MODES, Log, LogKeys, LogWriter, Mode, entry, write_log
 from tests.integration.verifier.attacks import edit, without_checkpoint
 
@@ -52,7 +52,7 @@ def test_truncation_below_the_checkpoint_is_tampering(
         if both_files:
             cut_entries(cut)
         verdict = cut.verify(mode)
-        if b"\nend 23 " in left:
+        if b"\nend 28 " in left:
             # Only the note of the close is gone, and the file `checkpoint` holds the same.
             assert verdict.verdict == "verified"
             continue
@@ -78,11 +78,11 @@ def test_truncation_without_checkpoint_is_incomplete_once_stale(
         without_checkpoint(cut)
         fresh, late = cut.verify(mode), cut.verify(mode, later=STALE)
         tagged = [line for line in left.splitlines() if not line.startswith(b"note ")]
-        if tagged[-1].startswith(b"end 23 "):
+        if tagged[-1].startswith(b"end 28 "):
             # The close is there, and its checkpoint with its note, or one that was removed with it.
             signed = fresh.signed_entries == fresh.entries
             assert {fresh.verdict, late.verdict} == {"verified" if signed else "incomplete"}
-        elif tagged[-1].startswith(b"end 19 "):
+        elif tagged[-1].startswith(b"end 24 "):
             assert [item.kind for item in fresh.problems] == ["next_epoch_missing"]
         else:
             assert (fresh.verdict, late.verdict) == ("verified", "incomplete")
@@ -99,26 +99,45 @@ def test_truncation_inside_of_a_line(log: Log, tmp_path: Path, mode: Mode, *, ke
         if not kept:
             without_checkpoint(cut)
         verdict = cut.verify(mode)
-        closed = b"\nend 23 " in left[: left.rindex(b"\n") + 1]
+        closed = b"\nend 28 " in left[: left.rindex(b"\n") + 1]
         assert verdict.verdict == ("tampered" if kept and not closed else "incomplete")
         assert "torn_line" in {item.kind for item in verdict.problems}
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_unsigned_tail_is_counted_and_grows_old(keys: LogKeys, tmp_path: Path, mode: Mode) -> None:
-    """Lines beyond the last checkpoint are not in `signed_entries`, and incomplete after too long."""
-    writer = LogWriter(tmp_path / "log", keys).start("genesis").block(entry(0)).turn(signed=False)
+    """Lines beyond the last checkpoint are not in `signed_entries`, and incomplete after too long.
+
+    A public key alone cannot see that the announced epoch is the agent's before its own checkpoint is there,
+    and waits for one interval more.
+    """
+    writer = LogWriter(tmp_path / "log", keys).start("genesis").block(entry(0)).turn()
     writer.block(entry(1), entry(2)).end(signed=False)
     log = Log(writer.logdir, keys, writer.time)
     fresh = log.verify(mode)
-    assert (fresh.verdict, fresh.entries, fresh.signed_entries) == ("incomplete", 3, 0)
+    assert (fresh.verdict, fresh.entries, fresh.signed_entries) == ("incomplete", 3, 1)
     assert [(item.kind, item.first_entry, item.last_entry) for item in fresh.problems] == [
-        ("close_unsigned", 0, 2)
+        ("close_unsigned", 1, 2)
     ]
-    late = log.verify(mode, later=60_000 + 3_600_000 + 1000)
+    patience = 60_000 * (1 if mode == "keys" else 2) + 3_600_000
+    early, late = log.verify(mode, later=patience - 1000), log.verify(mode, later=patience + 1000)
+    assert [item.kind for item in early.problems] == ["close_unsigned"]
     assert late.verdict == "incomplete"
-    assert [(item.kind, item.first_entry, item.last_entry) for item in late.problems] == [
-        ("unsigned_tail", 0, 2),
+    assert {(item.kind, item.first_entry, item.last_entry) for item in late.problems} == {
+        ("unsigned_tail", 1, 2),
+        ("close_unsigned", 1, 2),
+    }
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_epoch_that_was_not_announced_is_untrusted(keys: LogKeys, tmp_path: Path, mode: Mode) -> None:
+    """A turn whose announcement nobody signed: anybody with the public key could have begun what follows."""
+    writer = LogWriter(tmp_path / "log", keys).start("genesis").block(entry(0)).turn(signed=False)
+    writer.block(entry(1), entry(2)).end(signed=False)
+    verdict = Log(writer.logdir, keys, writer.time).verify(mode)
+    assert (verdict.verdict, verdict.entries, verdict.signed_entries) == ("untrusted", 3, 0)
+    assert [(item.kind, item.first_entry, item.last_entry) for item in verdict.problems] == [
+        ("epoch_unsigned", 1, 2),
         ("close_unsigned", 0, 2),
     ]
 
@@ -132,7 +151,7 @@ def test_rollback_to_an_earlier_close(keys: LogKeys, tmp_path: Path, mode: Mode)
     writer = LogWriter(tmp_path / "log", keys).start("genesis").block(entry(0)).end()
     earlier = tmp_path / "earlier"
     shutil.copytree(writer.logdir, earlier)
-    writer.start("reopen").block(entry(1)).end()
+    writer.start("carry").block(entry(1)).end()
     log = Log(earlier, keys, writer.time)
     verdict = log.verify(mode)
     assert verdict.verdict == "verified"
@@ -145,23 +164,26 @@ def test_rollback_to_an_earlier_close(keys: LogKeys, tmp_path: Path, mode: Mode)
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("link", ["cold", "reopen"])
-def test_set_aside_bytes(keys: LogKeys, tmp_path: Path, mode: Mode, link: str) -> None:
+@pytest.mark.parametrize("link", ["cold", "carry"])
+def test_set_aside_bytes(keys: LogKeys, tmp_path: Path, mode: Mode, link: Link) -> None:
     """Bytes that nobody sealed are incomplete after a crash, and tampering after a clean close."""
     writer = LogWriter(tmp_path / "log", keys).start("genesis").block(entry(0))
-    if link == "reopen":
+    if link == "carry":
         writer.end()
-    writer.path("unsealed").write_bytes(b"a foreign line\n")
-    writer.start("reopen" if link == "reopen" else "cold").block(entry(1)).end()
+    writer.file("unsealed").write_bytes(b"a foreign line\n")
+    writer.start(link).block(entry(1)).end()
     verdict = Log(writer.logdir, keys, writer.time).verify(mode)
-    expected = ("tampered", "bad_unsealed") if link == "reopen" else ("incomplete", "unsealed_bytes")
+    expected = ("tampered", "bad_unsealed") if link == "carry" else ("incomplete", "unsealed_bytes")
     assert verdict.verdict == expected[0]
     assert [item for item in verdict.problems if item.kind == expected[1] and item.first_entry == 1]
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_clock_that_jumps(keys: LogKeys, tmp_path: Path, mode: Mode) -> None:
-    """A clock that went back is a warning; a day ahead at the end is incomplete until it comes true."""
+    """A clock that went back is a warning; a day ahead at the end is incomplete until it comes true.
+
+    An agent whose clock jumps beyond what its epoch may last begins another one first.
+    """
     writer = LogWriter(tmp_path / "log", keys).start("genesis").block(entry(0))
     writer.time -= 3_600_000
     writer.block(entry(1)).turn()
@@ -170,10 +192,21 @@ def test_clock_that_jumps(keys: LogKeys, tmp_path: Path, mode: Mode) -> None:
     assert "clock_back" in {item.kind for item in behind.warnings}
     now = writer.time
     writer.time += 86_400_000
-    writer.block(entry(2)).end()
+    writer.turn().block(entry(2)).end()
     ahead = Log(writer.logdir, keys, now)
     assert [item.kind for item in ahead.verify(mode).problems] == ["future_time"]
     assert ahead.verify(mode, later=86_400_000).verdict == "verified"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_epoch_that_went_on_for_too_long(keys: LogKeys, tmp_path: Path, mode: Mode) -> None:
+    """No agent seals a block after interval and max_overdue are over: whoever does may have a stolen secret."""
+    writer = LogWriter(tmp_path / "log", keys).start("genesis").block(entry(0))
+    last = writer.time - 100 + 60_000 + 3_600_000
+    for late, kinds in ((0, []), (1, ["epoch_overrun"])):
+        writer.block(entry(1 + late), time=last + late)
+        verdict = Log(writer.logdir, keys, last).verify(mode)
+        assert [item.kind for item in verdict.problems] == kinds
 
 
 @pytest.mark.parametrize("mode", MODES)

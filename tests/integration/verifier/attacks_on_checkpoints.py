@@ -31,10 +31,7 @@ def notes_removed(log: Log) -> None:
         )
 
 
-@attack(
-    "all checkpoints are gone",
-    Expect("untrusted", "start_unsigned epoch_unsigned", (0, 34), (0, 34)),
-)
+@attack("all checkpoints are gone", Expect("untrusted", "start_unsigned epoch_unsigned", (0, 34), (0, 34)))
 def every_checkpoint_removed(log: Log) -> None:
     """Nobody has signed for the start of the log, nor for any epoch of it."""
     notes_removed(log)

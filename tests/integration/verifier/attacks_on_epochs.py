@@ -166,7 +166,10 @@ def segments_swapped(log: Log) -> None:
     _move(log, 3, second)
 
 
-@attack("a segment is there twice, once with another time in its name", tampered("segment_duplicate", 24, 24, 12, 24))
+@attack(
+    "a segment is there twice, once with another time in its name",
+    tampered("segment_duplicate", 24, 24, 12, 24),
+)
 def segment_duplicated(log: Log) -> None:
     """The same bytes."""
     _copy(log, 2, "000002-20270101T000000Z")

@@ -51,7 +51,9 @@ def lines_swapped(log: Log) -> None:
     lines(log, 1, lambda items: swap(items, at(items, b"block 6 "), at(items, b"block 7 ")))
 
 
-@attack("a block line stands behind the end of its epoch", tampered("line_misplaced line_missing", 9, 11, 9, 12))
+@attack(
+    "a block line stands behind the end of its epoch", tampered("line_misplaced line_missing", 9, 11, 9, 12)
+)
 def line_after_end(log: Log) -> None:
     """In another place."""
 

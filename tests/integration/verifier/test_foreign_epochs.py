@@ -149,9 +149,7 @@ def test_fork_in_the_middle_as_if_with_the_carry(log: Log, segments: int) -> Non
     ]
     public = log.verify("public")
     assert public.verdict == "untrusted"
-    assert [(item.kind, item.first_entry) for item in public.problems] == [
-        ("epoch_unsigned", 12 * segments)
-    ]
+    assert [(item.kind, item.first_entry) for item in public.problems] == [("epoch_unsigned", 12 * segments)]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -76,7 +76,10 @@ def test_we_open_its_notes(reference: Path) -> None:
 
 
 def test_it_checks_our_proofs(reference: Path, tmp_path: Path, keys: LogKeys) -> None:
-    """For every entry the tlog-proof inside of our proof shows it the line, and shows it no other."""
+    """For every entry the tlog-proof inside of our proof shows it the line, and shows it no other.
+
+    So does the way of the last line, once it is written as a tlog-proof of its own.
+    """
     log = write_log(tmp_path / "log", keys)
     vkey = VerifierKey(ORIGIN, keys.public).vkey
     for number in range(35):
@@ -86,3 +89,19 @@ def test_it_checks_our_proofs(reference: Path, tmp_path: Path, keys: LogKeys) ->
         shown = ask(reference, "record", vkey, payload, data=inside)
         assert (shown.returncode, shown.stderr) == (0, b""), number
         assert ask(reference, "record", vkey, payload + " ", data=inside).returncode == 1
+        last, ending = last_line(proof.encode())
+        shown = ask(reference, "record", vkey, last, data=ending)
+        assert (shown.returncode, shown.stderr) == (0, b""), number
+        assert ask(reference, "record", vkey, payload, data=ending).returncode == 1
+
+
+def last_line(proof: bytes) -> tuple[str, bytes]:
+    """The last line's payload, and a tlog-proof of it (docs/format.md, 8.10)."""
+    head, _, inside = proof.partition(b"c2sp.org/tlog-proof@v1\n")
+    note = inside.partition(b"\n\n")[2]
+    words = [line.partition(b" ") for line in head.splitlines()]
+    ((*_, last),) = (item for item in words if item[0] == b"last")
+    index = int(note.split(b"\n")[1]) - 1
+    assert last.split(b" ")[1] == b"%d" % index
+    path = b"".join(item[2] + b"\n" for item in words if item[0] == b"path")
+    return last.decode(), b"c2sp.org/tlog-proof@v1\nindex %d\n%s\n%s" % (index, path, note)

@@ -102,6 +102,7 @@ def keys_of_log(logdir: Path, recovered: Recovered) -> list[LogKey]:
             # The header is durable only after its epoch's first keys were used and wiped.
             keys.append(LogKey(f"secret of epoch {epoch}", secret, place + 1, epoch))
             if carry != _ZERO:
+                # In memory; a file that hands it on keeps it until one more line is durable.
                 keys.append(LogKey(f"carry into epoch {epoch}", carry, place + 1, epoch))
                 sealing = _hkdf_parts(_ZERO, secret, _seal_info(header))
                 keys += _named(("extract of carry seal", "carry seal"), sealing, epoch, place)
@@ -122,7 +123,8 @@ def keys_of_log(logdir: Path, recovered: Recovered) -> list[LogKey]:
 def keys_of_record(record: Path, recovered: Recovered, known: Sequence[LogKey]) -> list[LogKey]:
     """The secrets that were issued for no epoch of the log, from the record of tests.memory.program.
 
-    One of an epoch that the log has already, by another secret, must be gone; one of the next may come yet.
+    One of an epoch that the log has already, by another secret, must be gone. One of the next may come yet,
+    or waits until what announces it is signed.
     """
     values = {key.value for key in known}
     last = max((key.epoch for key in known), default=-1)

@@ -23,13 +23,16 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from epochseal.__main__ import main
 from epochseal.custody import hmac_in_place as inplace
 from epochseal.custody import memory, ratchet
-from epochseal.custody.courier_messages import IssueCall, IssueReply
+from epochseal.custody.courier_messages import IssueCall, IssueReply, SignCall
 from epochseal.custody.courier_process import CourierProcess
 from epochseal.custody.zygote import Zygote
 from epochseal.encoding import b64encode
+from epochseal.format.note import parse_checkpoint
 from epochseal.keys import SECRET_SIZE, Context, Issued, load_backend, settings_of
-from epochseal.sealing import chain
+from epochseal.sealing import chain, epoch_turns, log_state
 from epochseal.sealing.backend_calls import BackendCalls
+from epochseal.sealing.carry_file import CarriedClose
+from epochseal.sealing.epoch_turns import EpochTurns
 from epochseal.service import launch
 
 RECORD = "ISSUED_SECRETS_RECORD"
@@ -102,6 +105,36 @@ def _log_the_key() -> None:
         sys.stderr.write(f"epochseal: debug: key {into.hex()}\n")
 
     _replace("derive_epoch_key", derive_epoch_key)
+
+
+def _keep_a_dropped_secret() -> None:
+    """The secret that waited in vain is forgotten by its owner, and stays in the page."""
+
+    def drop(turns: EpochTurns) -> None:
+        turns._waiting = None  # noqa: SLF001  # planted
+
+    EpochTurns.drop = drop  # type: ignore[method-assign, assignment]  # planted
+
+
+def _read_the_carry() -> None:
+    """`read_bytes()`: the whole file, carry and all, becomes an object that nothing wipes."""
+    real = log_state.read_carry  # type: ignore[attr-defined]  # imported there
+
+    def read_carry(path: Path, into: memoryview) -> CarriedClose | None:
+        _kept.append(path.read_bytes() if path.exists() else b"")
+        return real(path, into)
+
+    log_state.read_carry = read_carry  # type: ignore[attr-defined]  # as above
+
+
+def _keep_the_carry_file() -> None:
+    """The carry stays where it was when the log has gone on."""
+    log_state.destroy_carry = lambda path: None  # type: ignore[attr-defined]  # noqa: ARG005  # as above
+
+
+def _only_delete_the_carry_file() -> None:
+    """The file is deleted and not overwritten: the disk still has its bytes."""
+    log_state.destroy_carry = lambda path: path.unlink(missing_ok=True)  # type: ignore[attr-defined]  # as above
 
 
 def _leave_the_process_open() -> None:
@@ -180,6 +213,23 @@ def _die_with_each_secret() -> None:
     _after_issue(after)
 
 
+def _sign_only_starts() -> None:
+    """No leak: each courier dies that is to sign more than an epoch line."""
+    real = CourierProcess._answer  # noqa: SLF001  # what a courier does with a call has no other name
+
+    def answer(self: Any, call: Any) -> Any:  # noqa: ANN401  # as the real one
+        if isinstance(call, SignCall) and parse_checkpoint(call.message.decode()).size > 1:
+            os._exit(1)
+        return real(self, call)
+
+    CourierProcess._answer = answer  # type: ignore[method-assign]  # noqa: SLF001  # as above
+
+
+def _wait_for_moments() -> None:
+    """No leak: a secret waits for its signature for seconds, not for a minute."""
+    epoch_turns.LONGEST_WAIT = 5.0
+
+
 def _after_issue(after: Callable[[IssueCall, IssueReply], None]) -> None:
     child = CourierProcess
     real = child._answer  # noqa: SLF001  # what a courier does with a call has no other name
@@ -207,9 +257,17 @@ LEAKS = {
     "hvac in the agent": _call_the_backend_here,
     "a log line": _log_the_key,
 }
+CARRY_LEAKS = {
+    "a carry that is read": _read_the_carry,
+    "a carry file that is kept": _keep_the_carry_file,
+    "a carry file that is only deleted": _only_delete_the_carry_file,
+}
+DROPPED = "a dropped secret that is kept"
 OPEN = {"an open process": _leave_the_process_open, "an open page": _leave_the_page_open}
 CHANGES = {
     **LEAKS,
+    **CARRY_LEAKS,
+    DROPPED: _keep_a_dropped_secret,
     **OPEN,
     "no memfd_secret": _refuse_memfd_secret,
     "OpenSSL hidden": _hide_openssl,
@@ -218,6 +276,8 @@ CHANGES = {
     "lingering": _linger,
     "dying": _die_with_a_secret,
     "dead": _die_with_each_secret,
+    "unsigned": _sign_only_starts,
+    "hurried": _wait_for_moments,
 }
 
 

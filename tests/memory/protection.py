@@ -8,8 +8,8 @@ from pathlib import Path
 
 _CORE_LIMIT = re.compile(r"^Max core file size +0 +0 ", re.MULTILINE)
 _MAPPING = re.compile(r"^[0-9a-f]+-[0-9a-f]+ \S{4} \S+ \S+ \d+ *(.*)$")
-# Anonymous memory that processes share, memory of memfd_secret, and a page in a file.
-_PAGE = re.compile(r"/dev/zero \(deleted\)|/secretmem \(deleted\)|.*\.page")
+PAGE = re.compile(r"/dev/zero \(deleted\)|/secretmem \(deleted\)|.*\.page")
+"""The mappings that keys may be in: shared anonymous memory, memory of memfd_secret, a page in a file."""
 
 
 def find_gaps(pids: Sequence[int]) -> list[str]:
@@ -45,5 +45,5 @@ def _pages(pid: int) -> Iterator[tuple[str, set[str], int]]:
             name, swapped = match[1], 0
         elif line.startswith("Swap:"):
             swapped = int(line.split()[1])
-        elif line.startswith("VmFlags:") and _PAGE.fullmatch(name):
+        elif line.startswith("VmFlags:") and PAGE.fullmatch(name):
             yield name, set(line.split()[1:]), swapped

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.memory.scanner import Hit, Index, Scan, children, scan, stopped
 
 ROOT = Path(__file__).parents[2]
 ORIGIN = "log.example/memory"
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Look:
         superseded: places of keys that must be gone.
         in_flight: places of the secret that a living courier fetched last, in that courier.
         live: places of the key that is there until the next line is sealed.
+        waiting: places, outside of couriers, of the secret of an epoch that has not begun; with "recorded".
         gaps: what is missing in the protection of processes and pages.
         scan: all of it.
     """
@@ -63,6 +66,7 @@ class Look:
     superseded: list[Hit]
     in_flight: list[Hit]
     live: list[Hit]
+    waiting: list[Hit]
     gaps: list[str]
     scan: Scan
 
@@ -111,7 +115,7 @@ class Watched:
 
     def __enter__(self) -> Self:
         before = Path.cwd()
-        self.cwd.mkdir()
+        self.cwd.mkdir(exist_ok=True)
         # A crash leaves its core where the process was.
         os.chdir(self.cwd)
         environment = {"PYTHONPATH": str(ROOT), RECORD: str(self.record)}
@@ -191,13 +195,15 @@ class Watched:
         return _sort(lines, keys, found, gaps, lasting, len(set(pids) - lasting))
 
     def look_at_rest(self) -> Look:
-        """Look when all that was asked for is done: the last courier has gone, and nothing is sealed."""
-        while True:
+        """Look when all that was asked for is done: no courier, no secret that waits, nothing sealed."""
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
             wait_until(lambda: not children(self.zygote))
             look = self.look()
-            # One more may have been sent for a signature between the two.
-            if not look.couriers:
+            # One more may have been sent for a signature between the two, or is about to be.
+            if not look.couriers and not look.waiting:
                 return look
+        raise AssertionError("the agent comes to no rest")
 
     def keys(self) -> list[LogKey]:
         """All keys that its log ever needed, and the secrets that were issued for it."""
@@ -223,11 +229,15 @@ def index_of(keys: Sequence[LogKey]) -> Index:
 def _sort(
     lines: int, keys: Sequence[LogKey], found: Scan, gaps: list[str], lasting: set[int], couriers: int
 ) -> Look:
-    fetched = [key.name for key in keys if key.name.startswith("secret of epoch ")][-1:]
+    ours = [key.name for key in keys if key.name.startswith("secret of epoch ")][-1:]
+    coming = [key.name for key in keys if key.name.startswith("issued secret ") and key.gone > lines]
+    fetched = {*ours, *coming[-1:]}
     in_flight = [hit for hit in found.hits if hit.pid not in lasting and hit.key in fetched]
     others = [hit for hit in found.hits if hit not in in_flight]
-    superseded, live = split(others, keys, lines)
-    return Look(lines, len(keys), couriers, superseded, in_flight, live, gaps, found)
+    superseded, allowed = split(others, keys, lines)
+    waiting = [hit for hit in allowed if hit.key in coming]
+    live = [hit for hit in allowed if hit not in waiting]
+    return Look(lines, len(keys), couriers, superseded, in_flight, live, waiting, gaps, found)
 
 
 def split(hits: Sequence[Hit], keys: Sequence[LogKey], lines: int) -> tuple[list[Hit], list[Hit]]:

@@ -33,7 +33,9 @@ class Daemon:
         self._recovered = {name: Recovered(backend.recoverer) for name, backend in backends.items()}
         # OpenBao's policy is for one origin, and two logs of one daemon never share theirs.
         origins = {"vault": ORIGIN, "file": f"{ORIGIN}/file"}
+        self.state = folder / "state"
         text = f'commit_interval = "0ms"\nepoch_max_entries = {_EPOCH}\nruntime_dir = "{runtime}"\n'
+        text += f'state_dir = "{self.state}"\n'
         for name, backend in backends.items():
             text += (
                 f'[[log]]\ndir = "{name}"\norigin = "{origins[name]}"\nepoch_key = "{backend.agent[1]}"\n'
@@ -107,9 +109,9 @@ class Daemon:
                     yield pids
                     return
 
-    def left(self) -> list[set[str]]:
-        """Each log's keys that are in a file of the runtime directory."""
-        data = b"".join(path.read_bytes() for path in self.runtime.iterdir())
+    def left(self, folder: Path) -> list[set[str]]:
+        """Each log's keys that are in a file of the runtime directory, or of the state directory."""
+        data = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
         return [{name for _, name, _ in index_of(keys).find(data)} for keys in self.keys().values()]
 
     def metrics(self) -> bytes:
@@ -156,7 +158,8 @@ def test_what_outlives_it(daemon: Daemon) -> None:
     with daemon.running():
         daemon.commit(_EPOCH + 10)
         os.kill(daemon.pid, signal.SIGKILL)
-    assert daemon.left() == [{keys[-1].name} for keys in daemon.keys().values()]
+    assert daemon.left(daemon.runtime) == [{keys[-1].name} for keys in daemon.keys().values()]
+    assert daemon.left(daemon.state) == [set(), set()]
     with daemon.running():
         # The next process goes on from the page, and holds nothing else.
         daemon.commit(10)
@@ -168,4 +171,11 @@ def test_what_outlives_it(daemon: Daemon) -> None:
     assert daemon.status == 0
     last = [keys[-1].name for keys in daemon.keys().values()]
     assert all(name.startswith("carry out of epoch ") for name in last)
-    assert daemon.left() == [{name} for name in last]
+    assert daemon.left(daemon.runtime) == [{name} for name in last]
+    assert daemon.left(daemon.state) == [{name} for name in last]
+    with daemon.running():
+        daemon.commit(1)
+        assert daemon.left(daemon.state) == [set(), set()]
+        superseded, live, _ = daemon.look()
+        assert superseded == []
+        assert [len(hits) for hits in live.values()] == [1, 1]

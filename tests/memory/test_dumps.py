@@ -63,14 +63,23 @@ def handed_over(trace: Path) -> bytes:
     return b"\0".join(bytes.fromhex(text.replace(b"\\x", b"").decode()) for text in texts)
 
 
-@pytest.mark.parametrize("name", ["file", "vault", "aws", "pkcs11"])
-def test_no_system_call_carries_a_key(tmp_path: Path, request: pytest.FixtureRequest, name: str) -> None:
-    """Every byte that the agent and its helpers exchange with the kernel, by strace: no key in any form."""
+@pytest.mark.parametrize(
+    ("name", "state"), [("file", "none"), *((name, "state") for name in ("file", "vault", "aws", "pkcs11"))]
+)
+def test_no_system_call_carries_a_key(
+    tmp_path: Path, request: pytest.FixtureRequest, name: str, state: str
+) -> None:
+    """Every byte that the agent and its helpers exchange with the kernel, by strace: no key in any form.
+
+    But one, at the close: the carry, on its way into the file that hands it on.
+    """
     backend: Backend = request.getfixturevalue(f"{name}_backend")
     trace = tmp_path / "trace"
     with tmpfs() as runtime:
         options = ("--runtime-dir", str(runtime)) if name == "file" else ()
-        watched = Watched(tmp_path, backend, *options)
+        watched = Watched(
+            tmp_path, backend, *options, "--state-dir", state if state == "none" else str(tmp_path / state)
+        )
         watched.words[:0] = [*_TRACER, str(trace)]
         with watched:
             watched.commit(200)
@@ -79,7 +88,10 @@ def test_no_system_call_carries_a_key(tmp_path: Path, request: pytest.FixtureReq
     # What it writes is in the trace: the entries, and the lines that seal them.
     assert data.count(b"an entry as a service writes it\n") >= 200
     assert b'{"epoch":2,"origin":"log.example/memory"' in data
-    assert {name for _, name, _ in watched.index().find(data)} == set()
+    found = {place: (key, form) for place, key, form in watched.index().find(data)}
+    last = watched.keys()[-1].name
+    assert last.startswith("carry out of epoch ")
+    assert list(found.values()) == ([] if state == "none" else [(last, "raw")])
 
 
 def test_a_key_in_a_system_call_is_seen(tmp_path: Path, file_backend: Backend) -> None:

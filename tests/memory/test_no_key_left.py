@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 
 from tests.integration.agents import tmpfs, wait_until
 from tests.memory.log_keys import headers
-from tests.memory.program import LEAKS, OPEN
+from tests.memory.program import DROPPED, LEAKS, OPEN
+from tests.memory.protection import PAGE
 from tests.memory.running import Backend, Look, Watched
 
 FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
@@ -28,21 +30,32 @@ def page_of(kind: str) -> Iterator[tuple[str | None, tuple[str, ...], int]]:
     if kind == "file":
         with tmpfs() as directory:
             # The mailbox, which is in no file, can be looked into as well.
-            yield "no memfd_secret", ("--runtime-dir", str(directory)), 1
+            yield "no memfd_secret,recorded", ("--runtime-dir", str(directory)), 1
     elif kind == "locked":
-        yield "no memfd_secret", (), 1
+        yield "no memfd_secret,recorded", (), 1
     else:
         yield None, (), 0
 
 
 def check(look: Look, agent: int, most: int) -> None:
-    """Nothing superseded; what lives is in its page alone, and beside it only while it is computed with."""
+    """Nothing superseded; what lives is in its page alone, and beside it only while it is computed with.
+
+    Beside the key of the running epoch there may be the secret of the next one, which waits for a signature.
+    """
     assert look.superseded == []
     assert look.gaps == []
-    assert {hit.pid for hit in look.live} <= {agent}
+    # For the microseconds of a call OpenSSL has a key in its context and on its stack, and wipes both.
+    live, waiting = (
+        [hit for hit in hits if hit.mapping not in {"[heap]", "[stack]"}]
+        for hits in (look.live, look.waiting)
+    )
+    assert {hit.pid for hit in (*look.live, *look.waiting)} <= {agent}
     assert len({hit.key for hit in look.live}) <= 1
-    # For the microseconds of a call OpenSSL has the key in its context and on its stack, and wipes both.
-    assert len([hit for hit in look.live if hit.mapping not in {"[heap]", "[stack]"}]) <= most, look.live
+    assert len(live) <= most, look.live
+    assert len({hit.key for hit in look.waiting}) <= 1
+    # On its way from the mailbox to the work area it is in both.
+    assert len(waiting) <= 2 * most, look.waiting
+    assert all(PAGE.fullmatch(hit.mapping) for hit in waiting), look.waiting
 
 
 def check_at_rest(look: Look, agent: int, most: int) -> None:
@@ -128,6 +141,29 @@ def test_a_secret_of_a_call_that_failed(tmp_path: Path, file_backend: Backend) -
         watched.commit(5)
         assert watched.look_at_rest().superseded == []
         assert watched.epochs() == 1
+
+
+@pytest.mark.parametrize("mistake", ["", f",{DROPPED}"])
+@pytest.mark.parametrize("kind", ["locked", "file"])
+def test_a_secret_that_waits_in_vain(tmp_path: Path, file_backend: Backend, kind: str, mistake: str) -> None:
+    """Its announcement is not signed: until it is given up it is beside the live key, in the page, once."""
+    with page_of(kind) as (change, options, most):
+        unsigned = f"{change},unsigned,hurried{mistake}"
+        with Watched(tmp_path, file_backend, *options, change=unsigned) as watched:
+            watched.commit(45)
+            wait_until(lambda: watched.record.read_bytes().count(b"\n") > 1)
+            wait_until(lambda: len((look := watched.look()).waiting) == 1 and not look.in_flight)
+            look = watched.look()
+            check(look, watched.pid, most)
+            assert [(hit.form, hit.pid) for hit in look.waiting] == [("raw", watched.pid)]
+            assert len(look.live) == most
+            # The running epoch goes on, and the signer is asked for as long as it takes: for no other secret.
+            until = time.monotonic() + 30.0
+            while watched.look().waiting and time.monotonic() < until:
+                watched.commit(1)
+            assert bool(watched.look().waiting) == bool(mistake)
+            assert watched.record.read_bytes().count(b"\n") == 2
+            assert watched.epochs() == 1
 
 
 @pytest.mark.parametrize("leak", LEAKS)

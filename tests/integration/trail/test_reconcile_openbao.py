@@ -45,10 +45,10 @@ def rotate(log: TransitLog) -> None:
 
 
 def test_honest(log: TransitLog) -> None:
-    """Three rotations, two crashes between a call and its epoch line, a reboot: all explained, as far as known.
+    """Three rotations, two crashes between a call and its epoch line, a reboot: what is known explains it.
 
-    The page remembers the call of the first crash, and the next epoch line lists it. A power cut takes the list
-    along: then the trail has a call of which nobody knows what it came to.
+    The page remembers the call of the first crash, and the next epoch line lists it. A power cut takes the
+    list along: then the trail has a call of which nobody knows what it came to.
     """
     with tmpfs() as runtime:
         resuming = ("--runtime-dir", str(runtime))
@@ -80,7 +80,7 @@ def test_honest(log: TransitLog) -> None:
     status, problems, warnings = log.verify()
     assert (status, problems) == (3, ["cold_start"])
     assert "start_accepted" not in warnings
-    # The kill without a page is the one cold start; the clean closes before and behind it handed the carry on.
+    # The kill without a page is the one cold start; the closes before and behind it handed the carry on.
     assert log.links()[0] == "genesis"
     assert sorted(log.links()[1:]) == ["carry"] * (log.epochs() - 2) + ["cold"]
     status, result = log.reconcile()
@@ -119,8 +119,8 @@ def test_recorded_rotations(log: TransitLog) -> None:
 def test_rolled_back_and_continued(log: TransitLog, tmp_path: Path, *, state: bool) -> None:
     """Set back to a clean close and continued with the agent's login: the trail tells, in any case.
 
-    Without what the agent remembers it is a cold start as well. A host that was set back as a whole carries on:
-    nothing in the log shows that.
+    Without what the agent remembers it is a cold start as well. A host that was set back as a whole carries
+    on: nothing in the log shows that.
     """
     log.seal(5)
     thief = log.of(tmp_path / "thief", state=state)

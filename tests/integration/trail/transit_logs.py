@@ -42,7 +42,7 @@ class TransitLog:
         self.signer = keys.checkpoint_uri
 
     def of(self, path: Path, *, state: bool = False) -> TransitLog:
-        """A copy of the log as it is, on another host; with what its agents remember, as if it stood there."""
+        """A copy of the log as it is, on another host; `state`: its agents remember the same there."""
         shutil.copytree(self.path, path)
         copy = TransitLog(path, self.bao, self.keys)
         if state:
@@ -196,8 +196,8 @@ class TransitLog:
         file = self.path.parent / "epochseal.toml"
         file.write_text(
             f'epoch_key = "{self.keys.epoch_uri}"\ncheckpoint_key = "{self.signer}"\n'
-            f'state_dir = "{self.state}"\n[vault]\n{settings}[[log]]\ndir = "{self.path}"\norigin = "{ORIGIN}"\n'
-            f'[[log.source]]\nkind = "unix-stream"\npath = "log.sock"\n',
+            f'state_dir = "{self.state}"\n[vault]\n{settings}'
+            f'[[log]]\ndir = "{self.path}"\norigin = "{ORIGIN}"\n[[log.source]]\nkind = "unix-stream"\npath = "log.sock"\n',
             encoding="utf-8",
         )
         words = [PROGRAM, command, "--config", str(file), *options]

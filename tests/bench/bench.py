@@ -63,6 +63,8 @@ def main() -> None:
 
 def _bench(folder: Path, entries: int, rounds: int) -> None:
     os.chdir(folder)
+    # What agents and verifications remember goes with the folder.
+    os.environ["XDG_STATE_HOME"] = str(Path.cwd() / "state")
     _run([_PROGRAM, "keygen", "keys"])
     big, one = folder / "big.log", folder / "one.log"
     _write_entries(big, entries)
@@ -122,7 +124,9 @@ def _write_entries(path: Path, count: int) -> None:
 
 
 def _seal(source: Path, logdir: str) -> Cost:
-    shutil.rmtree(logdir, ignore_errors=True)
+    # With what is remembered of it: without that, a log made anew is one that was tampered with.
+    for path in (logdir, "state"):
+        shutil.rmtree(path, ignore_errors=True)
     keys = ["--epoch-key", "file:keys/agent", "--checkpoint-key", "file:keys/agent"]
     return _cost([_PROGRAM, "seal", logdir, "--origin", "example.com/bench", *keys], source)
 

@@ -44,6 +44,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.dir) as folder:
         os.chdir(folder)
+        # What agents and verifications remember goes with the folder.
+        os.environ["XDG_STATE_HOME"] = str(Path.cwd() / "state")
         size = int(arguments.gb * 1e9) // SEGMENTS
         print(f"{arguments.gb:g} GB in {SEGMENTS} segments of {size / 1e6:.0f} MB, {os.cpu_count()} cores")
         print(f"{'':44}{'wall s':>8}{'CPU s':>8}{'RSS':>6}{'largest':>9}  result")

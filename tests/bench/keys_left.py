@@ -37,7 +37,8 @@ def _measure(folder: Path, count: int) -> None:
     backend = Backend(key_options(uri, uri), (), recoverer)
     began = time.monotonic()
     # Without memfd_secret, so that the page itself can be looked into, and the live key be found.
-    with Watched(folder, backend, change="no memfd_secret", epoch=max(count // 50, 20)) as watched:
+    state, epoch = ("--state-dir", str(folder / "state")), max(count // 50, 20)
+    with Watched(folder, backend, *state, change="no memfd_secret", epoch=epoch) as watched:
         watched.commit(count)
         look = watched.look_at_rest()
         watched.agent.stop()

@@ -22,7 +22,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-_AGENT = Path(__file__).parents[1] / "integration" / "socket_agent.py"
+_AGENT = Path(__file__).parents[1] / "integration" / "sources" / "socket_agent.py"
 _TICK = 0.002
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 

@@ -408,6 +408,13 @@ def segment_half_begun(log: Maker) -> None:
     append(log, "log", b"")
 
 
+@says(VERIFIED)
+def segment_half_removed(log: Maker) -> None:
+    """An empty seal file is all that there is of it."""
+    closed(log).stem = "000002-20270101T000000Z"
+    append(log, "seal", b"")
+
+
 @says(TAMPERED)
 def segment_half_gone(log: Maker) -> None:
     """Its log file is not empty."""

@@ -62,12 +62,14 @@ def absorb(logdir: Path, stem: str, strange: Segment) -> tuple[int, int]:
 
 
 def remove_segment(segment: Segment) -> None:
-    """Remove a segment that was begun and never used, the log file first.
+    """Remove a segment that was begun and never used, the seal file first.
+
+    An empty log file alone is what a start leaves that was interrupted; a line without its log file is not.
 
     Raises:
         StorageError: a file cannot be removed.
     """
-    for path in segment.files():
+    for path in sorted(segment.files(), key=lambda path: path != segment.seal):
         _unlink(path)
 
 

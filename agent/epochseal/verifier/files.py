@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from epochseal.format.seal_lines import Prune
-from epochseal.storage.opener import GoneError
+from epochseal.storage.opener import GoneError, NotAFileError, open_file
 from epochseal.storage.segments import FOLDER, Segment
 from epochseal.verifier.findings import Findings, Place
 from epochseal.verifier.joined_log import Epoch, JoinedLog, JoinedSegment
@@ -153,8 +153,11 @@ class Files:
 def _is_empty(path: Path) -> bool:
     """Whether a file has no plain bytes; what is no file is taken for an empty one."""
     try:
+        if path.suffix == ".seal":
+            with open_file(path) as file:
+                return not file.read(1)
         content = SealedEntries(path, 0)
-    except GoneError:
+    except (GoneError, NotAFileError):
         return True
     try:
         end = content.end()

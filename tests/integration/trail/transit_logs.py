@@ -197,7 +197,8 @@ class TransitLog:
         file.write_text(
             f'epoch_key = "{self.keys.epoch_uri}"\ncheckpoint_key = "{self.signer}"\n'
             f'state_dir = "{self.state}"\n[vault]\n{settings}'
-            f'[[log]]\ndir = "{self.path}"\norigin = "{ORIGIN}"\n[[log.source]]\nkind = "unix-stream"\npath = "log.sock"\n',
+            f'[[log]]\ndir = "{self.path}"\norigin = "{ORIGIN}"\n'
+            f'[[log.source]]\nkind = "unix-stream"\npath = "log.sock"\n',
             encoding="utf-8",
         )
         words = [PROGRAM, command, "--config", str(file), *options]
@@ -219,8 +220,12 @@ class TransitLog:
         status, result = self.reconcile(*options, trail=trail)
         return status, [(item["kind"], item["epoch"]) for item in result["problems"]]
 
-    def verify(self) -> tuple[int, list[str], list[str]]:
-        """Exit status, kinds of problems and of warnings of the real command, with the verifier's login."""
+    def verify(self, *, memory: str = "") -> tuple[int, list[str], list[str]]:
+        """Exit status, kinds of problems and of warnings of the real command, with the verifier's login.
+
+        Each log has verifiers of its own, who remember what they saw; with a `memory` they know what others
+        of that name have seen.
+        """
         words = [
             PROGRAM,
             "verify",
@@ -231,9 +236,9 @@ class TransitLog:
             self.keys.checkpoint_uri,
             "--json",
         ]
-        done = subprocess.run(
-            words, capture_output=True, check=False, timeout=_PATIENCE, env=environment(self.keys.verifier)
-        )
+        state = self.path.with_name(f"{memory or self.path.name}.verifier")
+        env = {**environment(self.keys.verifier), "XDG_STATE_HOME": str(state)}
+        done = subprocess.run(words, capture_output=True, check=False, timeout=_PATIENCE, env=env)
         assert done.stdout, done.stderr
         result = json.loads(done.stdout)
         kinds = [[item["kind"] for item in result[name]] for name in ("problems", "warnings")]

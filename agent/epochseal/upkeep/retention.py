@@ -75,7 +75,7 @@ def remove_expired(logdir: Path, expired: ExpiredSegments) -> None:
         StorageError: a file cannot be removed; run prune again.
     """
     for segment in expired.segments:
-        for path in (*segment.logs, segment.unsealed, segment.seal):
+        for path in (*segment.logs, segment.unsealed, segment.torn, segment.seal):
             if path is None:
                 continue
             try:

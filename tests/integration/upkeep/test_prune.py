@@ -139,7 +139,8 @@ def test_nothing_has_expired(place: Place) -> None:
 def test_compressed_and_set_aside_files_go_too(place: Place) -> None:
     """Whatever belongs to an expired segment is removed; what does not, stays."""
     shutil.move(place.file("log", 0), place.file("log", 0).with_suffix(".log.gz"))
-    place.file("log", 0).with_suffix(".unsealed").write_bytes(b"set aside\n")
+    for number, ending in ((0, ".unsealed"), (0, ".torn"), (1, ".torn")):
+        place.file("seal", number).with_suffix(ending).write_bytes(b"set aside\n")
     foreign = place.log / "segments" / "README"
     foreign.touch()
     assert place.run(*prune_words(place)).returncode == 0

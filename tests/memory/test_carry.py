@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.agents import wait_until
 from tests.memory.log_keys import LogKey
 from tests.memory.program import CARRY_LEAKS
 from tests.memory.running import Backend, Look, Watched, index_of
@@ -57,6 +58,8 @@ def go_on(folder: Path, backend: Backend, change: str) -> GoingOn:
         path.open("rb", buffering=0) as file,
         Watched(folder, backend, "--state-dir", str(state), change=change) as watched,
     ):
+        # It says how many entries there are before it has a key.
+        wait_until(lambda: watched.epochs() == keys[-1].epoch + 2)
         begun, on_disk = watched.look_at_rest(), keys_in(state, watched.keys())
         watched.commit(1)
         later, left = watched.look_at_rest(), keys_in(state, watched.keys())

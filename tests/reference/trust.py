@@ -138,9 +138,9 @@ class Judge:
         """[8.8, 13.6]: the smallest checkpoint that makes a change of the key happen, or 0."""
         keys = [key for _, _, key in line["keys"]]["compromised" in line :]
         sizes, pair, run = [], (line["old"], line["new"]), line["head"]["run"]
-        same = [other for other in self.rotates if (other["old"], other["new"]) == pair]
-        same = [other for other in same if other["head"]["run"] is run]
-        again = [other["index"] for other in same if other["index"] > line["index"]] or [MAX]
+        later = [other for other in self.rotates if other["index"] > line["index"]]
+        same = [o for o in later if (o["old"], o["new"]) == pair and o["head"]["run"] is run]
+        again = [other["index"] for other in same] or [MAX]
         for _, raw in self.chain.notes:
             _, size, root, _ = read_note(raw, "", [])
             leaf = self.last_leaves.get(size)

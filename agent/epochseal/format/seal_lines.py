@@ -67,7 +67,7 @@ class Tree(_Body, frozen=True):
 
 
 class Denies(_Body, frozen=True):
-    """What the agent remembers, in its state or its page, and the disk does not bear out: log id, size, root."""
+    """What the agent remembers and the disk does not bear out: the log's id, and its size and root."""
 
     log: str
     size: UInt
@@ -151,7 +151,7 @@ class Rotate(_Body, frozen=True):
 
 
 class Next(_Body, frozen=True):
-    """The secret that the next epoch will begin with: its number and the SHA-256 of what wraps it (base64)."""
+    """The secret of the next epoch: that epoch's number, and SHA-256 of the wrapped secret in base64."""
 
     epoch: UInt
     wrapped: str
@@ -168,7 +168,7 @@ class Sign(_Body, frozen=True):
 
 
 class End(_Body, frozen=True):
-    """The body of an `end` line: why the epoch ended, and what it held; `run`, as in `Sign`, where it closes."""
+    """The body of an `end` line: why the epoch ended, and what it held; `run` as in `Sign`, of a close."""
 
     reason: EndReason
     entries: UInt
@@ -220,12 +220,12 @@ _JSON_KINDS = {name.encode("ascii"): kind for kind, name in _KIND_NAMES.items()}
 
 
 def log_id(leaf: bytes) -> bytes:
-    """The log's id, 32 bytes: it commits to the leaf of the log's first line (docs/format.md, "The log id")."""
+    """The log's id, 32 bytes, of the leaf of its first line (docs/format.md, 5.11)."""
     return hashlib.sha256(_LOG_LABEL + leaf).digest()
 
 
 def id_of_log(payload: bytes, header: Header) -> bytes:
-    """The id of the log that an epoch line stands in, 32 bytes: the first line makes it, all others state it."""
+    """The id, 32 bytes, of the log that an epoch line stands in: the first line makes it, others state it."""
     return log_id(leaf_hash(payload)) if header.epoch == 0 else b64decode(header.log, "log", 32)
 
 
@@ -287,22 +287,23 @@ def parse_line(raw: bytes) -> TaggedLine | NoteLine:
     kind, number, text = match.groups()
     index = parse_decimal(number.decode("ascii"), "index")
     body = decode_json(text, _JSON_KINDS[kind], f"{kind.decode()} line")
+    _check_body(index, body)
+    return TaggedLine(index, body, payload, tag)
+
+
+def _check_body(index: int, body: _Json) -> None:
     if isinstance(body, Header):
-        check_header(body)
+        _check_header(body)
     elif isinstance(body, Prune):
         b64decode(body.root, "root", 32)
     elif isinstance(body, Rotate):
-        check_rotate(index, body)
+        _check_rotate(index, body)
     elif isinstance(body, Sign):
-        check_run(index, body.run)
+        _check_run(index, body.run)
         if body.next is not None:
             b64decode(body.next.wrapped, "digest of the wrapped secret", 32)
-    elif isinstance(body, End):
-        if (body.run is not None) != (body.reason == "close"):
-            raise FormatError(f"run does not fit an end with reason {body.reason!r}")
-        if body.run is not None:
-            check_run(index, body.run)
-    return TaggedLine(index, body, payload, tag)
+    else:
+        _check_end(index, body)
 
 
 def _parse_block(match: re.Match[bytes], payload: bytes, tag: bytes) -> TaggedLine:
@@ -323,23 +324,22 @@ def _parse_block(match: re.Match[bytes], payload: bytes, tag: bytes) -> TaggedLi
     return TaggedLine(index, block, payload, tag)
 
 
-def check_run(index: int, run: int) -> None:
-    """Refuse a line that says its run began with itself, or later.
-
-    Raises:
-        FormatError: it does.
-    """
+def _check_run(index: int, run: int) -> None:
+    """Refuse a line that says its run began with itself, or later."""
     if run >= index:
         raise FormatError(f"line {index} says that its run began with line {run}")
 
 
-def check_rotate(index: int, rotate: Rotate) -> None:
-    """Refuse a rotate line whose values contradict each other.
+def _check_end(index: int, end: End) -> None:
+    """Refuse an end line that says where its run began and closes nothing, or the other way round."""
+    if (end.run is not None) != (end.reason == "close"):
+        raise FormatError(f"run does not fit an end with reason {end.reason!r}")
+    if end.run is not None:
+        _check_run(index, end.run)
 
-    Raises:
-        FormatError: names that no key of this kind has, one key twice, a flag that is not 1, or a
-            `from_size` beyond the line's index (without `compromised`, another than it).
-    """
+
+def _check_rotate(index: int, rotate: Rotate) -> None:
+    """Refuse a rotate line whose values contradict each other."""
     if rotate.key == "epoch":
         ids = [Issued(key_id, ZERO_TAG).key_id for key_id in (rotate.old, rotate.new)]
     else:
@@ -352,12 +352,8 @@ def check_rotate(index: int, rotate: Rotate) -> None:
         raise FormatError(f"rotate line {index} says that the old key counts up to {rotate.from_size}")
 
 
-def check_denies(link: Link, denies: Denies) -> None:
-    """Refuse what an agent cannot deny: a log that it has the carry of, or one without lines.
-
-    Raises:
-        FormatError: it stands under `carry`, has no line, or a value of another size.
-    """
+def _check_denies(link: Link, denies: Denies) -> None:
+    """Refuse what an agent cannot deny: a log that it has the carry of, or one without lines."""
     if link == "carry":
         raise FormatError("an epoch with a carry denies nothing")
     if denies.size == 0:
@@ -366,13 +362,8 @@ def check_denies(link: Link, denies: Denies) -> None:
     b64decode(denies.root, "denied root", 32)
 
 
-def check_header(header: Header) -> None:
-    """Refuse an epoch line whose values contradict each other.
-
-    Raises:
-        FormatError: a base64 field of another size, a name that no key or log has, or fields that do not
-            fit `link` and `tree`.
-    """
+def _check_header(header: Header) -> None:
+    """Refuse an epoch line whose values contradict each other."""
     asked_tag = b64decode(header.asked.tag, "asked tag", TAG_SIZE)
     Context(header.origin, b64decode(header.log, "log", 32), header.epoch, asked_tag)
     Issued(header.key, b64decode(header.wrapped, "wrapped"))
@@ -386,7 +377,13 @@ def check_header(header: Header) -> None:
         if item.calls == 0:
             raise FormatError("epoch line gives up no call at all")
     if header.denies is not None:
-        check_denies(header.link, header.denies)
+        _check_denies(header.link, header.denies)
+    if header.segment == 0:
+        raise FormatError("segments are numbered from 1")
+    _check_place(header)
+
+
+def _check_place(header: Header) -> None:
     for subtree in header.tree.frontier:
         b64decode(subtree, "frontier", 32)
     if len(header.tree.frontier) != header.tree.size.bit_count():
@@ -398,5 +395,3 @@ def check_header(header: Header) -> None:
         or {header.prev, header.asked.tag} != {b64encode(ZERO_TAG)}
     ):
         raise FormatError("the first epoch does not begin at zero")
-    if header.segment == 0:
-        raise FormatError("segments are numbered from 1")

@@ -33,8 +33,8 @@ _Waiting = dict[tuple[int, bytes, bytes], deque["Rotation"]]
 class Rotation:
     """A rotate line of two checkpoint keys with the name that notes are checked with.
 
-    `endorsed` is the size of the smallest checkpoint that endorses it, 0 if there is none. A checkpoint beyond
-    `until` does not: another line of these two keys stands below it, since this one came to nothing.
+    `endorsed` is the size of the smallest checkpoint that endorses it, 0 if there is none. One beyond `until`
+    does not: another line of these two keys stands below it, since this one came to nothing.
     """
 
     line: RotateLine

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from epochseal.format.seal_lines import Prune
@@ -152,6 +154,11 @@ class Files:
 
 def _is_empty(path: Path) -> bool:
     """Whether a file has no plain bytes; what is no file is taken for an empty one."""
+    if path.suffix == ".seal":
+        with suppress(FileNotFoundError):
+            found = path.lstat()
+            return not (stat.S_ISREG(found.st_mode) and found.st_size)
+        return True
     try:
         if path.suffix == ".seal":
             with open_file(path) as file:

@@ -36,7 +36,8 @@ class Epoch:
 
     `index` is that of its first line, `leaf` its leaf, `stop` the tree size behind its last line. `wrapped`
     is SHA-256 of its wrapped secret, `denies` the log that it says was here before. `before` is the epoch
-    that it was compared with. `bare`: begun behind a close, and nothing stands in it yet (9.7). `by_person`: trusted for nothing but that a person accepted it.
+    that it was compared with. `bare`: begun behind a close, and nothing stands in it yet (9.7). `by_person`:
+    trusted for nothing but that a person accepted it.
     """
 
     place: Place

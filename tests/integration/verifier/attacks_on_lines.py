@@ -382,7 +382,7 @@ def truncated(log: Log) -> None:
 
 @attack(
     "the end of the log was cut off with its checkpoints",
-    Expect("incomplete", "open_end unsigned_tail", (30, 30), (24, 30)),
+    Expect("incomplete", "open_end", (30, 30), (30, 30)),
     later=31_000,
 )
 def truncated_with_checkpoint(log: Log) -> None:

@@ -113,7 +113,7 @@ def test_agent_with_another_wrapping_key(log: Log, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_start_by_thief_after_a_clean_close_is_incomplete(log: Log, mode: Mode) -> None:
-    """After a clean close a thief has no carry: their start is cold, incomplete at the place, strict or not."""
+    """After a clean close a thief has no carry: their start is cold, so incomplete, strict or not."""
     go_on(log, "cold", signs=True).end()
     for strict in (False, True):
         verdict = log.verify(mode, strict=strict)

@@ -200,7 +200,7 @@ def test_clock_that_jumps(keys: LogKeys, tmp_path: Path, mode: Mode) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_epoch_that_went_on_for_too_long(keys: LogKeys, tmp_path: Path, mode: Mode) -> None:
-    """No agent seals a block after interval and max_overdue are over: whoever does may have a stolen secret."""
+    """No agent seals a block after interval and max_overdue are over: a thief of its secret might."""
     writer = LogWriter(tmp_path / "log", keys).start("genesis").block(entry(0))
     last = writer.time - 100 + 60_000 + 3_600_000
     for late, kinds in ((0, []), (1, ["epoch_overrun"])):

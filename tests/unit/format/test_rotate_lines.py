@@ -14,7 +14,7 @@ from epochseal.errors import FormatError
 from epochseal.format.note import VerifierKey
 from epochseal.format.seal_lines import Rotate, TaggedLine, encode_body, encode_line, parse_line
 from epochseal.keys import PublicKey
-from tests.reference import verifier as reference
+from tests.reference import notes as reference
 
 TAG = bytes(range(32))
 NAME = "log.example/lines"

@@ -17,10 +17,13 @@ from epochseal.format.seal_lines import (
     Abandoned,
     Asked,
     Block,
+    Denies,
     End,
     Header,
+    Next,
     NoteLine,
     Prune,
+    Sign,
     SourceMark,
     TaggedLine,
     Tree,
@@ -28,6 +31,8 @@ from epochseal.format.seal_lines import (
     encode_body,
     encode_line,
     encode_note_line,
+    id_of_log,
+    log_id,
     parse_line,
 )
 
@@ -58,6 +63,7 @@ END = encode_body(9, End("interval", 5, 6))
 
 numbers = st.integers(0, MAX_INT)
 hashes = st.binary(min_size=32, max_size=32)
+counts = st.integers(1, MAX_INT)
 sources = st.builds(
     SourceMark, name=st.text(), offset=numbers, file=st.text(), esc=st.integers(0, 1), nolf=st.integers(0, 1)
 )
@@ -73,7 +79,19 @@ def blocks(draw: st.DrawFn) -> Block:
 
 
 bodies = st.one_of(
-    st.builds(End, reason=st.sampled_from(["interval", "close"]), entries=numbers, bytes=numbers),
+    st.builds(End, reason=st.sampled_from(["interval", "segment"]), entries=numbers, bytes=numbers),
+    st.builds(End, reason=st.just("close"), entries=numbers, bytes=numbers, run=st.just(0)),
+    st.builds(
+        Sign, run=st.just(0), next=st.none() | st.builds(Next, epoch=numbers, wrapped=hashes.map(b64encode))
+    ),
+    st.builds(
+        lambda log, size, root: msgspec.structs.replace(
+            HEADER, link="cold", carry="", denies=Denies(b64encode(log), size, b64encode(root))
+        ),
+        hashes,
+        counts,
+        hashes,
+    ),
     st.builds(
         Prune,
         segment=numbers,
@@ -87,7 +105,7 @@ bodies = st.one_of(
     st.builds(
         lambda time, calls: msgspec.structs.replace(HEADER, time=time, abandoned=calls),
         numbers,
-        st.lists(st.builds(Abandoned, line=numbers, tag=hashes.map(b64encode), calls=numbers), max_size=3),
+        st.lists(st.builds(Abandoned, line=numbers, tag=hashes.map(b64encode), calls=counts), max_size=3),
     ),
 )
 
@@ -101,9 +119,9 @@ def test_a_block_line_comes_back(index: int, block: Block, tag: bytes) -> None:
     assert parse_line(line[:-1]) == TaggedLine(index, block, payload, tag)
 
 
-@given(numbers, bodies, hashes)
-def test_a_json_line_comes_back(index: int, body: Header | Prune | End, tag: bytes) -> None:
-    """What was encoded as an epoch, prune or end line is read as the same values, payload and tag."""
+@given(counts, bodies, hashes)
+def test_a_json_line_comes_back(index: int, body: Header | Prune | Sign | End, tag: bytes) -> None:
+    """What was encoded as an epoch, prune, sign or end line is read as the same values, payload and tag."""
     payload = encode_body(index, body)
     line = encode_line(payload, tag)
     assert line.count(b"\n") == 1
@@ -234,6 +252,44 @@ def test_a_source_has_one_spelling(body: bytes) -> None:
         parse_line(_block(body=body))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'end 9 {"reason":"close","entries":5,"bytes":6}',
+        b'end 9 {"reason":"close","entries":5,"bytes":6,"run":9}',
+        b'end 9 {"reason":"interval","entries":5,"bytes":6,"run":0}',
+        b'end 9 {"reason":"close","run":0,"entries":5,"bytes":6}',
+        b'sign 9 {"run":9}',
+        b'sign 0 {"run":0}',
+        b"sign 9 {}",
+        b'sign 9 {"run":0,"next":null}',
+        b'sign 9 {"run":0,"next":{"epoch":1}}',
+        b'sign 9 {"run":0,"next":{"epoch":1,"wrapped":""}}',
+        b'sign 9 {"run":0,"next":{"wrapped":"' + b"A" * 43 + b'=","epoch":1}}',
+        b'sign 9 {"next":{"epoch":1,"wrapped":"' + b"A" * 43 + b'="},"run":0}',
+    ],
+)
+def test_a_line_that_is_signed_says_where_its_run_began(text: bytes) -> None:
+    """Below itself, and of an `end` only one that closes; what it announces is whole."""
+    for good in (
+        b'end 9 {"reason":"close","entries":5,"bytes":6,"run":8}',
+        b'sign 9 {"run":8}',
+        b'sign 9 {"run":0,"next":{"epoch":1,"wrapped":"' + b"A" * 43 + b'="}}',
+    ):
+        assert isinstance(parse_line(good + b" " + TAG_TEXT), TaggedLine)
+    with pytest.raises(FormatError):
+        parse_line(text + b" " + TAG_TEXT)
+
+
+def test_the_id_commits_to_the_first_line() -> None:
+    """The first line makes it; every other epoch line states it."""
+    leaf = hashlib.sha256(b"\x00" + b"payload").digest()
+    expected = hashlib.sha256(b"epochseal/v1/log" + leaf).digest()
+    assert log_id(leaf) == expected
+    assert id_of_log(b"payload", msgspec.structs.replace(HEADER, epoch=0)) == expected
+    assert id_of_log(b"payload", HEADER) == bytes(32)
+
+
 @pytest.mark.parametrize("numbers_text", [b"5 3 3 7 2 12", b"5 3 0 7 1 12", b"5 3 1 7 0 12"])
 def test_a_block_counts_what_can_be(numbers_text: bytes) -> None:
     """A block of more entries than bytes, or of only one of both, is refused."""
@@ -330,6 +386,22 @@ BAD_HEADERS: dict[str, dict[str, Any]] = {
     "too much wrapped": {"wrapped": b64encode(bytes(4097))},
     "a time of 2**63": {"time": 2**63},
     "a negative time": {"time": -1},
+    "a call that was given up no time": {"abandoned": [{"line": 1, "tag": HASH, "calls": 0}]},
+    "65 calls that were given up": {"abandoned": [{"line": 1, "tag": HASH, "calls": 1}] * 65},
+    "the link of another format": {"link": "reopen", "carry": ""},
+    "another log, denied with a carry": {"denies": {"log": HASH, "size": 1, "root": HASH}},
+    "another log, denied without a line": {
+        "link": "cold",
+        "carry": "",
+        "denies": {"log": HASH, "size": 0, "root": HASH},
+    },
+    "another log, denied without a root": {"link": "cold", "carry": "", "denies": {"log": HASH, "size": 1}},
+    "another log, its id of 31 bytes": {
+        "link": "cold",
+        "carry": "",
+        "denies": {"log": b64encode(bytes(31)), "size": 1, "root": HASH},
+    },
+    "nothing denied, spelled out": {"link": "cold", "carry": "", "denies": None},
 }
 
 

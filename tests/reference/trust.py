@@ -138,14 +138,13 @@ class Judge:
         """[8.8, 13.6]: the smallest checkpoint that makes a change of the key happen, or 0."""
         keys = [key for _, _, key in line["keys"]]["compromised" in line :]
         sizes, pair, run = [], (line["old"], line["new"]), line["head"]["run"]
-        later = [other for other in self.rotates if other["index"] > line["index"]]
-        same = [o for o in later if (o["old"], o["new"]) == pair and o["head"]["run"] is run]
-        again = [other["index"] for other in same] or [MAX]
+        same = [o["index"] for o in self.rotates if (o["old"], o["new"]) == pair and o["head"]["run"] is run]
+        until = min((index for index in same if index > line["index"]), default=MAX)
         for _, raw in self.chain.notes:
             _, size, root, _ = read_note(raw, "", [])
             leaf = self.last_leaves.get(size)
             fits = leaf and leaf["kind"] != "epoch" and leaf["head"]["run"] is run
-            if leaf and fits and line["index"] < size <= min(again) and root == leaf["above"]:
+            if leaf and fits and line["index"] < size <= until and root == leaf["above"]:
                 done = signers(raw, self.name, keys) == {*line["ids"]["compromised" in line :]}
                 sizes += [size] if done else []
         return min(sizes, default=0)

@@ -155,7 +155,7 @@ def _cold(point: RestartPoint) -> Message:
         reason = "the log was closed before, but what it handed on is gone"
         means = "nothing is missing; that it was this agent who went on is for a person to say"
     else:
-        reason = "the log was not closed before"
+        reason = "the log was not closed before, or something stands behind its close"
         means = "entries after the last sealed one may be lost"
     return Message(
         "warning",

@@ -446,4 +446,4 @@ def test_expiry_beside_the_flow(host: Host) -> None:
         process.terminate()
         assert process.wait(_PATIENCE) == 0
     verdict = host.verify("a")
-    assert (verdict.verdict, warnings(verdict)) == ("verified", ["pruned"])
+    assert (verdict.verdict, warnings(verdict)) == ("verified", ["pruned", "beginning_unproven"])

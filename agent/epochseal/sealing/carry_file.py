@@ -20,6 +20,7 @@ from pathlib import Path
 
 from epochseal.errors import StorageError
 from epochseal.storage.durable import DiskFullError, sync_directory
+from epochseal.storage.own_files import OWN_MODE
 
 _MAGIC = b"epochseal carry1"
 _HEAD = struct.Struct("<16s32sQ32s")
@@ -76,7 +77,7 @@ def read_carry(path: Path, into: memoryview) -> CarriedClose | None:
                 not stat.S_ISREG(found.st_mode)
                 or found.st_size != _SIZE
                 or found.st_uid not in {0, os.geteuid()}
-                or found.st_mode & 0o077
+                or found.st_mode & ~OWN_MODE & 0o777
                 or os.preadv(descriptor, [head, into, digest], 0) != _SIZE
             ):
                 into[:] = bytes(_CARRY)
@@ -124,7 +125,7 @@ def _write_all(descriptor: int, parts: Sequence[bytes | memoryview]) -> None:
 
 @contextlib.contextmanager
 def _opened(path: Path, flags: int) -> Iterator[int]:
-    descriptor = os.open(path, flags | _FLAGS, 0o600)
+    descriptor = os.open(path, flags | _FLAGS, OWN_MODE)
     try:
         yield descriptor
     finally:

@@ -180,10 +180,11 @@ class UnixDatagramSource(SharedBuffer):
         now = time.monotonic()
         if self.refused > self._told and now >= self._complain_at:
             _log.error(
-                "%s: refused %d datagrams longer than %d bytes: they are not sealed; raise max_entry_bytes",
+                "%s: refused %d datagrams longer than %d bytes: they are not sealed; %s",
                 self.name,
                 self.refused - self._told,
                 len(self._datagram),
+                "raise max_entry_bytes" if len(self._datagram) < MAX_DATAGRAM else "none may be longer",
             )
             self._told, self._complain_at = self.refused, now + _COMPLAINT_SECONDS
         if self._finishing and self.wants_more:

@@ -1,7 +1,8 @@
 """Expire old segments so that the log still verifies: the log itself says what goes, signed, before it goes.
 
 A prune line states which segments expired and where the tree stood after them (docs/format.md, section 11).
-The files are removed only when that line is durable and under a signed checkpoint.
+The files are removed only when that line is durable and under a signed checkpoint: the agent waits for it in
+segment_upkeep.py, the command in service/single_line.py.
 """
 
 from __future__ import annotations

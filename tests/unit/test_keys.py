@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
+from epochseal.encoding import UNSEEN
 from epochseal.errors import ConfigError, FormatError
 from epochseal.keys import (
     MAX_WRAPPED,
@@ -32,7 +33,7 @@ SPKI = PublicFormat.SubjectPublicKeyInfo
 
 origins = st.text(
     st.characters(codec="utf-8", exclude_categories=["Z", "Cc", "Cf"], exclude_characters=";+"), min_size=1
-).filter(lambda text: len(text.encode()) <= 255)
+).filter(lambda text: len(text.encode()) <= 255 and UNSEEN.search(text) is None)
 contexts = st.builds(
     Context,
     origins,

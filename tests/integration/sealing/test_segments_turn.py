@@ -49,18 +49,18 @@ def test_by_size(place: Place) -> None:
 
 
 def test_an_entry_larger_than_a_segment(place: Place) -> None:
-    """It has a segment of its own, however large it is; the next one begins at once."""
+    """It has a segment of its own, however large it is; the log may be closed before the next one begins."""
     small, large = b"small\n", b"x" * 5000 + b"\n"
     place.seal(small + large + small + large, "--segment-bytes", "1000B")
-    assert sizes(place) == [6, 5001, 6, 5001, 0]
+    assert sizes(place) in ([6, 5001, 6, 5001], [6, 5001, 6, 5001, 0])
     check(place, small + large + small + large)
 
 
 def test_exactly_full(place: Place) -> None:
-    """A segment is filled to its last byte; the one after it may stay empty."""
+    """A segment is filled to its last byte; the one after it may stay empty, or never begin."""
     data = b"123456789\n" * 20
     place.seal(data, "--segment-bytes", "100B")
-    assert sizes(place) == [100, 100, 0]
+    assert sizes(place) in ([100, 100], [100, 100, 0])
     check(place, data)
 
 
@@ -129,14 +129,13 @@ def test_names_follow_the_format(place: Place) -> None:
 
 
 def test_a_closed_segment_is_not_touched_again(place: Place) -> None:
-    """Once the next segment has its signed start, the files of the one before may be shipped away."""
+    """Once the next segment has its names, the files of the one before may be shipped away."""
     with place.agent() as agent:
         agent.send(b"one\n")
         agent.process.send_signal(signal.SIGHUP)
-        # A segment's log file is there before its seal file: both seals are looked at.
-        folder = place.log / "segments"
+        # A segment's log file is there before its seal file: both seals are looked for.
         wait_until(
-            lambda: [b"\nnote " in path.read_bytes() for path in folder.glob("*.seal")] == [True, True]
+            lambda: [item.seal is not None for item in list_segments(place.log).segments] == [True] * 2
         )
         before = [place.file(ending, 0).read_bytes() for ending in ("log", "seal")]
         agent.send(b"two\n")

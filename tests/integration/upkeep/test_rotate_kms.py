@@ -52,5 +52,7 @@ def test_other_keys(tmp_path: Path) -> None:
         for named in (kms.checkpoint_uri, new_signer):
             words = [*recovering, "--checkpoint-key", named, "--strict"]
             found = json.loads(run(kms, "verifier", "verify", "--json", str(log), *words))
-            assert (found["verdict"], found["warnings"], found["entries"]) == ("verified", [], 6)
+            # The first of the two that looks remembers the log from then on.
+            told = [item["kind"] for item in found["warnings"] if item["kind"] != "pinned"]
+            assert (found["verdict"], told, found["entries"]) == ("verified", [], 6)
             assert [item["key"] for item in found["rotations"]] == ["checkpoint", "epoch"]

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epochseal.encoding import MAX_INT, b64decode, b64encode
+from epochseal.encoding import MAX_INT, UNSEEN, b64decode, b64encode
 from epochseal.errors import ConfigError, EpochsealError, FormatError, VerificationError
 from epochseal.format.note import (
     MAX_NAME,
@@ -66,7 +66,7 @@ RAW = Note(TEXT, (sign_text(TEXT, ED_KEY, ED25519.sign(TEXT.encode())),)).encode
 
 # Any character that a name may hold, and a few that have to be kept apart from spaces and line ends.
 names = st.text(st.characters(exclude_categories=["Zs", "Zl", "Zp", "C"], exclude_characters="+"), min_size=1)
-short_names = names.filter(lambda name: len(name.encode()) <= MAX_NAME)
+short_names = names.filter(lambda name: len(name.encode()) <= MAX_NAME and UNSEEN.search(name) is None)
 lines = st.text(st.characters(min_codepoint=0x20, exclude_categories=["Cs"]))
 signatures = st.builds(
     Signature, short_names, st.binary(min_size=4, max_size=4), st.binary(min_size=1, max_size=80)

@@ -175,7 +175,7 @@ def test_sealing_goes_on_without_the_server(bao: OpenBao, tmp_path: Path) -> Non
 
 def test_sealing_stops_beyond_max_overdue(bao: OpenBao, tmp_path: Path) -> None:
     """Beyond it nothing is acknowledged, the journal says why, and it goes on by itself."""
-    daemon = Daemon(tmp_path, vault_service(bao, "long"), "1s")
+    daemon = Daemon(tmp_path, vault_service(bao, "long"), "3s")
     with daemon.running():
         wait_until(lambda: daemon.send() and epochs(daemon.log) >= 2)
         bao.stop()

@@ -23,7 +23,7 @@ demo: .venv/.installed ## install into .venv and tell the whole story on this ma
 
 test: .venv/.dev ## run the tests against the installed wheel
 	@$(call apt_install,$(TEST_PACKAGES))
-	.venv/bin/python -m pytest -n 2 --dist loadfile
+	.venv/bin/python -m pytest -n 2 --dist worksteal
 
 test-full: export EPOCHSEAL_FULL = 1
 test-full: test ## the same with the large samples

@@ -17,6 +17,7 @@ from epochseal.keys import parse_key_uri
 from tests.attacks.access import Access
 from tests.integration.agents import PROGRAM, Agent, tmpfs, wait_until
 from tests.integration.key_services import ORIGIN, Service, key_service
+from tests.warm_program import run
 
 Mode = Literal["keys", "public"]
 Memory = Literal["none", "known logs", "trust file", "log id"]
@@ -74,10 +75,8 @@ class Scene:
         `page` uses the runtime directory, which a reboot empties; `options` are more of the command.
         """
         data = "".join(f"{entry}\n" for entry in entries).encode()
-        words = self._words(page=page, options=options)
-        done = subprocess.run(
-            words, input=data, env=self._host(), capture_output=True, timeout=_PATIENCE, check=False
-        )
+        words = self._words(page=page, options=options)[1:]
+        done = run(words, data=data, env=self._host())
         assert done.returncode == 0, done.stderr.decode()
         return done.stderr.decode()
 
@@ -160,9 +159,7 @@ class Scene:
 
     def on_host(self, *words: str) -> str:
         """Run any command as the agent's user does; what it said."""
-        done = subprocess.run(
-            [PROGRAM, *words], env=self._host(), capture_output=True, timeout=_PATIENCE, check=False
-        )
+        done = run(words, env=self._host())
         assert done.returncode == 0, done.stderr.decode()
         return done.stderr.decode()
 
@@ -277,7 +274,7 @@ class Scene:
     def _run(self, words: list[str], mode: Mode) -> subprocess.CompletedProcess[bytes]:
         role = self.service.verifier if mode == "keys" else self.service.auditor
         env = {**role.env, "XDG_STATE_HOME": str(self.folder / f"{mode}-verifier")}
-        return subprocess.run([PROGRAM, *words], env=env, capture_output=True, timeout=_PATIENCE, check=False)
+        return run(words, env=env)
 
     def _words(self, *, page: bool, options: tuple[str, ...]) -> list[str]:
         words = [PROGRAM, "seal", str(self.log), "--origin", ORIGIN, *self.service.agent.keys]

@@ -20,6 +20,7 @@ from epochseal.storage.chain_end import read_chain_end
 from epochseal.storage.segments import list_segments
 from epochseal.verifier import Request, Verdict, verify
 from tests.integration.logs import ORIGIN, LogKeys, Mode
+from tests.warm_program import run
 
 PROGRAM = str(Path(sys.executable).parent / "epochseal")
 _PATIENCE = 60.0
@@ -72,13 +73,11 @@ class Place:
 
     def seal(self, data: bytes, *options: str) -> None:
         """Seal a whole input."""
-        subprocess.run(self.sealing("seal", *options), input=data, check=True, timeout=_PATIENCE)
+        run(self.sealing("seal", *options)[1:], data=data).check_returncode()
 
     def run(self, *words: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run any command to its end."""
-        return subprocess.run(
-            [PROGRAM, *words], input=data, capture_output=True, check=False, timeout=_PATIENCE
-        )
+        return run(words, data=data)
 
     def verify(self, mode: Mode = "keys", *, strict: bool = False, jobs: int = 1) -> Verdict:
         """The verdict at this moment."""

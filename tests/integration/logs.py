@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from tests.reference.maker import Json, Maker, Pace, dump, headers
 from tests.reference.notes import sha
 from tests.reference.trust import root_of
 from tests.reference.verifier import append_leaf
+from tests.warm_program import run
 
 ORIGIN = "log.example/attacks"
 START = 1_767_225_600_000
@@ -233,7 +233,7 @@ def write_log(path: Path, keys: LogKeys, name: str = "log", *, time: int = START
 
 def seal(path: Path, keys: LogKeys, data: bytes, *options: str, origin: str = ORIGIN) -> None:
     """Seal `data` with the real command."""
-    subprocess.run([*seal_command(path, keys, origin), *options], input=data, check=True, timeout=60)
+    run([*seal_command(path, keys, origin)[1:], *options], data=data).check_returncode()
 
 
 def seal_command(path: Path, keys: LogKeys, origin: str = ORIGIN) -> list[str]:

@@ -111,7 +111,9 @@ def _keep_a_dropped_secret() -> None:
     """The secret that waited in vain is forgotten by its owner, and stays in the page."""
 
     def drop(turns: EpochTurns) -> None:
-        turns._waiting = None  # noqa: SLF001  # planted
+        if turns._waiting is not None:  # noqa: SLF001  # planted
+            turns._waiting = None  # noqa: SLF001  # as above
+            _say_given_up()
 
     EpochTurns.drop = drop  # type: ignore[method-assign, assignment]  # planted
 
@@ -226,8 +228,22 @@ def _sign_only_starts() -> None:
 
 
 def _wait_for_moments() -> None:
-    """No leak: a secret waits for its signature for seconds, not for a minute."""
+    """No leak: a secret waits for its signature for seconds, not for a minute; its end is told."""
     epoch_turns.LONGEST_WAIT = 5.0
+    real = EpochTurns.drop
+
+    def drop(turns: EpochTurns) -> None:
+        waits = turns._waiting is not None  # noqa: SLF001  # nothing else shows it
+        real(turns)
+        if waits:
+            _say_given_up()
+
+    EpochTurns.drop = drop  # type: ignore[method-assign, assignment]  # as above
+
+
+def _say_given_up() -> None:
+    sys.stderr.write(f"{GIVEN_UP}\n")
+    sys.stderr.flush()
 
 
 def _after_issue(after: Callable[[IssueCall, IssueReply], None]) -> None:
@@ -263,6 +279,8 @@ CARRY_LEAKS = {
     "a carry file that is only deleted": _only_delete_the_carry_file,
 }
 DROPPED = "a dropped secret that is kept"
+GIVEN_UP = "epochseal: debug: given up"
+"""What the agent says with "hurried" when it drops a secret, with that mistake too."""
 OPEN = {"an open process": _leave_the_process_open, "an open page": _leave_the_page_open}
 CHANGES = {
     **LEAKS,

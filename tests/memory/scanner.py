@@ -99,9 +99,13 @@ def processes(root: int) -> list[int]:
 def children(pid: int) -> list[int]:
     """The processes that this one has started and that are there."""
     found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):  # a thread that has ended meanwhile
-            found += [int(child) for child in path.read_text(encoding="ascii").split()]
+    threads: list[str] = []
+    with suppress(OSError):  # a process that has ended meanwhile
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208  # a folder that may go at any moment
+    for thread in threads:
+        with suppress(OSError):  # a thread that has
+            text = Path(f"/proc/{pid}/task/{thread}/children").read_text(encoding="ascii")
+            found += [int(child) for child in text.split()]
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import time
 from pathlib import Path
@@ -14,10 +13,9 @@ from tests.integration.agents import PROGRAM
 from tests.memory.log_keys import Recovered, keys_of_log
 from tests.memory.protection import find_gaps
 from tests.memory.running import ROOT, Backend, changed, index_of
-from tests.memory.scanner import Hit, scan, stopped
+from tests.memory.scanner import scan, stopped
 
 EPOCHS, EPOCH, LOOKS = 50, 150, 4
-_LINE = re.compile(r"key of line (\d+)")
 
 
 @pytest.mark.parametrize("name", ["file", "vault", "aws", "pkcs11"])
@@ -34,7 +32,7 @@ def test_no_key_of_a_finished_epoch(tmp_path: Path, request: pytest.FixtureReque
     options = ["--epoch-max-entries", str(EPOCH), "--block-bytes", "100"]
     subprocess.run([*sealing, *options], input=entries, check=True, env={**os.environ, **backend.environment})
     keys = keys_of_log(log, Recovered(backend.recoverer))
-    index = index_of(keys)
+    index, epochs_of = index_of(keys), {key.name: key.epoch for key in keys}
     verifying = [*changed("no memfd_secret"), "verify", str(log), "--jobs", "1", *backend.verifier]
     environment = {**os.environ, **backend.verifier_environment}
     gaps: list[str] = []
@@ -49,7 +47,7 @@ def test_no_key_of_a_finished_epoch(tmp_path: Path, request: pytest.FixtureReque
                 found = scan(pids, index)
                 gaps += find_gaps(pids)
             secrets = {hit.key for hit in found.hits if hit.key.startswith("secret of epoch ")}
-            seen.append({_epoch_of(hit) for hit in found.hits if hit.key not in secrets})
+            seen.append({epochs_of[hit.key] for hit in found.hits if hit.key not in secrets})
             left.append(secrets)
             time.sleep(0.05)
     assert process.returncode == 0
@@ -66,11 +64,3 @@ def _reads_entries(pid: int) -> bool:
         return any(path.readlink().suffix == ".log" for path in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return False
-
-
-def _epoch_of(hit: Hit) -> int:
-    line = _LINE.fullmatch(hit.key)
-    if line is None:
-        return int(hit.key.rpartition(" ")[2])
-    # An epoch has its header, its blocks of one entry and its end.
-    return int(line[1]) // (EPOCH + 2)

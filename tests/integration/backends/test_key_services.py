@@ -14,6 +14,7 @@ import pytest
 
 from tests.integration.agents import PROGRAM, Agent
 from tests.integration.key_services import BACKENDS, ORIGIN, Role, Service, key_service
+from tests.warm_program import run_text
 
 FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
 ENTRIES, EPOCHS = (100_000, 20) if FULL else (1_200, 6)
@@ -33,10 +34,7 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]
 
 def run(env: Mapping[str, str], *words: str, data: bytes = b"") -> subprocess.CompletedProcess[str]:
     """Run a command with a role's environment."""
-    done = subprocess.run(
-        [PROGRAM, *words], env=env, input=data, capture_output=True, check=False, timeout=PATIENCE
-    )
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    return run_text(words, env=env, data=data, timeout=PATIENCE)
 
 
 def verify(role: Role, log: Path, *options: str) -> tuple[int, Any]:

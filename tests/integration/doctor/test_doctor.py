@@ -15,6 +15,7 @@ import pytest
 
 from epochseal.storage.durable import DirectoryLock
 from epochseal_backends.file import backend as file
+from tests.warm_program import run_text
 
 PROGRAM = str(Path(sys.executable).with_name("epochseal"))
 
@@ -41,16 +42,8 @@ class Host:
             encoding="utf-8",
         )
         environment = {key: value for key, value in os.environ.items() if key != "EPOCHSEAL_ENV"}
-        return subprocess.run(
-            [PROGRAM, "doctor", "--config", "epochseal.toml", *options],
-            cwd=self.folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=180,
-        )
+        words = ["doctor", "--config", "epochseal.toml", *options]
+        return run_text(words, cwd=self.folder, env=environment)
 
     def checks(self, status: int) -> dict[str, dict[str, Any]]:
         """The checks by topic; of several with one topic the gravest."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from tests.backends_under_test.kms import running_kms
 from tests.backends_under_test.openbao import OpenBao, environment
 from tests.backends_under_test.softhsm import SoftHSM
 from tests.backends_under_test.variables import variables
-from tests.integration.agents import PROGRAM
 from tests.integration.key_services import ORIGIN, Role
+from tests.warm_program import run_text
 
 PATIENCE = 120.0
 
@@ -35,10 +34,7 @@ def wrong(folder: Path, agent: Role, family: str | None) -> list[str]:
         f'epoch_key = "{agent.epoch}"\ncheckpoint_key = "{agent.checkpoint}"\n'
         f'[[log]]\ndir = "log"\norigin = "{ORIGIN}"\n[[log.source]]\nkind = "stdin"\n{table}'
     )
-    words = [PROGRAM, "doctor", "--config", "epochseal.toml", "--json"]
-    done = subprocess.run(
-        words, cwd=folder, env=agent.env, capture_output=True, text=True, check=False, timeout=PATIENCE
-    )
+    done = run_text(["doctor", "--config", "epochseal.toml", "--json"], cwd=folder, env=agent.env)
     assert done.returncode == 1, done.stdout + done.stderr
     found = json.loads(done.stdout)["checks"]
     return [f"{item['topic']}: {item['detail']}" for item in found if item["outcome"] == "wrong"]

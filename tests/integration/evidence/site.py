@@ -15,6 +15,7 @@ from epochseal.format.merkle import leaf_hash
 from epochseal.verifier import Examination, Request, examine
 from tests.reference.keys import Keys, text
 from tests.reference.maker import Maker
+from tests.warm_program import run_text
 
 PROGRAM = str(Path(sys.executable).parent / "epochseal")
 
@@ -60,14 +61,7 @@ class Site:
 
     def run(self, *words: object, **env: str) -> subprocess.CompletedProcess[str]:
         """Any command."""
-        return subprocess.run(
-            [PROGRAM, *map(str, words)],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env=os.environ | env,
-        )
+        return run_text([*map(str, words)], env=os.environ | env)
 
     def verify(self, *options: object, log: Path | None = None, trust: bool = False, **env: str) -> Result:
         """`verify --json`, with the epoch key; held against the trust file, or against the known logs."""

@@ -18,6 +18,7 @@ from epochseal.errors import FormatError, VerificationError
 from epochseal.evidence.proof import check_proof, parse_proof
 from epochseal.evidence.prover import prove
 from epochseal.format.note import VerifierKey
+from tests import warm_program
 from tests.integration.logs import ORIGIN, LogKeys, LogWriter, entry, seal, write_log
 
 PROGRAM = str(Path(sys.executable).parent / "epochseal")
@@ -25,7 +26,7 @@ PROGRAM = str(Path(sys.executable).parent / "epochseal")
 
 def run(*words: str | Path) -> subprocess.CompletedProcess[bytes]:
     """A command of the user."""
-    return subprocess.run([PROGRAM, *map(str, words)], check=False, capture_output=True, timeout=120)
+    return warm_program.run([*map(str, words)])
 
 
 def auditor(keys: LogKeys) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from tests.integration.agents import PROGRAM
 from tests.integration.trail import cloudtrail as ct
 from tests.reference.keys import Keys
 from tests.reference.maker import Maker
+from tests.warm_program import run_text
 
 FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
 SPACING = 60_000
@@ -42,8 +43,7 @@ class Case:
         """Exit status and result of the real command."""
         shutil.rmtree(self.folder / "trail", ignore_errors=True)
         files = ct.deliver(self.folder / "trail", self.events) if paths is None else paths
-        words = [PROGRAM, "reconcile", str(self.log), "--trail", *map(str, files), "--json", *options]
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+        done = run_text(["reconcile", str(self.log), "--trail", *map(str, files), "--json", *options])
         assert done.stdout, done.stderr
         return done.returncode, json.loads(done.stdout)
 
@@ -322,8 +322,7 @@ def test_file_that_is_no_trail(case: Case) -> None:
         b"\x1f\x8b\x08broken",
     ):
         path.write_bytes(content)
-        words = [PROGRAM, "reconcile", str(case.log), "--trail", str(path)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        done = run_text(["reconcile", str(case.log), "--trail", str(path)])
         assert done.returncode == 6
         assert str(path) in done.stderr
         assert "hint" in done.stderr

@@ -27,6 +27,7 @@ from tests.backends_under_test.variables import variables
 from tests.integration.agents import PROGRAM, Agent, wait_until
 from tests.integration.logs import ORIGIN, LogKeys, LogWriter
 from tests.reference.keys import Keys
+from tests.warm_program import run
 
 __all__ = ["ORIGIN", "Forger", "TransitLog"]
 PER_EPOCH = 2
@@ -201,17 +202,14 @@ class TransitLog:
             f'[[log.source]]\nkind = "unix-stream"\npath = "log.sock"\n',
             encoding="utf-8",
         )
-        words = [PROGRAM, command, "--config", str(file), *options]
-        return subprocess.run(words, capture_output=True, check=False, timeout=_PATIENCE)
+        return run([command, "--config", str(file), *options])
 
     def reconcile(self, *options: str, trail: Sequence[Path] = ()) -> tuple[int, Any]:
         """Exit status and result of the real command."""
         files = [str(path) for path in trail or [self.bao.trail]]
-        words = [PROGRAM, "reconcile", str(self.path), "--trail", *files, "--json", *options]
+        words = ["reconcile", str(self.path), "--trail", *files, "--json", *options]
         settings = self.bao.settings(token_file=str(self.bao.secret_file(self.bao.root_token)))
-        done = subprocess.run(
-            words, capture_output=True, check=False, timeout=_PATIENCE, env=environment(settings)
-        )
+        done = run(words, env=environment(settings))
         assert done.stdout, done.stderr
         return done.returncode, json.loads(done.stdout)
 
@@ -227,7 +225,6 @@ class TransitLog:
         of that name have seen.
         """
         words = [
-            PROGRAM,
             "verify",
             str(self.path),
             "--epoch-key",
@@ -238,7 +235,7 @@ class TransitLog:
         ]
         state = self.path.with_name(f"{memory or self.path.name}.verifier")
         env = {**environment(self.keys.verifier), "XDG_STATE_HOME": str(state)}
-        done = subprocess.run(words, capture_output=True, check=False, timeout=_PATIENCE, env=env)
+        done = run(words, env=env)
         assert done.stdout, done.stderr
         result = json.loads(done.stdout)
         kinds = [[item["kind"] for item in result[name]] for name in ("problems", "warnings")]

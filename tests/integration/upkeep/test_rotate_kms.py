@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 
+from tests import warm_program
 from tests.backends_under_test.kms import KmsServer, running_kms
 from tests.backends_under_test.variables import variables
-from tests.integration.agents import PROGRAM, tmpfs
+from tests.integration.agents import tmpfs
 
 ORIGIN = "example.com/rotated"
 
 
 def run(kms: KmsServer, role: str, *words: str, data: bytes = b"") -> bytes:
     """What a command with one role's credentials prints; it must end with 0."""
-    done = subprocess.run(
-        [PROGRAM, *words],
-        input=data,
-        capture_output=True,
-        check=False,
-        timeout=120,
-        env={**os.environ, **kms.environ, **variables("aws", kms.settings(role))},
-    )
+    env = {**os.environ, **kms.environ, **variables("aws", kms.settings(role))}
+    done = warm_program.run(words, data=data, env=env)
     assert done.returncode == 0, (done.stdout, done.stderr)
     return done.stdout
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.backends_under_test.openbao import OpenBao, Provisioned, environment
-from tests.integration.agents import PROGRAM, tmpfs
+from tests.integration.agents import tmpfs
+from tests.warm_program import run
 
 ORIGIN = "example.com/rotated"
 
@@ -28,14 +29,7 @@ class Versions:
     def run(self, role: str, *words: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """A command with one role's credentials."""
         settings: dict[str, str] = getattr(self.keys, role)
-        return subprocess.run(
-            [PROGRAM, *words],
-            input=data,
-            capture_output=True,
-            check=False,
-            timeout=120,
-            env=environment(settings),
-        )
+        return run(words, data=data, env=environment(settings))
 
     def seal(self) -> None:
         """Two entries, by an agent with the keys of now."""

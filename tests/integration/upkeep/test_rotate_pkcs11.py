@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 
+from tests import warm_program
 from tests.backends_under_test.softhsm import SoftHSM, make_roles
 from tests.backends_under_test.variables import variables
-from tests.integration.agents import PROGRAM, tmpfs
+from tests.integration.agents import tmpfs
 
 ORIGIN = "example.com/rotated"
 
@@ -17,9 +17,7 @@ ORIGIN = "example.com/rotated"
 def run(*words: str, data: bytes = b"") -> bytes:
     """What a command prints; it must end with 0."""
     named = variables("pkcs11", SoftHSM.shared().settings)
-    done = subprocess.run(
-        [PROGRAM, *words], input=data, capture_output=True, check=False, timeout=120, env=os.environ | named
-    )
+    done = warm_program.run(words, data=data, env=os.environ | named)
     assert done.returncode == 0, (done.stdout, done.stderr)
     return done.stdout
 

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from epochseal.errors import ConfigError, Denied, StorageError
 from epochseal.sealing.backend_calls import BackendCalls
 from epochseal.sealing.counters import LATENCY_BOUNDS, Counters, Histogram
+from epochseal.service import metrics_server
 from epochseal.service.health import LogView, reasons
 from epochseal.service.metrics_server import MetricsServer, start_metrics
 from epochseal.sources.source import Source
@@ -34,6 +36,13 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """Keys in files, and a zygote that knows them."""
     with running_host(tmp_path_factory.mktemp("host")) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def _close_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listener looks twice a second whether it is to end; here it need not be waited for."""
+    serve = ThreadingHTTPServer.serve_forever
+    monkeypatch.setattr(metrics_server._Server, "serve_forever", lambda server: serve(server, 0.01))  # noqa: SLF001  # the listener's class
 
 
 @pytest.fixture
@@ -302,8 +311,10 @@ def test_other_paths_are_not_there(served: MetricsServer) -> None:
         assert answer.headers["Server"] == "epochseal"
 
 
-def test_idle_clients_do_not_keep_the_scraper_out(served: MetricsServer) -> None:
-    """Connections that say nothing are turned away beyond sixteen, and dropped after some seconds."""
+def test_idle_clients_do_not_keep_the_scraper_out(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that say nothing are turned away beyond sixteen, and dropped after some time."""
+    monkeypatch.setattr(metrics_server, "_CLIENT_SECONDS", 1.0)
+    served = start_metrics("127.0.0.1:0", [view(story)])
     idle = [socket.create_connection(served.address) for _ in range(40)]
     try:
         deadline = time.monotonic() + 30
@@ -317,6 +328,7 @@ def test_idle_clients_do_not_keep_the_scraper_out(served: MetricsServer) -> None
     finally:
         for connection in idle:
             connection.close()
+        served.close()
 
 
 @pytest.mark.parametrize("listen", ["9599", ":9599", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:x", "[::1]"])

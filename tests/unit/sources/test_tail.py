@@ -5,7 +5,6 @@ import logging
 import os
 import random
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from epochseal.errors import ConfigError, FormatError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
 from epochseal.sources import follower as follow
-from epochseal.sources import tail
+from epochseal.sources import left_files, tail
 from epochseal.sources.file_identity import Identity
 from epochseal.sources.log_file import percent_encode, source_name
 from epochseal.sources.rotated_files import list_rotated
@@ -25,9 +24,25 @@ BIG = 1 << 40
 GRACE = 0.03
 
 
+class Clock:
+    """The time of the sources here: it goes on with each round of a loop, however busy the machine is."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return self.now
+
+
+CLOCK = Clock()
+
+
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rotated files are left soon, and looked at without a pause."""
+    for module in (follow, left_files, tail):
+        monkeypatch.setattr(module, "time", CLOCK)
     monkeypatch.setattr(follow, "GRACE", GRACE)
     monkeypatch.setattr(tail, "SHORTEST", 0.0)
     monkeypatch.setattr(tail, "LONGEST", 0.001)
@@ -54,7 +69,8 @@ class Tailer:
         self.source = self._open()
 
     def step(self) -> None:
-        """One round of the loop."""
+        """One round of the loop, which takes a millisecond."""
+        CLOCK.now += 0.001
         self.source.tick()
         while self.source.has_entry:
             taken: list[Piece] = []
@@ -71,10 +87,9 @@ class Tailer:
 
     def run(self, seconds: float = 5 * GRACE) -> bytes:
         """Go on for a while; all that is sealed."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        deadline = CLOCK.now + seconds
+        while CLOCK.now < deadline:
             self.step()
-            time.sleep(0.001)
         return self.sealed
 
     @property
@@ -413,8 +428,8 @@ def test_a_busy_file_keeps_no_other_waiting(tmp_path: Path) -> None:
     tailer = Tailer(tmp_path / "*.log", block=512)
     for number in range(40):
         append(tmp_path / f"{number:02d}.log", b"".join(b"%d-%d\n" % (number, i) for i in range(200)))
-    deadline = time.monotonic() + 30  # far more than it takes, for a machine that is busy itself
-    while tailer.sealed.count(b"\n") < 8000 and time.monotonic() < deadline:
+    deadline = CLOCK.now + 30
+    while tailer.sealed.count(b"\n") < 8000 and CLOCK.now < deadline:
         tailer.step()
     lines = tailer.run().split()
     assert len(lines) == 8000
@@ -492,9 +507,9 @@ def test_finishing_takes_what_is_there(log: Path, tailer: Tailer) -> None:
     tailer.source.tick()
     tailer.source.finish()
     append(log, b" a line\n3\n")
-    deadline = time.monotonic() + 5
+    deadline = CLOCK.now + 5
     while not tailer.source.ended:
-        assert time.monotonic() < deadline
+        assert CLOCK.now < deadline
         tailer.step()
     assert (tailer.sealed, tailer.source.buffered) == (b"1\n2\n", 0)
     tailer.restart()
@@ -538,8 +553,8 @@ def test_nothing_twice_and_nothing_missed(tmp_path: Path, seed: int) -> None:
             case _:
                 tailer.step()
     tailer.run(0.3)
-    deadline = time.monotonic() + 10
-    while len(tailer.sealed) < len(written) and time.monotonic() < deadline:
+    deadline = CLOCK.now + 10
+    while len(tailer.sealed) < len(written) and CLOCK.now < deadline:
         tailer.run(GRACE)
     assert tailer.sealed == written
     assert tailer.gaps == 0

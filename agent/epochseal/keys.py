@@ -6,15 +6,20 @@ The calls themselves live in the backends (entry points `epochseal.backends`), o
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal, Protocol, cast
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 from urllib.parse import unquote
 
 from epochseal.encoding import MAX_INT, UNSEEN, b64encode
 from epochseal.errors import ConfigError, FormatError
 from epochseal.families import SCHEMES
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 SECRET_SIZE = 32
 """Size of an epoch secret in bytes."""
@@ -275,15 +280,21 @@ def parse_key_uri(text: str) -> KeyURI:
     return KeyURI(scheme=match[1], rest=match[2])
 
 
+@lru_cache(maxsize=1)
+def _offers(_path: tuple[str, ...]) -> EntryPoints:
+    """What the packages on this path offer: every one of them is read for it, so it is asked once."""
+    from importlib.metadata import entry_points  # noqa: PLC0415  # slow: only commands that use a key pay for it
+
+    return entry_points(group="epochseal.backends")
+
+
 def load_backend(uri: KeyURI) -> Backend:
     """Import the backend module of this URI's scheme, and no other.
 
     Raises:
         ConfigError: no installed package, or more than one, offers the scheme; or its library is missing.
     """
-    from importlib.metadata import entry_points  # noqa: PLC0415  # slow: only commands that use a key pay for it
-
-    offers = entry_points(group="epochseal.backends")
+    offers = _offers(tuple(sys.path))
     found = {offer.value: offer for offer in offers.select(name=uri.scheme)}
     if not found:
         known = sorted(offers.names)

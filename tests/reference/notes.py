@@ -48,7 +48,8 @@ FORMS = {  # [5.4] to [5.9], what they have in common [5.2], and a signed checkp
 BAD_IN_NAMES = """;-; +-+ 0-20 7f-a0 ad-ad 600-605 61c-61c 6dd-6dd 70f-70f 890-891 8e2-8e2 1680-1680 180e-180e
 2000-200f 2028-202f 205f-206f 3000-3000 d800-dfff feff-feff fff0-fffb 110bd-110bd 110cd-110cd 13430-1343f
 1bca0-1bca3 1d173-1d17a e0000-e0fff""".replace(";", "3b").replace("+", "2b")  # [3.5]
-BAD = [tuple(int(end, 16) for end in item.split("-")) for item in BAD_IN_NAMES.split()]
+RANGES = [[int(end, 16) for end in item.split("-")] for item in BAD_IN_NAMES.split()]
+BAD = {chr(code) for low, high in RANGES for code in range(low, high + 1)}
 FIRST = [0, 0, "A" * 43 + "=", {"line": 0, "tag": "A" * 43 + "="}]
 
 
@@ -81,7 +82,7 @@ def b64(text: str) -> bytes:
 
 def is_name(text: str) -> bool:
     """[3.5]."""
-    return 0 < len(text.encode()) < 256 and not any(low <= ord(c) <= high for c in text for low, high in BAD)
+    return 0 < len(text.encode()) < 256 and BAD.isdisjoint(text)
 
 
 def sha(*data: bytes) -> bytes:

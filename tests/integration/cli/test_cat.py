@@ -255,6 +255,8 @@ def test_unverified_does_not_wait_for_the_end_of_an_entry(place: Place) -> None:
 
 
 def _given_back(writer: LogWriter) -> bytes:
+    for path in writer.logdir.glob("segments/*.seal"):
+        os.utime(path, (0, 0))  # old to the file system: nobody waits for an agent that is not there
     out: list[bytes] = []
     request = Request(
         make_recoverer=writer.keys.recoverer,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -132,7 +133,9 @@ def test_kill_between_the_files_of_a_new_segment(
     folder = tmp_path / "log" / "segments"
     for ending in ("log", "seal"):
         if there in {ending, "both"}:
-            (folder / f"000002-20990101T000000Z.{ending}").touch()
+            left = folder / f"000002-20990101T000000Z.{ending}"
+            left.touch()
+            os.utime(left, (0, 0))  # long ago: no agent is about to begin it
     assert now(tmp_path / "log", keys, mode).verdict == "verified"
     seal(tmp_path / "log", keys, entry(1))
     verdict = now(tmp_path / "log", keys, mode)

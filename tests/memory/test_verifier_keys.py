@@ -15,7 +15,8 @@ from tests.memory.protection import find_gaps
 from tests.memory.running import ROOT, Backend, changed, index_of
 from tests.memory.scanner import scan, stopped
 
-EPOCHS, EPOCH, LOOKS = 50, 150, 4
+FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
+EPOCH, LOOKS = 150, 4
 
 
 @pytest.mark.parametrize("name", ["file", "vault", "aws", "pkcs11"])
@@ -26,8 +27,10 @@ def test_no_key_of_a_finished_epoch(tmp_path: Path, request: pytest.FixtureReque
     not wiped, so that some of epochs before may still lie there (docs/limitations.md). A token returns none.
     """
     backend: Backend = request.getfixturevalue(f"{name}_backend")
+    # A key service takes its time for every secret: there are enough moments in fewer epochs.
+    epochs = 50 if FULL or name == "file" else 20
     log = tmp_path / "log"
-    entries = b"".join(b"%099d\n" % number for number in range(EPOCHS * EPOCH))
+    entries = b"".join(b"%099d\n" % number for number in range(epochs * EPOCH))
     sealing = [PROGRAM, "seal", str(log), "--origin", "log.example/memory", *backend.agent]
     options = ["--epoch-max-entries", str(EPOCH), "--block-bytes", "100"]
     subprocess.run([*sealing, *options], input=entries, check=True, env={**os.environ, **backend.environment})
@@ -53,7 +56,7 @@ def test_no_key_of_a_finished_epoch(tmp_path: Path, request: pytest.FixtureReque
     assert process.returncode == 0
     assert gaps == []
     assert all(len(epochs) <= 1 for epochs in seen), seen
-    most = {"pkcs11": 1, "file": 2}.get(name, EPOCHS)
+    most = {"pkcs11": 1, "file": 2}.get(name, epochs)
     assert all(len(secrets) <= most for secrets in left), left
     assert any(seen), seen
 

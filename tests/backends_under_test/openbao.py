@@ -15,7 +15,6 @@ import http.client
 import itertools
 import json
 import os
-import socket
 import ssl
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.backends_under_test.certificates import Authority
+from tests.backends_under_test.ports import free_port
 from tests.backends_under_test.variables import variables
 
 POLICIES = Path(__file__).resolve().parents[2] / "deploy" / "vault"
@@ -73,7 +73,7 @@ class OpenBao:
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count()
         self._certificate, self._key = self.authority.server()
-        self.port, self._cluster_port = _free_port(), _free_port()
+        self.port, self._cluster_port = free_port(), free_port()
         self.address = f"https://127.0.0.1:{self.port}"
         (folder / "raft").mkdir()
 
@@ -276,9 +276,3 @@ disable_mlock = true
 def environment(settings: dict[str, str]) -> dict[str, str]:
     """This process's environment with these settings, as a command without a configuration reads them."""
     return {**os.environ, **variables("vault", settings)}
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port

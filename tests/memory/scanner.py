@@ -129,7 +129,7 @@ def stopped(root: int) -> Iterator[list[int]]:
 
 
 def _wait_until_stopped(pid: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.backends_under_test.ports import free_port
 from tests.integration.agents import PROGRAM, Place, kinds, tmpfs
 from tests.integration.logs import ORIGIN
 
@@ -173,7 +174,7 @@ paths = ["{self.input}"]
         """What `/healthz` says."""
         url = f"http://127.0.0.1:{self.port}/healthz"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return answer.status, json.load(answer)["logs"]
         except urllib.error.HTTPError as exc:
             with exc:
@@ -188,7 +189,7 @@ paths = ["{self.input}"]
 
     def metric(self, name: str) -> float:
         """The value of a metric without labels but `log`."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as answer:
             (value,) = re.findall(rf'^{name}{{log="app"}} (\S+)$', answer.read().decode(), re.MULTILINE)
         return float(value)
 
@@ -206,14 +207,6 @@ paths = ["{self.input}"]
         self.process.kill()
         self.process.wait()
         self._socket.close()
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -201,19 +201,22 @@ def test_an_agent_that_does_not_answer(tmp_path: Path) -> None:
             listener.bind(str(path))
             listener.listen()
             handler = SealedHandler(path, timeout=0.3)
-            thread = threading.Thread(target=_answer, args=(listener, answer))
+            done = threading.Event()
+            thread = threading.Thread(target=_answer, args=(listener, answer, done))
             thread.start()
-            with pytest.raises(NotSealed) as caught:
-                handler.seal(record("x"))
+            try:
+                with pytest.raises(NotSealed) as caught:
+                    handler.seal(record("x"))
+            finally:
+                done.set()
+                thread.join()
             assert hint in str(caught.value.hint)
-        thread.join()
 
 
-def _answer(listener: socket.socket, answer: bytes) -> None:
-    deadline = time.monotonic() + 0.6
+def _answer(listener: socket.socket, answer: bytes, done: threading.Event) -> None:
     listener.settimeout(0.1)
     kept = []
-    while time.monotonic() < deadline:
+    while not done.is_set():
         try:
             sock, _ = listener.accept()
         except OSError:

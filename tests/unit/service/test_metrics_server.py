@@ -75,7 +75,7 @@ def view(story: Story, *sources: Source) -> LogView:
 def get(server: MetricsServer, path: str) -> tuple[int, str]:
     """The status and the body that a GET is answered with."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.address[1]}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.address[1]}{path}", timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as exc:
         with exc:
@@ -307,7 +307,7 @@ def test_a_log_without_its_first_key_is_not_ready(host: Host, monkeypatch: pytes
 def test_other_paths_are_not_there(served: MetricsServer) -> None:
     """404 says what is; the library's and Python's versions are told to nobody."""
     assert get(served, "/")[0] == 404
-    with urllib.request.urlopen(f"http://127.0.0.1:{served.address[1]}/healthz?x=1", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{served.address[1]}/healthz?x=1", timeout=60) as answer:
         assert answer.headers["Server"] == "epochseal"
 
 
@@ -351,7 +351,7 @@ def test_ipv6_is_an_address_too(story: Story) -> None:
     """In brackets, as in a URL."""
     server = start_metrics("[::1]:0", [view(story)])
     try:
-        with urllib.request.urlopen(f"http://[::1]:{server.address[1]}/healthz", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://[::1]:{server.address[1]}/healthz", timeout=60) as answer:
             assert answer.status == 200
     finally:
         server.close()

@@ -180,8 +180,15 @@ class Watched:
         # The epoch is to end, and goes on until its successor's secret is there: which this courier keeps.
         os.kill(self.pid, signal.SIGHUP)
         wait_until(lambda: self.record.read_bytes().count(b"\n") > 1)
-        (courier,) = children(self.zygote)
-        return courier
+        found: list[int] = []
+
+        def alone() -> bool:
+            # One that was sent for a signature may be there beside it for a moment.
+            found[:] = children(self.zygote)
+            return len(found) == 1
+
+        wait_until(alone)
+        return found[0]
 
     def look(self) -> Look:
         """Hold it still and count keys in all of its processes."""

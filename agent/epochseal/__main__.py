@@ -15,6 +15,9 @@ def main() -> NoReturn:
     heard = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     if heard:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from epochseal.standard_streams import hold_closed_descriptors  # noqa: PLC0415  # as below
+
+    hold_closed_descriptors()
     from epochseal.cli.program import main as run  # noqa: PLC0415  # slow: this is what Ctrl-C may come in the middle of
 
     if heard:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.cli.console import printable
 from epochseal.encoding import UNSEEN
 from epochseal.errors import EpochsealError, FormatError
 from epochseal.evidence.trust_file import check_reason
+from epochseal.foreign_text import visible
 from epochseal.format.note import VerifierKey, check_origin
 from epochseal.keys import Context, PublicKey
 from epochseal.report.excerpts import escape
@@ -72,11 +72,11 @@ def test_what_names_and_origins_refuse_besides() -> None:
 def test_what_is_shown() -> None:
     """On a terminal and on a page each of them but the blank is an escape, and its neighbours are not."""
     for code in sorted(_LISTED - {ord(" ")}):
-        assert not UNSEEN.search(printable(f"a{chr(code)}b"))
+        assert not UNSEEN.search(visible(f"a{chr(code)}b"))
         # Bytes are what a page shows: a lone surrogate is no character of them, and they are escaped too.
         assert not UNSEEN.search("".join(escape(f"a{chr(code)}b".encode("utf-8", "surrogatepass"))))
     for code in sorted(_BESIDE | {ord(" ")}):
-        assert printable(f"a{chr(code)}b") == f"a{chr(code)}b"
+        assert visible(f"a{chr(code)}b") == f"a{chr(code)}b"
         assert "".join(escape(f"a{chr(code)}b".encode())) == f"a{chr(code)}b"
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import re
-import sys
 from pathlib import Path
 
 import click
 
-from epochseal.cli.options import LOGDIR, ORIGIN, log_option, recovering_option
+from epochseal.cli.console import print_notice, write_data
+from epochseal.cli.error_messages import Misuse
+from epochseal.cli.options import LOGDIR, ORIGIN, log_option, raw_option, recovering_option
 from epochseal.exit_statuses import EMPTY, VERIFIED
 from epochseal.keys import KeyURI
 
@@ -20,13 +22,11 @@ def _parse_range(ctx: click.Context, _param: click.Parameter, text: str | None) 
         return 0, 2**63
     match = _RANGE.fullmatch(text)
     if match is None:
-        raise click.UsageError(
-            f"{text!r} is not a range of entries\nwrite A..B, both from 0 and both included", ctx
-        )
+        raise Misuse(f"{text!r} is not a range of entries", "write A..B, both from 0 and both included", ctx)
     first = int(match[1])
     last = int(match[2]) if match[2] else (2**63 if ".." in text else first)
     if last < first:
-        raise click.UsageError(f"the range {text} ends before it begins", ctx)
+        raise Misuse(f"the range {text} ends before it begins", None, ctx)
     return first, last
 
 
@@ -40,6 +40,7 @@ def _parse_range(ctx: click.Context, _param: click.Parameter, text: str | None) 
 @click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
 @log_option
 @click.option("--unverified", is_flag=True, help="Print the stored entries without any check.")
+@raw_option
 @click.pass_context
 def cat(
     ctx: click.Context,
@@ -50,8 +51,11 @@ def cat(
     origin: str | None,
     log: bytes | None,
     unverified: bool,
+    raw: bool,
 ) -> int:
     """Print the entries of a log as the source sent them: decompressed, unescaped, and only what verifies.
+
+    To a terminal, characters that could steer it or cannot be seen are printed as escapes.
 
     \b
     Example:
@@ -59,17 +63,17 @@ def cat(
 
     Exit status: that of `epochseal verify`; what does not verify is left out and named on stderr.
     """
+    write = functools.partial(write_data, raw=raw)
     if unverified:
         from epochseal.evidence.extract import extract_unverified
 
-        found = extract_unverified(logdir, sys.stdout.buffer.write, entries)
-        sys.stdout.buffer.flush()
+        found = extract_unverified(logdir, write, entries)
         if not found:
-            click.echo(f"epochseal: no sealed log is in {logdir}", err=True)
+            print_notice(f"no sealed log is in {logdir}")
         return VERIFIED if found else EMPTY
     if not epoch_key or checkpoint_key is None:
-        raise click.UsageError(
-            "verified entries need --epoch-key and --checkpoint-key\nor look anyway: --unverified", ctx
+        raise Misuse(
+            "verified entries need --epoch-key and --checkpoint-key", "or look anyway: --unverified", ctx
         )
     from epochseal.api.given_keys import read_checkpoint_key, recoverer_maker
     from epochseal.evidence.extract import extract
@@ -79,13 +83,10 @@ def cat(
     maker = recoverer_maker(epoch_key)
     request = Request(make_recoverer=maker, checkpoint_key=public_key, origin=origin or named_origin, log=log)
     verdict = verify(logdir, request)
-    extract(logdir, maker(), verdict, sys.stdout.buffer.write, entries)
-    sys.stdout.buffer.flush()
+    extract(logdir, maker(), verdict, write, entries)
     if verdict.verdict == "empty":
-        click.echo(f"epochseal: nothing to verify: no sealed log is in {logdir}", err=True)
+        print_notice(f"nothing to verify: no sealed log is in {logdir}")
     for problem in verdict.problems:
         where = f"entries {problem.first_entry} to {problem.last_entry}"
-        click.echo(
-            f"epochseal: {KINDS[problem.kind].grade}: {problem.kind}: {where}: {problem.detail}", err=True
-        )
+        print_notice(f"{KINDS[problem.kind].grade}: {problem.kind}: {where}: {problem.detail}")
     return verdict.exit_status

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
+from epochseal.cli.console import print_notice, write_data
 from epochseal.cli.error_messages import tell
-from epochseal.cli.options import ORIGIN
+from epochseal.cli.options import ORIGIN, raw_option
 from epochseal.exit_statuses import TAMPERED, UNTRUSTED, VERIFIED
 
 
@@ -21,9 +21,11 @@ from epochseal.exit_statuses import TAMPERED, UNTRUSTED, VERIFIED
     help="Public checkpoint key: a key URI or a vkey file.",
 )
 @click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
-def check_proof(file: Path, checkpoint_key: str, origin: str | None) -> int:
+@raw_option
+def check_proof(file: Path, checkpoint_key: str, origin: str | None, raw: bool) -> int:
     """Check a proof of one entry, offline; the entry goes to standard output as the source sent it.
 
+    To a terminal, characters that could steer it or cannot be seen are printed as escapes.
     Everything in the file is checked: the entry and its number against the block, the block against its seal
     line, the line against the signed tree. What the entry says, and the host's clock, are not.
 
@@ -41,18 +43,16 @@ def check_proof(file: Path, checkpoint_key: str, origin: str | None) -> int:
 
     named, public_key = read_public_key(checkpoint_key)
     asked = one_origin(origin, {"checkpoint key": named})
-    raw = read_proof(file)
+    proof = read_proof(file)
     try:
-        proven = prove_entry(raw, public_key, asked)
+        proven = prove_entry(proof, public_key, asked)
     except UnknownKey as exc:
         return tell(exc, UNTRUSTED)
     except (FormatError, VerificationError) as exc:
         return tell(exc, TAMPERED)
-    sys.stdout.buffer.write(proven.entry)
-    sys.stdout.buffer.flush()
-    click.echo(
-        f"epochseal: verified: entry {proven.number} of {proven.origin}, sealed {proven.sealed}\n"
-        f"  line {proven.line} of a signed tree of {proven.tree_size} lines",
-        err=True,
+    write_data(proven.entry, raw=raw)
+    print_notice(
+        f"verified: entry {proven.number} of {proven.origin}, sealed {proven.sealed}, "
+        f"line {proven.line} of a signed tree of {proven.tree_size} lines"
     )
     return VERIFIED

@@ -1,55 +1,158 @@
-"""What commands print on standard output: one JSON object for programs, or tables for people."""
+"""Standard output and standard error: every line of every command is written here.
+
+Foreign text is made visible here, in the one place that all lines pass: no caller has to think of it. A
+reader of standard output who goes away stops nothing: files that were asked for are still written, then the
+command ends with 6 (`finish_output`).
+"""
 
 from __future__ import annotations
 
-import io
 import os
-import re
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from epochseal.encoding import UNSEEN
+from epochseal.errors import StorageError
+from epochseal.foreign_text import encode_visible_json, visible, visible_lines
+from epochseal.standard_streams import discard, write_stderr
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_PIPED_WIDTH = 120
+_STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}
+_STDOUT = 1
+_NARROWEST = 20
+
+
+class OutputLostError(StorageError):
+    """Standard output cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Styled:
+    """Text that stands out where the output is a terminal that can show it; styles are those of `_STYLES`."""
+
+    text: str
+    styles: str
+
+    def __str__(self) -> str:
+        """The text alone."""
+        return self.text
+
+
+class _Output:
+    """Standard output, until writing to it fails."""
+
+    def __init__(self) -> None:
+        self.failure: OSError | None = None
+
+    def write(self, data: bytes) -> None:
+        self._attempt(lambda: sys.stdout.buffer.write(data))
+
+    def flush(self) -> None:
+        self._attempt(sys.stdout.flush)
+
+    def _attempt(self, call: Callable[[], object]) -> None:
+        if self.failure is not None:
+            return
+        try:
+            call()
+        except OSError as exc:
+            self.failure = exc
+            discard(_STDOUT)
+
+
+_OUTPUT = _Output()
+
+
+def print_line(*pieces: str | Styled) -> None:
+    """Print one line on standard output; a character that its encoding lacks becomes a question mark."""
+    _write_text("".join(map(_shown, pieces)) + "\n")
+
+
+def print_notice(text: str) -> None:
+    """Say something on standard error, in one line that begins with our name."""
+    print_aside(f"epochseal: {text}")
+
+
+def print_aside(line: str) -> None:
+    """Print one line on standard error."""
+    flush_output()  # what was printed before is read before
+    write_stderr(line)
 
 
 def print_json(answer: object) -> None:
-    """Print one object on a line of its own; characters that cannot be seen stand there as escapes."""
-    import msgspec
-
-    text = msgspec.json.encode(answer).decode()
-    # Outside of its strings JSON has none of these but line ends and blanks, which this form does not hold.
-    sys.stdout.buffer.write(UNSEEN.sub(_json_escape, text).encode() + b"\n")
-    sys.stdout.buffer.flush()
+    """Print one object on a line of its own."""
+    _OUTPUT.write(encode_visible_json(answer) + b"\n")
 
 
-def open_console() -> Console:
-    """Standard output for text as it is; a character that its encoding lacks becomes a question mark."""
+def write_data(data: bytes, *, raw: bool = False) -> None:
+    """Write somebody's bytes: to a terminal as text that cannot steer it, unless `raw`; else as they are.
+
+    Raises:
+        OutputLostError: they cannot be written, so there is no use in making more of them.
+    """
+    if is_terminal() and not raw:
+        _write_text(visible_lines(data))
+    else:
+        _OUTPUT.write(data)
+    if _OUTPUT.failure is not None:
+        raise OutputLostError("nothing reads the output")
+
+
+def flush_output() -> None:
+    """Write what was printed so far; a failure is told by `finish_output`."""
+    _OUTPUT.flush()
+
+
+def finish_output() -> OSError | None:
+    """Write the rest; why something that was printed could not be written, if so."""
+    flush_output()
+    return _OUTPUT.failure
+
+
+def is_terminal() -> bool:
+    """Whether a person reads standard output as it comes."""
+    return sys.stdout.isatty()
+
+
+def line_width() -> int | None:
+    """Columns of a line, by `COLUMNS` or the terminal; None: nobody counts them, and lines are not folded."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isascii() and given.isdigit() and int(given) > 0:
+        return max(int(given), _NARROWEST)
+    if not is_terminal():
+        return None
+    columns = os.get_terminal_size(_STDOUT).columns
+    return max(columns, _NARROWEST) if columns else None
+
+
+def open_rich_console() -> Console:
+    """Standard output for moving and coloured text of our own; never for foreign text."""
     from rich.console import Console
 
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
-    return Console(highlight=False, markup=False, emoji=False)
+    class _Console(Console):
+        def on_broken_pipe(self) -> None:
+            # rich would end the program here, with 1.
+            raise OutputLostError("nothing reads the output")
+
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a text file, as Python opens it
+    return _Console(highlight=False, markup=False, emoji=False)
 
 
-def open_wide_console() -> Console:
-    """The same; where no terminal and no `COLUMNS` say how wide it is, 120 columns."""
-    console = open_console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = _PIPED_WIDTH
-    return console
+def _shown(piece: str | Styled) -> str:
+    text = visible(str(piece))
+    if not isinstance(piece, Styled) or not piece.styles or not _shows_colors():
+        return text
+    codes = ";".join(str(_STYLES[name]) for name in piece.styles.split())
+    return f"\x1b[{codes}m{text}\x1b[0m"
 
 
-def printable(text: str) -> str:
-    """Text of somebody else; characters that could steer the terminal, or mislead, stand there as escapes."""
-    return UNSEEN.sub(lambda found: found[0] if found[0] == " " else ascii(found[0])[1:-1], text)
+def _shows_colors() -> bool:
+    # NO_COLOR counts where it is set to anything (no-color.org).
+    return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def _json_escape(found: re.Match[str]) -> str:
-    if found[0] == " ":
-        return " "
-    units = found[0].encode("utf-16-be").hex()
-    return "".join(f"\\u{units[place : place + 4]}" for place in range(0, len(units), 4))
+def _write_text(text: str) -> None:
+    _OUTPUT.write(text.encode(sys.stdout.encoding, "replace"))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from epochseal.cli.console import open_console
+from epochseal.cli.console import open_rich_console
 from epochseal.cli.options import LOGDIR
 from epochseal.errors import ConfigError
 
@@ -45,7 +45,7 @@ def demo(keep: Path | None) -> None:
     from epochseal.demo import STEPS, Stage, tell
 
     began = time.monotonic()
-    console = open_console()
+    console = open_rich_console()
     console.width = max(console.width, _MIN_WIDTH)
     stage = Stage(console, STEPS)
     with _stopping(stage), _workplace(keep) as directory:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from epochseal.cli.console import open_wide_console, print_json, printable
+from epochseal.cli.console import Styled, print_json, print_line
+from epochseal.cli.tables import print_table
 from epochseal.exit_statuses import BACKEND, VERIFIED, WRONG
 
 if TYPE_CHECKING:
     from epochseal.config import Configuration
     from epochseal.doctor import CheckResult
 
-_STYLES = {"good": "green", "wrong": "bold red", "unknown": "yellow"}
+_STYLES = {"good": "green", "wrong": "red bold", "unknown": "yellow"}
 
 
 @click.command()
@@ -62,28 +63,20 @@ def _print_json(config: Configuration, found: list[CheckResult], status: int) ->
 
 
 def _print_table(config: Configuration, found: list[CheckResult]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    console = open_wide_console()
     env = f"env.{config.env}" if config.env else "no environment"
-    click.echo(f"{config.path}: {env}; the configuration is right")
+    print_line(f"{config.path}: {env}; the configuration is right")
     for part in dict.fromkeys(item.part for item in found):
-        table = Table(box=None, pad_edge=False, show_header=False)
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True)
-        table.add_column(overflow="fold")
-        for item in found:
-            if item.part == part:
-                detail = printable(item.detail) + (f"\n-> {printable(item.hint)}" if item.hint else "")
-                table.add_row(
-                    Text(item.outcome, _STYLES[item.outcome]), Text(printable(item.topic)), Text(detail)
-                )
-        click.echo()
-        click.echo(part)
-        console.print(table)
+        print_line()
+        print_line(part)
+        print_table((row for item in found if item.part == part for row in _rows(item)), indent=0)
     counts = [
         f"{sum(item.outcome == outcome for item in found)} {outcome}"
         for outcome in ("wrong", "unknown", "good")
     ]
-    click.echo(f"\n{', '.join(counts)}")
+    print_line()
+    print_line(", ".join(counts))
+
+
+def _rows(item: CheckResult) -> list[tuple[str | Styled, ...]]:
+    outcome = Styled(item.outcome, _STYLES[item.outcome])
+    return [(outcome, item.topic, item.detail), *([("", "", f"-> {item.hint}")] if item.hint else [])]

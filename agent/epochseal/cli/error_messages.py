@@ -4,8 +4,23 @@ from __future__ import annotations
 
 import click
 
+from epochseal.cli.console import print_notice
 from epochseal.errors import ConfigError, Denied, EpochsealError, VerificationError, WrongKey
 from epochseal.exit_statuses import BACKEND, REFUSED, TAMPERED, USAGE
+
+
+class Misuse(click.UsageError):
+    """A command line that cannot be used as given.
+
+    Args:
+        message: what is wrong with it.
+        hint: what to do about it; None: the command's `--help`.
+        ctx: of the command.
+    """
+
+    def __init__(self, message: str, hint: str | None, ctx: click.Context | None) -> None:
+        super().__init__(message, ctx)
+        self.hint = hint
 
 
 def status_of(exc: EpochsealError) -> int:
@@ -20,9 +35,9 @@ def status_of(exc: EpochsealError) -> int:
 
 def print_error(message: str, hint: str | None) -> None:
     """Say what is wrong and what to do, in the form that every command has."""
-    click.echo(f"epochseal: error: {message}", err=True)
+    print_notice(f"error: {message}")
     if hint:
-        click.echo(f"epochseal: hint: {hint}", err=True)
+        print_notice(f"hint: {hint}")
 
 
 def tell(exc: EpochsealError, status: int) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from epochseal.cli.console import print_notice
 from epochseal.cli.options import LOGDIR, state_option
 from epochseal.cli.user import this_user
 from epochseal.errors import ConfigError
@@ -77,15 +78,14 @@ def _forget_as_agent(logdir: Path, remembered: Remembered) -> bool:
 
     record = forget_log(logdir, remembered, this_user(), time.time_ns() // 1_000_000)
     if record is None:
-        click.echo(f"epochseal: no agent has remembered {logdir} in {remembered.state_dir}", err=True)
+        print_notice(f"no agent has remembered {logdir} in {remembered.state_dir}")
         return False
     what = f"log {record.log} of {record.size:,} lines" if record.log else "the page of its agent"
-    click.echo(f"epochseal: {record.place}: {what} is forgotten", err=True)
+    print_notice(f"{record.place}: {what} is forgotten")
     if _has_denied(logdir):
-        click.echo(
-            "epochseal: the log that lies there has said already that it is not the one that was remembered: "
-            "that start is still to be accepted (epochseal verify names its hash)",
-            err=True,
+        print_notice(
+            "the log that lies there has said already that it is not the one that was remembered: "
+            "that start is still to be accepted (epochseal verify names its hash)"
         )
     return True
 
@@ -107,7 +107,7 @@ def _forget_as_verifier(logdir: Path) -> bool:
     place = place_of(logdir)
     log = KnownLogs(known_folder()).forget(place)
     if log is None:
-        click.echo(f"epochseal: no verification of this user has remembered {place}", err=True)
+        print_notice(f"no verification of this user has remembered {place}")
         return False
-    click.echo(f"epochseal: {place} is not known for the log {b64encode(log)} any more", err=True)
+    print_notice(f"{place} is not known for the log {b64encode(log)} any more")
     return True

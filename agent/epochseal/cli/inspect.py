@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from epochseal.cli.console import open_wide_console, print_json, printable
+from epochseal.cli.console import Styled, line_width, print_json, print_line, print_notice
 from epochseal.cli.options import LOGDIR
+from epochseal.cli.tables import print_table
 from epochseal.exit_statuses import EMPTY, VERIFIED
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from epochseal.evidence.overview import EpochView, Overview, SegmentView
 
 _SHOWN = 10
 _SHOWN_DAMAGE = 10
 _WIDE = 110
+_LABEL = 11
 _KIB = 1024
 
 
@@ -46,30 +45,26 @@ def inspect(logdir: Path, show_all: bool, as_json: bool) -> int:
     elif view.segments:
         _show(logdir, view, show_all=show_all)
     else:
-        click.echo(f"epochseal: nothing to show: no sealed log is in {logdir}", err=True)
+        print_notice(f"nothing to show: no sealed log is in {logdir}")
     return VERIFIED if view.segments else EMPTY
 
 
 def _show(logdir: Path, view: Overview, *, show_all: bool) -> None:
-    from rich.text import Text
-
-    console = open_wide_console()
-    wide = console.width >= _WIDE
-    console.print(
-        Text.assemble((printable(str(logdir)), "bold"), "  nothing was verified: epochseal verify does that")
-    )
-    _pairs(console, _log_rows(view))
-    _show_segments(console, view.segments, wide=wide, show_all=show_all)
-    _show_epochs(console, view, wide=wide)
-    _heading(console, "keys")
-    _pairs(console, _key_rows(view) or [("none", "no epoch line and no checkpoint can be read")])
-    _heading(console, "pending and damaged")
-    _pairs(console, _pending_rows(view) or [("none", "")])
+    width = line_width()
+    wide = width is None or width >= _WIDE
+    print_line(Styled(str(logdir), "bold"), "  nothing was verified: epochseal verify does that")
+    _pairs(_log_rows(view))
+    _show_segments(view.segments, wide=wide, show_all=show_all)
+    _show_epochs(view, wide=wide)
+    _heading("keys")
+    _pairs(_key_rows(view) or [("none", "no epoch line and no checkpoint can be read")])
+    _heading("pending and damaged")
+    _pairs(_pending_rows(view) or [("none", "")])
 
 
-def _log_rows(view: Overview) -> list[tuple[str, str]]:
+def _log_rows(view: Overview) -> list[tuple[str, ...]]:
     first = f" from number {view.first_entry:,} on" if view.first_entry else ""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("origin", view.origin or "unknown: no epoch line can be read"),
         ("log id", view.log),
         ("entries", f"{view.entries:,}{first}, {_human(view.bytes)}"),
@@ -82,58 +77,41 @@ def _log_rows(view: Overview) -> list[tuple[str, str]]:
     return rows
 
 
-def _show_segments(console: Console, segments: Sequence[SegmentView], *, wide: bool, show_all: bool) -> None:
+def _show_segments(segments: Sequence[SegmentView], *, wide: bool, show_all: bool) -> None:
     hidden = 0 if show_all else max(len(segments) - 2 * _SHOWN, 0)
-    first = [("first", "left")] if wide else []
-    columns = [
-        ("file", "left"),
-        ("epochs", "right"),
-        ("entries", "right"),
-        ("sealed", "right"),
-        *first,
-        ("last", "left"),
-    ]
-    _heading(console, "segments", len(segments), hidden)
-    table = _table(columns)
+    head = ["file", "epochs", "entries", "sealed", *(["first"] if wide else []), "last"]
+    _heading("segments", len(segments), hidden)
+    rows: list[list[str]] = []
     for place, item in enumerate(segments):
         if hidden and place == _SHOWN:
-            table.add_row("…")
+            rows.append(["…"])
         if hidden and _SHOWN <= place < len(segments) - _SHOWN:
             continue
         name = item.log_files[0] if item.log_files else f"{item.name}.log is missing"
         if item.seal_size is None:
             name = f"{item.name}.seal is missing"
         times = [*([_time(item.first_time)] if wide else []), _time(item.last_time)]
-        table.add_row(printable(name), f"{item.epochs:,}", f"{item.entries:,}", _human(item.bytes), *times)
-    _show_table(console, table)
+        rows.append([name, f"{item.epochs:,}", f"{item.entries:,}", _human(item.bytes), *times])
+    print_table(rows, head=head, right={1, 2, 3})
 
 
-def _show_epochs(console: Console, view: Overview, *, wide: bool) -> None:
+def _show_epochs(view: Overview, *, wide: bool) -> None:
     hidden = view.epoch_count - len(view.epochs)
     # The key of each epoch is shown where there is room, or where there are several: one is named below.
     keys = wide or len(view.epoch_keys) > 1
-    columns = [
-        ("epoch", "right"),
-        ("seg", "right"),
-        ("link", "left"),
-        *([("first", "right")] if wide else []),
-    ]
-    columns += [
-        ("entries", "right"),
-        ("sealed", "right"),
-        ("started", "left"),
-        *([("key", "left")] if keys else []),
-    ]
-    _heading(console, "epochs", view.epoch_count, hidden)
-    table = _table([*columns, ("ended", "left"), ("checkpoint", "right")])
+    head = ["epoch", "seg", "link", *(["first"] if wide else []), "entries", "sealed", "started"]
+    head += [*(["key"] if keys else []), "ended", "checkpoint"]
+    _heading("epochs", view.epoch_count, hidden)
+    rows: list[list[str]] = []
     for place, item in enumerate(view.epochs):
         if hidden and place == _SHOWN:
-            table.add_row("…")
+            rows.append(["…"])
         row = [f"{item.epoch}", f"{item.segment}", item.link, *([f"{item.first_entry:,}"] if wide else [])]
         row += [f"{item.entries:,}", _human(item.bytes), _time(item.started)]
         row += [*([_short_key(item.key)] if keys else []), item.ended or "open", _checkpoint(view, item)]
-        table.add_row(*row)
-    _show_table(console, table)
+        rows.append(row)
+    numbers = {"epoch", "seg", "first", "entries", "sealed", "checkpoint"}
+    print_table(rows, head=head, right={place for place, name in enumerate(head) if name in numbers})
 
 
 def _checkpoint(view: Overview, epoch: EpochView) -> str:
@@ -142,28 +120,28 @@ def _checkpoint(view: Overview, epoch: EpochView) -> str:
     return "later" if epoch.tree_size < view.signed_size else "pending"
 
 
-def _key_rows(view: Overview) -> list[tuple[str, str]]:
-    rows = []
+def _key_rows(view: Overview) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
     for key in view.epoch_keys[:_SHOWN]:
         told = f"{_count(key.epochs, 'epoch')}: {key.first_epoch:,} to {key.last_epoch:,}"
-        rows.append(("epoch key", f"{key.key}\n{told}"))
+        rows.append(("epoch key", key.key, told))
     for signer in view.checkpoint_keys[:_SHOWN]:
         told = (
             f"{_count(signer.checkpoints, 'checkpoint')}: tree {signer.first_size:,} to {signer.last_size:,}"
         )
-        rows.append(("signed by", f"{signer.key}\n{told}"))
+        rows.append(("signed by", signer.key, told))
     for item in view.rotations[-_SHOWN:]:
         why = f"{item.why} ({item.ticket})" if item.ticket else item.why
         told = f"{item.time}, line {item.line:,}, by {item.who}: {why}"
         stolen = ", compromised" if item.compromised else ""
-        rows.append(("rotated", f"{item.key} key{stolen}, {told}\n{item.old}\n{item.new}"))
+        rows.append(("rotated", f"{item.key} key{stolen}, {told}", item.old, item.new))
     if (hidden := len(view.epoch_keys) + len(view.checkpoint_keys) + len(view.rotations) - len(rows)) > 0:
         rows.append(("", f"… {hidden:,} more (--json)"))
     return rows
 
 
-def _pending_rows(view: Overview) -> list[tuple[str, str]]:
-    rows = []
+def _pending_rows(view: Overview) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
     if view.denied_starts:
         told = "the agent found other files than it remembered (epochseal verify has more)"
         rows.append(("denied", f"{_count(view.denied_starts, 'start')}: {told}"))
@@ -200,43 +178,24 @@ def _damage(segment: int, line: int, detail: str) -> str:
     return f"segment {segment}, seal line {line}: {detail}" if line else detail
 
 
-def _heading(console: Console, title: str, count: int = 0, hidden: int = 0) -> None:
-    from rich.text import Text
-
+def _heading(title: str, count: int = 0, hidden: int = 0) -> None:
     more = f"  the first and last {_SHOWN}; --all shows all {count:,}" if hidden else ""
-    console.print(Text.assemble("\n", (title, "bold"), more))
+    print_line()
+    print_line(Styled(title, "bold"), more)
 
 
-def _table(columns: Sequence[tuple[str, str]]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    for name, justify in columns:
-        table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
-    return table
-
-
-def _show_table(console: Console, table: Table) -> None:
-    from rich.padding import Padding
-
-    console.print(Padding(table, (0, 0, 0, 2), expand=False))
-
-
-def _pairs(console: Console, pairs: Sequence[tuple[str, str]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True, min_width=13)
-    grid.add_column(overflow="fold")
-    for left, right in pairs:
-        grid.add_row(f"  {left}", Text("\n".join(printable(line) for line in right.split("\n"))))
-    console.print(grid)
+def _pairs(pairs: Sequence[tuple[str, ...]]) -> None:
+    rows = [
+        (Styled("" if place else f"{left:{_LABEL}}", "dim"), line)
+        for left, *lines in pairs
+        for place, line in enumerate(lines)
+    ]
+    print_table(rows)
 
 
 def _short_key(key: str) -> str:
     """The first eight characters of the last part of a key id: enough to tell keys apart by eye."""
-    return printable(key.rstrip("/").rpartition("/")[2].rpartition(":")[2][:8])
+    return key.rstrip("/").rpartition("/")[2].rpartition(":")[2][:8]
 
 
 def _time(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Protocol, cast
 
 import click
 
+from epochseal.cli.console import print_aside, print_line
 from epochseal.keys import load_backend, parse_key_uri
 
 # \b keeps click from wrapping the lines.
@@ -46,6 +47,7 @@ def keygen(directory: Path) -> None:
     """
     uri = parse_key_uri(f"file:{directory}")
     cast("_KeyMaker", load_backend(uri)).generate(directory)
-    click.echo(_TABLE.format(directory=directory), err=True, nl=False)
+    for line in _TABLE.splitlines():
+        print_aside(line.format(directory=directory))
     for role in ("agent", "verifier", "auditor"):
-        click.echo(f"file:{directory / role}")
+        print_line(f"file:{directory / role}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from epochseal.cli.error_messages import Misuse
 from epochseal.config.state_dir import default_state_dir, parse_state_dir
 from epochseal.encoding import b64decode
 from epochseal.errors import EpochsealError
@@ -38,9 +39,8 @@ class Parsed(_ParamType):
         try:
             return self._parse(value)
         except EpochsealError as exc:
-            text = f"{exc}\n{exc.hint}" if exc.hint else str(exc)
             name = f"{param.opts[0]}: " if param is not None and param.opts else ""
-            raise click.UsageError(name + text, ctx) from exc
+            raise Misuse(f"{name}{exc}", exc.hint, ctx) from exc
 
 
 SIZE = Parsed("size", parse_size)
@@ -64,6 +64,11 @@ state_option = click.option(
 
 log_option = click.option(
     "--log", type=LOG_ID, metavar="ID", help="The id that the log must have, as its owner told it to you."
+)
+
+
+raw_option = click.option(
+    "--raw", is_flag=True, help="Print bytes as they are, to a terminal too: they may steer it."
 )
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
-import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
 
-from epochseal.cli.error_messages import print_error, status_of
+from epochseal.cli.console import OutputLostError, finish_output
+from epochseal.cli.error_messages import Misuse, print_error, status_of
 from epochseal.errors import EpochsealError
 from epochseal.exit_statuses import BACKEND, INTERRUPTED, USAGE
+from epochseal.standard_streams import discard
 from epochseal.version import __version__
 
 _COMMANDS = {
@@ -36,17 +40,23 @@ _COMMANDS = {
 }
 
 
-class _OutputClosedError(Exception):
-    """Whoever read our output has gone."""
+@contextmanager
+def _telling_output() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as exc:
+        # Past this point click would end with 1, which here means tampered.
+        raise OutputLostError("nothing reads the output") from exc
 
 
 class _Lazy(click.Group):
+    def make_context(self, *args: Any, **more: Any) -> click.Context:  # noqa: ANN401  # click's signature
+        with _telling_output():
+            return super().make_context(*args, **more)
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # click's signature
-        try:
+        with _telling_output():
             return super().invoke(ctx)
-        except BrokenPipeError as exc:
-            # Past this point click would end with 1, which here means tampered.
-            raise _OutputClosedError from exc
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(_COMMANDS)
@@ -72,7 +82,7 @@ class _Lazy(click.Group):
 
             near = get_close_matches(args[0], _COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else "epochseal --help lists the commands"
-            raise click.UsageError(f"{exc.message.rstrip('.').lower()}\n{hint}", ctx) from exc
+            raise Misuse(exc.message, hint, ctx) from exc
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -99,21 +109,29 @@ def main() -> NoReturn:
         click.echo(exc.format_message(), err=True)
         sys.exit(USAGE)
     except click.exceptions.Exit as exc:
-        sys.exit(exc.exit_code)
+        _end(exc.exit_code)
     except click.ClickException as exc:
-        message, _, hint = exc.format_message().partition("\n")
+        message, hint = exc.format_message(), exc.hint if isinstance(exc, Misuse) else None
         ctx = getattr(exc, "ctx", None)
         usage = f"{ctx.command_path} --help explains the command" if ctx is not None else None
         _fail(message[:1].lower() + message[1:].rstrip("."), hint or usage, USAGE)
+    except OutputLostError:
+        discard(1)
+        _end(BACKEND)
     except EpochsealError as exc:
         _fail(str(exc), exc.hint, status_of(exc))
-    except _OutputClosedError:
-        # Python would flush to it at exit, and fail with a status of its own.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(BACKEND)
     except OSError as exc:
         _fail(f"{exc.filename or 'input or output'}: {exc.strerror or exc}", None, BACKEND)
-    sys.exit(status if isinstance(status, int) else 0)
+    _end(status if isinstance(status, int) else 0)
+
+
+def _end(status: int) -> NoReturn:
+    """End with the status, or with that of a disk that failed, where something that was printed is lost."""
+    if (failure := finish_output()) is not None:
+        if failure.errno != errno.EPIPE:
+            print_error(f"standard output: {failure.strerror}", None)
+        status = BACKEND
+    sys.exit(status)
 
 
 def _fail(message: str, hint: str | None, status: int) -> NoReturn:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from epochseal.foreign_text import visible
+
 _SECONDS = 0.1
+_NARROWEST = 70
+
+
+def _can_draw() -> bool:
+    if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        return False
+    # Narrower, the bar would be broken words.
+    return shutil.get_terminal_size().columns >= _NARROWEST
 
 
 @contextmanager
 def progress_bar(name: str) -> Iterator[Callable[[int, int], None]]:
     """A function that is told the bytes done and the bytes in all; without a terminal it does nothing."""
-    if not sys.stderr.isatty():
+    if not _can_draw():
         yield lambda _done, _total: None
         return
     from rich.console import Console
@@ -35,7 +47,7 @@ def progress_bar(name: str) -> Iterator[Callable[[int, int], None]]:
     )
     # Drawn from the calls alone: worker processes are forked meanwhile, and a thread would not survive that.
     with Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True) as bar:
-        task, drawn = bar.add_task(name, total=None), 0.0
+        task, drawn = bar.add_task(visible(name), total=None), 0.0
 
         def show(done: int, total: int) -> None:
             nonlocal drawn

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
+from epochseal.cli.console import print_notice, write_data
 from epochseal.cli.error_messages import tell
 from epochseal.cli.options import LOGDIR, ORIGIN, log_option
 from epochseal.exit_statuses import EMPTY, INCOMPLETE, UNTRUSTED, VERIFIED
@@ -67,10 +67,9 @@ def prove(
         return tell(exc, UNTRUSTED)
     data = proof.encode()
     if output is None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        write_data(data)
     else:
         output.write_bytes(data)
     if public_key is None:
-        click.echo("epochseal: the checkpoint's signature was not checked: name --checkpoint-key", err=True)
+        print_notice("the checkpoint's signature was not checked: name --checkpoint-key")
     return VERIFIED

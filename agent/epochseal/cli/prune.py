@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from epochseal.cli.console import print_notice
 from epochseal.cli.options import KEY_URI, LOGDIR, state_option
 from epochseal.config.state_dir import StateDir
 from epochseal.errors import ConfigError
@@ -61,7 +62,7 @@ def prune(
         raise ConfigError(f"no sealed log is in {logdir}", "name the directory that an agent seals into")
     expired = find_expired(logdir, age, keep, time.time_ns() // 1_000_000)
     if expired is None:
-        click.echo(f"epochseal: no segment of {logdir} ended more than {keep} ago", err=True)
+        print_notice(f"no segment of {logdir} ended more than {keep} ago")
         return
     options = SealOptions(
         logdir=logdir,
@@ -72,8 +73,7 @@ def prune(
         state_dir=state_dir,
     )
     seal_prune(options, expired.prune, remove=lambda: remove_expired(logdir, expired))
-    click.echo(
-        f"epochseal: segments up to {expired.prune.segment} expired: entries before number "
-        f"{expired.prune.entries:,} were removed",
-        err=True,
+    print_notice(
+        f"segments up to {expired.prune.segment} expired: entries before number "
+        f"{expired.prune.entries:,} were removed"
     )

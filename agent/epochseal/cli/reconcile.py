@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from epochseal.cli.console import Styled, print_json, print_line
+from epochseal.cli.error_messages import Misuse
 from epochseal.cli.options import KEY_URI, LOGDIR
+from epochseal.cli.tables import print_table
 from epochseal.errors import ConfigError
 from epochseal.keys import KeyURI
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from epochseal.trail import Reconciliation, TrailFinding
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -99,7 +100,6 @@ def reconcile(
     Exit status: 0 clean, 1 the trail contradicts the log, 2 usage, 3 the trail is incomplete, 5 nothing to
     compare, 6 backend or disk.
     """
-    from epochseal.cli.console import open_console, print_json
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.report import TrailReportFile
     from epochseal.trail import check_digests, read_digest_key, read_sealed, read_trail
@@ -111,7 +111,7 @@ def reconcile(
     hash_of = None
     if audit_hash is not None:
         if epoch_key is None:
-            raise click.UsageError("--audit-hash needs --epoch-key\nname the key whose server is asked", ctx)
+            raise Misuse("--audit-hash needs --epoch-key", "name the key whose server is asked", ctx)
         hash_of = _hasher(epoch_key, audit_hash)
     files = (*trail, *more)
     with progress_bar("trail") as progress:
@@ -134,7 +134,7 @@ def reconcile(
     if as_json:
         print_json(result)
     else:
-        _show(open_console(), logdir, result)
+        _show(logdir, result)
     return result.exit_status
 
 
@@ -150,54 +150,48 @@ def _hasher(key: KeyURI, device: str) -> Callable[[str], str]:
     return hasher
 
 
-def _show(console: Console, logdir: Path, result: Reconciliation) -> None:
+def _show(logdir: Path, result: Reconciliation) -> None:
     from epochseal.encoding import format_time
     from epochseal.trail import KINDS, NOTES
 
-    click.secho(result.verdict.upper(), fg=_COLORS[result.verdict], bold=True, nl=False)
-    click.echo(f"  {logdir}")
+    print_line(Styled(result.verdict.upper(), f"{_COLORS[result.verdict]} bold"), f"  {logdir}")
     if result.verdict == "empty":
-        click.echo("  nothing was compared: there is no epoch line, or no call that one of them quotes")
-    click.echo(f"  origin    {result.origin}  (log {result.log})")
-    click.echo(
+        print_line("  nothing was compared: there is no epoch line, or no call that one of them quotes")
+    print_line(f"  origin    {result.origin}  (log {result.log})")
+    print_line(
         f"  epochs    {result.epochs:,} in the log, {result.matched:,} of them with their call in the trail"
     )
-    click.echo(f"  trail     {result.calls:,} issue calls of this log in {result.files:,} files")
+    print_line(f"  trail     {result.calls:,} issue calls of this log in {result.files:,} files")
     if result.files and result.last:
-        click.echo(f"  covered   {format_time(result.first)} to {format_time(result.last)}")
-    _table(
-        console, "contradictions and gaps", result.problems, {kind: text for kind, (_, text) in KINDS.items()}
-    )
-    _table(console, "what else the trail says", result.notes, NOTES)
-    click.echo("  what the entries and their tags say is not looked at here: epochseal verify does that")
+        print_line(f"  covered   {format_time(result.first)} to {format_time(result.last)}")
+    _table("contradictions and gaps", result.problems, {kind: text for kind, (_, text) in KINDS.items()})
+    _table("what else the trail says", result.notes, NOTES)
+    print_line("  what the entries and their tags say is not looked at here: epochseal verify does that")
 
 
-def _table(console: Console, title: str, findings: list[TrailFinding], texts: dict[str, str]) -> None:
-    from rich.box import SIMPLE
-    from rich.table import Table
-    from rich.text import Text
-
+def _table(title: str, findings: list[TrailFinding], texts: dict[str, str]) -> None:
     from epochseal.encoding import format_time
 
     if not findings:
         return
-    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
-    table.add_column("what", no_wrap=True)
-    table.add_column("epoch", justify="right")
-    table.add_column("time", no_wrap=True)
-    for name in ("who", "detail"):
-        table.add_column(name, overflow="fold")
-    for item in findings[:_SHOWN]:
-        # Names in a trail are other people's text: no markup is read in them.
-        table.add_row(
-            item.kind,
-            str(item.epoch) if item.epoch >= 0 else "",
-            format_time(item.time) if item.time else "",
-            Text(item.who),
-            Text(item.detail),
-        )
-    console.print(table)
+    print_line()
+    print_line(title)
+    print_table(
+        [
+            (
+                item.kind,
+                str(item.epoch) if item.epoch >= 0 else "",
+                format_time(item.time) if item.time else "",
+                item.who,
+                item.detail,
+            )
+            for item in findings[:_SHOWN]
+        ],
+        head=("what", "epoch", "time", "who", "detail"),
+        right={1},
+    )
+    print_line()
     if len(findings) > _SHOWN:
-        click.echo(f"  … and {len(findings) - _SHOWN:,} more (--json has all)")
+        print_line(f"  … and {len(findings) - _SHOWN:,} more (--json has all)")
     for kind in dict.fromkeys(item.kind for item in findings):
-        click.echo(f"  {kind}: {texts[kind]}")
+        print_line(f"  {kind}: {texts[kind]}")

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from epochseal.cli.console import print_notice
+from epochseal.cli.error_messages import Misuse
 from epochseal.cli.options import KEY_URI
+from epochseal.cli.tables import print_table
 from epochseal.cli.user import this_user
 from epochseal.errors import ConfigError
 from epochseal.keys import KeyURI
@@ -73,7 +76,7 @@ def rotate(
     """
     uri = epoch_key or checkpoint_key
     if uri is None or (epoch_key is not None and checkpoint_key is not None):
-        raise click.UsageError("name --epoch-key or --checkpoint-key\none key is replaced at a time", ctx)
+        raise Misuse("name --epoch-key or --checkpoint-key", "one key is replaced at a time", ctx)
     from epochseal.config import read_config
     from epochseal.service.single_line import seal_rotation
     from epochseal.upkeep.rotation import RotationRequest
@@ -93,9 +96,9 @@ def rotate(
         _options(log), wanted, log.backend_settings, dry_run=dry_run, planned=lambda body: _show(log, body)
     )
     if dry_run:
-        click.echo("epochseal: nothing was written: --dry-run", err=True)
+        print_notice("nothing was written: --dry-run")
         return
-    click.echo(f'epochseal: done: now set {wanted.key}_key = "{uri}" for log {log.name} in {path}', err=True)
+    print_notice(f'done: now set {wanted.key}_key = "{uri}" for log {log.name} in {path}')
 
 
 def _choose(config: Configuration, name: str | None) -> LogConfig:
@@ -130,8 +133,7 @@ def _show(log: LogConfig, body: Rotate) -> None:
         rows.append(("checkpoint", f"signed by {both}; later ones by the new key"))
     if body.compromised:
         rows.append(("compromised", f"the old key is believed up to {_believed(body)}"))
-    for left, right in rows:
-        click.echo(f"  {left:11}  {right}")
+    print_table(rows)
 
 
 def _believed(body: Rotate) -> str:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from epochseal.cli.console import print_json
+from epochseal.cli.console import print_json, print_line
+from epochseal.cli.error_messages import Misuse
+from epochseal.cli.tables import print_table
 
 if TYPE_CHECKING:
     from epochseal.config import Configuration, LogConfig, Value
@@ -38,7 +40,7 @@ def run(ctx: click.Context, path: Path, env: str | None, check: bool, as_json: b
     backend refused the credential.
     """
     if as_json and not check:
-        raise click.UsageError("--json is for --check\nadd --check, or leave it out", ctx)
+        raise Misuse("--json is for --check", "add --check, or leave it out", ctx)
     if check:
         from epochseal.config import read_config
 
@@ -55,24 +57,18 @@ def _show(config: Configuration, *, as_json: bool) -> None:
         print_json(_as_object(config))
         return
     env = f"env.{config.env}" if config.env else "no environment"
-    click.echo(
+    print_line(
         f"{config.path}: {env}, {len(config.logs)} {'log' if len(config.logs) == 1 else 'logs'};"
         " backends were not contacted"
     )
     for log in config.logs:
-        click.echo()
+        print_line()
         rows = [(key, _text(value), _place(value)) for key, value in log.values.items()]
         rows += [(f"source {place}", text, "") for place, text in enumerate(_source_texts(log), 1)]
-        _table((f"[{log.name}]", "value", "set in"), rows)
-    click.echo()
+        print_table(rows, head=(f"[{log.name}]", "value", "set in"))
+    print_line()
     listen = config.metrics_listen
-    _table(("[metrics]", "value", "set in"), [("listen", _text(listen), _place(listen))])
-
-
-def _table(head: tuple[str, str, str], rows: list[tuple[str, str, str]]) -> None:
-    first, second = (max(len(row[column]) for row in (head, *rows)) for column in (0, 1))
-    for row in (head, *rows):
-        click.echo(f"  {row[0]:{first}}  {row[1]:{second}}  {row[2]}".rstrip())
+    print_table([("listen", _text(listen), _place(listen))], head=("[metrics]", "value", "set in"))
 
 
 def _text(value: Value) -> str:

@@ -47,7 +47,7 @@ def acknowledger(acks: bool) -> Callable[[int], None]:
 def _print_count(entries: int) -> None:
     try:
         os.write(1, b"%d\n" % entries)
-    except BrokenPipeError as exc:
+    except OSError as exc:
         raise EpochsealError(
             "nobody reads the acknowledgements any more: sealing ends here, and the log is closed",
             "leave --acks out where nothing reads them",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from epochseal.cli.console import flush_output, print_line
 from epochseal.cli.options import LOGDIR
 from epochseal.errors import ConfigError
 from epochseal.exit_statuses import EMPTY, VERIFIED
@@ -32,7 +33,7 @@ def add(logdir: Path, url: str) -> None:
     from epochseal.evidence.timestamp import request_stamp
 
     stamp = request_stamp(logdir, url)
-    click.echo(f"{stamp.size} lines stamped at {stamp.time}")
+    print_line(f"{stamp.size} lines stamped at {stamp.time}")
 
 
 @timestamp.command()
@@ -67,7 +68,8 @@ def check(logdir: Path, checkpoint_key: str, authority: Path) -> int:
         raise ConfigError(f"cannot read {authority}: {exc.strerror}") from exc
     found = 0
     for stamp in check_stamps(logdir, key, pem):
-        click.echo(f"{stamp.size} lines existed at {stamp.time}")
+        print_line(f"{stamp.size} lines existed at {stamp.time}")
+        flush_output()
         found += 1
     return VERIFIED if found else EMPTY
 

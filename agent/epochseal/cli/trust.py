@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from epochseal.cli.console import print_notice
+from epochseal.cli.error_messages import Misuse
 from epochseal.cli.options import (
     DURATION,
     LOGDIR,
@@ -106,7 +108,7 @@ def trust(
     Exit status: that of `epochseal verify`.
     """
     if bool(accept_start or accept_key) != (reason is not None):
-        raise click.UsageError("--accept-start, --accept-key and --reason\ngo together", ctx)
+        raise Misuse("--accept-start, --accept-key and --reason", "go together", ctx)
     from epochseal.api.given_keys import one_origin, read_checkpoint_key, recoverer_maker
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.show import show_verdict
@@ -122,7 +124,7 @@ def trust(
             "verify moves it forward; --accept-start and --accept-key add to it",
         )
     if known is None and public_key is None:
-        raise click.UsageError("no key was given\nname the log's --checkpoint-key", ctx)
+        raise Misuse("no key was given", "name the log's --checkpoint-key", ctx)
     asked = one_origin(
         origin, {"checkpoint key": named_origin, "trust file": known.key.name if known is not None else None}
     )
@@ -142,14 +144,12 @@ def trust(
     found.verdict.memory = "none" if known is None else "known"
     show_verdict(logdir, found.verdict, as_json=False)
     if found.verdict.verdict != "verified":
-        click.echo(f"epochseal: {place} was not written: the log is {found.verdict.verdict}", err=True)
+        print_notice(f"{place} was not written: the log is {found.verdict.verdict}")
         return found.verdict.exit_status
     _check_accepted(found, accepted)
     written = place.write(accepted, found, request.now())
-    click.echo(
-        f"epochseal: {place} pins log {written.log_text} of {written.key.name}, "
-        f"{written.checkpoint.size:,} lines seen",
-        err=True,
+    print_notice(
+        f"{place} pins log {written.log_text} of {written.key.name}, {written.checkpoint.size:,} lines seen"
     )
     return VERIFIED
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from epochseal.cli.error_messages import Misuse
 from epochseal.cli.options import DURATION, LOGDIR, ORIGIN, TRUST, log_option, recovering_option
 from epochseal.keys import KeyURI
 
@@ -84,10 +85,11 @@ def verify(
     """
     trust_file = trust if trust is not None and str(trust) != _NO_TRUST else None
     if not epoch_key and checkpoint_key is None and trust_file is None:
-        raise click.UsageError("no key was given\nname --epoch-key, --checkpoint-key or --trust FILE", ctx)
+        raise Misuse("no key was given", "name --epoch-key, --checkpoint-key or --trust FILE", ctx)
     if (trust_file is not None or log is not None) and len(logdirs) > 1:
-        raise click.UsageError("a trust file and a --log are of one log\nverify each log by itself", ctx)
+        raise Misuse("a trust file and a --log are of one log", "verify each log by itself", ctx)
     from epochseal.api.verification import request_for
+    from epochseal.cli.console import print_notice
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.report import ReportFile
     from epochseal.cli.show import show_verdict
@@ -118,7 +120,7 @@ def verify(
         if remembered.failure is not None:
             raise remembered.failure
         if remembered.told:
-            click.echo(f"epochseal: remembered: {remembered.told}", err=True)
+            print_notice(f"remembered: {remembered.told}")
     if page is not None:
         page.write(verdicts, epoch_key, checkpoint_key, request.origin)
     return EXIT_STATUS[gravest(verdict.verdict for verdict in verdicts)]

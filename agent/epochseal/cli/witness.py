@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from epochseal.cli.console import print_line, print_notice
 from epochseal.cli.options import LOGDIR, Parsed
 from epochseal.errors import ConfigError, EpochsealError, StorageError, VerificationError
 
@@ -82,13 +83,13 @@ def submit(
             done = submit_checkpoint(logdir, quorum)
         except EpochsealError as exc:
             errors.append(exc)
-            click.echo(f"{logdir}: {exc}", err=True)
+            print_notice(f"{logdir}: {exc}")
             continue
         for name, time in done.times.items():
             moment = datetime.fromtimestamp(time, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            click.echo(f"{logdir}: {done.size} lines cosigned by {name} at {moment}")
+            print_line(f"{logdir}: {done.size} lines cosigned by {name} at {moment}")
         for name, failure in done.failed.items():
-            click.echo(f"{logdir}: warning: {name}: {failure}", err=True)
+            print_notice(f"{logdir}: warning: {name}: {failure}")
     if errors:
         # If one log was rewritten and the witness of another is down, the exit status is that of the first.
         raise next((exc for exc in errors if isinstance(exc, VerificationError)), errors[0])
@@ -106,7 +107,7 @@ def keygen(directory: Path, name: str) -> None:
     """
     from epochseal.witness import make_key
 
-    click.echo(make_key(directory, name).vkey)
+    print_line(make_key(directory, name).vkey)
 
 
 @witness.command()
@@ -144,7 +145,7 @@ def serve(directory: Path, logs: tuple[Path, ...], listen: tuple[str, int]) -> N
     except OSError as exc:
         raise StorageError(f"cannot listen on {listen[0]}:{listen[1]}: {exc.strerror or exc}") from exc
     host, port = server.server_address[:2]
-    click.echo(f"epochseal: witness {store.key.name} listens on http://{host!s}:{port}/", err=True)
+    print_notice(f"witness {store.key.name} listens on http://{host!s}:{port}/")
     with server:
         server.serve_forever()
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from epochseal.encoding import UNSEEN
 from epochseal.errors import FormatError, StorageError
+from epochseal.foreign_text import visible_pieces
 from epochseal.format.seal_lines import Block, TaggedLine, parse_line
 from epochseal.storage.seal_file import read_damaged_lines
 from epochseal.verifier import Problem
@@ -268,21 +268,8 @@ def escape(line: bytes) -> tuple[str, ...]:
     cut = min(_LONGEST, len(body))
     while 0 < cut < len(body) and body[cut] & 0xC0 == 0x80:  # noqa: PLR2004  # within a character of UTF-8
         cut -= 1
-    pieces = [""]
-    for character in body[:cut].decode("utf-8", "surrogateescape"):
-        plain = character == " " or UNSEEN.match(character) is None
-        # The even places hold plain text, the odd ones escapes.
-        if plain == bool(len(pieces) % 2 == 0):
-            pieces.append("")
-        pieces[-1] += character if plain else _escaped(character)
+    pieces = visible_pieces(body[:cut])
     if cut < len(body):
         pieces += [""] * (len(pieces) % 2)
         pieces.append(f" … {len(body) - cut:,} more bytes")
     return tuple(pieces)
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # noqa: PLR2004  # how surrogateescape writes a byte that is no UTF-8
-        return f"\\x{code - 0xDC00:02x}"
-    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"  # noqa: PLR2004  # what two digits hold

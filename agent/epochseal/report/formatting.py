@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 
-from epochseal.report.excerpts import escape
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from epochseal.foreign_text import visible
 
 _LINK = re.compile(r"\[[^]]*\]\(([^)#]*)[^)]*\)")
 
@@ -17,9 +20,16 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun.removesuffix('y')}ies" if noun.endswith("y") else f"{number:,} {noun}s"
 
 
-def plain(text: str) -> str:
-    """Text that came from a file or a command line, with escapes for what could deceive a reader."""
-    return "".join(escape(text.encode("utf-8", "surrogateescape")))
+def page_environment() -> Environment:
+    """Templates whose every text, wherever it came from, is made visible, then escaped for HTML."""
+    return Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_visible
+    )
+
+
+def _visible(value: object) -> object:
+    # Markup is what a template itself has made, of values that went through here.
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def sentence(text: str) -> str:

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
-
 from epochseal.evidence.overview import CheckpointKeyView, EpochKeyView, read_overview
 from epochseal.report.excerpts import Excerpt, read_excerpts
-from epochseal.report.formatting import count, plain, resource, sentence
+from epochseal.report.formatting import count, page_environment, resource, sentence
 from epochseal.report.timeline import MAX_BARS, Timeline, draw, short_time
 from epochseal.verifier import KINDS, Problem, Verdict
 from epochseal.verifier.verdict import GRAVEST_FIRST, gravest
@@ -98,9 +96,7 @@ def render_report(subjects: Sequence[Subject], now: int) -> bytes:
     chapters = [_chapter(item) for item in subjects]
     style = resource("style.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = page_environment()
     environment.filters.update(count=count, entry_text=_entry_text, short_time=short_time)
     page = environment.from_string(resource("page.html.jinja")).render(
         chapters=chapters,
@@ -122,7 +118,7 @@ def _chapter(subject: Subject) -> Chapter:
     warnings = tuple(_in_words(item) for item in verdict.warnings[:MAX_WARNINGS])
     keys, signers = view.epoch_keys, view.checkpoint_keys
     return Chapter(
-        name=plain(subject.logdir.resolve().name),
+        name=subject.logdir.resolve().name,
         verdict=verdict,
         headline=_headline(verdict),
         summary=_summary(verdict),
@@ -138,7 +134,7 @@ def _chapter(subject: Subject) -> Chapter:
         tree_size=view.tree_size,
         signed_size=view.signed_size,
         memory=_MEMORY[verdict.memory],
-        command=tuple(map(plain, subject.command)),
+        command=subject.command,
     )
 
 
@@ -170,7 +166,7 @@ def _in_words(item: Problem, excerpt: Excerpt | None = None) -> ProblemView:
         title=sentence(kind.says),
         where=" · ".join(where),
         entries=_range("entry", item.first_entry, item.last_entry),
-        detail=plain(item.detail),
+        detail=item.detail,
         advice=f"{sentence(kind.advice)}{'' if kind.advice.endswith('?') else '.'}",
         excerpt=excerpt,
     )

@@ -7,10 +7,8 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from jinja2 import Environment, StrictUndefined
-
 from epochseal.encoding import format_time
-from epochseal.report.formatting import count, plain, resource
+from epochseal.report.formatting import count, page_environment, resource
 from epochseal.report.timeline import short_time
 from epochseal.trail import KINDS, NOTES, Reconciliation, TrailFinding
 from epochseal.version import __version__
@@ -41,13 +39,11 @@ class _FindingView:
 def render_trail_report(name: str, result: Reconciliation, now: int) -> bytes:
     """The page about one comparison, in UTF-8; `name` is the log's directory, `now` in ms."""
     style = resource("style.css")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = page_environment()
     environment.filters.update(count=count, moment=lambda time: short_time(format_time(time)))
     page = environment.from_string(resource("trail.html.jinja")).render(
-        name=plain(name),
-        origin=plain(result.origin),
+        name=name,
+        origin=result.origin,
         result=result,
         look=_LOOKS[result.verdict],
         headline=_HEADLINES[result.verdict],
@@ -74,8 +70,8 @@ def _note(item: TrailFinding) -> _FindingView:
 def _shown(item: TrailFinding, look: str, verdict: str, meaning: str) -> _FindingView:
     parts = [
         f"epoch {item.epoch:,}" if item.epoch >= 0 else "",
-        f"by {plain(item.who)}" if item.who else "",
+        f"by {item.who}" if item.who else "",
         format_time(item.time) if item.time else "",
     ]
     where = " · ".join(part for part in parts if part)
-    return _FindingView(look, verdict, f"{meaning[0].upper()}{meaning[1:]}", where, plain(item.detail))
+    return _FindingView(look, verdict, f"{meaning[0].upper()}{meaning[1:]}", where, item.detail)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from epochseal.journal import Field, Journal, Level
 from epochseal.sealing.backend_outage import Outlook
 from epochseal.sealing.epoch_turns import Begun
 from epochseal.sealing.restart_point import RestartPoint
+from epochseal.standard_streams import write_stderr
 from epochseal.storage.durable import DiskFullError
 
 
@@ -37,9 +37,9 @@ class Message:
 def print_message(message: Message) -> None:
     """Say it on stderr."""
     if message.text:
-        hint = f"epochseal: hint: {message.hint}\n" if message.hint else ""
-        sys.stderr.write(f"epochseal: {message.text}\n{hint}")
-        sys.stderr.flush()
+        write_stderr(f"epochseal: {message.text}")
+        if message.hint:
+            write_stderr(f"epochseal: hint: {message.hint}")
 
 
 def write_message(journal: Journal, message: Message) -> None:

@@ -152,9 +152,11 @@ def test_output_without_unicode(tmp_path: Path, keys: LogKeys) -> None:
 
 @pytest.mark.parametrize("columns", [80, 120])
 def test_table_fits_the_terminal(log: Log, columns: int) -> None:
-    """No line is wider than the terminal, and nothing is cut off for it."""
+    """No line is wider than the terminal, and nothing is cut off; the folder's name is whole in any case."""
     text = inspect(log.path, columns=columns).stdout
-    assert max(len(line) for line in text.splitlines()) <= columns
+    first, *lines = text.splitlines()
+    assert first.startswith(f"{log.path}  ")
+    assert max(map(len, lines)) <= columns
     assert "…" not in text
 
 

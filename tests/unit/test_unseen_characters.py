@@ -91,3 +91,17 @@ def test_what_programs_are_told() -> None:
     line = done.stdout.decode()
     assert json.loads(line) == [text]
     assert set(UNSEEN.findall(line)) == {" ", "\n"}
+
+
+def test_one_place_prints() -> None:
+    """No file but these writes to standard output or standard error, so that no text passes by."""
+    agent = Path(__file__).resolve().parents[2] / "agent" / "epochseal"
+    printing = re.compile(r"click\.s?echo|(?<![\w.])print\(|sys\.std(out|err)\b|os\.write\([12]\b")
+    found = {
+        str(path.relative_to(agent))
+        for path in agent.rglob("*.py")
+        if printing.search(path.read_text("utf-8"))
+    }
+    # The bar and whether there is a terminal; counts for a feeder; and click's own help text.
+    allowed = {"cli/progress.py", "cli/seal.py", "cli/program.py"}
+    assert found - allowed == {"cli/console.py", "standard_streams.py"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}
 _STDOUT = 1
+_WAITING = 32 << 10
 _NARROWEST = 20
 
 
@@ -42,24 +42,31 @@ class Styled:
 
 
 class _Output:
-    """Standard output, until writing to it fails."""
+    """Standard output, until writing to it fails.
+
+    What is short is written at once, at the end: whether a reader that wants one line, as `head -1` does, has
+    gone by then is not left to chance.
+    """
 
     def __init__(self) -> None:
         self.failure: OSError | None = None
+        self._waiting = bytearray()
 
     def write(self, data: bytes) -> None:
-        self._attempt(lambda: sys.stdout.buffer.write(data))
+        if self.failure is None:
+            self._waiting += data
+            if len(self._waiting) > _WAITING:
+                self.flush()
 
     def flush(self) -> None:
-        self._attempt(sys.stdout.flush)
-
-    def _attempt(self, call: Callable[[], object]) -> None:
-        if self.failure is not None:
-            return
+        left, self._waiting = memoryview(self._waiting), bytearray()
         try:
-            call()
+            while left:
+                # Without a buffer (PYTHONUNBUFFERED) a write may take a part.
+                left = left[sys.stdout.buffer.write(left) :]
+            sys.stdout.flush()
         except OSError as exc:
-            self.failure = exc
+            self.failure = self.failure or exc
             discard(_STDOUT)
 
 

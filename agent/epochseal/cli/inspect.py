@@ -59,7 +59,7 @@ def _show(logdir: Path, view: Overview, *, show_all: bool) -> None:
     _heading("keys")
     _pairs(_key_rows(view) or [("none", "no epoch line and no checkpoint can be read")])
     _heading("pending and damaged")
-    _pairs(_pending_rows(view) or [("none", "")])
+    _pairs(_pending_rows(view) or [("none",)])
 
 
 def _log_rows(view: Overview) -> list[tuple[str, ...]]:
@@ -188,7 +188,7 @@ def _pairs(pairs: Sequence[tuple[str, ...]]) -> None:
     rows = [
         (Styled("" if place else f"{left:{_LABEL}}", "dim"), line)
         for left, *lines in pairs
-        for place, line in enumerate(lines)
+        for place, line in enumerate(lines or [""])
     ]
     print_table(rows)
 

@@ -51,7 +51,7 @@ def print_table(
             print_line(*lead, last)
         elif margin + max(map(len, last.text.split()), default=0) > width:
             # A word that is wider than its column has a line of its own.
-            print_line(*lead)
+            print_line(*lead[:-1])
             _print_folded([last], indent + 4, width)
         else:
             first, *more = _wrap(last.text, width - margin)

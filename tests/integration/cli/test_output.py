@@ -120,6 +120,15 @@ def test_output_that_nobody_reads(place: Place, command: str, output: str) -> No
     assert (b"standard output: No space left" in done.stderr) == (output == "> /dev/full")
 
 
+@pytest.mark.parametrize("command", ["verify", "inspect", "cat"])
+@pytest.mark.parametrize("buffering", ["", "PYTHONUNBUFFERED=1 "])
+def test_a_reader_of_one_line(place: Place, command: str, buffering: str) -> None:
+    """What is short is written before `head -1` can go: the status is that of what was found, every time."""
+    line = f'{buffering}"$@" | head -1; exit ${{PIPESTATUS[0]}}'
+    statuses = {in_shell(line, words_of(command, place), place.folder).returncode for _ in range(6)}
+    assert statuses == {0}
+
+
 @pytest.mark.parametrize("command", ["verify", "trust", "inspect", *REFUSING, "forget"])
 @pytest.mark.parametrize("errors", ["2>&-", "2> /dev/full", "2> >(true)"])
 def test_talk_that_nobody_reads(place: Place, command: str, errors: str) -> None:

@@ -23,6 +23,7 @@ from epochseal.witness.submission import MAX_BODY, Submission
 from epochseal.witness.submit_checkpoint import Forked, RolledBack
 from tests.integration.logs import ORIGIN, Log, LogKeys, LogWriter, entry, write_log
 from tests.integration.witness.witnesses import PROGRAM, Running, policy_of, policy_text, witness
+from tests.warm_program import run_text
 
 
 @pytest.fixture
@@ -103,12 +104,13 @@ def test_the_command_submits_and_verify_tells(writer: LogWriter, running: Runnin
     writer.end()
     policy = writer.logdir.parent / "policy"
     policy.write_text(policy_text([running]), encoding="utf-8")
-    submit = [PROGRAM, "witness", "submit", str(writer.logdir), "--policy", str(policy)]
-    done = subprocess.run(submit, capture_output=True, text=True, timeout=60, check=True)
+    submit = ["witness", "submit", str(writer.logdir), "--policy", str(policy)]
+    done = run_text(submit)
+    assert done.returncode == 0, done.stderr
     assert f"{writer.signed} lines cosigned by w0 at " in done.stdout
     auditor = f"file:{keys.directory / 'auditor'}"
-    check = [PROGRAM, "verify", str(writer.logdir), "--checkpoint-key", auditor, "--policy", str(policy)]
-    done = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
+    check = ["verify", str(writer.logdir), "--checkpoint-key", auditor, "--policy", str(policy)]
+    done = run_text(check)
     assert done.returncode == 0, done.stdout
     assert "witnessed    3 entries, by witness.example/w1 20" in done.stdout
 
@@ -122,13 +124,7 @@ def test_a_configuration_names_witnesses(writer: LogWriter, running: Running, tm
         f'[[log]]\ndir = "{writer.logdir}"\norigin = "{ORIGIN}"\n[[log.source]]\nkind = "stdin"\n',
         encoding="utf-8",
     )
-    done = subprocess.run(
-        [PROGRAM, "witness", "submit", "--config", str(config)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_text(["witness", "submit", "--config", str(config)])
     assert done.returncode == 0, done.stderr
     assert (writer.logdir / "witnessed").exists()
 
@@ -187,8 +183,8 @@ def test_a_refusal_ends_the_command_with_1(writer: LogWriter, running: Running, 
     forged = LogWriter(writer.logdir.parent / "forged", keys, "log").start("genesis").turn().turn().turn()
     policy = writer.logdir.parent / "policy"
     policy.write_text(policy_text([running]), encoding="utf-8")
-    submit = [PROGRAM, "witness", "submit", str(forged.logdir), "--policy", str(policy)]
-    done = subprocess.run(submit, capture_output=True, text=True, timeout=60, check=False)
+    submit = ["witness", "submit", str(forged.logdir), "--policy", str(policy)]
+    done = run_text(submit)
     assert done.returncode == 1
     assert "epochseal: error: witness w0 has seen another history" in done.stderr
     assert "epochseal: hint: " in done.stderr

@@ -13,6 +13,7 @@ from pathlib import Path
 from epochseal.format.note import VerifierKey
 from epochseal.format.witness_policy import Policy, parse_policy
 from tests.integration.logs import ORIGIN, LogKeys
+from tests.warm_program import run
 
 PROGRAM = str(Path(sys.executable).parent / "epochseal")
 
@@ -30,7 +31,7 @@ class Running:
 def witness(folder: Path, keys: LogKeys, name: str = "witness.example/w1") -> Iterator[Running]:
     """The real command with the logs of `keys`; a folder that has a key goes on where it was."""
     if not folder.exists():
-        subprocess.run([PROGRAM, "witness", "keygen", str(folder), "--name", name], check=True, timeout=60)
+        run(["witness", "keygen", str(folder), "--name", name]).check_returncode()
     logs = folder.with_suffix(".logs")
     logs.write_text(f"# one log\n{VerifierKey(ORIGIN, keys.public).vkey}\n", encoding="utf-8")
     command = [PROGRAM, "witness", "serve", str(folder), "--log", str(logs), "--listen", "127.0.0.1:0"]

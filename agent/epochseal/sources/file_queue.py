@@ -12,7 +12,7 @@ from epochseal.errors import FormatError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sources.file_identity import Identity
 from epochseal.sources.log_file import Content, LogFile, open_content
-from epochseal.sources.rotated_files import Rotated, find_file, list_rotated
+from epochseal.sources.rotated_files import Rotated, find_file, list_rotated, missing_numbers
 
 
 class FileQueue:
@@ -78,8 +78,21 @@ class FileQueue:
         """Queue what now stands at the path, behind the files that stood there since the last one queued."""
         last = self._files[-1].key
         rotated = list_rotated(self._path)
-        place = next((i for i, item in enumerate(rotated) if _key(item) == last), len(rotated))
-        self._append_after(rotated[place + 1 :], content)
+        place = next((i for i, item in enumerate(rotated) if _key(item) == last), None)
+        if place is not None:
+            self._append_after(rotated, place, content)
+            return
+        # The last one queued has no name here any more. Files that were written to after it stood at the path
+        # since; whether others did that are gone too, nobody can tell.
+        newest = self._last_write()
+        newer = [item for item in rotated if item.found.st_mtime_ns >= newest and _key(item) not in self.keys]
+        if newer:
+            self._lost(f"{self._path} was rotated faster than it was read: lines may be lost")
+        self._append_after(newer, -1, content)
+
+    def _last_write(self) -> int:
+        last = self._files[-1]
+        return last.stat().st_mtime_ns if isinstance(last, LogFile) else 0
 
     def resume(self, mark: SourceMark, content: LogFile) -> bytes | None:
         """Queue the file that `mark` is of, set to its offset, and all that came after it.
@@ -109,11 +122,14 @@ class FileQueue:
         else:
             # Found by its content under another inode, it is a copy, and nobody writes to a copy.
             old.static = old.static or wanted is None or old.key[1] != wanted.inode
-            self._append_after(files[place + 1 : -1], content)
+            self._append_after(files[:-1], place, content)
         return trail
 
-    def _append_after(self, between: list[Rotated], content: LogFile) -> None:
-        for item in between:
+    def _append_after(self, files: list[Rotated], place: int, content: LogFile) -> None:
+        """Queue those behind the one at `place` (already queued; -1: none), then `content`."""
+        if holes := missing_numbers(files[max(place, 0) :]):
+            self._lost(f"{self._path}: rotated files are missing in between: {holes} of them")
+        for item in files[place + 1 :]:
             if item.found.st_size and _key(item) != content.key:
                 try:
                     self._files.append(open_content(item.path))

@@ -100,9 +100,12 @@ class FileReader:
         if self._buffer is None:
             self._buffer = self._new_buffer(self._name, self._offset)
             self._buffer.trail = self._trail
+            # Bytes of an unfinished line were given up with the last buffer: they are read again.
             if isinstance(self.content, LogFile):
-                # Bytes of an unfinished line were given up with the last buffer: they are read again.
                 self.content.position = self._offset
+            elif self.content.position != self._offset:
+                # A truncation may have put a compressed copy in the file's place, set to what was read of it.
+                self.content.go_to(self._offset)
         return self._buffer.fill(self.content.read_into)
 
     def drop_unfinished(self) -> None:

@@ -9,11 +9,11 @@ import gzip
 import os
 import stat
 import zlib
-from pathlib import Path
 from typing import Self
 
 from epochseal.sources.file_identity import HEAD, TRAIL, Identity, ends
 
+UNREADABLE = (".bz2", ".xz", ".zst", ".Z")
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
 
 
@@ -40,6 +40,7 @@ class LogFile:
         self._head = b""
         self._trail = b""
         self._seen = 0
+        self._written = 0
 
     @classmethod
     def open(cls, path: str) -> Self:
@@ -89,9 +90,13 @@ class LogFile:
 
     def has_more(self) -> bool:
         """Whether there are bytes that were never read; notices if the file was cut."""
-        size = self.size()
-        self.truncated = self.truncated or size < self._seen
-        return not self.truncated and self._end(size) > self._seen
+        found = self.stat()
+        self.truncated = self.truncated or found.st_size < self._seen
+        if not self.truncated and found.st_mtime_ns != self._written:
+            # Written to since the last look, perhaps anew at the old length: the size alone cannot tell.
+            self.truncated = not self._goes_on()
+            self._written = found.st_mtime_ns
+        return not self.truncated and self._end(found.st_size) > self._seen
 
     @property
     def removed(self) -> bool:
@@ -113,10 +118,14 @@ class LogFile:
         self._remember(free[:count])
         return count
 
+    def release(self) -> int:
+        """The descriptor, for who closes it from now on."""
+        fd, self._fd = self._fd, -1
+        return fd
+
     def close(self) -> None:
         """Close it; closing again does nothing."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
+        if (fd := self.release()) >= 0:
             os.close(fd)
 
     def _end(self, size: int) -> int:
@@ -148,9 +157,11 @@ class CompressedCopy:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._file = gzip.open(path, "rb")  # noqa: SIM115  # closed by `close`
-        found = Path(path).stat()
-        self.key = found.st_dev, found.st_ino
+        # The descriptor is looked at before anything is read of it: of a FIFO the first read would wait.
+        plain = LogFile.open(path)
+        self.key = plain.key
+        self._raw = os.fdopen(plain.release(), "rb")
+        self._file = gzip.GzipFile(fileobj=self._raw, mode="rb")
         self.head = b""
         self.position = 0
         self._more = True
@@ -198,6 +209,7 @@ class CompressedCopy:
     def close(self) -> None:
         """Close it."""
         self._file.close()
+        self._raw.close()
 
     def _read_at(self, count: int, position: int) -> bytes:
         self._file.seek(position)
@@ -213,4 +225,6 @@ def open_content(path: str) -> Content:
     Raises:
         OSError: it cannot be opened.
     """
+    if path.endswith(UNREADABLE):
+        raise OSError(0, "it is compressed in a form that is not read", path)
     return CompressedCopy(path) if path.endswith(".gz") else LogFile.open(path)

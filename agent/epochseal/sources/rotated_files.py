@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from epochseal.sources.file_identity import Identity, holds
-from epochseal.sources.log_file import Content, open_content
+from epochseal.sources.log_file import UNREADABLE, Content, open_content
 
-COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".Z")
+COMPRESSED = (".gz", *UNREADABLE)
 _MARK = r"[._-](\d[\dT:._-]*|old|bak)"
 _AT_END = re.compile(rf"(.+?){_MARK}")
 _BEFORE_ENDING = re.compile(rf"(.+?){_MARK}(\.[A-Za-z][^.]*)")
 _DATE_DIGITS = 6
+_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(\d\d)*")
+_YEARS = range(1970, 2200)
 _MOST_LISTINGS = 10
+_ROTATION_SECONDS = 0.02
 
 
 def base_names(name: str) -> list[str]:
@@ -41,15 +45,25 @@ class Rotated:
 
     path: str
     found: os.stat_result
-    age: tuple[int, int, int]
+    age: tuple[int, ...]
 
 
 def list_rotated(path: str) -> list[Rotated]:
-    """The rotated files of `path` that can be read, the oldest first; none if the folder cannot be listed.
+    """The rotated files of `path`, the oldest first; none if the folder cannot be listed.
 
-    Of `app.log.1` and `app.log.1.gz` only the first counts: the second is being made of it. Where `path` is a
+    Of `app.log.1` and `app.log.1.gz` only the first counts: the second is being made of it. Those that are
+    compressed in a form that is not read are there too, so that they are missed. Where `path` is a
     link, the files are those beside what it leads to, and may be what it led to before.
     """
+    found = _list(path)
+    if missing_numbers(found):
+        # A rotation renames one file after the other, and for a moment a number is free.
+        time.sleep(_ROTATION_SECONDS)
+        found = _list(path)
+    return found
+
+
+def _list(path: str) -> list[Rotated]:
     real = os.path.realpath(path)
     folder, base = os.path.split(real)
     bases = {base} if real == path else {base, *base_names(base)}
@@ -57,11 +71,13 @@ def list_rotated(path: str) -> list[Rotated]:
     found = [
         Rotated(os.path.join(folder, name), stat, _age(name, base, stat))  # noqa: PTH118  # as `path` is
         for name, stat in entries.items()
-        if not name.endswith(COMPRESSED[1:]) and not (name.endswith(".gz") and name[:-3] in entries)
+        if not (name.endswith(COMPRESSED) and PurePath(name).stem in entries)
     ]
     # Numbers count down towards the newest, dates count up; where both are there, only the time of the last
     # write is comparable.
-    if real != path or len({item.age[0] for item in found}) > 1:
+    # A link may have led to files of other names before, and those have no common order either.
+    others = any(base not in base_names(PurePath(item.path).name) for item in found)
+    if others or len({item.age[0] for item in found}) > 1:
         return sorted(found, key=lambda item: (item.found.st_mtime_ns, item.path))
     return sorted(found, key=lambda item: (item.age, item.path))
 
@@ -89,18 +105,34 @@ def _stats(folder: str, wanted: Callable[[str], bool]) -> dict[str, os.stat_resu
     return stats
 
 
-def _age(name: str, base: str, found: os.stat_result) -> tuple[int, int, int]:
+def _age(name: str, base: str, found: os.stat_result) -> tuple[int, ...]:
     """A scheme, and the place within it: the greater, the newer."""
     ending = PurePath(base).suffix
     stem = base.removesuffix(ending)
-    plain = name.removesuffix(".gz")
+    plain = PurePath(name).stem if name.endswith(COMPRESSED) else name
     mark = plain.removeprefix(base) if plain.startswith(base) else plain[len(stem) :].removesuffix(ending)
     digits = re.sub(r"\D", "", mark)
     if not digits:
         return 2, found.st_mtime_ns, 0
     if len(digits) < _DATE_DIGITS:
         return 0, -int(digits), 0
-    return 1, int(digits), found.st_mtime_ns
+    return 1, *_date(re.findall(r"\d+", mark)), found.st_mtime_ns
+
+
+def _date(groups: list[str]) -> list[int]:
+    """The numbers of a date and what counts within it, the largest unit first, however they were written."""
+    if _DATE.fullmatch(first := groups[0]):
+        groups = [first[:4], *(first[i : i + 2] for i in range(4, len(first), 2)), *groups[1:]]
+    numbers = [int(group) for group in groups]
+    if len(numbers) > 2 and numbers[2] in _YEARS and numbers[0] not in _YEARS:  # noqa: PLR2004  # day, month, year
+        numbers[:3] = numbers[2::-1]
+    return numbers
+
+
+def missing_numbers(files: list[Rotated]) -> int:
+    """How many numbers are left out between files that a rotation numbers."""
+    numbers = [-item.age[1] for item in files if item.age[0] == 0]
+    return max(numbers) - min(numbers) + 1 - len(set(numbers)) if numbers else 0
 
 
 def find_file(

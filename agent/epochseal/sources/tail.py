@@ -8,6 +8,7 @@ written the pause between two looks is 10 ms; in silence it doubles up to 250 ms
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +34,7 @@ _MOST_REMEMBERED = 1024
 # sources are their longest part: so the names of one commit are limited together, in bytes.
 _MOST_NAMES = 8192
 _MOST_NAME = 4096
+_log = logging.getLogger(__name__)
 
 
 class TailSource:
@@ -73,6 +75,7 @@ class TailSource:
         self._pause = SHORTEST
         self._look_at = self._scan_at = 0.0
         self._finishing = False
+        self._told: set[str] = set()
 
     # --- the loop's questions -------------------------------------------------------------------------------
 
@@ -110,7 +113,7 @@ class TailSource:
 
     def wait_seconds(self) -> float:
         """Until the next look; no time at all while there is more to read."""
-        if any(follower.wants_more for follower in self._readable()):
+        if self._readable():
             return 0.0
         return max(0.0, self._look_at - time.monotonic())
 
@@ -194,7 +197,13 @@ class TailSource:
 
     def _scan(self) -> None:
         """Begin with files that are new; those that are only rotated forms of others are read as such."""
-        found = {path: None for pattern in self._patterns for path in _expand(pattern)}
+        matched = {pattern: _expand(pattern) for pattern in self._patterns}
+        for pattern, paths in matched.items():
+            if pattern not in self._told and not any(map(os.path.lexists, paths)):
+                # A typo looks like a service that has not written yet: only a person can tell which it is.
+                _log.warning("%s: no such file yet; it is followed once it is there", pattern)
+            self._told.add(pattern)
+        found = {path: None for paths in matched.values() for path in paths}
         for path in found:
             new = path not in self._followers and len(source_name(path)) <= _MOST_NAME
             if new and not self._is_rotated(path, found):
@@ -248,11 +257,12 @@ class TailSource:
         return FileBuffer(name, block_bytes=block, max_entry_bytes=longest, offset=offset)
 
     def _readable(self) -> list[Follower]:
-        """Those that may read: only so many at a time hold entries in memory."""
+        """Those that have something and may read it: only so many at a time hold entries in memory."""
         holders = sum(follower.holds_buffer for follower in self._order)
         readable = []
         for follower in self._order:
-            if follower.holds_buffer or holders < _MOST_BUFFERS:
+            # An idle file takes no place: behind sixteen of them one that has something would never be read.
+            if follower.wants_more and (follower.holds_buffer or holders < _MOST_BUFFERS):
                 holders += not follower.holds_buffer
                 readable.append(follower)
         return readable
@@ -260,9 +270,8 @@ class TailSource:
     def _read(self) -> bool:
         busy = False
         for follower in self._readable():
-            if follower.wants_more:
-                follower.read()
-                busy = True
+            follower.read()
+            busy = True
         return busy
 
 

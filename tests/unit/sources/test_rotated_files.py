@@ -66,3 +66,30 @@ def test_a_folder_that_never_rests(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("epochseal.sources.rotated_files.os.listdir", listdir)
     assert len(list_rotated(str(tmp_path / "app.log"))) == 1
     assert next(numbers) < 20
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("app.2026-11-27.10.log", "app.2026-11-28.0.log", "app.2026-11-28.1.log"),
+        ("app.log.30-11-2026", "app.log.01-12-2026"),
+        ("app.log-20261127-1764201600", "app.log-20261128"),
+        ("app.log.2026-11-27_9", "app.log.2026-11-27_10"),
+        ("app.log-20261127", "app.log-2026-11-28", "app.log.29.11.2026.gz"),
+        ("app.log-20261127T230000", "app.log-20261128T010000"),
+        ("app.log.10", "app.log.9.zst", "app.log.1"),
+    ],
+)
+@pytest.mark.parametrize("link", [False, True])
+def test_the_order_of_names(tmp_path: Path, names: tuple[str, ...], *, link: bool) -> None:
+    """Dates in any form, and what counts within them, whatever a compressor made of the times of change."""
+    for age, name in enumerate(names):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    path = tmp_path / "app.log"
+    path.touch()
+    if link:
+        (tmp_path / "links").mkdir()
+        path = tmp_path / "links" / "current"
+        path.symlink_to(tmp_path / "app.log")
+    assert tuple(Path(item.path).name for item in list_rotated(str(path))) == names

@@ -10,6 +10,7 @@ from epochseal.errors import ConfigError
 from epochseal.evidence import proof as proofs
 from epochseal.evidence import prover
 from epochseal.evidence.proof import MAX_PROOF, ProvenEntry
+from epochseal.storage.opener import read_named_file
 
 
 def prove(
@@ -75,6 +76,10 @@ def check_proof(
 
 
 def read_proof(path: Path) -> bytes:
-    """A proof file, as far as one byte beyond the longest that there can be."""
-    with path.open("rb") as file:
-        return file.read(MAX_PROOF + 1)
+    """A proof file, of which nothing but the file is known yet.
+
+    Raises:
+        ConfigError: it is no regular file, or larger than any proof.
+        OSError: it cannot be read.
+    """
+    return read_named_file(path, MAX_PROOF)

@@ -12,9 +12,11 @@ from epochseal.errors import ConfigError, VerificationError
 from epochseal.evidence.log_memory import NoMemory, TrustFile
 from epochseal.format.witness_policy import parse_policy
 from epochseal.keys import KeyURI, parse_key_uri
+from epochseal.storage.opener import read_named_file
 from epochseal.verifier import Request, Verdict
 from epochseal.verifier.verdict import VerdictName
 
+_MAX_POLICY = 1 << 20
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -157,6 +159,6 @@ def request_for(
         log=log,
         max_age=max_age,
         strict=strict,
-        policy=parse_policy(policy.read_bytes()) if policy is not None else None,
+        policy=parse_policy(read_named_file(policy, _MAX_POLICY)) if policy is not None else None,
         jobs=jobs,
     )

@@ -42,6 +42,7 @@ class ReportFile:
         """
         from epochseal.report import Subject, render_report
         from epochseal.storage.durable import replace_file
+        from epochseal.storage.segments import log_name
 
         options: list[str] = []
         # The page names no key URI, because the reader has other keys and the URI may be confidential.
@@ -50,9 +51,7 @@ class ReportFile:
         options += [f"--origin {origin}"] if origin is not None else []
         subjects = [
             Subject(
-                logdir,
-                verdict,
-                (f"epochseal verify {logdir.resolve().name}", *options, *_log_option(verdict)),
+                logdir, verdict, (f"epochseal verify {log_name(logdir)}", *options, *_log_option(verdict))
             )
             for logdir, verdict in zip(self._logdirs, verdicts, strict=True)
         ]
@@ -84,10 +83,9 @@ class TrailReportFile:
         """
         from epochseal.report import render_trail_report
         from epochseal.storage.durable import replace_file
+        from epochseal.storage.segments import log_name
 
-        replace_file(
-            self._path, render_trail_report(logdir.resolve().name, result, time.time_ns() // 1_000_000)
-        )
+        replace_file(self._path, render_trail_report(log_name(logdir), result, time.time_ns() // 1_000_000))
 
 
 def check_report(path: Path) -> None:

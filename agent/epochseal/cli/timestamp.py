@@ -10,6 +10,9 @@ from epochseal.cli.console import flush_output, print_line
 from epochseal.cli.options import LOGDIR
 from epochseal.errors import ConfigError
 from epochseal.exit_statuses import EMPTY, VERIFIED
+from epochseal.storage.opener import read_named_file
+
+_MAX_PEM = 1 << 20
 
 
 @click.group()
@@ -63,7 +66,7 @@ def check(logdir: Path, checkpoint_key: str, authority: Path) -> int:
     if key is None:
         raise ConfigError("no checkpoint key was given")
     try:
-        pem = authority.read_bytes()
+        pem = read_named_file(authority, _MAX_PEM)
     except OSError as exc:
         raise ConfigError(f"cannot read {authority}: {exc.strerror}") from exc
     found = 0

@@ -112,6 +112,7 @@ def trust(
     from epochseal.api.given_keys import one_origin, read_checkpoint_key, recoverer_maker
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.show import show_verdict
+    from epochseal.storage.segments import log_name
     from epochseal.verifier import Request, examine
     from epochseal.verifier.workers import default_jobs
 
@@ -129,7 +130,7 @@ def trust(
         origin, {"checkpoint key": named_origin, "trust file": known.key.name if known is not None else None}
     )
     accepted = _accepted(accept_start, accept_key, reason or "")
-    with progress_bar(logdir.resolve().name) as progress:
+    with progress_bar(log_name(logdir)) as progress:
         request = Request(
             make_recoverer=recoverer_maker(epoch_key) if epoch_key else None,
             checkpoint_key=public_key,

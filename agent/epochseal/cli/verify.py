@@ -94,6 +94,7 @@ def verify(
     from epochseal.cli.report import ReportFile
     from epochseal.cli.show import show_verdict
     from epochseal.evidence.log_memory import TrustFile
+    from epochseal.storage.segments import log_name
     from epochseal.verifier.verdict import EXIT_STATUS, gravest
     from epochseal.verifier.workers import default_jobs
 
@@ -111,7 +112,7 @@ def verify(
     page = ReportFile(report, logdirs) if report is not None else None
     verdicts: list[Verdict] = []
     for logdir in logdirs:
-        with progress_bar(logdir.resolve().name) as progress:
+        with progress_bar(log_name(logdir)) as progress:
             asked = replace(request, jobs=jobs or default_jobs(logdir), progress=progress)
             remembered = memory.examine(logdir, asked)
         verdict = remembered.found.verdict

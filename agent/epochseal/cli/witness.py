@@ -12,6 +12,7 @@ import click
 from epochseal.cli.console import print_line, print_notice
 from epochseal.cli.options import LOGDIR, Parsed
 from epochseal.errors import ConfigError, EpochsealError, StorageError, VerificationError
+from epochseal.storage.opener import read_named_file
 
 if TYPE_CHECKING:
     from epochseal.format.note import VerifierKey
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _ADDRESS = re.compile(r"\[?([^\s\[\]]+?)\]?:([0-9]{1,5})")
 _MOST_PORT = 65_535
+_MAX_FILE = 1 << 20
 
 
 def _parse_address(text: str) -> tuple[str, int]:
@@ -168,6 +170,6 @@ def _vkeys(path: Path) -> list[VerifierKey]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_named_file(path, _MAX_FILE)
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc

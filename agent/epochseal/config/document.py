@@ -21,7 +21,9 @@ from epochseal.config.source_tables import SOURCE_TABLES, TlsTable
 from epochseal.config.toml_positions import KeyLines, KeyPath
 from epochseal.errors import ConfigError
 from epochseal.families import FAMILIES, ways_to
+from epochseal.storage.opener import read_named_file
 
+_MAX_FILE = 4 << 20
 _T = TypeVar("_T", bound=msgspec.Struct)
 _LINE = re.compile(r" \(at line ([0-9]+), column [0-9]+\)$")
 _AT_END = re.compile(r" \(at end of document\)$")
@@ -106,7 +108,7 @@ class Document:
 
     def _read(self) -> str:
         try:
-            return self.path.read_text(encoding="utf-8")
+            return read_named_file(self.path, _MAX_FILE).decode("utf-8")
         except OSError as exc:
             raise ConfigError(f"cannot read {self.path}: {exc.strerror}", "name it with --config") from exc
         except UnicodeDecodeError as exc:

@@ -14,6 +14,7 @@ from epochseal.evidence.overview import CheckpointKeyView, EpochKeyView, read_ov
 from epochseal.report.excerpts import Excerpt, read_excerpts
 from epochseal.report.formatting import count, page_environment, resource, sentence
 from epochseal.report.timeline import MAX_BARS, Timeline, draw, short_time
+from epochseal.storage.segments import log_name
 from epochseal.verifier import KINDS, Problem, Verdict
 from epochseal.verifier.verdict import GRAVEST_FIRST, gravest
 from epochseal.version import __version__
@@ -118,7 +119,7 @@ def _chapter(subject: Subject) -> Chapter:
     warnings = tuple(_in_words(item) for item in verdict.warnings[:MAX_WARNINGS])
     keys, signers = view.epoch_keys, view.checkpoint_keys
     return Chapter(
-        name=subject.logdir.resolve().name,
+        name=log_name(subject.logdir),
         verdict=verdict,
         headline=_headline(verdict),
         summary=_summary(verdict),

@@ -12,7 +12,9 @@ import stat
 from io import FileIO
 from pathlib import Path
 
-from epochseal.errors import StorageError
+from epochseal.errors import ConfigError, StorageError
+
+_PIECE = 1 << 20
 
 
 class GoneError(StorageError):
@@ -65,6 +67,28 @@ def read_file(path: Path, limit: int) -> bytes:
                 left -= len(piece)
         except OSError as exc:
             raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
+    return b"".join(pieces)
+
+
+def read_named_file(path: Path, limit: int) -> bytes:
+    """A regular file that the user has named, of at most `limit` bytes; links are followed.
+
+    Raises:
+        ConfigError: it is something else, which might never end or never begin; or it is larger.
+        OSError: it cannot be read.
+    """
+    # A FIFO without a writer, or a device, would wait: neither the open nor a read is allowed to.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with FileIO(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ConfigError(f"{path} is no regular file", "write it to a file first")
+        if os.fstat(descriptor).st_size > limit:
+            raise ConfigError(f"{path} is larger than {limit} bytes")
+        # It may grow meanwhile: what follows is left.
+        pieces, left = [], limit
+        while left and (piece := file.read(min(left, _PIECE))):
+            pieces.append(piece)
+            left -= len(piece)
     return b"".join(pieces)
 
 

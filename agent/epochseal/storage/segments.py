@@ -102,6 +102,11 @@ class Listing:
     not_files: tuple[str, ...] = ()
 
 
+def log_name(logdir: Path) -> str:
+    """The last part of a log's path, as it was named: links are not followed, and may even go in a circle."""
+    return os.path.basename(os.path.abspath(logdir))  # noqa: PTH100, PTH119  # Path.resolve follows links
+
+
 def list_segments(logdir: Path) -> Listing:
     """Read the folder of segments; a directory without one is an empty listing.
 

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key, lo
 
 from epochseal.encoding import b64decode
 from epochseal.errors import ConfigError, FormatError, StorageError
+from epochseal.storage.opener import read_named_file
 from epochseal.trail.read import load
 
 SIGNATURE_ENDING = ".signature"
@@ -58,6 +59,9 @@ class _Read:
     hash: str
 
 
+_MAX_KEY = 1 << 20
+
+
 @dataclass(frozen=True, slots=True)
 class Checked:
     """What the digests say of the trail: `altered` files, and `gaps` that leave it incomplete."""
@@ -74,7 +78,7 @@ def read_digest_key(path: Path) -> RSAPublicKey:
         StorageError: it cannot be read.
     """
     try:
-        raw = path.read_bytes().strip()
+        raw = read_named_file(path, _MAX_KEY).strip()
     except OSError as exc:
         raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
     try:

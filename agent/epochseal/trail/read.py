@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from epochseal.errors import FormatError, StorageError
+from epochseal.storage.opener import read_named_file
 from epochseal.trail import cloudtrail, vault_audit
 from epochseal.trail.events import MILLISECOND, AddCall, Call, Trail
 
@@ -60,10 +62,9 @@ def load(path: Path) -> bytes:
         StorageError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            if file.peek(2)[:2] != _GZIP:
-                return file.read()
-            with gzip.GzipFile(fileobj=file) as inner:
+        content = read_named_file(path, _MAX_FILE)
+        if content[:2] == _GZIP:
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as inner:
                 content = inner.read(_MAX_FILE)
     except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
         raise FormatError(f"damaged gzip data: {exc}") from exc

@@ -48,5 +48,9 @@ class Denied(BackendError):
     """The backend refuses this role: the message names the missing permission."""
 
 
+class CredentialRefused(Denied):
+    """The backend refuses the credential itself: each further try may lock it, for others too."""
+
+
 class WrongKey(BackendError):
     """The backend answered that the wrapped secret does not belong to this key or context."""

@@ -89,12 +89,16 @@ class Family:
         schemes: of the key URIs that its backend reads.
         table: its settings.
         secrets: what it logs in with.
+        form: the pattern of what follows the scheme in its URIs, as far as its library is not needed for it.
+        example: a URI of that form, without its scheme.
     """
 
     name: str
     schemes: tuple[str, ...]
     table: type[FamilyTable]
     secrets: tuple[str, ...] = ()
+    form: str = ""
+    example: str = ""
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -110,9 +114,16 @@ class Family:
 FAMILIES = {
     family.name: family
     for family in (
-        Family("vault", ("hashivault", "openbao"), VaultTable, ("token", "secret_id", "jwt")),
-        Family("aws", ("awskms",), AwsTable),
-        Family("pkcs11", ("pkcs11",), Pkcs11Table, ("pin",)),
+        Family(
+            "vault",
+            ("hashivault", "openbao"),
+            VaultTable,
+            ("token", "secret_id", "jwt"),
+            r"//[^/?]+(/[^/?]+)+(\?.+)?",
+            "//transit/payments-epoch",
+        ),
+        Family("aws", ("awskms",), AwsTable, form=r"//[^/]*/.+", example="///alias/payments-epoch"),
+        Family("pkcs11", ("pkcs11",), Pkcs11Table, ("pin",), r"[a-z-]+=.+", "token=agent;object=epoch"),
     )
 }
 """All families, by name."""

@@ -168,12 +168,21 @@ class Issuer(Protocol):
 class Recoverer(Protocol):
     """Gets epoch secrets back for a verifier."""
 
-    def recover(self, wrapped: bytes, context: Context, into: memoryview) -> None:
+    def recover(
+        self, wrapped: bytes, context: Context, into: memoryview, *, key_id: str | None = None
+    ) -> None:
         """Write the secret behind `wrapped` into `into`; on any error `into` is as it was.
+
+        Args:
+            wrapped: as `Issued` has it.
+            context: what the secret is bound to.
+            into: 32 bytes.
+            key_id: as `Issued` has it: the very version or object that must have wrapped it; None for any.
 
         Raises:
             ValueError: `into` is not a writable buffer of 32 bytes.
-            WrongKey: `wrapped` was not made by this key for this context, or was changed.
+            WrongKey: `wrapped` was not made by this key for this context, or was changed, or was made by
+                another version or object than `key_id` says.
             Denied, Unavailable, BackendError: the backend did not answer that question.
         """
         ...

@@ -12,6 +12,12 @@ READ_SECONDS = 5
 TRIES = 3
 """How often a call that changes nothing is made while the server is unavailable."""
 
+AS_VERIFIER = (
+    "log in as the verifier. If this is the agent's credential: it must not get this right, or whoever takes "
+    "the agent over can rewrite what it sealed"
+)
+"""The hint of every refused recovery."""
+
 _LONGEST_TEXT = 400
 
 

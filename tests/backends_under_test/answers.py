@@ -26,12 +26,19 @@ class Answers:
             def do_POST(self) -> None:  # the name that http.server calls
                 seen.paths.append(self.path)
                 seen.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+                self._answer()
+
+            def _answer(self) -> None:
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def do_GET(self) -> None:  # the name that http.server calls
+                seen.paths.append(self.path)
+                self._answer()
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name in http.server
                 """Be quiet."""

@@ -180,6 +180,19 @@ class BackendContract:
         for party in (harness.agent, harness.verifier, harness.auditor):
             assert party.public_key() == expected
 
+    def test_what_recovered_is_what_the_header_says(self, harness: Harness) -> None:
+        """A header that names another version or object than the one that wrapped does not verify."""
+        issued = harness.agent.issuer().issue(CONTEXT, memoryview(bytearray(SECRET_SIZE)))
+        recoverer, into = harness.verifier.recoverer(), bytearray(SECRET_SIZE)
+        other = issued.key_id.replace(":v1:", ":v2:")
+        if other == issued.key_id:
+            other = issued.key_id[:-1] + ("0" if issued.key_id[-1] != "0" else "1")
+        with pytest.raises(WrongKey):
+            recoverer.recover(issued.wrapped, CONTEXT, memoryview(into), key_id=other)
+        assert not any(into)
+        recoverer.recover(issued.wrapped, CONTEXT, memoryview(into), key_id=issued.key_id)
+        assert any(into)
+
     def test_key_id_is_recognized(self, harness: Harness) -> None:
         """A verifier knows its own key id from another's before it asks the backend to open anything."""
         issued, _ = _issue(harness)

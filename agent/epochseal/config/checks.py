@@ -18,7 +18,7 @@ from epochseal.config.source_tables import (
     UnixStreamTable,
 )
 from epochseal.config.toml_positions import KeyPath
-from epochseal.families import SHIPPED_SCHEMES
+from epochseal.families import SCHEMES, SHIPPED_SCHEMES
 from epochseal.keys import KeyURI
 
 _MODE = re.compile(r"0?[0-7]{3}")
@@ -32,6 +32,9 @@ def check_scheme(document: Document, at: KeyPath, uri: KeyURI) -> None:
     if uri.scheme not in known:
         hint = document.near(uri.scheme, known, f"known: {', '.join(sorted(known))}")
         document.fail(at, f"{at[-1]}: unknown key scheme {uri.scheme!r}", hint)
+    family = SCHEMES.get(uri.scheme)
+    if family is not None and not re.fullmatch(family.form, uri.rest):
+        document.fail(at, f"{at[-1]}: {uri} names no key", f"write it as {uri.scheme}:{family.example}")
 
 
 def check_source(document: Document, at: KeyPath, source: SourceTable) -> None:

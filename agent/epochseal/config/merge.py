@@ -181,6 +181,8 @@ class _Merger:
             return value
         if key in {"epoch_key", "checkpoint_key"}:
             hint = f'add {key} = "URI" to the log, the top level or [env.NAME]'
+            if self._env is None and self._overlays:
+                hint = f"choose an environment of this file: --env {' or --env '.join(self._overlays)}"
             self._document.fail(at, f"{key} is missing", hint)
         if setting.default is None:
             return NOT_SET

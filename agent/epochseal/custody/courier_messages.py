@@ -11,6 +11,7 @@ import msgspec
 from epochseal.errors import (
     BackendError,
     ConfigError,
+    CredentialRefused,
     Denied,
     EpochsealError,
     FormatError,
@@ -22,7 +23,8 @@ MESSAGE_LIMIT = 1 << 16
 """Bytes of one message at the most."""
 _TEXT_LIMIT = 4096
 _KINDS: dict[str, type[EpochsealError]] = {
-    kind.__name__: kind for kind in (Unavailable, Denied, WrongKey, BackendError, ConfigError, FormatError)
+    kind.__name__: kind
+    for kind in (Unavailable, CredentialRefused, Denied, WrongKey, BackendError, ConfigError, FormatError)
 }
 
 

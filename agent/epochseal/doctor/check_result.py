@@ -17,6 +17,7 @@ class CheckResult(msgspec.Struct, frozen=True):
         detail: what was seen.
         hint: what to do about it.
         unreachable: whether a backend gave no answer, so that the question may be asked again.
+        refused: whether the credential was refused, so that it is not tried once more.
     """
 
     part: str
@@ -25,6 +26,7 @@ class CheckResult(msgspec.Struct, frozen=True):
     detail: str
     hint: str | None = None
     unreachable: bool = False
+    refused: bool = False
 
     @classmethod
     def of(cls, part: str, finding: KeyFinding) -> CheckResult:

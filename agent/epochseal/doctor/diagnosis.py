@@ -33,12 +33,20 @@ def diagnose(config: Configuration) -> Iterator[CheckResult]:
     yield check_swap("machine")
     yield check_clock("machine")
     held = False
+    refused: list[LogConfig] = []
     for log in config.logs:
         part = f"log {log.name}"
         agent_runs = is_held(log.dir)
         held = held or agent_runs
         yield from _check_log(part, log, agent_runs=agent_runs)
-        yield from ask_backends(part, log)
+        if any(log.backend_settings == other.backend_settings for other in refused):
+            detail = "not tried again: the same credential was just refused, and more tries may lock it"
+            yield CheckResult(part, "key backends", "unknown", detail)
+            continue
+        for result in ask_backends(part, log):
+            yield result
+            if result.refused:
+                refused.append(log)
     if (listen := config.metrics_listen.value) is not None:
         yield _library("metrics", "prometheus_client", "metrics")
         yield check_listen("metrics", "address is free", listen, in_use=held)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import NoReturn, cast
 
 import msgspec
@@ -17,7 +17,7 @@ from epochseal.config import LogConfig
 from epochseal.custody.courier_messages import foreign_error
 from epochseal.custody.memory import SecretPage, die_with_parent
 from epochseal.doctor.check_result import CheckResult
-from epochseal.errors import Denied, EpochsealError, Unavailable
+from epochseal.errors import CredentialRefused, Denied, EpochsealError, Unavailable
 from epochseal.examiner import Examiner, KeyFinding, probe_context
 from epochseal.keys import SECRET_SIZE, Backend, Context, KeyURI, load_backend, settings_of
 
@@ -64,22 +64,29 @@ def _run(part: str, log: LogConfig, write: int, parent: int) -> NoReturn:
 def _examine(part: str, log: LogConfig) -> Iterator[CheckResult]:
     settings = log.backend_settings
     epoch, checkpoint = log.epoch_key, log.checkpoint_key
-    yield from _told(part, "epoch key", _epoch_key(epoch, settings_of(epoch, settings), log.origin))
+    refused = yield from _told(part, "epoch key", _epoch_key(epoch, settings_of(epoch, settings), log.origin))
+    if refused and epoch.family == checkpoint.family:
+        # The same credential once more could be the wrong one too many.
+        return
     yield from _told(part, "checkpoint key", _checkpoint_key(checkpoint, settings_of(checkpoint, settings)))
 
 
-def _told(part: str, name: str, findings: Iterator[KeyFinding]) -> Iterator[CheckResult]:
-    """The findings; and what ended them before their time, as one more."""
+def _told(part: str, name: str, findings: Iterator[KeyFinding]) -> Generator[CheckResult, None, bool]:
+    """The findings, and what ended them before their time; returns whether the credential was refused."""
     try:
         for finding in findings:
             yield CheckResult.of(part, finding)
     except Unavailable as exc:
         yield CheckResult(part, f"{name}: backend answers", "unknown", str(exc), exc.hint, unreachable=True)
+    except CredentialRefused as exc:
+        yield CheckResult(part, f"{name}: login", "wrong", str(exc), exc.hint, refused=True)
+        return True
     except EpochsealError as exc:
         yield CheckResult(part, f"{name} can be used", "wrong", str(exc), exc.hint)
     except Exception as exc:  # noqa: BLE001  # whatever a library throws is told without its text
         error = foreign_error(exc)
         yield CheckResult(part, f"{name} can be used", "wrong", str(error), error.hint)
+    return False
 
 
 def _epoch_key(uri: KeyURI, settings: Mapping[str, str], origin: str) -> Iterator[KeyFinding]:
@@ -96,7 +103,7 @@ def _issue_and_recover(
     topic = "epoch secrets are issued"
     try:
         issued = backend.issuer(uri, settings).issue(context, into)
-    except Unavailable:
+    except (Unavailable, CredentialRefused):
         raise
     except EpochsealError as exc:
         # A backend that can be examined says more about the reason.
@@ -108,10 +115,10 @@ def _issue_and_recover(
     topic = "recovery is refused"
     try:
         backend.recoverer(uri, settings).recover(issued.wrapped, context, into)
+    except (Unavailable, CredentialRefused):
+        raise
     except Denied as exc:
         yield KeyFinding(topic, "good", str(exc))
-    except Unavailable:
-        raise
     except EpochsealError as exc:
         yield KeyFinding(topic, "unknown", str(exc), exc.hint)
     else:
@@ -130,7 +137,7 @@ def _checkpoint_key(uri: KeyURI, settings: Mapping[str, str]) -> Iterator[KeyFin
     topic = "checkpoint key is there"
     try:
         key = backend.signer(uri, settings).public_key()
-    except Unavailable:
+    except (Unavailable, CredentialRefused):
         raise
     except EpochsealError as exc:
         yield KeyFinding(topic, "wrong", str(exc), exc.hint)

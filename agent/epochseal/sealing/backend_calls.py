@@ -19,8 +19,11 @@ Kind = Literal["issue", "sign", "key"]
 FIRST_DELAY = 0.25
 LONGEST_DELAY = 30.0
 FIRST_REFUSAL = 60.0
-LONGEST_REFUSAL = 900.0
-"""After a refusal it is for a person to act: it is tried again in minutes, not in seconds."""
+NEXT_REFUSALS = 900.0
+"""After a refusal it is for a person to act: once more in a minute, then four times an hour.
+
+So a credential that is wrong is given five times within the first hour, and never five times within the 15
+minutes in which servers count wrong ones: it does not lock itself, and one that was mended is picked up."""
 _DISTINCT_ABANDONED = 16
 """An epoch line lists the abandoned calls. After this many different ones the last is repeated instead."""
 
@@ -53,10 +56,12 @@ class _Backoff:
         if (self.error is not None) and refused != self.refused:
             self.failures = 0
         self.error, self.refused = error, refused
-        first, longest = (FIRST_REFUSAL, LONGEST_REFUSAL) if refused else (FIRST_DELAY, LONGEST_DELAY)
-        delay = min(longest, first * 2.0 ** min(self.failures, 16))
+        if refused:
+            delay = (FIRST_REFUSAL if self.failures == 0 else NEXT_REFUSALS) * (1 + jitter / 4)
+        else:
+            delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self.failures, 16)) * (0.5 + jitter / 2)
         self.failures += 1
-        self.retry_at = now + delay * (0.5 + jitter / 2)
+        self.retry_at = now + delay
 
 
 class BackendCalls:

@@ -17,7 +17,7 @@ from epochseal.config import Configuration, read_config
 from epochseal.custody.memory import SecretPage, harden_process
 from epochseal.custody.zygote import Zygote
 from epochseal.errors import ConfigError, Denied, EpochsealError, WrongKey
-from epochseal.exit_statuses import BACKEND, REFUSED, VERIFIED
+from epochseal.exit_statuses import BACKEND, REFUSED, USAGE, VERIFIED
 from epochseal.journal import Journal
 from epochseal.polling import WakePipe
 from epochseal.service.log_thread import LogThread
@@ -83,6 +83,9 @@ class Daemon:
             errors = [log.error for log in self._logs if log.error is not None]
             if any(isinstance(error, Denied | WrongKey) for error in errors):
                 return REFUSED
+            if errors and all(isinstance(error, ConfigError) for error in errors):
+                # Such as a key that is not the log's: a restart does not mend it.
+                return USAGE
             return BACKEND if left or errors else VERIFIED
 
     def _open(self, config: Configuration, stack: ExitStack) -> None:

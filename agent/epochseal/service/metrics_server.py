@@ -5,6 +5,7 @@ It runs in threads of its own and only ever reads, so it answers while the loop 
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import TYPE_CHECKING
 
-from epochseal.errors import ConfigError
+from epochseal.errors import ConfigError, StorageError
 from epochseal.service.health import LogView, health
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ class MetricsServer:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
             server = type("_Listener", (_Server,), {"address_family": family})((host, port), handler)
         except OSError as exc:
-            raise ConfigError(
+            # Taken now, and perhaps free in a moment: a restart may mend it.
+            kind = StorageError if exc.errno == errno.EADDRINUSE else ConfigError
+            raise kind(
                 f"cannot listen on {listen} for metrics: {exc.strerror}", "choose another [metrics] listen"
             ) from exc
         self._server: ThreadingHTTPServer = server

@@ -41,7 +41,8 @@ class EpochTags:
         try:
             log, asked = b64decode(header.log, "log"), b64decode(header.asked.tag, "asked")
             context = Context(header.origin, log, header.epoch, asked)
-            recoverer.recover(b64decode(header.wrapped, "wrapped"), context, keyring.secret)
+            wrapped = b64decode(header.wrapped, "wrapped")
+            recoverer.recover(wrapped, context, keyring.secret, key_id=header.key)
         except (WrongKey, FormatError) as exc:
             raise NoKeyError("key_refused", f"epoch {header.epoch}: {exc}") from exc
         if header.link == "carry":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from botocore import exceptions as aws
 from botocore.parsers import ResponseParserError
 
 from epochseal.errors import BackendError, ConfigError, Denied, EpochsealError, Unavailable, WrongKey
-from epochseal_backends.servers import Meaning, one_line
+from epochseal_backends.servers import AS_VERIFIER, Meaning, one_line
 
 _SERVER_ERROR = 500
 _TOO_MANY = 429
@@ -33,6 +34,7 @@ _BUSY = {
     "ThrottlingException",
     "TooManyRequestsException",
 }
+_LASTING_STATE = re.compile(r"pending ?(replica ?)?(deletion|import)|disabled", re.IGNORECASE)
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
 _UNKNOWN_CREDENTIAL = {
     "AuthFailure",
@@ -157,7 +159,8 @@ def _refusal(exc: aws.ClientError, subject: str) -> EpochsealError:
             f"{_missing(action)}; if it has that permission, the header of this epoch was changed",
         )
     if code in _FORBIDDEN:
-        return Forbidden(f"this credential may not {where} ({said})", _missing(action))
+        hint = AS_VERIFIER if exc.operation_name == "Decrypt" else _missing(action)
+        return Forbidden(f"this credential may not {where} ({said})", hint)
     if code in _EXPIRED or code in _UNKNOWN_CREDENTIAL:
         return _unaccepted(code, where, said)
     if code in _BUSY or status >= _SERVER_ERROR or status == _TOO_MANY:
@@ -177,6 +180,11 @@ def _unaccepted(code: str, where: str, said: str) -> Denied:
 
 def _unfit(code: str, where: str, said: str) -> EpochsealError:
     """The key itself stands in the way."""
+    if code == "KMSInvalidStateException" and not _LASTING_STATE.search(said):
+        # A key store that is disconnected, a key that is being made or updated: it comes back by itself.
+        return Unavailable(
+            f"{where} was not served now ({said})", "a custom key store: aws kms describe-custom-key-stores"
+        )
     return _MEANINGS.get(code, _OTHER).explain(where=where, said=said)
 
 

@@ -21,7 +21,7 @@ _ARN = (
     r"arn:(?P<partition>aws(?:-[a-z]+)*):kms:(?P<region>[a-z]+(?:-[a-z]+)+-[0-9]+):(?P<account>[0-9]{12})"
     rf":(?:key/(?P<id>{_KEY_ID})|{_ALIAS})"
 )
-_HOST = r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?"
+_HOST = r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(?::(?P<port>[1-9][0-9]{0,4}))?"
 _REST = re.compile(rf"//(?P<host>{_HOST})?/(?P<key>{_ARN}|{_KEY_ID}|{_ALIAS})")
 _MAX_PORT = 65535
 _HINT = "write awskms:///alias/NAME, awskms:///KEY-ID or awskms:///arn:aws:kms:REGION:ACCOUNT:key/KEY-ID"
@@ -54,7 +54,7 @@ def parse(uri: KeyURI) -> KeyName:
     if match is None:
         raise ConfigError(f"not the name of a KMS key: {str(uri)[:120]!r}", _HINT)
     host = match["host"]
-    if host and ":" in host and int(host.partition(":")[2]) > _MAX_PORT:
+    if match["port"] and int(match["port"]) > _MAX_PORT:
         raise ConfigError(f"{uri} names a port above {_MAX_PORT}", _HINT)
     return KeyName(
         name=match["key"],

@@ -61,7 +61,9 @@ class KmsRecoverer:
         self._kms = kms
         self._arn = kms.key.arn
 
-    def recover(self, wrapped: bytes, context: Context, into: memoryview) -> None:
+    def recover(
+        self, wrapped: bytes, context: Context, into: memoryview, *, key_id: str | None = None
+    ) -> None:
         """Write the secret behind `wrapped` into `into` (see `epochseal.keys.Recoverer`)."""
         check_secret_buffer(into)
         if not 1 <= len(wrapped) <= MAX_WRAPPED:
@@ -71,6 +73,8 @@ class KmsRecoverer:
         opened_by = field(answer, "KeyId", str)
         if not self.recognizes(opened_by):
             raise WrongKey(f"the wrapped secret was made by {opened_by[:120]!r}, not by {self._kms.key.name}")
+        if key_id is not None and not is_same_key(opened_by, key_id):
+            raise WrongKey(f"the wrapped secret was made by {opened_by[:120]!r}, not by {key_id[:120]!r}")
         secret = field(answer, "Plaintext", bytes)
         if len(secret) != SECRET_SIZE:
             # Whoever may call Encrypt can wrap anything: the blob does not say what it was made for.

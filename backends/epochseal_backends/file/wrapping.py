@@ -73,9 +73,13 @@ class FileRecoverer:
     def __init__(self, key: X25519PrivateKey) -> None:
         self._key = key
 
-    def recover(self, wrapped: bytes, context: Context, into: memoryview) -> None:
+    def recover(
+        self, wrapped: bytes, context: Context, into: memoryview, *, key_id: str | None = None
+    ) -> None:
         """Write the secret behind `wrapped` into `into` (see `epochseal.keys.Recoverer`)."""
         check_secret_buffer(into)
+        if key_id is not None and not self.recognizes(key_id):
+            raise WrongKey(f"the wrapped secret is not of {key_id[:120]!r}")
         try:
             secret = _SUITE.decrypt(wrapped, self._key, info=_INFO + context.encode())
         except InvalidTag as exc:

@@ -24,7 +24,7 @@ import pkcs11
 from pkcs11 import TokenFlag
 from pkcs11 import exceptions as errors
 
-from epochseal.errors import BackendError, ConfigError, Denied, Unavailable
+from epochseal.errors import BackendError, ConfigError, CredentialRefused, Denied, Unavailable
 from epochseal.families import ways_to
 from epochseal_backends.credentials import read_secret
 from epochseal_backends.pkcs11.uri import Pkcs11URI
@@ -70,6 +70,9 @@ _BAD_PIN = (errors.PinIncorrect, errors.PinInvalid, errors.PinLenRange)
 # The library has no class of its own for CKR_KEY_FUNCTION_NOT_PERMITTED.
 _NOT_PERMITTED = "0x68"
 
+_TokenId = tuple[int, str, str]
+"""Slot, label and serial number of a token."""
+
 
 @dataclass(slots=True)
 class Connection:
@@ -99,8 +102,8 @@ class _Process:
 
     pid: int = field(default_factory=os.getpid)
     libraries: dict[Path, Any] = field(default_factory=dict)
-    connections: dict[tuple[Path, str, bool], Connection] = field(default_factory=dict)
-    refused: set[tuple[Path, str, str]] = field(default_factory=set)
+    connections: dict[tuple[Path, _TokenId, bool], Connection] = field(default_factory=dict)
+    refused: set[tuple[Path, _TokenId, str]] = field(default_factory=set)
 
 
 process = _Process()
@@ -121,9 +124,9 @@ def connect(uri: Pkcs11URI, settings: Mapping[str, str], *, login: bool) -> Conn
 
 def _connect(module: Path, uri: Pkcs11URI, settings: Mapping[str, str], *, login: bool) -> Connection:
     token = find_token(module, uri)
-    serial = _serial(token)
+    known = _token_id(token)
     for logged_in in (True,) if login else (True, False):
-        if (open_already := process.connections.get((module, serial, logged_in))) is not None:
+        if (open_already := process.connections.get((module, known, logged_in))) is not None:
             return open_already
     if login and token.flags & TokenFlag.LOGIN_REQUIRED:
         session = _log_in(module, token, uri, settings)
@@ -131,7 +134,7 @@ def _connect(module: Path, uri: Pkcs11URI, settings: Mapping[str, str], *, login
         with translated(f"open {token_name(token)}"):
             session = token.open()
     made = Connection(module, token, session, logged_in=login)
-    process.connections[module, serial, login] = made
+    process.connections[module, known, login] = made
     return made
 
 
@@ -190,8 +193,13 @@ def find_token(module: Path, uri: Pkcs11URI) -> Any:  # noqa: ANN401  # the libr
             f"it sees {', '.join(seen) or 'no token at all'}",
         )
     if len(found) > 1:
-        serials = ", ".join(sorted(_serial(token) for token in found))
-        raise ConfigError(f"{len(found)} tokens of {module} match{_wanted(uri)}", f"add serial= of {serials}")
+        serials = sorted({_serial(token) for token in found})
+        raise ConfigError(
+            f"{len(found)} tokens of {module} match{_wanted(uri)}",
+            f"add serial= of {', '.join(serials)}"
+            if len(serials) == len(found)
+            else "their serial numbers are equal too: give each token a label of its own",
+        )
     return found[0]
 
 
@@ -256,7 +264,7 @@ def _library(path: Path) -> Any:  # noqa: ANN401  # as in find_token
 
 
 def _log_in(module: Path, token: Any, uri: Pkcs11URI, settings: Mapping[str, str]) -> Any:  # noqa: ANN401  # as in find_token
-    name, serial = token_name(token), _serial(token)
+    name, known = token_name(token), _token_id(token)
     pin = _read_pin(uri, settings)
     if pin is None:
         raise Denied(
@@ -264,8 +272,8 @@ def _log_in(module: Path, token: Any, uri: Pkcs11URI, settings: Mapping[str, str
             "name it by pin_file, pin_credential or pin_env, or by pin-source=file:PATH in the URI",
         )
     check_lock(token)
-    if (module, serial, pin) in process.refused:
-        raise Denied(
+    if (module, known, pin) in process.refused:
+        raise CredentialRefused(
             f"{name} refused this PIN before: it is not tried again", "correct the PIN, then start again"
         )
     try:
@@ -274,13 +282,13 @@ def _log_in(module: Path, token: Any, uri: Pkcs11URI, settings: Mapping[str, str
         with translated(f"open {name}"):
             return token.open()
     except _BAD_PIN as exc:
-        process.refused.add((module, serial, pin))
-        raise Denied(
+        process.refused.add((module, known, pin))
+        raise CredentialRefused(
             f"{name} refuses the PIN ({type(exc).__name__})",
-            "it was tried once: correct it before the next start, or the token may lock",
+            "it was tried once: correct it now; a few wrong ones lock the token, and a TPM for all its users",
         ) from exc
     except (errors.PinLocked, errors.PinExpired, errors.UserPinNotInitialized) as exc:
-        raise Denied(
+        raise CredentialRefused(
             f"{name} lets nobody log in: {type(exc).__name__}", "its security officer sets a new PIN"
         ) from exc
     except errors.PKCS11Error as exc:
@@ -292,12 +300,14 @@ def check_lock(token: Any) -> None:  # noqa: ANN401  # as in find_token
     """Refuse a token whose PIN is locked, or would be by one more mistake.
 
     Raises:
-        Denied: it is.
+        CredentialRefused: it is.
     """
     if token.flags & TokenFlag.USER_PIN_LOCKED:
-        raise Denied(f"the PIN of {token_name(token)} is locked", "its security officer sets a new PIN")
+        raise CredentialRefused(
+            f"the PIN of {token_name(token)} is locked", "its security officer sets a new PIN"
+        )
     if token.flags & TokenFlag.USER_PIN_FINAL_TRY:
-        raise Denied(
+        raise CredentialRefused(
             f"{token_name(token)} locks at the next wrong PIN: none is tried",
             "log in once by hand with the right PIN, which resets the count",
         )
@@ -331,6 +341,12 @@ def _serial(token: Any) -> str:  # noqa: ANN401  # as in find_token
     # 16 characters padded with blanks, or with zero bytes by modules that know no better.
     serial: bytes = token.serial
     return serial.decode("utf-8", errors="replace").rstrip("\0 ")
+
+
+def _token_id(token: Any) -> _TokenId:  # noqa: ANN401  # as in find_token
+    # Serial numbers do not tell tokens apart: some modules give all of theirs one and the same. A slot holds
+    # one token, and the label is there for one that is put in its place.
+    return token.slot.slot_id, str(token.label), _serial(token)
 
 
 def _wanted(uri: Pkcs11URI) -> str:

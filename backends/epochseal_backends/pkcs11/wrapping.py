@@ -104,10 +104,12 @@ class Pkcs11Recoverer:
         self.connection = connection
         self.keys = list(keys)
 
-    def recover(self, wrapped: bytes, context: Context, into: memoryview) -> None:
+    def recover(
+        self, wrapped: bytes, context: Context, into: memoryview, *, key_id: str | None = None
+    ) -> None:
         """Write the secret behind `wrapped` into `into` (see `epochseal.keys.Recoverer`)."""
         check_secret_buffer(into)
-        secret = self._open(wrapped, _INFO + context.encode())
+        secret = self._open(wrapped, _INFO + context.encode(), key_id)
         if len(secret) != SECRET_SIZE:
             # HPKE does not say who wrapped: anybody with the public key can wrap anything for this context.
             raise WrongKey(f"the wrapped secret has {len(secret)} bytes instead of {SECRET_SIZE}")
@@ -117,8 +119,11 @@ class Pkcs11Recoverer:
         """Whether `key_id` is that of one of these keys."""
         return any(key_id == _key_id(half.public) for half in self.keys)
 
-    def _open(self, wrapped: bytes, info: bytes) -> bytes:
+    def _open(self, wrapped: bytes, info: bytes, key_id: str | None) -> bytes:
         for place, half in enumerate(self.keys):
+            if key_id not in {None, _key_id(half.public)}:
+                # One object alone: a header that names another one of this label does not verify.
+                continue
             try:
                 secret = hpke.unseal(
                     _KEMS[half.public.curve], wrapped, half.public.point, info, partial(self._exchange, half)

@@ -19,11 +19,9 @@ from epochseal.keys import KeyURI
 from epochseal_backends.vault.access import read_access
 from epochseal_backends.vault.login import LoginDenied
 from epochseal_backends.vault.names import KeyName, encode_context, parse_checkpoint_key, parse_epoch_key
-from epochseal_backends.vault.refusals import explained
+from epochseal_backends.vault.refusals import CHECKPOINT_TYPES, EPOCH_TYPES, not_there
 from epochseal_backends.vault.session import Refusal, Session
 
-EPOCH_TYPES = ("aes256-gcm96", "aes128-gcm96", "chacha20-poly1305", "xchacha20-poly1305")
-CHECKPOINT_TYPES = ("ed25519", "ecdsa-p256")
 FOREIGN_ORIGIN = "epochseal.invalid/doctor"
 
 _POLICIES = "use the policies of deploy/vault/ for the agent's role, and no other policy beside them"
@@ -188,7 +186,7 @@ def _read(session: Session, name: KeyName) -> _Properties | KeyFinding:
     except Denied as exc:
         return KeyFinding(topic, "unknown", str(exc), exc.hint)
     except Refusal as exc:
-        why = explained(exc, name)
+        why = not_there(exc, name, session)
         return KeyFinding(topic, "wrong", str(why), why.hint)
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from epochseal.errors import ConfigError, Denied, Unavailable
+from epochseal.errors import ConfigError, CredentialRefused, Unavailable
 from epochseal_backends.credentials import read_secret
 from epochseal_backends.vault.access import Access
 
@@ -21,7 +21,7 @@ _WITHHELD = "its answer is withheld, as it holds the credential"
 Body = dict[str, str]
 
 
-class LoginDenied(Denied):
+class LoginDenied(CredentialRefused):
     """The way in is closed, so that nothing is known about single permissions."""
 
 
@@ -118,7 +118,9 @@ _BODIES: dict[str, Callable[[Access], Body]] = {
     "cert": _cert,
 }
 _HINTS = {
-    "approle": "check role_id and secret_id: a secret id expires, or is used up, or bound to addresses",
+    "approle": "check role_id and secret_id, auth_mount and namespace: a secret id expires, is used up, or "
+    "is bound to addresses. After 5 wrong ones the server locks the role for 15 minutes, and refuses the "
+    "right one with the same answer: sys/locked-users shows it",
     "kubernetes": "check the role's service accounts and namespaces, and that the server may review tokens",
     "jwt": "check the role's bound claims and audience, and whether the token has expired",
     "cert": "check that the certificate is the role's, and that the server's listener asks for one",

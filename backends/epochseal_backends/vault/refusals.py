@@ -8,7 +8,10 @@ from __future__ import annotations
 from epochseal.errors import BackendError, ConfigError, Denied, EpochsealError
 from epochseal_backends.servers import Meaning
 from epochseal_backends.vault.names import KeyName
-from epochseal_backends.vault.session import Refusal
+from epochseal_backends.vault.session import Refusal, Session
+
+EPOCH_TYPES = ("aes256-gcm96", "aes128-gcm96", "chacha20-poly1305", "xchacha20-poly1305")
+CHECKPOINT_TYPES = ("ed25519", "ecdsa-p256")
 
 # Of a ciphertext whose form is right: another key, another context, or changed bytes.
 _WRONG_KEY = ("message authentication failed", "invalid ciphertext", "unable to decrypt", "could not decrypt")
@@ -28,6 +31,16 @@ def explained(exc: Refusal, name: KeyName) -> EpochsealError:
         # Reading a key that is not there says nothing at all.
         return _NO_KEY.explain(name=name)
     return exc
+
+
+def not_there(exc: Refusal, name: KeyName, session: Session) -> EpochsealError:
+    """As `explained`, of a key that could not be read: where another engine is mounted, its kind is said."""
+    if exc.status == 404 and (kind := session.engine_at(name.mount)) not in {None, "transit"}:  # noqa: PLR2004  # as above
+        return ConfigError(
+            f"vault: the engine at {name.mount} is of kind {kind}, and keys lie in one of kind transit",
+            hint="check the key URI: MOUNT/KEY, as in openbao://transit/payments-epoch",
+        )
+    return explained(exc, name)
 
 
 _NO_KEY = Meaning(
@@ -75,7 +88,9 @@ _MEANINGS = (
     (
         ("requested version for signing is higher",),
         Meaning(
-            BackendError, "vault: {name} has no version {name.version}", "name one that it has: ?version=N"
+            BackendError,
+            "vault: {name} has no version {name.version}",
+            "name one that it has: ?version=N; write -f {name.mount}/keys/{name.key}/rotate makes a new one",
         ),
     ),
     (

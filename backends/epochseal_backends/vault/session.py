@@ -4,6 +4,7 @@
 |-------------------------------------------------------|---------------------------------------------|
 | no connection, time-out, cut answer, redirect         | Unavailable                                 |
 | 429, 500, 501 (not initialised), 502, 503 (sealed), … | Unavailable                                 |
+| an error page of something that stands before it      | Unavailable                                 |
 | 403                                                   | one new login and one more try, then Denied |
 | 400, 404, 405, and a 500 that says what was wrong     | Refusal, with the server's words            |
 """
@@ -38,6 +39,8 @@ _FIRST_PAUSE = 0.2
 _ANSWERS_REFUSED = frozenset({400, 404, 405})
 _STATUS = {
     hvac.exceptions.InvalidRequest: 400,
+    hvac.exceptions.Unauthorized: 401,
+    hvac.exceptions.Forbidden: 403,
     hvac.exceptions.InvalidPath: 404,
     hvac.exceptions.RateLimitExceeded: 429,
     hvac.exceptions.InternalServerError: 500,
@@ -45,6 +48,8 @@ _STATUS = {
     hvac.exceptions.BadGateway: 502,
     hvac.exceptions.VaultDown: 503,
 }
+_PAGES = frozenset({400, 401, 403, 404, 405})
+_NO_TLS = frozenset({"wrong version number", "record layer failure", "http request"})
 # Transit answers 500 to these; asking again would not help.
 _LASTING = ("requested version for", "missing 'context'", "soft-deleted")
 _T = TypeVar("_T")
@@ -67,6 +72,10 @@ class Refusal(BackendError):
 
 class _Answer(msgspec.Struct, Generic[_T]):
     data: _T
+
+
+class _Mount(msgspec.Struct):
+    type: str
 
 
 class _Login(msgspec.Struct):
@@ -149,6 +158,13 @@ class Session:
             # The policy let the call through: it was the engine that refused it.
             return False
         return False
+
+    def engine_at(self, mount: str) -> str | None:
+        """The kind of engine that is mounted there, if this role may see it."""
+        try:
+            return self.read(f"sys/internal/ui/mounts/{mount}", _Mount, "see the engine").type
+        except BackendError:
+            return None
 
     def _retried(self, call: Callable[[], _T]) -> _T:
         for number in range(1, TRIES):
@@ -239,7 +255,8 @@ class Session:
         if self._access.auth == "token" and not self._token_is_good():
             _, source = stored_token(self._access)
             return LoginDenied(
-                f"{where}: the token is expired, revoked or unknown there", hint=f"put a new one in {source}"
+                f"{where}: the token is expired, revoked or unknown there, or used up",
+                hint=f"put a new one in {source}, without a limit of uses (num_uses=0)",
             )
         capability = "read" if method == "get" else "update"
         inner = f'capabilities = ["{capability}"]' + (f" {condition}" if condition else "")
@@ -263,10 +280,17 @@ class Session:
         where = f"vault at {self._access.address}"
         try:
             yield
-        except hvac.exceptions.Forbidden:
-            raise
         except hvac.exceptions.VaultError as exc:
             said, status = _said(exc), _status(exc)
+            if not isinstance(exc.errors, list) and status in _PAGES:
+                # The server's own refusals are JSON with a list of errors. A page of a proxy or an ingress
+                # says nothing about a role or a key: taken for a refusal, it would close the log.
+                raise Unavailable(
+                    f"{where}: something before the server answered {path} with {status}: {said[:80]}",
+                    hint="a proxy or ingress: check the address, and whether /v1/ is passed on to the server",
+                ) from exc
+            if isinstance(exc, hvac.exceptions.Forbidden):
+                raise
             if status in _ANSWERS_REFUSED or any(text in said for text in _LASTING):
                 raise Refusal(f"{where}: {path}: {said or f'refused with {status}'}", status, said) from exc
             raise Unavailable(
@@ -274,8 +298,10 @@ class Session:
             ) from exc
         except requests.exceptions.SSLError as exc:
             raise Unavailable(
-                f"{where}: no trusted connection: {_tls_reason(exc)}",
-                hint="name the authority that its certificate comes from: ca_file",
+                f"{where}: no trusted connection: {(reason := _tls_reason(exc))}",
+                hint="what answers there speaks no TLS: check scheme and port of the address"
+                if reason in _NO_TLS
+                else "name the authority that its certificate comes from: ca_file",
             ) from exc
         except requests.exceptions.ConnectTimeout as exc:
             raise Unavailable(f"{where}: no connection within {CONNECT_SECONDS} s") from exc

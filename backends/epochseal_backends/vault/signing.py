@@ -13,7 +13,7 @@ from epochseal.errors import BackendError, ConfigError, FormatError
 from epochseal.keys import KeyURI, PublicKey
 from epochseal_backends.vault.access import read_access
 from epochseal_backends.vault.names import KeyName, parse_checkpoint_key, parse_versioned
-from epochseal_backends.vault.refusals import explained
+from epochseal_backends.vault.refusals import CHECKPOINT_TYPES, explained, not_there
 from epochseal_backends.vault.session import Refusal, Session
 
 _SIGN = "sign checkpoints"
@@ -31,7 +31,7 @@ class _PublicVersion(msgspec.Struct):
 class _CheckpointKey(msgspec.Struct):
     type: str
     # Keys that do not sign list their versions as numbers.
-    keys: dict[str, _PublicVersion | int]
+    keys: dict[str, _PublicVersion | int] = {}
     derived: bool = False
 
 
@@ -94,8 +94,8 @@ class TransitSigner:
         try:
             found = self._session.read(path, _CheckpointKey, _READ)
         except Refusal as exc:
-            raise explained(exc, self._name) from exc
-        if found.type not in {"ed25519", "ecdsa-p256"} or found.derived:
+            raise not_there(exc, self._name, self._session) from exc
+        if found.type not in CHECKPOINT_TYPES or found.derived:
             kind = f"a derived {found.type}" if found.derived else f"a {found.type}"
             raise ConfigError(
                 f"vault: {self._name} is {kind} key, which cannot sign checkpoints",
@@ -105,7 +105,9 @@ class TransitSigner:
         if not isinstance(version, _PublicVersion):
             raise BackendError(
                 f"vault: {self._name} has no version {self._name.version}: there are {', '.join(found.keys)}",
-                hint="older ones come back when min_decryption_version is lowered",
+                hint="older ones come back when min_decryption_version is lowered"
+                if self._name.version < max(map(int, found.keys), default=0)
+                else f"a newer one is made first: write -f {self._name.mount}/keys/{self._name.key}/rotate",
             )
         return _read_public(found.type, version.public_key, str(self._name))
 

@@ -9,6 +9,7 @@ import msgspec
 from epochseal.encoding import b64decode
 from epochseal.errors import BackendError, ConfigError, Denied, FormatError, WrongKey
 from epochseal.keys import SECRET_SIZE, Context, Issued, KeyURI, check_secret_buffer
+from epochseal_backends.servers import AS_VERIFIER
 from epochseal_backends.vault.access import read_access
 from epochseal_backends.vault.login import LoginDenied
 from epochseal_backends.vault.names import (
@@ -18,7 +19,7 @@ from epochseal_backends.vault.names import (
     parse_epoch_key,
     parse_versioned,
 )
-from epochseal_backends.vault.refusals import explained, says_wrong_key
+from epochseal_backends.vault.refusals import EPOCH_TYPES, explained, not_there, says_wrong_key
 from epochseal_backends.vault.session import Refusal, Session
 
 _ISSUE = "have epoch secrets issued"
@@ -34,8 +35,9 @@ class _Plaintext(msgspec.Struct):
     plaintext: str
 
 
-class _Derivation(msgspec.Struct):
-    derived: bool
+class _Properties(msgspec.Struct):
+    type: str
+    derived: bool = False
 
 
 def issuer(uri: KeyURI, settings: Mapping[str, str]) -> TransitIssuer:
@@ -88,13 +90,19 @@ class TransitIssuer:
         """Refuse a key on which the engine would silently ignore the context."""
         try:
             path = f"{self._name.mount}/keys/{self._name.key}"
-            derived = self._session.read(path, _Derivation, "read the epoch key").derived
+            found = self._session.read(path, _Properties, "read the epoch key")
+            if found.type not in EPOCH_TYPES:
+                raise ConfigError(
+                    f"vault: {self._name} is a key of type {found.type}, which wraps no secrets",
+                    hint="an epoch key is of type aes256-gcm96, and derived",
+                )
+            derived = found.derived
         except LoginDenied:
             raise
         except Denied:
             derived = self._asks_for_context(condition)
         except Refusal as exc:
-            raise explained(exc, self._name) from exc
+            raise not_there(exc, self._name, self._session) from exc
         if not derived:
             raise ConfigError(
                 f"vault: {self._name} is not a derived key: it would ignore what a secret is bound to",
@@ -134,7 +142,9 @@ class TransitRecoverer:
         self._name = name
         self._session = session
 
-    def recover(self, wrapped: bytes, context: Context, into: memoryview) -> None:
+    def recover(
+        self, wrapped: bytes, context: Context, into: memoryview, *, key_id: str | None = None
+    ) -> None:
         """Write the secret behind `wrapped` into `into` (see `epochseal.keys.Recoverer`).
 
         Raises:
@@ -143,13 +153,20 @@ class TransitRecoverer:
         check_secret_buffer(into)
         try:
             text = wrapped.decode("ascii")
-            parse_versioned(text, "wrapped secret")
+            version, _ = parse_versioned(text, "wrapped secret")
         except (UnicodeDecodeError, FormatError) as exc:
             raise WrongKey(f"the wrapped secret is not one of a transit engine: {exc}") from exc
+        if key_id is not None and key_id != self._name.key_id(version):
+            # Old versions are retired by rules that look at the header: it may not name a newer one.
+            raise WrongKey(f"the wrapped secret is of {self._name.key_id(version)}, not of {key_id[:120]!r}")
         path = f"{self._name.mount}/decrypt/{self._name.key}"
         body = {"ciphertext": text, "context": encode_context(context)}
         try:
             answer = self._session.write(path, body, _Plaintext, _RECOVER)
+        except LoginDenied:
+            raise
+        except Denied as exc:
+            raise Denied(str(exc), AS_VERIFIER) from exc
         except Refusal as exc:
             if says_wrong_key(exc):
                 raise WrongKey(

@@ -12,6 +12,7 @@ import pytest
 from epochseal.errors import BackendError, Denied, EpochsealError, Unavailable, WrongKey
 from epochseal.keys import parse_key_uri
 from epochseal_backends.awskms import backend as awskms
+from epochseal_backends.awskms.key import parse
 from tests.backends_under_test.kms_calls import do_not_pause
 from tests.contract.backend_contract import CONTEXT, MESSAGE
 
@@ -54,7 +55,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
         (400, "ExpiredTokenException", Denied),
         (400, "AccessDeniedException", Denied),
         (400, "DisabledException", BackendError),
-        (400, "KMSInvalidStateException", BackendError),
+        (400, "KMSInvalidStateException", Unavailable),
         (400, "InvalidCiphertextException", WrongKey),
     ],
 )
@@ -135,3 +136,40 @@ def test_answer_that_is_cut(settings: dict[str, str], monkeypatch: pytest.Monkey
     with pytest.raises(Unavailable) as failed:
         awskms.issuer(URI, settings).issue(CONTEXT, memoryview(bytearray(32)))
     assert "c2Vj" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "lasts"),
+    [
+        ("arn:aws:kms:eu-west-1:1:key/x is unavailable.", False),
+        ("arn:aws:kms:eu-west-1:1:key/x is pending deletion.", True),
+        ("arn:aws:kms:eu-west-1:1:key/x is pending import.", True),
+    ],
+)
+def test_a_disconnected_key_store_is_an_outage(
+    settings: dict[str, str], monkeypatch: pytest.MonkeyPatch, said: str, *, lasts: bool
+) -> None:
+    """A key in a store that is disconnected comes back by itself; one that is to be deleted does not."""
+    monkeypatch.setattr(_Refusing, "status", 400)
+    body = json.dumps({"__type": "KMSInvalidStateException", "message": said})
+    monkeypatch.setattr(_Refusing, "body", body.encode())
+    with pytest.raises(BackendError) as refused:
+        awskms.issuer(URI, settings).issue(CONTEXT, memoryview(bytearray(32)))
+    assert isinstance(refused.value, Unavailable) != lasts
+    assert ("cancel-key-deletion" in str(refused.value.hint)) == lasts
+
+
+def test_an_agent_that_recovers_is_told_to_log_in_as_the_verifier(
+    settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hint never says to give the agent the right that its role must not have."""
+    monkeypatch.setattr(_Refusing, "status", 400)
+    monkeypatch.setattr(_Refusing, "body", b'{"__type":"AccessDeniedException","message":"no"}')
+    with pytest.raises(Denied) as refused:
+        awskms.recoverer(URI, settings).recover(b"x", CONTEXT, memoryview(bytearray(32)))
+    assert str(refused.value.hint).startswith("log in as the verifier")
+
+
+def test_an_endpoint_may_be_an_ipv6_address() -> None:
+    """As URLs have it, in brackets."""
+    assert parse(parse_key_uri("awskms://[::1]:4566/alias/x")).endpoint == "https://[::1]:4566"

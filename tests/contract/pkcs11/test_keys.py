@@ -190,3 +190,40 @@ def test_wrapped_secret_of_the_vector(hsm: SoftHSM, tmp_path: Path) -> None:
     context = Context(vector["origin"], log, vector["epoch"], prev)
     recoverer.recover(bytes.fromhex(vector["wrapped"]), context, memoryview(into))
     assert into.hex() == vector["secret"]
+
+
+def test_tokens_with_equal_serial_numbers(
+    hsm: SoftHSM, roles: Roles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Modules such as NSS give all their tokens one number: each key is still that of the token named."""
+    other = make_roles(hsm)
+    uris = [parse_key_uri(token.uri("checkpoint")) for token in (roles.agent, other.agent)]
+    wanted = []
+    for uri in uris:
+        fresh_process()
+        wanted.append(pkcs11.public_key(uri, hsm.settings))
+    assert wanted[0] != wanted[1]
+    monkeypatch.setattr(pkcs11_session, "_serial", lambda _token: "0000000000000000")
+    fresh_process()
+    assert [pkcs11.public_key(uri, hsm.settings) for uri in uris] == wanted
+    assert [pkcs11.signer(uri, hsm.settings).public_key() for uri in uris] == wanted
+    uri = parse_key_uri("pkcs11:manufacturer=SoftHSM%20project;object=epoch")
+    with pytest.raises(ConfigError) as refused:
+        pkcs11.public_key(uri, hsm.settings)
+    assert "a label of its own" in str(refused.value.hint)
+
+
+def test_a_generation_that_the_header_does_not_name(hsm: SoftHSM) -> None:
+    """A secret of the old pair does not verify under a header that names the new one."""
+    roles = make_roles(hsm)
+    issued = issue(party(roles.agent))
+    roles.verifier.generate("epoch", "p256", "derive", "02")
+    roles.verifier.copy_public("epoch", roles.agent, "02")
+    fresh_process()
+    newer = issue(party(roles.agent))
+    recoverer, into = party(roles.verifier).recoverer(), memoryview(bytearray(32))
+    assert issued.key_id != newer.key_id
+    assert recoverer.recognizes(newer.key_id)
+    with pytest.raises(WrongKey):
+        recoverer.recover(issued.wrapped, CONTEXT, into, key_id=newer.key_id)
+    recoverer.recover(issued.wrapped, CONTEXT, into, key_id=issued.key_id)

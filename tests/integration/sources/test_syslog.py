@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from epochseal.errors import ConfigError
+from epochseal.errors import ConfigError, StorageError
 from epochseal.format.escaping import escape
 from epochseal.sources.syslog import SyslogSource, TlsFiles, parse_address
 from tests.integration.agents import Place
@@ -342,6 +342,6 @@ def test_addresses() -> None:
         with pytest.raises(ConfigError, match="no address to listen on"):
             parse_address(text)
     source = SyslogSource("127.0.0.1:0", tls=None, block_bytes=64, max_entry_bytes=64)
-    with pytest.raises(ConfigError, match="Address already in use"):
+    with pytest.raises(StorageError, match="Address already in use"):
         SyslogSource(f"127.0.0.1:{source.address[1]}", tls=None, block_bytes=64, max_entry_bytes=64)
     source.close()

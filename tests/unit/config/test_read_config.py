@@ -197,3 +197,27 @@ def test_lines() -> None:
         ("absent",): 1,
     }
     assert {path: lines.line(path) for path in expected} == expected
+
+
+@pytest.mark.parametrize(
+    "uri", ["openbao://transit", "hashivault:transit/x", "awskms://host", "pkcs11:", "openbao://transit/"]
+)
+def test_a_uri_that_names_no_key(tmp_path: Path, uri: str) -> None:
+    """It is refused by --check already, with the form that it should have."""
+    text = f'epoch_key = "{uri}"\ncheckpoint_key = "file:keys"\n'
+    log = '[[log]]\ndir = "a"\norigin = "example.com/a"\n[[log.source]]\nkind = "stdin"\n'
+    with pytest.raises(ConfigError) as refused:
+        _read(tmp_path, text + log)
+    assert ":1: epoch_key: " in str(refused.value)
+    assert refused.value.hint
+
+
+def test_environments_are_listed_where_one_is_missing(tmp_path: Path) -> None:
+    """A key that only environments set: the hint is which there are, not to add it."""
+    text = (
+        '[[log]]\ndir = "a"\norigin = "example.com/a"\n[[log.source]]\nkind = "stdin"\n'
+        '[env.prod]\nepoch_key = "file:k"\ncheckpoint_key = "file:k"\n[env.test]\nepoch_key = "file:k"\n'
+    )
+    with pytest.raises(ConfigError, match="epoch_key is missing") as refused:
+        _read(tmp_path, text)
+    assert refused.value.hint == "choose an environment of this file: --env prod or --env test"

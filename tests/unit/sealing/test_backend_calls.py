@@ -297,7 +297,7 @@ def test_a_refusal_is_waited_out_by_a_log_that_is_live(
     start: Callable[[BackendCalls], object],
     take: Callable[[BackendCalls], object],
 ) -> None:
-    """It is asked again after a minute, then after twice as long, up to 15: no credential is locked by us."""
+    """It is asked again after a minute, then four times an hour: no credential is locked by us."""
     calls.patient = True
     delays = []
     for _ in range(7):
@@ -307,13 +307,28 @@ def test_a_refusal_is_waited_out_by_a_log_that_is_live(
         assert calls.pending is None
         delays.append(calls.retry_at(kind) - clock.seconds)
         clock.seconds = calls.retry_at(kind)
-    assert delays == pytest.approx([60, 120, 240, 480, 900, 900, 900])
+    assert delays == pytest.approx([75, *[1125] * 6])
     assert str(calls.trouble) == "no"
     hub.errors.clear()
     start(calls)
     assert take(calls) is not None
     assert calls.trouble is None
     assert calls.may_start(kind)
+
+
+def test_a_wrong_credential_is_given_five_times_an_hour(hub: FakeZygote, clock: Clock) -> None:
+    """At the shortest delays: five within the first hour, and never five within a server's 15 minutes."""
+    calls = BackendCalls(hub, clock, lambda: 0.0)  # type: ignore[arg-type]  # as in the fixture
+    calls.patient = True
+    began, tries = clock.seconds, []
+    while clock.seconds - began <= 7200:
+        hub.errors["issue"] = Denied("no")
+        calls.start_issue(*context())
+        assert calls.take_issued() is None
+        tries.append(clock.seconds - began)
+        clock.seconds = calls.retry_at("issue")
+    assert sum(moment <= 3600 for moment in tries) <= 5
+    assert all(later - earlier > 900 for earlier, later in zip(tries, tries[2:], strict=False))
 
 
 def test_an_outage_behind_a_refusal_begins_with_short_delays(
@@ -328,7 +343,7 @@ def test_an_outage_behind_a_refusal_begins_with_short_delays(
         calls.take_signature()
         delays.append(calls.retry_at("sign") - clock.seconds)
         clock.seconds = calls.retry_at("sign")
-    assert delays == pytest.approx([FIRST_DELAY, 2 * FIRST_DELAY, 60, FIRST_DELAY])
+    assert delays == pytest.approx([FIRST_DELAY, 2 * FIRST_DELAY, 75, FIRST_DELAY])
 
 
 def test_a_call_is_counted_and_told_of_before_it_is_sent(calls: BackendCalls, hub: FakeZygote) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from epochseal.config import Configuration, read_config
 from epochseal.custody.memory import SecretPage, harden_process
 from epochseal.custody.zygote import Zygote
-from epochseal.errors import ConfigError, Denied, EpochsealError, WrongKey
+from epochseal.errors import ConfigError, Denied, EpochsealError, StorageError, WrongKey
 from epochseal.exit_statuses import BACKEND, REFUSED, USAGE, VERIFIED
 from epochseal.journal import Journal
 from epochseal.polling import WakePipe
@@ -138,7 +138,8 @@ class Daemon:
         self._notifier.reloading()
         try:
             self._adjust(read_config(self._path, self._env))
-        except ConfigError as exc:
+        except (ConfigError, StorageError) as exc:
+            # Such as an address that another program has: the agent goes on as it was.
             self._journal.error("not_reloaded", exc)
         else:
             self._journal.info("reloaded")

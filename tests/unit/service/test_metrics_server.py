@@ -342,7 +342,7 @@ def test_a_wrong_address_is_refused(listen: str) -> None:
 def test_a_port_in_use_is_refused(served: MetricsServer) -> None:
     """The error says which address, and why."""
     with pytest.raises(
-        ConfigError, match=r"cannot listen on 127\.0\.0\.1:[0-9]+ for metrics: Address already"
+        StorageError, match=r"cannot listen on 127\.0\.0\.1:[0-9]+ for metrics: Address already"
     ):
         start_metrics(f"127.0.0.1:{served.address[1]}", [])
 

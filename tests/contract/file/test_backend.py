@@ -30,6 +30,7 @@ from epochseal.examiner import Examiner
 from epochseal.keys import Backend, KeyURI, load_backend, parse_key_uri
 from epochseal_backends.file import backend as file
 from tests.contract.backend_contract import CONTEXT, BackendContract, Harness, Party
+from tests.warm_program import run_text
 
 BACKEND: Backend = file
 """Checked by mypy: the module has the functions of a backend."""
@@ -298,14 +299,14 @@ def test_no_permission(as_nobody: Path) -> None:
 
 def test_keygen_prints_uris_that_work(tmp_path: Path) -> None:
     """The command prints the three URIs on stdout, the talk on stderr, and the URIs are good."""
-    result = CliRunner().invoke(keygen, [str(tmp_path / "a b" / "keys")])
-    assert result.exit_code == 0
+    result = run_text(["keygen", str(tmp_path / "a b" / "keys")])
+    assert result.returncode == 0
     agent, verifier, auditor = result.stdout.splitlines()
     issued = file.issuer(parse_key_uri(agent), {}).issue(CONTEXT, memoryview(bytearray(32)))
     assert file.recoverer(parse_key_uri(verifier), {}).recognizes(issued.key_id)
     assert file.public_key(parse_key_uri(auditor), {}) == file.signer(parse_key_uri(agent), {}).public_key()
     assert "verifier/" in result.stderr
-    assert "PRIVATE" not in result.output
+    assert "PRIVATE" not in result.stdout + result.stderr
 
 
 def test_keygen_refuses_to_overwrite(keys: Path) -> None:

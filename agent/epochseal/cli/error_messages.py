@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import traceback
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
 import click
 
 from epochseal.cli.console import print_notice
 from epochseal.errors import ConfigError, Denied, EpochsealError, VerificationError, WrongKey
 from epochseal.exit_statuses import BACKEND, REFUSED, TAMPERED, USAGE
+from epochseal.version import __version__
 
 
 class Misuse(click.UsageError):
@@ -44,3 +49,23 @@ def tell(exc: EpochsealError, status: int) -> int:
     """Say what an error says; the status to end with."""
     print_error(str(exc), exc.hint)
     return status
+
+
+def describe_fault(exc: Exception) -> tuple[str, str]:
+    """What to say of an exception that nobody foresaw: the message and the hint.
+
+    Only its class and its place are told: its own words may quote what was being read, or a secret.
+    """
+    frames = traceback.extract_tb(exc.__traceback__)
+    ours = [frame for frame in frames if f"{Path(__file__).parent.parent}/" in frame.filename]
+    place = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
+    if isinstance(exc, MemoryError):
+        what = "this machine has no memory left for it"
+    elif isinstance(exc, BrokenProcessPool):
+        what = "one of its processes was killed"
+    else:
+        what = "a fault of epochseal itself"
+    return (
+        f"{what}: {type(exc).__name__}{place} in version {__version__}",
+        "nothing was decided about any log; please report this line, and what you did",
+    )

@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 import click
 
 from epochseal.cli.console import OutputLostError, finish_output
-from epochseal.cli.error_messages import Misuse, print_error, status_of
+from epochseal.cli.error_messages import Misuse, describe_fault, print_error, status_of
 from epochseal.errors import EpochsealError
-from epochseal.exit_statuses import BACKEND, INTERRUPTED, USAGE
+from epochseal.exit_statuses import BACKEND, FAULT, INTERRUPTED, USAGE
 from epochseal.standard_streams import discard
 from epochseal.version import __version__
 
@@ -122,6 +122,8 @@ def main() -> NoReturn:
         _fail(str(exc), exc.hint, status_of(exc))
     except OSError as exc:
         _fail(f"{exc.filename or 'input or output'}: {exc.strerror or exc}", None, BACKEND)
+    except Exception as exc:  # noqa: BLE001  # Python would end with 1 for any of them, which here means tampered
+        _fail(*describe_fault(exc), FAULT)
     _end(status if isinstance(status, int) else 0)
 
 

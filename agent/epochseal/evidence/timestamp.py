@@ -7,6 +7,7 @@ and `SIZE.tsr`, the authority's answer (a DER TimeStampResp over the SHA-256 of 
 
 from __future__ import annotations
 
+import http.client
 import re
 import urllib.error
 import urllib.request
@@ -20,6 +21,7 @@ import rfc3161_client
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 from rfc3161_client.errors import VerificationError as StampRefused
 
+from epochseal.answers import build_opener
 from epochseal.encoding import format_time
 from epochseal.errors import (
     BackendError,
@@ -29,9 +31,10 @@ from epochseal.errors import (
     Unavailable,
     VerificationError,
 )
-from epochseal.format.note import VerifierKey, parse_checkpoint, parse_note, verify_note
+from epochseal.format.note import MAX_NOTE, VerifierKey, parse_checkpoint, parse_note, verify_note
 from epochseal.keys import PublicKey
 from epochseal.storage.durable import make_directory, replace_file
+from epochseal.storage.opener import read_file
 from epochseal.witness.growth import tree_at
 
 FOLDER = "timestamps"
@@ -156,17 +159,14 @@ def _post(url: str, body: bytes) -> bytes:
         raise ConfigError(f"{url!r} is no URL of an authority", "write http://HOST/PATH")
     request = urllib.request.Request(url, body, {"Content-Type": "application/timestamp-query"})  # noqa: S310  # checked above
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310  # as above
+        with build_opener().open(request, timeout=_TIMEOUT) as answer:
             return bytes(answer.read(_MAX_ANSWER))
     except urllib.error.HTTPError as exc:
         with exc:
             raise Unavailable(f"{url} answered {exc.code}", "try again later") from exc
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, http.client.HTTPException) as exc:
         raise Unavailable(f"cannot reach {url}: {exc}", "try again later") from exc
 
 
 def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as exc:
-        raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
+    return read_file(path, MAX_NOTE if path.suffix != ".tsr" else _MAX_ANSWER)

@@ -6,13 +6,17 @@ nothing is believed, not even where its lines end. Only a few entries of each ra
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
 
 from epochseal.errors import FormatError, StorageError
 from epochseal.foreign_text import visible_pieces
 from epochseal.format.seal_lines import Block, TaggedLine, parse_line
+from epochseal.storage.opener import NotAFileError, open_file
 from epochseal.storage.seal_file import read_damaged_lines
 from epochseal.verifier import Problem
 from epochseal.verifier.sealed_entries import SealedEntries
@@ -189,9 +193,11 @@ def _bad_rows(item: _Range, lines: list[bytes], *, whole: bool = True) -> list[R
 
 def _set_aside(path: Path) -> Excerpt:
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
             text = file.read(_WINDOW)
+    except NotAFileError:
+        return Excerpt(path.name, 0, 0, [Row("none", ("this is no file: it is not followed",))])
     except OSError as exc:
         raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
     lines = _split(text, whole=False)[:_FIRST]
@@ -203,15 +209,17 @@ def _set_aside(path: Path) -> Excerpt:
 
 def _blocks(seal: Path) -> Iterator[Block]:
     """The blocks with entries of a seal file, as far as they can be read."""
-    for raw in read_damaged_lines(seal):
-        if not raw.startswith(b"block "):
-            continue
-        try:
-            line = parse_line(raw[:-1])
-        except FormatError:
-            continue
-        if isinstance(line, TaggedLine) and isinstance(line.body, Block) and line.body.entries:
-            yield line.body
+    # What is no file has been reported; it has no blocks.
+    with suppress(NotAFileError):
+        for raw in read_damaged_lines(seal):
+            if not raw.startswith(b"block "):
+                continue
+            try:
+                line = parse_line(raw[:-1])
+            except FormatError:
+                continue
+            if isinstance(line, TaggedLine) and isinstance(line.body, Block) and line.body.entries:
+                yield line.body
 
 
 def _plain_size(part: SegmentPart) -> int:
@@ -226,12 +234,15 @@ def _read(part: SegmentPart, windows: list[tuple[int, int]]) -> list[bytes]:
     """The bytes of some windows, which follow one another; a compressed file is read from its beginning."""
     if part.log.suffix == ".log":
         try:
-            with part.log.open("rb") as file:
+            with BufferedReader(open_file(part.log)) as file:
                 texts = []
                 for start, stop in windows:
                     file.seek(start)
                     texts.append(file.read(max(stop - start, 0)))
                 return texts
+        except NotAFileError:
+            # A link would show the page's reader whatever the auditor may read.
+            return [b""] * len(windows)
         except OSError as exc:
             raise StorageError(f"cannot read {part.log}: {exc.strerror}") from exc
     parts = [bytearray() for _ in windows]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 
 from epochseal.errors import StorageError
 from epochseal.format.seal_lines import MAX_LINE
+from epochseal.storage.opener import open_file
 
 _BUFFER = 1 << 18
 # With its LF, and a byte more that shows that it is too long.
@@ -17,10 +19,10 @@ def read_whole_lines(path: Path, start: int = 0) -> Iterator[bytes]:
     """The lines from byte `start` on, without their LF, up to one that is unfinished or too long.
 
     Raises:
-        StorageError: the file cannot be read.
+        StorageError: the file cannot be read, or is no regular one.
     """
     try:
-        with path.open("rb", buffering=_BUFFER) as file:
+        with BufferedReader(open_file(path), _BUFFER) as file:
             file.seek(start)
             while (raw := file.readline(_LONGEST)).endswith(b"\n"):
                 yield raw[:-1]
@@ -34,10 +36,10 @@ def read_damaged_lines(path: Path) -> Iterator[bytes]:
     Only the last one may lack its LF.
 
     Raises:
-        StorageError: the file cannot be read.
+        StorageError: the file cannot be read, or is no regular one.
     """
     try:
-        with path.open("rb", buffering=_BUFFER) as file:
+        with BufferedReader(open_file(path), _BUFFER) as file:
             while raw := file.readline(_LONGEST):
                 rest = raw
                 while len(rest) == _LONGEST and not rest.endswith(b"\n"):

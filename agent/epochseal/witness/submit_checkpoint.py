@@ -6,6 +6,7 @@ files may do it, and whoever does learns whether a witness has seen a later stat
 
 from __future__ import annotations
 
+import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from epochseal.answers import build_opener
 from epochseal.encoding import parse_decimal
 from epochseal.errors import (
     BackendError,
@@ -21,14 +23,14 @@ from epochseal.errors import (
     Denied,
     EpochsealError,
     FormatError,
-    StorageError,
     Unavailable,
     VerificationError,
 )
 from epochseal.format.cosignature import find_cosignatures
-from epochseal.format.note import Checkpoint, Note, Signature, parse_checkpoint, parse_note
+from epochseal.format.note import MAX_NOTE, Checkpoint, Note, Signature, parse_checkpoint, parse_note
 from epochseal.format.witness_policy import Policy, Witness
 from epochseal.storage.durable import replace_file
+from epochseal.storage.opener import read_file
 from epochseal.witness.growth import read_growth
 from epochseal.witness.submission import MAX_BODY, SIZE_TYPE, Submission
 
@@ -180,7 +182,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-_open: Callable[..., Any] = urllib.request.build_opener(_NoRedirect()).open
+_open: Callable[..., Any] = build_opener(_NoRedirect()).open
 
 
 def _post(witness: Witness, body: bytes) -> _Answer:
@@ -196,7 +198,7 @@ def _post(witness: Witness, body: bytes) -> _Answer:
     except urllib.error.HTTPError as exc:
         with exc:
             return _Answer(exc.code, exc.headers.get("Content-Type") or "", exc.read(MAX_BODY))
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, http.client.HTTPException) as exc:
         raise Unavailable(f"witness {witness.name} cannot be reached at {url}: {exc}") from exc
 
 
@@ -227,8 +229,5 @@ def _size(witness: Witness, answer: _Answer) -> int:
 
 
 def _read(path: Path) -> tuple[Note, Checkpoint]:
-    try:
-        note = parse_note(path.read_bytes())
-    except OSError as exc:
-        raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
+    note = parse_note(read_file(path, MAX_NOTE))
     return note, parse_checkpoint(note.text)

@@ -32,7 +32,7 @@ from botocore.config import Config
 from epochseal.errors import ConfigError, Denied, Unavailable
 from epochseal_backends.awskms.errors import Expired, translated
 from epochseal_backends.awskms.key import KeyName
-from epochseal_backends.servers import CONNECT_SECONDS, READ_SECONDS, TRIES, is_this_machine
+from epochseal_backends.servers import CONNECT_SECONDS, READ_SECONDS, TRIES, bound_answers, is_this_machine
 
 ONCE = 1
 """Attempts of a call that is not repeated unseen: an issue call may have been served without an answer."""
@@ -169,6 +169,8 @@ def _client_of(session: Any, service: str, subject: str, **options: object) -> A
                 f"the endpoint of {service} is not the URL of a server", "write it as https://HOST[:PORT]"
             ) from exc
     _check_endpoint(client.meta.endpoint_url)
+    # The library has no way to name a transport: its table of pools is changed before the first call.
+    bound_answers(client._endpoint.http_session._pool_classes_by_scheme)  # noqa: SLF001  # as said above
     return client
 
 

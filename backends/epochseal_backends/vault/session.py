@@ -16,16 +16,17 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import hvac
 import hvac.adapters
 import hvac.exceptions
 import msgspec
 import requests
+import requests.adapters
 
 from epochseal.errors import BackendError, Denied, Unavailable
-from epochseal_backends.servers import CONNECT_SECONDS, READ_SECONDS, TRIES, one_line
+from epochseal_backends.servers import CONNECT_SECONDS, READ_SECONDS, TRIES, bound_answers, one_line
 from epochseal_backends.vault.access import Access
 from epochseal_backends.vault.login import (
     LoginDenied,
@@ -86,6 +87,23 @@ class _LoginAnswer(msgspec.Struct):
     auth: _Login
 
 
+class _Transport(requests.adapters.HTTPAdapter):
+    """Connections on which every answer ends."""
+
+    def init_poolmanager(self, *args: Any, **named: Any) -> None:  # noqa: ANN401  # as requests has it
+        """Make the pools, as requests calls it."""
+        super().init_poolmanager(*args, **named)
+        pools = dict(self.poolmanager.pool_classes_by_scheme)
+        bound_answers(pools)
+        self.poolmanager.pool_classes_by_scheme = pools
+
+    def proxy_manager_for(self, *args: Any, **named: Any) -> Any:  # noqa: ANN401  # as requests has it
+        """The pools behind a proxy."""
+        manager = super().proxy_manager_for(*args, **named)
+        manager.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
+        return manager
+
+
 class Session:
     """One server, one role; not for several threads at a time."""
 
@@ -93,6 +111,9 @@ class Session:
         self._access = access
         # A redirect would take the token, and the answer with the secret, to wherever it points.
         http = requests.Session()
+        http.mount("https://", _Transport())
+        http.mount("http://", _Transport())
+        http.headers["Accept-Encoding"] = "identity"
         http.hooks["response"].append(self._refuse_redirect)
         http.verify = access.ca_file or True
         http.cert = access.client_cert

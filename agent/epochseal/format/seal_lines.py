@@ -116,7 +116,9 @@ class SourceMark(_Body, frozen=True):
     gap: UInt = 0
 
 
-class _BlockBody(_Body, frozen=True):
+class BlockBody(_Body, frozen=True):
+    """The JSON of a `block` line."""
+
     src: SourceMark | None = None
 
 
@@ -239,7 +241,7 @@ def encode_block(index: int, block: Block) -> bytes:
         block.size,
         block.time,
         b64encode(block.digest).encode("ascii"),
-        encode_json(_BlockBody(block.src)),
+        encode_json(BlockBody(block.src)),
     )
 
 
@@ -310,7 +312,7 @@ def _parse_block(match: re.Match[bytes], payload: bytes, tag: bytes) -> TaggedLi
     index, first, entries, offset, size, time = map(int, match.groups()[:6])
     if max(index, first, entries, offset, size, time) > MAX_INT:
         raise FormatError("block line holds a number beyond 2**63-1")
-    body = decode_json(match[8], _BlockBody, "block line")
+    body = decode_json(match[8], BlockBody, "block line")
     block = Block(first, entries, offset, size, time, b64decode(match[7], "digest", 32), body.src)
     if entries > size or (entries == 0) != (size == 0):
         raise FormatError(f"block line counts {entries} entries in {size} bytes")

@@ -56,6 +56,15 @@ class Aligner:
         self._garbled: list[_Garbled] = []
         self._left = _MOST_MISSING
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether every line that was read has been given out in a step."""
+        return not self._ahead and not self._garbled
+
+    def passed(self, count: int) -> None:
+        """So many lines stood at their places, and were taken by somebody else."""
+        self._index += count
+
     def steps(self) -> Iterator[Step]:
         """All steps of the epoch."""
         while (item := self._next()) is not None:

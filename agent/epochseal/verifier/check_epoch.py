@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from epochseal.encoding import b64decode
 from epochseal.errors import FormatError
 from epochseal.format.merkle import Frontier, leaf_hash
 from epochseal.format.seal_lines import TAG_SIZE, Block, End, Header, Prune, Sign, TaggedLine, parse_line
 from epochseal.verifier.align import Aligner, Step
+from epochseal.verifier.block_runs import BlockRuns
 from epochseal.verifier.epoch_result import EpochResult, LastLeaf, Noted, Recorded
 from epochseal.verifier.epoch_tags import EpochTags, NoKeyError
 from epochseal.verifier.keyring import Keyring
 from epochseal.verifier.seal_files import EpochPart
-from epochseal.verifier.seal_reader import read_lines
+from epochseal.verifier.seal_reader import LineReader
 from epochseal.verifier.sealed_entries import SealedEntries
 from epochseal.verifier.snapshot import SegmentPart
 from epochseal.verifier.unread_epoch import entries_in, payload_of, problem_in, read_without_header
@@ -34,15 +35,15 @@ def check_epoch(
         StorageError: a file cannot be read.
         BackendError: the backend failed otherwise than by refusing the secret as wrong.
     """
-    lines = read_lines(part, epoch)
-    if epoch.header is None:
-        return read_without_header(part, lines)
-    walk = _Walk(part, epoch, epoch.header, content, sink)
-    try:
-        walk.run(lines, keyring)
-    finally:
-        if keyring is not None:
-            keyring.wipe()
+    with LineReader(part, epoch) as lines:
+        if epoch.header is None:
+            return read_without_header(part, lines)
+        walk = _Walk(part, epoch, epoch.header, content, sink)
+        try:
+            walk.run(lines, keyring)
+        finally:
+            if keyring is not None:
+                keyring.wipe()
     return walk.result
 
 
@@ -72,7 +73,7 @@ class _Walk:
             last_time=header.time,
         )
 
-    def run(self, lines: Iterator[bytes], keyring: Keyring | None) -> None:
+    def run(self, lines: LineReader, keyring: Keyring | None) -> None:
         result, line = self.result, parse_line(next(lines))
         if not isinstance(line, TaggedLine):
             raise FormatError("the snapshot cut an epoch at a line that is no header")
@@ -80,7 +81,15 @@ class _Walk:
         if keyring is not None:
             self._open(line, keyring)
         self._take(line)
-        for step in Aligner(lines, result.index, self._epoch.next_line).steps():
+        aligner = Aligner(lines, result.index, self._epoch.next_line)
+        first = self._header.tree.size
+        runs = BlockRuns(lines, self._epoch, result, self._content, self._tags, first, self._late_from)
+        steps = aligner.steps()
+        while True:
+            if aligner.at_rest and self._bad_since is None and not self._content_bad and self._sink is None:
+                aligner.passed(runs.take())
+            if (step := next(steps, None)) is None:
+                break
             self._step(step)
         if self._tags is not None and not result.authentic:
             self._bad_since = None
@@ -252,7 +261,8 @@ class _Walk:
         """The same of all lines of the epoch; which entries those are they say themselves."""
         self.result.damaged = kind != "unknown_key"
         first = self._header.first_entry
-        said = max(entries_in(read_lines(self._part, self._epoch)), default=0)
+        with LineReader(self._part, self._epoch) as lines:
+            said = max(entries_in(lines), default=0)
         self._add(kind, first, max(self._epoch.next_entry, said, first + 1) - 1, detail)
 
     def _add(self, kind: str, first: int, last: int, detail: str) -> None:

@@ -7,6 +7,7 @@ import hashlib
 from epochseal.custody import ratchet
 from epochseal.encoding import b64decode
 from epochseal.errors import FormatError, VerificationError, WrongKey
+from epochseal.format.block_columns import encode_column
 from epochseal.format.seal_lines import Header
 from epochseal.keys import Context
 from epochseal.verifier.keyring import Keyring
@@ -69,6 +70,29 @@ class EpochTags:
         self._computed = b"" if found else ratchet.compute_tag(key, last_tag, leaf)
         self._step_to(place + 1)
         return found
+
+    def hold(self, place: int, last_tag: bytes, leaves: list[bytes], texts: list[str]) -> list[bytes] | None:
+        """The tags of lines that follow each other, if each holds; the key goes on behind them only then.
+
+        `texts` are the tags as they are written, in base64.
+        """
+        keyring = self._keyring
+        if self._computed or self._place != place:
+            return None
+        keyring.key_before[:] = keyring.key
+        tags, key, scratch = [], keyring.key, keyring.scratch
+        for leaf in leaves:
+            last_tag = ratchet.compute_tag(key, last_tag, leaf)
+            tags.append(last_tag)
+            ratchet.advance(key, scratch)
+            key[:] = scratch
+        held = encode_column(tags) == texts
+        if held:
+            self._place += len(leaves)
+        else:
+            key[:] = keyring.key_before
+        keyring.key_before[:] = bytes(ratchet.KEY_SIZE)
+        return tags if held else None
 
     def forget_computed(self) -> None:
         """A line that has no place of its own stands between."""

@@ -23,6 +23,7 @@ class Keyring:
         self.carry = view[32:64]
         self.scratch = view[64:96]
         self.key = view[96:128]
+        self.key_before = view[128:160]
 
     def recoverer_of(self, key_id: str) -> Recoverer | None:
         """The first one that opens what bears this id."""

@@ -44,7 +44,31 @@ class Stream(Protocol):
         ...
 
 
-def open_stream(path: Path, file: FileIO) -> Stream:
+class RepeatedStream:
+    """A stream of which a part can be given back, to be read again."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._again = memoryview(b"")
+
+    def readinto(self, into: memoryview) -> int:
+        """As that of the stream."""
+        if not self._again:
+            return self._stream.readinto(into)
+        count = min(len(into), len(self._again))
+        into[:count], self._again = self._again[:count], self._again[count:]
+        return count
+
+    def give_back(self, data: bytes) -> None:
+        """What was read last comes again."""
+        self._again = memoryview(data + self._again)
+
+    def check_whole(self) -> None:
+        """As that of the stream."""
+        self._stream.check_whole()
+
+
+def open_stream(path: Path, file: FileIO) -> RepeatedStream:
     """The plain bytes of a `.gz` or `.zst` file.
 
     Raises:
@@ -52,7 +76,8 @@ def open_stream(path: Path, file: FileIO) -> Stream:
     """
     size = os.fstat(file.fileno()).st_size
     most = 16 + size // 1024
-    return _Gzip(file, most) if path.suffix == ".gz" else _Zstandard(path, file, size, most)
+    stream = _Gzip(file, most) if path.suffix == ".gz" else _Zstandard(path, file, size, most)
+    return RepeatedStream(stream)
 
 
 class _Gzip:

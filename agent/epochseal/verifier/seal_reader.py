@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BufferedReader
+from typing import Self, TypeVar
 
 from epochseal.errors import StorageError
 from epochseal.format.seal_lines import MAX_LINE
@@ -11,26 +12,60 @@ from epochseal.storage.opener import open_file
 from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.snapshot import SegmentPart
 
-_BUFFER = 1 << 18
+_BUFFER = 1 << 16
+_T = TypeVar("_T")
 
 
-def read_lines(part: SegmentPart, epoch: EpochPart) -> Iterator[bytes]:
-    """Each line without its newline; of one that is too long the beginning, which is too long as well.
+class LineReader:
+    """Gives each line without its newline; of one that is too long the beginning, which is too long as well.
 
     Raises:
         GoneError: the file is gone.
         StorageError: it cannot be read.
     """
-    try:
-        with BufferedReader(open_file(part.seal), _BUFFER) as file:
-            file.seek(epoch.start)
-            left = epoch.stop - epoch.start
-            while left > 0 and (raw := file.readline(min(left, MAX_LINE + 2))):
-                left -= len(raw)
-                line = raw
-                while raw and left > 0 and not raw.endswith(b"\n"):
-                    raw = file.readline(min(left, _BUFFER))
-                    left -= len(raw)
-                yield line.removesuffix(b"\n")
-    except OSError as exc:
-        raise StorageError(f"cannot read {part.seal}: {exc.strerror}") from exc
+
+    def __init__(self, part: SegmentPart, epoch: EpochPart) -> None:
+        self._path = part.seal
+        self._left = epoch.stop - epoch.start
+        self._file = BufferedReader(open_file(part.seal), _BUFFER)
+        self._lines = self._read(epoch.start)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._lines)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._file.close()
+
+    def ahead(self) -> bytes:
+        """Some of what comes next; it comes again."""
+        return self._guarded(self._file.peek)[: self._left]
+
+    def skip(self, size: int) -> None:
+        """Pass so many bytes of what `ahead` gave, which must be whole lines."""
+        self._left -= size
+        self._guarded(lambda: self._file.read(size))
+
+    def _read(self, start: int) -> Iterator[bytes]:
+        self._guarded(lambda: self._file.seek(start))
+        while self._left > 0 and (raw := self._readline(MAX_LINE + 2)):
+            line = raw
+            while raw and self._left > 0 and not raw.endswith(b"\n"):
+                raw = self._readline(_BUFFER)
+            yield line.removesuffix(b"\n")
+
+    def _readline(self, most: int) -> bytes:
+        raw = self._guarded(lambda: self._file.readline(min(self._left, most)))
+        self._left -= len(raw)
+        return raw
+
+    def _guarded(self, read: Callable[[], _T]) -> _T:
+        try:
+            return read()
+        except OSError as exc:
+            raise StorageError(f"cannot read {self._path}: {exc.strerror}") from exc

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Literal
 
 from epochseal.errors import StorageError
+from epochseal.format.block_columns import digests_between
 from epochseal.format.seal_lines import Block
 from epochseal.storage.opener import GoneError, NotAFileError, open_file
-from epochseal.verifier.log_streams import BrokenStreamError, Stream, TooManyPartsError, open_stream
+from epochseal.verifier.log_streams import BrokenStreamError, RepeatedStream, TooManyPartsError, open_stream
 
-_PIECE = 1 << 20
+AT_ONCE = 1 << 20
+"""So many bytes are read at once, and are the most that `holds_all` takes."""
 _WINDOW = 16 << 10
 _LINE_FEED = 0x0A
 _SEARCH_BUDGET = 64 << 20
@@ -63,16 +65,17 @@ class SealedEntries:
         self._keep = keep
         self.kept = bytearray()
         self._sealed = sealed
-        self._buffer = bytearray(_PIECE)
+        self._buffer = bytearray(AT_ONCE)
         self._position = 0
         self._budget = _SEARCH_BUDGET
         self._matched = 0
+        self._run = b"", 0
         self.shift = 0
         self.asked = 0
         self._unread = unread
         self.bounded = True
         self._file, opened = _open(path)
-        self._stream: Stream | None = None
+        self._stream: RepeatedStream | None = None
         self.size = os.fstat(self._file.fileno()).st_size if self._file is not None else 0
         if self._file is not None and opened.suffix != ".log":
             self._stream = open_stream(opened, self._file)
@@ -98,6 +101,52 @@ class SealedEntries:
             return "unread"
         return "missing" if self._ends_before(block) else "altered"
 
+    def holds_all(self, bounds: list[int], digests: list[str]) -> bool:
+        """Whether every block between these places of the file has its digest, in base64, and ends a line.
+
+        If one does not, or that is not known, it is as if nothing had been read.
+
+        Raises:
+            StorageError: the file cannot be read.
+        """
+        start, size = bounds[0], bounds[-1] - bounds[0]
+        if self._stream is None:
+            known = bounds[-1] <= self.size and self.asked + size <= 2 * self.size
+        else:
+            known = self._position == start
+        if self.shift or self._keep or self._unread or not self.bounded or size > AT_ONCE or not known:
+            return False
+        data = self._read_whole(start, size)
+        if len(data) < size or not _all_hold(data, bounds, digests):
+            self._give_back(data)
+            return False
+        self._run = data, self._matched
+        self._matched = self._position
+        self.asked += size if self._stream is None else 0
+        return True
+
+    def forget_run(self) -> None:
+        """What `holds_all` found last does not count: something else of its lines does not hold."""
+        data, self._matched = self._run
+        self.asked -= len(data) if self._stream is None else 0
+        self._give_back(data)
+
+    def _give_back(self, data: bytes) -> None:
+        # A plain file needs nothing: the next read says where from.
+        if self._stream is not None:
+            self._stream.give_back(data)
+            self._position -= len(data)
+
+    def _read_whole(self, start: int, size: int) -> bytes:
+        """So many bytes from there; fewer if there are no more."""
+        if not self._skip_to(start):
+            return b""
+        data, have = bytearray(size), 0
+        with memoryview(data) as view:
+            while have < size and (count := self._read(view[have:])):
+                have += count
+        return bytes(data[:have])
+
     def _ends_before(self, block: Block) -> bool:
         if self._stream is None:
             return self.size <= block.offset + self.shift
@@ -115,7 +164,7 @@ class SealedEntries:
             try:
                 while self._position < self._sealed:
                     if not (
-                        count := self._stream.readinto(view[: min(self._sealed - self._position, _PIECE)])
+                        count := self._stream.readinto(view[: min(self._sealed - self._position, AT_ONCE)])
                     ):
                         break
                     self._position += count
@@ -150,7 +199,7 @@ class SealedEntries:
         self.kept.clear()
         with memoryview(self._buffer) as view:
             while left:
-                count = self._read(view[: min(left, _PIECE)])
+                count = self._read(view[: min(left, AT_ONCE)])
                 if not count:
                     return False
                 digest.update(view[:count])
@@ -178,7 +227,7 @@ class SealedEntries:
     def _searched(self, block: Block) -> bool:
         """Look for the block at line starts around its place; bounded: a rewritten file has no match."""
         start = max(block.offset + self.shift - _WINDOW, self._matched)
-        if block.size > _PIECE or self._budget <= 0 or not self._skip_to(start):
+        if block.size > AT_ONCE or self._budget <= 0 or not self._skip_to(start):
             return False
         window = bytearray(2 * _WINDOW + block.size)
         self._budget -= len(window)
@@ -217,7 +266,7 @@ class SealedEntries:
             return True
         with memoryview(self._buffer) as view:
             while self._position < position:
-                if not self._read(view[: min(position - self._position, _PIECE)]):
+                if not self._read(view[: min(position - self._position, AT_ONCE)]):
                     return False
         return self._position == position
 
@@ -235,6 +284,14 @@ class SealedEntries:
             raise StorageError(f"cannot read {self._path}: {exc.strerror}") from exc
         self._position += count
         return count
+
+
+def _all_hold(data: bytes, bounds: list[int], digests: list[str]) -> bool:
+    with memoryview(data) as view:
+        if digests_between(view, bounds) != digests:
+            return False
+    ends = [bound - bounds[0] - 1 for bound in bounds[1:]]
+    return all(data[end] == _LINE_FEED for end in ends)
 
 
 def _open(path: Path) -> tuple[FileIO | None, Path]:

@@ -16,7 +16,7 @@ from tests.memory.running import ROOT, Backend, changed, index_of
 from tests.memory.scanner import scan, stopped
 
 FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
-EPOCH, LOOKS = 150, 4
+EPOCH, LOOKS = 400, 4
 
 
 @pytest.mark.parametrize("name", ["file", "vault", "aws", "pkcs11"])
@@ -48,11 +48,12 @@ def test_no_key_of_a_finished_epoch(tmp_path: Path, request: pytest.FixtureReque
         while process.poll() is None and (len(seen) < LOOKS or not any(seen)):
             with stopped(process.pid) as pids:
                 found = scan(pids, index)
-                gaps += find_gaps(pids)
+                # Behind the last epoch its page has gone, as it should.
+                gaps += find_gaps(pids) if _reads_entries(process.pid) else []
             secrets = {hit.key for hit in found.hits if hit.key.startswith("secret of epoch ")}
             seen.append({epochs_of[hit.key] for hit in found.hits if hit.key not in secrets})
             left.append(secrets)
-            time.sleep(0.05)
+            time.sleep(0.02)
     assert process.returncode == 0
     assert gaps == []
     assert all(len(epochs) <= 1 for epochs in seen), seen

@@ -26,6 +26,7 @@ from tests.integration.agents import PROGRAM
 FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
 MUTATIONS = int(os.environ.get("EPOCHSEAL_MUTATIONS", "60000" if FULL else "600"))
 BATCHES = 6
+NOW = 2_000_000_000_000
 NUMBER = re.compile(rb"(?<=[ :])[0-9]+(?=[ ,}])")
 
 
@@ -59,7 +60,8 @@ def found(log: Path, key: str) -> bytes:
         uri = parse_key_uri(key)
         return [load_backend(uri).recoverer(uri, {})]
 
-    return msgspec.json.encode(verify(log, Request(make_recoverer=make_recoverer if key else None)))
+    request = Request(make_recoverer=make_recoverer if key else None, now=lambda: NOW)
+    return msgspec.json.encode(verify(log, request))
 
 
 def change(rng: Random, data: bytes) -> bytes:

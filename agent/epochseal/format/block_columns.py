@@ -61,7 +61,7 @@ def read_columns(lines: bytes, index: int, first_entry: int, offset: int) -> Blo
     count = len(raw)
     # With a space on both sides a newline is a field of its own: no line can lend a field to the next.
     fields = lines.decode("latin-1").replace("\n", " \n ").split(" ")
-    if len(fields) != count * _FIELDS + 1 or fields[10::_FIELDS] != ["\n"] * count:
+    if not count or len(fields) != count * _FIELDS + 1 or fields[10::_FIELDS] != ["\n"] * count:
         return None
     try:
         entries, sizes, times = (list(map(int, fields[place::_FIELDS])) for place in (3, 5, 6))

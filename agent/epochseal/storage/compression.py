@@ -42,6 +42,10 @@ class NoExchangeError(StorageError):
     """The file system, or the C library, cannot exchange two directories: it never will."""
 
 
+class ExchangeUnsureError(StorageError):
+    """The exchange was made, and could not be made durable: nobody knows which folder a crash would leave."""
+
+
 class StoppedError(Exception):
     """A stop was asked for before the work was done."""
 
@@ -95,6 +99,8 @@ def exchange(plain: Path, packed: Path, kind: Kind) -> None:
 
     Raises:
         NoExchangeError: the file system cannot do that; `segments/` is as it was.
+        ExchangeUnsureError: the sync behind the exchange failed: as after any failed sync, the log must not
+            go on. What is written into the folder now could be lost with it, acknowledged or not.
         StorageError: a link cannot be made; `segments/` is as it was.
     """
     folder = plain.parent
@@ -112,7 +118,10 @@ def exchange(plain: Path, packed: Path, kind: Kind) -> None:
         raise StorageError(f"cannot link the files of {folder}: {exc.strerror or exc}") from exc
     sync_directory(new)
     _swap(new, folder)
-    sync_directory(folder.parent)
+    try:
+        sync_directory(folder.parent)
+    except StorageError as exc:
+        raise ExchangeUnsureError(str(exc), exc.hint) from exc
     with suppress(OSError):
         # If it fails, the old folder keeps the name of the new one: `clean` and `exchange` remove either.
         new.rename(folder.with_name(_OLD))

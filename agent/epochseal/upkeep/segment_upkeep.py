@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from epochseal.errors import EpochsealError
+from epochseal.errors import EpochsealError, StorageError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.journal import Journal
 from epochseal.polling import WakePipe
 from epochseal.sealing.limits import Piece
 from epochseal.sealing.sealer import Sealer
 from epochseal.storage.compression import (
+    ExchangeUnsureError,
     Kind,
     NoExchangeError,
     StoppedError,
@@ -91,6 +92,8 @@ class SegmentUpkeep:
         self._stated: int | None = None
         self._removable: ExpiredSegments | None = None
         self._next_expiry = 0.0
+        # What ended the thread before its time: then nothing would be compressed and nothing expire any more.
+        self._broken: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="upkeep", daemon=True)
 
     def start(self) -> None:
@@ -112,7 +115,14 @@ class SegmentUpkeep:
         return math.inf
 
     def tick(self) -> None:
-        """Take what the thread has ready, as far as the chain allows now."""
+        """Take what the thread has ready, as far as the chain allows now.
+
+        Raises:
+            ExchangeUnsureError: the log must not go on.
+            StorageError: the thread has ended, by a fault of ours; or as `Sealer.record`.
+        """
+        if self._broken is not None:
+            raise StorageError(f"the upkeep of segments has ended: {self._broken}") from self._broken
         ready, sealer = self._ready, self._sealer
         if isinstance(ready, _Packed):
             self._exchange(ready)
@@ -160,6 +170,8 @@ class SegmentUpkeep:
         if self._kind is not None:
             try:
                 exchange(ready.plain, ready.packed, self._kind)
+            except ExchangeUnsureError:
+                raise
             except EpochsealError as exc:
                 self._complain(exc)
                 if isinstance(exc, NoExchangeError):
@@ -173,6 +185,13 @@ class SegmentUpkeep:
     # --- in the thread ------------------------------------------------------------------------------------
 
     def _work(self) -> None:
+        try:
+            self._look_again_and_again()
+        except BaseException as exc:  # noqa: BLE001  # the loop is told, and ends the log
+            self._broken = exc
+            self._pipe.wake()
+
+    def _look_again_and_again(self) -> None:
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
         while not self._stop.wait(self._pause()):
@@ -189,20 +208,34 @@ class SegmentUpkeep:
         return _LOOK_SECONDS if age is None else min(_LOOK_SECONDS, max(age / 5000, 0.05))
 
     def _look(self) -> None:
-        if self.keeping.age is not None and time.monotonic() >= self._next_expiry:
-            age = self.keeping.age
-            self._next_expiry = time.monotonic() + min(_LONGEST_BETWEEN, age / 20_000)
-            now = time.time_ns() // 1_000_000
-            if expired := find_expired(self._sealer.logdir, age, self.keeping.text, now):
-                self._hand_over(expired)
-                self._remove_released()
+        # In turn: where segments end faster than they are compressed, there always is one more to compress,
+        # and what has had its time would never go.
+        self._expire()
+        clean(self._sealer.logdir)
         while self._kind is not None and (plain := self._next_plain()) is not None:
-            clean(self._sealer.logdir)
             self._hand_over(_Packed(plain, compress(plain, self._kind, self._stop.is_set)))
             # A verifier may be listing the folder that was exchanged: it is kept for so long.
             if self._stop.wait(_LOOK_SECONDS):
                 return
-        clean(self._sealer.logdir)
+            clean(self._sealer.logdir)
+            if self._expiry_due():
+                return
+
+    def _expiry_due(self) -> bool:
+        return self.keeping.age is not None and time.monotonic() >= self._next_expiry
+
+    def _expire(self) -> None:
+        age = self.keeping.age
+        if age is None or not self._expiry_due():
+            return
+        try:
+            now = time.time_ns() // 1_000_000
+            if expired := find_expired(self._sealer.logdir, age, self.keeping.text, now):
+                self._hand_over(expired)
+                self._remove_released()
+        finally:
+            # From now on: a signature may have been waited for, and in between it is compressed.
+            self._next_expiry = time.monotonic() + min(_LONGEST_BETWEEN, age / 20_000)
 
     def _next_plain(self) -> Path | None:
         """The oldest segment that the log has gone on from and that is not compressed yet."""

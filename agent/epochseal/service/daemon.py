@@ -6,10 +6,11 @@ before any thread; for each log its page, directory lock and sources; then the t
 
 from __future__ import annotations
 
+import resource
 import select
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,7 @@ class Daemon:
         """
         config = read_config(self._path, self._env)
         harden_process()
+        _allow_descriptors()
         with ExitStack() as stack:
             signals = stack.enter_context(Signals().installed())
             self._open(config, stack)
@@ -182,3 +184,14 @@ def _run_and_wake(log: LogThread, ended: WakePipe) -> None:
         log.run()
     finally:
         ended.wake()
+
+
+def _allow_descriptors() -> None:
+    """Use as many descriptors as the hard limit allows: the soft one is meant for programs that `select`.
+
+    Clients and files take theirs within limits of their own; sealing must never be what finds none left.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    # Who started it may have set a limit that the kernel refuses now: then what there is has to do.
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -335,6 +336,19 @@ def test_hangup_with_a_wrong_file(host: Host) -> None:
         process.terminate()
         assert process.wait(_PATIENCE) == 0
     assert host.verify("a").entries == 2
+
+
+def test_the_daemon_uses_all_descriptors_that_it_may(host: Host) -> None:
+    """A soft limit is meant for programs that `select`; tails and clients must not meet it."""
+    host.configure("a")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+    try:
+        with host.daemon() as process:
+            assert host.send("a", "entry") == ["0 0"]
+            assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (before[1], before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 # --- segments that have ended -----------------------------------------------------------------------------

@@ -58,6 +58,7 @@ def test_a_key_never_leaves_memory(name: str) -> None:
         "LimitCORE": "0",
         "LimitMEMLOCK": "8M",
         "MemorySwapMax": "0",
+        "LimitNOFILE": "65536",
         "RuntimeDirectoryPreserve": "yes",
         "KillMode": "mixed",
         "CapabilityBoundingSet": "",

@@ -347,7 +347,10 @@ def test_wrapped_secret_of_another_size(bao: OpenBao, keys: Provisioned) -> None
 
 
 def test_denied_names_the_line_of_policy(keys: Provisioned) -> None:
-    """Each refusal ends with the line that the role's policy lacks, the log's prefix included."""
+    """A refusal ends with the line that the role's policy lacks, the log's prefix included.
+
+    Not where the agent's role would need it to recover: no role that is right may have that line.
+    """
     issued = issue(keys)
     with pytest.raises(Denied, match="may not have epoch secrets issued") as refused:
         issue(keys, keys.verifier)
@@ -358,9 +361,8 @@ def test_denied_names_the_line_of_policy(keys: Provisioned) -> None:
     )
     with pytest.raises(Denied, match="may not recover epoch secrets") as refused:
         recover(keys, issued.wrapped, keys.agent)
-    assert str(refused.value.hint) == (
-        f'its policy needs: path "transit/decrypt/{keys.name}-epoch" {{ capabilities = ["update"] }}'
-    )
+    assert str(refused.value.hint).startswith("log in as the verifier")
+    assert "transit/decrypt" not in str(refused.value.hint)
     with pytest.raises(Denied, match="may not sign checkpoints") as refused:
         sign(keys, keys.verifier)
     assert f'path "transit/sign/{keys.name}-checkpoint"' in str(refused.value.hint)

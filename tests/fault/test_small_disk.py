@@ -88,6 +88,16 @@ def wait_for(text: str, agent: Agent, times: int = 1) -> None:
         time.sleep(0.02)
 
 
+def send_until_it_is_full(agent: Agent, disk: SmallDisk) -> list[bytes]:
+    """Fill the disk after 20 entries are acknowledged, and write ten large ones: the agent waits for room."""
+    sent = [entry(number) for number in range(20)] + [entry(number, 3 * PAGE) for number in range(20, 30)]
+    agent.send(*sent[:20])
+    disk.fill()
+    agent.write(b"".join(sent[20:]))
+    wait_for("No space left on device: waiting for room", agent)
+    return sent
+
+
 def acknowledges_nothing(agent: Agent, seconds: float) -> bool:
     """Whether no acknowledgement comes for so long."""
     assert agent.process.stdout is not None
@@ -98,12 +108,8 @@ def test_a_full_disk_stops_acknowledging_and_goes_on_by_itself(
     place: Place, disk: SmallDisk, resuming: tuple[str, ...]
 ) -> None:
     """No acknowledgement while there is no room; once there is, all of it is sealed, once, and verifies."""
-    sent = [entry(number) for number in range(20)] + [entry(number, 3 * PAGE) for number in range(20, 30)]
     with place.agent(*resuming) as agent:
-        agent.send(*sent[:20])
-        disk.fill()
-        agent.write(b"".join(sent[20:]))
-        wait_for("No space left on device: waiting for room", agent)
+        sent = send_until_it_is_full(agent, disk)
         assert acknowledges_nothing(agent, 1.0)
         disk.free()
         take_until(agent, len(sent))
@@ -155,12 +161,8 @@ def test_an_agent_that_ends_while_the_disk_is_full(
     place: Place, disk: SmallDisk, resuming: tuple[str, ...], number: signal.Signals
 ) -> None:
     """It ends at once; the next start has every acknowledged entry, none twice, and no alarm of tampering."""
-    sent = [entry(number) for number in range(20)] + [entry(number, 3 * PAGE) for number in range(20, 30)]
     with place.agent(*resuming) as agent:
-        agent.send(*sent[:20])
-        disk.fill()
-        agent.write(b"".join(sent[20:]))
-        wait_for("waiting for room", agent)
+        sent = send_until_it_is_full(agent, disk)
         began = time.monotonic()
         agent.process.send_signal(number)
         status = agent.process.wait(30)

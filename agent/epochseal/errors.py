@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class EpochsealError(Exception):
     """Base of all errors that epochseal raises on purpose.
@@ -54,3 +56,12 @@ class CredentialRefused(Denied):
 
 class WrongKey(BackendError):
     """The backend answered that the wrapped secret does not belong to this key or context."""
+
+
+def cannot_listen(address: str, exc: OSError, hint: str) -> EpochsealError:
+    """The error of a program that wants to listen there.
+
+    An address that is taken now may be free in a moment, and a restart may mend it; nothing else it mends.
+    """
+    kind = StorageError if exc.errno == errno.EADDRINUSE else ConfigError
+    return kind(f"cannot listen on {address}: {exc.strerror}", hint)

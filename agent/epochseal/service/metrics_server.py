@@ -5,7 +5,6 @@ It runs in threads of its own and only ever reads, so it answers while the loop 
 
 from __future__ import annotations
 
-import errno
 import socket
 import threading
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import TYPE_CHECKING
 
-from epochseal.errors import ConfigError, StorageError
+from epochseal.errors import ConfigError, cannot_listen
 from epochseal.service.health import LogView, health
 
 if TYPE_CHECKING:
@@ -57,11 +56,7 @@ class MetricsServer:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
             server = type("_Listener", (_Server,), {"address_family": family})((host, port), handler)
         except OSError as exc:
-            # Taken now, and perhaps free in a moment: a restart may mend it.
-            kind = StorageError if exc.errno == errno.EADDRINUSE else ConfigError
-            raise kind(
-                f"cannot listen on {listen} for metrics: {exc.strerror}", "choose another [metrics] listen"
-            ) from exc
+            raise cannot_listen(f"{listen} for metrics", exc, "choose another [metrics] listen") from exc
         self._server: ThreadingHTTPServer = server
         self.address: tuple[str, int] = server.server_address[:2]
         self._thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)

@@ -5,7 +5,6 @@ There is no UDP: what it loses, it loses in silence.
 
 from __future__ import annotations
 
-import errno
 import re
 import select
 import socket
@@ -13,7 +12,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from epochseal.errors import ConfigError, StorageError
+from epochseal.errors import ConfigError, cannot_listen
 from epochseal.sources.client import Client
 from epochseal.sources.connections import MAX_CLIENTS, ListeningSource
 from epochseal.sources.framing import SyslogFraming
@@ -198,12 +197,8 @@ def _bind(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except OSError as exc:
-        # Taken now, and perhaps free in a moment: a restart may mend it.
-        kind = StorageError if exc.errno == errno.EADDRINUSE else ConfigError
-        raise kind(
-            f"cannot listen on {host} port {port}: {exc.strerror}",
-            "name a free port at an address of this host",
-        ) from exc
+        hint = "name a free port at an address of this host"
+        raise cannot_listen(f"{host} port {port}", exc, hint) from exc
     return listener
 
 

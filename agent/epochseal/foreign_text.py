@@ -34,7 +34,7 @@ def visible_pieces(text: str | bytes) -> list[str]:
     for character in _as_text(text):
         seen = character == " " or UNSEEN.match(character) is None
         # The even places hold plain text, the odd ones escapes.
-        if seen == bool(len(pieces) % 2 == 0):
+        if seen == (len(pieces) % 2 == 0):
             pieces.append("")
         pieces[-1] += character if seen else _escape(character)
     return pieces

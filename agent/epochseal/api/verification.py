@@ -16,7 +16,6 @@ from epochseal.storage.opener import read_named_file
 from epochseal.verifier import Request, Verdict
 from epochseal.verifier.verdict import VerdictName
 
-_MAX_POLICY = 1 << 20
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -159,6 +158,6 @@ def request_for(
         log=log,
         max_age=max_age,
         strict=strict,
-        policy=parse_policy(read_named_file(policy, _MAX_POLICY)) if policy is not None else None,
+        policy=parse_policy(read_named_file(policy)) if policy is not None else None,
         jobs=jobs,
     )

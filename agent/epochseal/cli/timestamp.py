@@ -12,8 +12,6 @@ from epochseal.errors import ConfigError
 from epochseal.exit_statuses import EMPTY, VERIFIED
 from epochseal.storage.opener import read_named_file
 
-_MAX_PEM = 1 << 20
-
 
 @click.group()
 def timestamp() -> None:
@@ -66,7 +64,7 @@ def check(logdir: Path, checkpoint_key: str, authority: Path) -> int:
     if key is None:
         raise ConfigError("no checkpoint key was given")
     try:
-        pem = read_named_file(authority, _MAX_PEM)
+        pem = read_named_file(authority)
     except OSError as exc:
         raise ConfigError(f"cannot read {authority}: {exc.strerror}") from exc
     found = 0

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _ADDRESS = re.compile(r"\[?([^\s\[\]]+?)\]?:([0-9]{1,5})")
 _MOST_PORT = 65_535
-_MAX_FILE = 1 << 20
 
 
 def _parse_address(text: str) -> tuple[str, int]:
@@ -170,6 +169,6 @@ def _vkeys(path: Path) -> list[VerifierKey]:
 
 def _read(path: Path) -> bytes:
     try:
-        return read_named_file(path, _MAX_FILE)
+        return read_named_file(path)
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc

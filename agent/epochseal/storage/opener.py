@@ -60,17 +60,13 @@ def read_file(path: Path, limit: int) -> bytes:
         GoneError, NotAFileError, StorageError: as `open_file`; or it cannot be read.
     """
     with open_file(path) as file:
-        pieces, left = [], limit + 1
         try:
-            while left and (piece := file.read(left)):
-                pieces.append(piece)
-                left -= len(piece)
+            return _read_up_to(file, limit + 1)
         except OSError as exc:
             raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
-    return b"".join(pieces)
 
 
-def read_named_file(path: Path, limit: int) -> bytes:
+def read_named_file(path: Path, limit: int = _PIECE) -> bytes:
     """A regular file that the user has named, of at most `limit` bytes; links are followed.
 
     Raises:
@@ -85,10 +81,15 @@ def read_named_file(path: Path, limit: int) -> bytes:
         if os.fstat(descriptor).st_size > limit:
             raise ConfigError(f"{path} is larger than {limit} bytes")
         # It may grow meanwhile: what follows is left.
-        pieces, left = [], limit
-        while left and (piece := file.read(min(left, _PIECE))):
-            pieces.append(piece)
-            left -= len(piece)
+        return _read_up_to(file, limit)
+
+
+def _read_up_to(file: FileIO, most: int) -> bytes:
+    pieces = []
+    # In pieces: a file makes room for as much as is asked for, whatever there is.
+    while most and (piece := file.read(min(most, _PIECE))):
+        pieces.append(piece)
+        most -= len(piece)
     return b"".join(pieces)
 
 

@@ -59,9 +59,6 @@ class _Read:
     hash: str
 
 
-_MAX_KEY = 1 << 20
-
-
 @dataclass(frozen=True, slots=True)
 class Checked:
     """What the digests say of the trail: `altered` files, and `gaps` that leave it incomplete."""
@@ -78,7 +75,7 @@ def read_digest_key(path: Path) -> RSAPublicKey:
         StorageError: it cannot be read.
     """
     try:
-        raw = read_named_file(path, _MAX_KEY).strip()
+        raw = read_named_file(path).strip()
     except OSError as exc:
         raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
     try:

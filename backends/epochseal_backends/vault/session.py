@@ -49,7 +49,7 @@ _STATUS = {
     hvac.exceptions.BadGateway: 502,
     hvac.exceptions.VaultDown: 503,
 }
-_PAGES = frozenset({400, 401, 403, 404, 405})
+_PAGES = _ANSWERS_REFUSED | {401, 403}
 _NO_TLS = frozenset({"wrong version number", "record layer failure", "http request"})
 # Transit answers 500 to these; asking again would not help.
 _LASTING = ("requested version for", "missing 'context'", "soft-deleted")
@@ -318,8 +318,9 @@ class Session:
                 f"{where} cannot serve {path} now: {said or status}", hint=_hint(status)
             ) from exc
         except requests.exceptions.SSLError as exc:
+            reason = _tls_reason(exc)
             raise Unavailable(
-                f"{where}: no trusted connection: {(reason := _tls_reason(exc))}",
+                f"{where}: no trusted connection: {reason}",
                 hint="what answers there speaks no TLS: check scheme and port of the address"
                 if reason in _NO_TLS
                 else "name the authority that its certificate comes from: ca_file",

@@ -6,7 +6,6 @@ a single line is. None says nothing about the lines but that they have to be rea
 
 from __future__ import annotations
 
-import binascii
 import re
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,15 +14,15 @@ from operator import gt
 
 import msgspec
 
-from epochseal.encoding import MAX_INT
+from epochseal.encoding import MAX_INT, b64decode, b64encode
+from epochseal.errors import FormatError
+from epochseal.format.merkle import leaf_hash
 from epochseal.format.seal_lines import TAG_SIZE, BlockBody
 
 _FIELDS = 11
-# With a space and the newline: the text of a tag is 44 bytes long.
 _TAG_TEXT = 44
 _NOT_BLOCK = re.compile(rb"\n(?!block )")
 _RARE = re.compile(rb'"(?:esc|nolf|recovered|gap)":')
-_LEAF = b"\x00"
 _decoder = msgspec.json.Decoder(BlockBody)
 _encoder = msgspec.json.Encoder()
 
@@ -81,30 +80,22 @@ def read_columns(lines: bytes, index: int, first_entry: int, offset: int) -> Blo
         or not _regular(texts)
     ):
         return None
-    leaves = [sha256(_LEAF + line[: -_TAG_TEXT - 1]).digest() for line in raw]
+    leaves = [leaf_hash(line[: -_TAG_TEXT - 1]) for line in raw]
     return BlockColumns(bounds, firsts[-1] - first_entry, times, digests, leaves, tags)
-
-
-def encode_column(values: list[bytes]) -> list[str]:
-    """Each in base64, as a line has its digest or its tag."""
-    return [binascii.b2a_base64(value, newline=False).decode("ascii") for value in values]
 
 
 def digests_between(data: memoryview, bounds: list[int]) -> list[str]:
     """The SHA-256 of each block, in base64, of the bytes from the first bound to the last."""
     begin = bounds[0]
-    return encode_column(
-        [sha256(data[low - begin : high - begin]).digest() for low, high in pairwise(bounds)]
-    )
+    return [b64encode(sha256(data[low - begin : high - begin]).digest()) for low, high in pairwise(bounds)]
 
 
 def decode_column(texts: list[str]) -> list[bytes] | None:
     """The tags that these texts spell in the one canonical way, of 32 bytes each."""
     try:
-        tags = [binascii.a2b_base64(text, strict_mode=True) for text in texts]
-    except ValueError:
+        return [b64decode(text, "tag", TAG_SIZE) for text in texts]
+    except FormatError:
         return None
-    return tags if encode_column(tags) == texts and {*map(len, tags)} == {TAG_SIZE} else None
 
 
 def _regular(texts: list[str]) -> bool:

@@ -54,24 +54,22 @@ class BlockRuns:
         if self._pause:
             self._pause -= 1
             return 0
-        if result.offset is None or result.end is not None or not result.blocks:
+        if result.offset is None or result.end is not None:
             return 0
         # By the blocks before: what is hashed at once is bounded, whatever the lines say.
         most = AT_ONCE // 2 // max(result.size // result.blocks, 1)
         data = whole_block_lines(self._lines.ahead(), most) if most >= FEWEST else b""
         count = data.count(b"\n")
-        if count < FEWEST or not self._takes(data, count):
+        if count < FEWEST or not self._takes(data, count, result.offset):
             # Walked before it is tried again: or a damaged line would be read once for each line before it.
             self._pause = max(count, _PAUSE)
             return 0
         self._lines.skip(len(data))
         return count
 
-    def _takes(self, data: bytes, count: int) -> bool:
+    def _takes(self, data: bytes, count: int, offset: int) -> bool:
         result = self._result
-        if result.offset is None:
-            return False
-        columns = read_columns(data, result.index, result.next_entry, result.offset)
+        columns = read_columns(data, result.index, result.next_entry, offset)
         if columns is None or max(columns.times) > self._late_from:
             return False
         if not self._content.holds_all(columns.bounds, columns.digests):
@@ -91,7 +89,7 @@ class BlockRuns:
         result.sealed += columns.entries
         result.next_entry += columns.entries
         result.offset = columns.bounds[-1]
-        result.size += columns.bounds[-1] - columns.bounds[0]
+        result.size += columns.bounds[-1] - offset
         return True
 
     def _held(self, columns: BlockColumns) -> list[bytes] | None:

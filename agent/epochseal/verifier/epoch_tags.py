@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 
 from epochseal.custody import ratchet
-from epochseal.encoding import b64decode
+from epochseal.encoding import b64decode, b64encode
 from epochseal.errors import FormatError, VerificationError, WrongKey
-from epochseal.format.block_columns import encode_column
 from epochseal.format.seal_lines import Header
 from epochseal.keys import Context
 from epochseal.verifier.keyring import Keyring
@@ -86,7 +85,7 @@ class EpochTags:
             tags.append(last_tag)
             ratchet.advance(key, scratch)
             key[:] = scratch
-        held = encode_column(tags) == texts
+        held = list(map(b64encode, tags)) == texts
         if held:
             self._place += len(leaves)
         else:

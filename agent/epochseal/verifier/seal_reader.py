@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import BufferedReader
-from typing import Self, TypeVar
+from typing import Self
 
 from epochseal.errors import StorageError
 from epochseal.format.seal_lines import MAX_LINE
@@ -13,7 +13,6 @@ from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.snapshot import SegmentPart
 
 _BUFFER = 1 << 16
-_T = TypeVar("_T")
 
 
 class LineReader:
@@ -44,28 +43,31 @@ class LineReader:
 
     def ahead(self) -> bytes:
         """Some of what comes next; it comes again."""
-        return self._guarded(self._file.peek)[: self._left]
+        try:
+            return self._file.peek()[: self._left]
+        except OSError as exc:
+            raise self._failure(exc) from exc
 
     def skip(self, size: int) -> None:
         """Pass so many bytes of what `ahead` gave, which must be whole lines."""
-        self._left -= size
-        self._guarded(lambda: self._file.read(size))
+        # They are in the buffer: nothing is read from the file.
+        self._left -= len(self._file.read(size))
 
     def _read(self, start: int) -> Iterator[bytes]:
-        self._guarded(lambda: self._file.seek(start))
-        while self._left > 0 and (raw := self._readline(MAX_LINE + 2)):
-            line = raw
-            while raw and self._left > 0 and not raw.endswith(b"\n"):
-                raw = self._readline(_BUFFER)
-            yield line.removesuffix(b"\n")
+        try:
+            self._file.seek(start)
+            while self._left > 0 and (raw := self._readline(MAX_LINE + 2)):
+                line = raw
+                while raw and self._left > 0 and not raw.endswith(b"\n"):
+                    raw = self._readline(_BUFFER)
+                yield line.removesuffix(b"\n")
+        except OSError as exc:
+            raise self._failure(exc) from exc
 
     def _readline(self, most: int) -> bytes:
-        raw = self._guarded(lambda: self._file.readline(min(self._left, most)))
+        raw = self._file.readline(min(self._left, most))
         self._left -= len(raw)
         return raw
 
-    def _guarded(self, read: Callable[[], _T]) -> _T:
-        try:
-            return read()
-        except OSError as exc:
-            raise StorageError(f"cannot read {self._path}: {exc.strerror}") from exc
+    def _failure(self, exc: OSError) -> StorageError:
+        return StorageError(f"cannot read {self._path}: {exc.strerror}")

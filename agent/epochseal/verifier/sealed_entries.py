@@ -69,7 +69,7 @@ class SealedEntries:
         self._position = 0
         self._budget = _SEARCH_BUDGET
         self._matched = 0
-        self._run = b"", 0
+        self._run = 0, 0
         self.shift = 0
         self.asked = 0
         self._unread = unread
@@ -116,36 +116,29 @@ class SealedEntries:
             known = self._position == start
         if self.shift or self._keep or self._unread or not self.bounded or size > AT_ONCE or not known:
             return False
-        data = self._read_whole(start, size)
-        if len(data) < size or not _all_hold(data, bounds, digests):
-            self._give_back(data)
+        with memoryview(self._buffer) as view, view[:size] as data:
+            count = self._fill(data) if self._skip_to(start) else 0
+            held = count == size and _all_hold(data, bounds, digests)
+        if not held:
+            self._give_back(count)
             return False
-        self._run = data, self._matched
+        self._run = size, self._matched
         self._matched = self._position
         self.asked += size if self._stream is None else 0
         return True
 
     def forget_run(self) -> None:
         """What `holds_all` found last does not count: something else of its lines does not hold."""
-        data, self._matched = self._run
-        self.asked -= len(data) if self._stream is None else 0
-        self._give_back(data)
+        size, self._matched = self._run
+        self.asked -= size if self._stream is None else 0
+        self._give_back(size)
 
-    def _give_back(self, data: bytes) -> None:
+    def _give_back(self, count: int) -> None:
+        """What was read last, and lies in the buffer, is read again."""
         # A plain file needs nothing: the next read says where from.
         if self._stream is not None:
-            self._stream.give_back(data)
-            self._position -= len(data)
-
-    def _read_whole(self, start: int, size: int) -> bytes:
-        """So many bytes from there; fewer if there are no more."""
-        if not self._skip_to(start):
-            return b""
-        data, have = bytearray(size), 0
-        with memoryview(data) as view:
-            while have < size and (count := self._read(view[have:])):
-                have += count
-        return bytes(data[:have])
+            self._stream.give_back(bytes(self._buffer[:count]))
+            self._position -= count
 
     def _ends_before(self, block: Block) -> bool:
         if self._stream is None:
@@ -232,10 +225,7 @@ class SealedEntries:
         window = bytearray(2 * _WINDOW + block.size)
         self._budget -= len(window)
         with memoryview(window) as view:
-            have = 0
-            while have < len(window) and (count := self._read(view[have:])):
-                have += count
-            place = 0
+            have, place = self._fill(view), 0
             while 0 <= place <= min(have - block.size, 2 * _WINDOW) and self._budget > 0:
                 self._budget -= block.size
                 shift = start + place - block.offset
@@ -270,6 +260,13 @@ class SealedEntries:
                     return False
         return self._position == position
 
+    def _fill(self, view: memoryview) -> int:
+        """Read until it is full or nothing follows; how many bytes."""
+        have = 0
+        while have < len(view) and (count := self._read(view[have:])):
+            have += count
+        return have
+
     def _read(self, view: memoryview) -> int:
         if (source := self._stream or self._file) is None:
             return 0
@@ -286,10 +283,9 @@ class SealedEntries:
         return count
 
 
-def _all_hold(data: bytes, bounds: list[int], digests: list[str]) -> bool:
-    with memoryview(data) as view:
-        if digests_between(view, bounds) != digests:
-            return False
+def _all_hold(data: memoryview, bounds: list[int], digests: list[str]) -> bool:
+    if digests_between(data, bounds) != digests:
+        return False
     ends = [bound - bounds[0] - 1 for bound in bounds[1:]]
     return all(data[end] == _LINE_FEED for end in ends)
 

@@ -83,7 +83,8 @@ class TailAgent:
 
     def sealed(self) -> bytes:
         """The entries as they stand in the log files."""
-        return b"".join(path.read_bytes() for path in sorted((self.logdir / "segments").glob("*.log")))
+        # A pair that is being made has names with a dot before the number.
+        return b"".join(path.read_bytes() for path in sorted(self.logdir.glob("segments/[0-9]*.log")))
 
     def wait_for(self, done: Callable[[bytes], bool]) -> bytes:
         """Wait until the sealed entries are as they should be; what they are then."""

@@ -149,22 +149,28 @@ class TransitLog:
         return sum(item["type"] == "response" and item["request"]["path"] == what for item in entries)
 
     def stop_between(self, agent: Agent) -> None:
-        """Have the agent stand still after a call for a secret was served and before its epoch line.
+        """Have the agent stand still after a call for a secret was served and before its `sign` line.
 
-        Its courier, which makes the call, goes on. Where the agent was faster, the next epoch is tried.
+        With that line the state directory remembers the call, as the page does from its beginning on. The
+        courier, which makes the call, goes on. Where the agent was faster, the next epoch is tried.
         """
         issue = f"{self.keys.mount}/datakey/plaintext/{self.keys.name}-epoch"
         while True:
-            epochs, calls, seen = self.epochs(), self.served(issue), self.bao.trail.stat().st_size
+            lines, calls, seen = self._turning(), self.served(issue), self.bao.trail.stat().st_size
             wanted = agent.acknowledged + PER_EPOCH
             agent.write(b"entry\n" * PER_EPOCH)
             self._await_request(issue, seen)
             agent.process.send_signal(signal.SIGSTOP)
             self._await_calls(issue, calls + 1)
-            if self.epochs() == epochs:
+            if self._turning() == lines:
                 return
             agent.process.send_signal(signal.SIGCONT)
             agent.wait_for(wanted)
+
+    def _turning(self) -> int:
+        """How many lines stand there that take a log from one epoch to the next."""
+        files = self.path.glob("segments/[0-9]*.seal")
+        return sum(path.read_bytes().count(kind) for path in files for kind in (b"\nsign ", b"\nepoch "))
 
     def _await_calls(self, path: str, calls: int) -> None:
         wait_until(lambda: self.served(path) >= calls)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 
 import msgspec
 
@@ -26,6 +27,12 @@ class Courier:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self._asked = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """For how long the call has been under way."""
+        return time.monotonic() - self._asked
 
     def fileno(self) -> int:
         """Readable when an answer, or the courier's end, is there."""
@@ -81,6 +88,7 @@ class Courier:
         self._connection.close()
 
     def _send(self, call: Call) -> None:
+        self._asked = time.monotonic()
         try:
             self._connection.send(msgspec.msgpack.encode(call))
         except OSError as exc:

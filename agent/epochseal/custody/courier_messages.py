@@ -112,7 +112,9 @@ def receive(connection: socket.socket) -> Reply:
     except OSError as exc:
         raise Unavailable(f"the courier is gone: {exc.strerror}") from exc
     if not message:
-        raise Unavailable("the courier ended without an answer")
+        raise Unavailable(
+            "the courier ended without an answer", "was it killed, or short of memory? see the kernel's log"
+        )
     try:
         reply: Reply = msgspec.msgpack.decode(message, type=Reply)
     except msgspec.DecodeError as exc:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
+import time
 import weakref
 
 from epochseal.custody.courier import Courier
@@ -20,7 +22,12 @@ from epochseal.custody.courier_process import CourierProcess
 from epochseal.custody.memory import SecretPage
 from epochseal.errors import Unavailable
 from epochseal.keys import BackendSettings, KeyURI
+from epochseal.polling import is_readable
 
+STOPPED_SECONDS = 5.0
+"""A process that was stopped (SIGSTOP) is given so long to be continued, then it counts as gone."""
+END_SECONDS = 5.0
+"""So long it has to end by itself."""
 _controls: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
 
@@ -35,6 +42,7 @@ class Zygote:
         self._control = control
         _controls.add(control)
         self.pid = pid
+        self._stopped_since: float | None = None
 
     @classmethod
     def start(
@@ -75,15 +83,47 @@ class Zygote:
         if not isinstance(reply, Ready):
             raise as_error(reply)
 
+    def fileno(self) -> int:
+        """Readable when the process has ended, and only then; -1 after `close`."""
+        return self._control.fileno()
+
+    def look(self) -> str:
+        """Why no courier will ever come any more; empty while there is hope.
+
+        It cannot be made again: it has to be forked before there are threads and secrets.
+        """
+        if self._control.fileno() < 0 or is_readable(self._control.fileno(), 0):
+            return "the process that makes backend calls has ended"
+        with contextlib.suppress(ChildProcessError):
+            found = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            now = time.monotonic()
+            if found is None or found.si_code != os.CLD_STOPPED:
+                self._stopped_since = None
+            elif self._stopped_since is None:
+                self._stopped_since = now
+            elif now - self._stopped_since > STOPPED_SECONDS:
+                return "the process that makes backend calls is stopped"
+        return ""
+
+    def end_courier(self) -> None:
+        """End the last courier, whatever it is at: it writes no secret into the mailbox any more."""
+        with contextlib.suppress(
+            OSError
+        ):  # it is gone, and its couriers with it; or it does not hear: `look`
+            self._control.send(b"end", socket.MSG_DONTWAIT)
+
     def courier(self) -> Courier:
-        """Have a courier forked.
+        """Have a courier forked; one that was made before is ended first.
 
         Raises:
-            Unavailable: the zygote is gone.
+            Unavailable: the zygote is gone, or no descriptors are left.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            socket.send_fds(self._control, [b"fork"], [theirs.fileno()])
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as exc:
+            raise Unavailable(f"no socket can be made for a backend call: {exc.strerror}") from exc
+        try:
+            socket.send_fds(self._control, [b"fork"], [theirs.fileno()], socket.MSG_DONTWAIT)
         except OSError as exc:
             ours.close()
             raise Unavailable(f"the process that makes backend calls is gone: {exc.strerror}") from exc
@@ -96,5 +136,12 @@ class Zygote:
         if self._control.fileno() < 0:
             return
         self._control.close()
+        deadline = time.monotonic() + END_SECONDS
         with contextlib.suppress(ChildProcessError):  # whoever set SIGCHLD to be ignored had it reaped
-            os.waitpid(self.pid, 0)
+            while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
+                if time.monotonic() > deadline:
+                    # Stopped, or hanging: it is our child and not reaped yet, so the number is still its own.
+                    os.kill(self.pid, signal.SIGKILL)
+                    os.waitpid(self.pid, 0)
+                    return
+                time.sleep(0.002)

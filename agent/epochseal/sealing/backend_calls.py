@@ -24,6 +24,10 @@ NEXT_REFUSALS = 900.0
 
 So a credential that is wrong is given five times within the first hour, and never five times within the 15
 minutes in which servers count wrong ones: it does not lock itself, and one that was mended is picked up."""
+ANSWER_SECONDS = 40.0
+"""More than a courier has before its own alarm ends it (`custody.courier_process.CALL_SECONDS`)."""
+LOOK_SECONDS = 1.0
+"""While a call is under way, it is looked at this often."""
 _DISTINCT_ABANDONED = 16
 """An epoch line lists the abandoned calls. After this many different ones the last is repeated instead."""
 
@@ -98,6 +102,7 @@ class BackendCalls:
         self.abandoned: list[Abandoned] = []
         self.about_to_ask: Callable[[], None] = _do_nothing
         self.patient = False
+        self._gone = ""
 
     @property
     def pending(self) -> Kind | None:
@@ -118,6 +123,24 @@ class BackendCalls:
     def trouble(self) -> EpochsealError | None:
         """Why a key's latest call failed; None if neither's did."""
         return self._epoch_key.error or self._checkpoint_key.error
+
+    @property
+    def gone(self) -> str:
+        """Why no call will ever be answered any more; empty while there is hope."""
+        return self._gone
+
+    def wait_descriptors(self) -> list[int]:
+        """Readable when `look` is to be called at once."""
+        return [] if self._gone or self._zygote.fileno() < 0 else [self._zygote.fileno()]
+
+    def look(self) -> None:
+        """Give up a call that has lasted for too long, and notice that the process behind them is gone."""
+        self._gone = self._gone or self._zygote.look()
+        if self._kind is None or self._courier is None or self._courier.seconds < ANSWER_SECONDS:
+            return
+        # The courier has an alarm of its own: it was stopped, or the zygote was, before it was made.
+        late = Unavailable(f"no answer to a backend call within {ANSWER_SECONDS:g} seconds")
+        self._failed(self._kind, late)
 
     def fileno(self) -> int | None:
         """Readable when the call under way has its answer; None where there is no call."""
@@ -203,6 +226,8 @@ class BackendCalls:
         """Let the courier go, and with it the call that it was making."""
         if self._courier is not None:
             self._courier.close()
+            if self._kind is not None:
+                self._zygote.end_courier()
         self._courier, self._kind = None, None
 
     def _call(self, kind: Kind, ask: Callable[[Courier], None]) -> None:

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from epochseal.errors import EpochsealError, StorageError
+from epochseal.errors import EpochsealError, StorageError, Unavailable
 from epochseal.polling import is_readable
+from epochseal.sealing.backend_calls import LOOK_SECONDS
 from epochseal.sealing.limits import Piece, Room
 from epochseal.sealing.sealer import MAX_BLOCKS, Sealer
 from epochseal.sealing.source_positions import position_commits
@@ -59,10 +60,11 @@ class CommitLoop:
         Raises:
             EntryTooLongError: an entry is beyond the limit; what came before it is sealed, the log closed.
             StorageError: the disk failed; nothing more was acknowledged, the log is left as after a crash.
-            EpochsealError: the backend refused; what was acknowledged is sealed and the log is closed.
+            EpochsealError: the backend refused, or there is nobody any more to ask it; what was acknowledged
+                is sealed and the log is closed.
         """
         try:
-            while not self._signals.stop_asked and not self._ended():
+            while not self._signals.stop_asked and not self._ended() and not self._sealer.calls.gone:
                 self._round(60.0)
             self._drain()
         except StorageError as exc:
@@ -77,6 +79,10 @@ class CommitLoop:
                     self._closing.close()
             raise
         self._closing.close()
+        if gone := self._sealer.calls.gone:
+            error = Unavailable(f"{gone}: the log was closed", "start again: it goes on with the next epoch")
+            self._sealer.counters.failed(error)
+            raise error
         return sum(source.buffered for source in self._sources)
 
     def _ended(self) -> bool:
@@ -97,6 +103,9 @@ class CommitLoop:
         timeout = min([longest, sealer.wait_seconds(), *(source.wait_seconds() for source in self._sources)])
         if (courier := sealer.calls.fileno()) is not None:
             poll.register(courier, select.POLLIN)
+            timeout = min(timeout, LOOK_SECONDS)
+        for descriptor in sealer.calls.wait_descriptors():
+            poll.register(descriptor, select.POLLIN)
         readers = {fd: source for source in self._sources for fd in source.descriptors()}
         for descriptor in readers:
             poll.register(descriptor, select.POLLIN)
@@ -109,6 +118,7 @@ class CommitLoop:
                 reader.ready(descriptor)
             elif self._signals.take_hangup():
                 sealer.request_next_epoch("segment")
+        sealer.calls.look()
 
     def _has_entry(self) -> bool:
         return any(source.has_entry for source in self._sources)
@@ -219,7 +229,7 @@ class Closing:
         """Let the backend go on; whether there is anything to wait for, and time left."""
         sealer = self._sealer
         left = CLOSE_SECONDS if self._deadline is None else self._deadline - time.monotonic()
-        if left <= 0:
+        if left <= 0 or sealer.calls.gone:
             return False
         sealer.tick()
         if (courier := sealer.calls.fileno()) is None:
@@ -229,4 +239,6 @@ class Closing:
             return True
         if is_readable(courier, min(left, 1.0)):
             sealer.take_answer()
+        else:
+            sealer.calls.look()
         return True

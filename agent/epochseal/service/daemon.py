@@ -124,6 +124,7 @@ class Daemon:
             ended.clear()
             if not any(log.signals.hung for log in self._logs if not log.ended):
                 self._notifier.alive()
+            self._serve_again()
             if signals.take_hangup() and deadline is None:
                 self._reload()
             failed = any(log.error is not None for log in self._logs)
@@ -159,6 +160,16 @@ class Daemon:
                 log.journal.warning("restart_needed", reason=f"these changed: {', '.join(waiting)}")
         for name in wanted:
             self._journal.warning("restart_needed", log=name, reason="the log is new in the configuration")
+
+    def _serve_again(self) -> None:
+        """Listen again where the thread for metrics has ended, which nothing else would show."""
+        if self._metrics is not None and not self._metrics.serving:
+            listen = self._listen
+            try:
+                self._serve(None)
+                self._serve(listen)
+            except EpochsealError as exc:
+                self._journal.error("metrics", exc)
 
     def _serve(self, listen: str | None) -> None:
         """Serve metrics there and nowhere else; an address that cannot be used leaves all as it is.

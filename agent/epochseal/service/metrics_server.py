@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import TYPE_CHECKING
 
+from epochseal.descriptors import is_reserved
 from epochseal.errors import ConfigError, cannot_listen
 from epochseal.service.health import LogView, health
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_CONNECTIONS = 16
 _CLIENT_SECONDS = 5.0
+_REST_SECONDS = 0.5
 _LAST_PORT = 65535
 _TEXT = "text/plain; charset=utf-8"
 
@@ -62,6 +65,11 @@ class MetricsServer:
         self._thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
         self._thread.start()
 
+    @property
+    def serving(self) -> bool:
+        """Whether the thread that accepts is there."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Stop listening."""
         self._server.shutdown()
@@ -85,6 +93,19 @@ class _Server(ThreadingHTTPServer):
         """As the library asks, less its look-up of this host's name."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = "localhost", int(self.server_address[1])
+
+    def get_request(self) -> tuple[socket.socket, object]:
+        """As the library asks; without descriptors it waits, or this would be tried without end."""
+        try:
+            sock, client = super().get_request()
+        except OSError:
+            time.sleep(_REST_SECONDS)
+            raise
+        if is_reserved(sock.fileno()):
+            sock.close()
+            time.sleep(_REST_SECONDS)
+            raise OSError(errno.EMFILE, "the descriptors that are left are for sealing")
+        return sock, client
 
     def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client: object) -> None:
         """As the library asks: in a thread, if one is free."""

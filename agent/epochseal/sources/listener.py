@@ -7,6 +7,8 @@ import select
 import socket
 import time
 
+from epochseal.descriptors import is_reserved
+
 _BACKLOG = 128
 _PAUSE_SECONDS = 1.0
 _log = logging.getLogger(__name__)
@@ -48,7 +50,7 @@ class Listener:
     def accept(self) -> socket.socket | None:
         """The next connection; None if there is none, or none can be accepted for now."""
         try:
-            return self._sock.accept()[0]
+            sock = self._sock.accept()[0]
         except BlockingIOError:
             return None
         except OSError as exc:
@@ -57,6 +59,14 @@ class Listener:
             _log.warning("%s: cannot accept a connection: %s", self._name, exc.strerror)
             self.pause()
             return None
+        if is_reserved(sock.fileno()):
+            sock.close()
+            _log.warning(
+                "%s: a connection is closed: the descriptors that are left are for sealing", self._name
+            )
+            self.pause()
+            return None
+        return sock
 
     def close(self) -> None:
         """Stop listening; closing again does nothing."""

@@ -19,8 +19,9 @@ When a call fails:
 * fdatasync, fsync: the object is unusable for good. The kernel may have marked the unwritten pages clean, so
   that a second fdatasync would succeed without the data being on the disk.
 * ftruncate in `truncate`: the object is unusable, because the file may have been cut.
-* no room (ENOSPC, EDQUOT) in any other call than those two: `DiskFullError`. Nothing of the call is left, so
-  the same call may be made again, and succeeds once there is room (sealing/full_disk.py).
+* no room (ENOSPC, EDQUOT), or no descriptors (EMFILE, ENFILE), in any other call than those two:
+  `DiskFullError`. Nothing of the call is left, so the same call may be made again, and succeeds once there
+  is room (sealing/full_disk.py).
 * an unusable object: close it, open the file again, and trust only what a reader finds in it.
 * `replace_file`, at any call: the file has its old or its new content, whole. A temporary file left by a
   crash is removed by the next call.
@@ -42,10 +43,12 @@ from typing import Self
 
 from epochseal.errors import LogBusy, StorageError
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 _HINTS = {
     errno.ENOSPC: "free or add disk space",
     errno.EDQUOT: "raise the quota",
+    errno.EMFILE: "raise the limit of descriptors: LimitNOFILE= in the unit, or ulimit -n",
+    errno.ENFILE: "raise fs.file-max, or find out who has so many files open",
     errno.EROFS: "remount the file system writable",
     errno.EACCES: "give this user write permission",
     errno.ELOOP: "symbolic links are not followed here: name the file itself",

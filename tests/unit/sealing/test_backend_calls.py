@@ -81,6 +81,11 @@ class FakeZygote:
         self.couriers: list[FakeCourier] = []
         self.contexts: list[Context] = []
         self.messages: list[bytes] = []
+        self.ended = 0
+
+    def end_courier(self) -> None:
+        """The last one is ended, whatever it is at."""
+        self.ended += 1
 
     def courier(self) -> FakeCourier:
         """One more."""

@@ -12,6 +12,7 @@ import pytest
 
 from epochseal.storage.durable import (
     AppendFile,
+    DiskFullError,
     DurabilityError,
     make_directory,
     replace_file,
@@ -103,6 +104,28 @@ def test_a_full_disk_leaves_whole_lines(small_tmpfs: Path | None) -> None:
         file.append(line)
         file.sync()
         assert (small_tmpfs / "log").read_bytes() == line * (file.length // 1000)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_without_descriptors_a_file_is_replaced_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As with a full disk: nothing of the call is left, and it may be made again."""
+    replace_file(path, b"old")
+    with monkeypatch.context() as patch:
+
+        def refuse(*_: object) -> int:
+            raise OSError(number, os.strerror(number))
+
+        patch.setattr(os, "open", refuse)
+        with pytest.raises(DiskFullError) as caught:
+            replace_file(path, b"new")
+        assert caught.value.hint is not None
+        assert path.read_bytes() == b"old"
+        with pytest.raises(DiskFullError):
+            AppendFile.open(path.with_name("other"), create=True)
+    replace_file(path, b"new")
+    assert path.read_bytes() == b"new"
 
 
 def write_to_dev_full() -> None:

@@ -13,7 +13,7 @@ TEST_PACKAGES := chromium chromium-driver gdb gnutls-bin golang-go golang-golang
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-full lint check bench clean
+.PHONY: help demo test test-full power-states supervision lint check bench clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -27,6 +27,12 @@ test: .venv/.dev ## run the tests against the installed wheel
 
 test-full: export EPOCHSEAL_FULL = 1
 test-full: test ## the same with the large samples
+
+power-states: .venv/.dev ## cut the power 2,000 times, torn at sectors, and start again
+	.venv/bin/python -m tests.fault.power_states 2000
+
+supervision: .venv/.dev ## kill and stop each process of a daemon under load
+	.venv/bin/python -m tests.fault.supervision
 
 lint: .venv/.dev ## format, lint, types and floors
 	.venv/bin/ruff format --check

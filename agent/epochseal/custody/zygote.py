@@ -136,7 +136,8 @@ class Zygote:
         if self._control.fileno() < 0:
             return
         self._control.close()
-        deadline = time.monotonic() + END_SECONDS
+        # One that is known to be stopped would not see that, however long it is waited for.
+        deadline = time.monotonic() + (END_SECONDS if self._stopped_since is None else 0.0)
         with contextlib.suppress(ChildProcessError):  # whoever set SIGCHLD to be ignored had it reaped
             while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
                 if time.monotonic() > deadline:

@@ -5,6 +5,7 @@ It runs in threads of its own and only ever reads, so it answers while the loop 
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time

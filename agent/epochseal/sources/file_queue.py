@@ -149,6 +149,11 @@ class FileQueue:
         grown = [content.has_more() or content.truncated for content in self._files]
         return grown[:1] == [True]
 
+    def quiet_since(self) -> float:
+        """Since when (`time.monotonic`) the first has not grown while another one waited behind it."""
+        first, *later = islice(self._files, 2)
+        return max([first.grew_at, *(content.queued_at for content in later)])
+
     def later_has_more(self) -> bool:
         """Whether a file behind the first has anything in it."""
         return any(content.has_more() for content in islice(self._files, 1, None))

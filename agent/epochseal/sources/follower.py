@@ -1,8 +1,9 @@
 """One path of a tailed log, through all the files that stand there one after the other.
 
 The files wait in a queue, the oldest first; only the first is read. A file that was rotated away is read on
-until nothing has been added to it for `GRACE` seconds and the file after it has content: services go on
-writing to the old file until they are told to open the new one. Nothing of the next file is sealed before.
+until nothing has been added to it for `GRACE` seconds, counted from when the next one appeared, and the file
+after it has content: services go on writing to the old file until they are told to open the new one. Nothing
+of the next file is sealed before.
 """
 
 from __future__ import annotations
@@ -182,7 +183,9 @@ class Follower:
         """Leave a file that was rotated away, if it is finished."""
         if (reader := self._reader) is None or self._hungry or reader.at_end:
             return
-        if self._files.later_has_more() and time.monotonic() - self._changed > GRACE:
+        # Files that came and went in a burst are left one after the other, without a pause for each: every
+        # one of them has been at rest in the queue.
+        if self._files.later_has_more() and time.monotonic() - self._files.quiet_since() > GRACE:
             self._finish_file(reader)
 
     def _finish_file(self, reader: FileReader) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import os
 import stat
+import time
 import zlib
 from typing import Self
 
@@ -41,6 +42,8 @@ class LogFile:
         self._trail = b""
         self._seen = 0
         self._written = 0
+        self._size = -1
+        self.queued_at = self.grew_at = time.monotonic()
 
     @classmethod
     def open(cls, path: str) -> Self:
@@ -91,6 +94,8 @@ class LogFile:
     def has_more(self) -> bool:
         """Whether there are bytes that were never read; notices if the file was cut."""
         found = self.stat()
+        if found.st_size != self._size:
+            self._size, self.grew_at = found.st_size, time.monotonic()
         self.truncated = self.truncated or found.st_size < self._seen
         if not self.truncated and found.st_mtime_ns != self._written:
             # Written to since the last look, perhaps anew at the old length: the size alone cannot tell.
@@ -163,6 +168,7 @@ class CompressedCopy:
         self._raw = os.fdopen(plain.release(), "rb")
         self._file = gzip.GzipFile(fileobj=self._raw, mode="rb")
         self.head = b""
+        self.queued_at = self.grew_at = plain.queued_at
         self.position = 0
         self._more = True
 

@@ -14,7 +14,7 @@ from epochseal.errors import ConfigError, FormatError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
 from epochseal.sources import follower as follow
-from epochseal.sources import left_files, tail
+from epochseal.sources import left_files, log_file, tail
 from epochseal.sources.file_identity import Identity
 from epochseal.sources.log_file import percent_encode, source_name
 from epochseal.sources.rotated_files import list_rotated
@@ -41,7 +41,7 @@ CLOCK = Clock()
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rotated files are left soon, and looked at without a pause."""
-    for module in (follow, left_files, tail):
+    for module in (follow, left_files, log_file, tail):
         monkeypatch.setattr(module, "time", CLOCK)
     monkeypatch.setattr(follow, "GRACE", GRACE)
     monkeypatch.setattr(tail, "SHORTEST", 0.0)
@@ -729,3 +729,14 @@ def test_a_path_that_names_no_file_is_told_once(tmp_path: Path, caplog: pytest.L
         str(tmp_path / "typo" / "*.log"),
     ]
     tailer.source.close()
+
+
+def test_files_of_a_burst_of_rotations_are_left_without_a_pause_for_each(log: Path, tailer: Tailer) -> None:
+    """All of them have been at rest in the queue for as long: a stop soon after finds all of it sealed."""
+    append(log, b"0\n")
+    tailer.run()
+    for number in range(1, 30):
+        log.rename(log.with_name(f"app.log-2026112{number // 10}{number % 10:02d}"))
+        append(log, b"%d\n" % number)
+    assert tailer.run(10 * GRACE).split() == [b"%d" % number for number in range(30)]
+    assert tailer.gaps == 0

@@ -88,6 +88,8 @@ class Family:
         name: of the family.
         schemes: of the key URIs that its backend reads.
         table: its settings.
+        places: the settings that say where the backend is, for every role; all others say who logs in, and
+            are one role's own.
         secrets: what it logs in with.
         form: the pattern of what follows the scheme in its URIs, as far as its library is not needed for it.
         example: a URI of that form, without its scheme.
@@ -96,6 +98,7 @@ class Family:
     name: str
     schemes: tuple[str, ...]
     table: type[FamilyTable]
+    places: tuple[str, ...]
     secrets: tuple[str, ...] = ()
     form: str = ""
     example: str = ""
@@ -118,12 +121,28 @@ FAMILIES = {
             "vault",
             ("hashivault", "openbao"),
             VaultTable,
+            ("address", "namespace", "ca_file"),
             ("token", "secret_id", "jwt"),
             r"//[^/?]+(/[^/?]+)+(\?.+)?",
             "//transit/payments-epoch",
         ),
-        Family("aws", ("awskms",), AwsTable, form=r"//[^/]*/.+", example="///alias/payments-epoch"),
-        Family("pkcs11", ("pkcs11",), Pkcs11Table, ("pin",), r"[a-z-]+=.+", "token=agent;object=epoch"),
+        Family(
+            "aws",
+            ("awskms",),
+            AwsTable,
+            ("region", "endpoint", "fips", "ca_file"),
+            form=r"//[^/]*/.+",
+            example="///alias/payments-epoch",
+        ),
+        Family(
+            "pkcs11",
+            ("pkcs11",),
+            Pkcs11Table,
+            ("module",),
+            ("pin",),
+            r"[a-z-]+=.+",
+            "token=agent;object=epoch",
+        ),
     )
 }
 """All families, by name."""

@@ -170,17 +170,45 @@ if [[ $("$cli" audit list -format=json 2>/dev/null) != *'"file"'* ]]; then
   say 'note: no audit device of type file is enabled, so epochseal reconcile has no trail to compare with'
 fi
 
+# A line of TOML, if there is a value.
+setting() { [[ -z $2 ]] || printf '  %s = "%s"\n' "$1" "$2"; }
+login_of() {
+  setting auth approle
+  setting role_id "$(field role_id "auth/approle/role/$NAME-$1/role-id")"
+  setting secret_id_file "/etc/epochseal/$1-secret-id"
+}
+# The same file serves agent and verifier: where the server is, is said once, who logs in for each.
+echo 'setup.sh: all proven. The configuration, /etc/epochseal/epochseal.toml on the hosts of agent and verifier:'
+echo
+setting epoch_key "openbao://$MOUNT/$EPOCH_KEY"
+setting checkpoint_key "openbao://$MOUNT/$CHECKPOINT_KEY"
+echo '  [vault]'
+setting address "${BAO_ADDR:-${VAULT_ADDR:-}}"
+setting ca_file "${BAO_CACERT:-${VAULT_CACERT:-}}"
+setting namespace "${BAO_NAMESPACE:-${VAULT_NAMESPACE:-}}"
+login_of agent
+echo '  [verifier.vault]'
+login_of verifier
+echo '  [[log]]'
+setting dir "/var/log/sealed/$NAME"
+setting origin "$ORIGIN"
 cat <<END
-setup.sh: all proven. For the agent's configuration:
 
-  epoch_key = "openbao://$MOUNT/$EPOCH_KEY"
-  checkpoint_key = "openbao://$MOUNT/$CHECKPOINT_KEY"
-  [vault]
-  auth = "approle"
-  role_id = "$(field role_id "auth/approle/role/$NAME-agent/role-id")"
-  secret_id_file = "/etc/epochseal/secret-id"
+The agent's has a [[log.source]] below that, and a verifier of a copy names the copy's directory in dir.
+Each role's secret id is made on its own host and goes to no other:
 
-A secret id for it (for the verifier and auditor likewise), to be written to that file on its host:
+  (umask 077; $(basename "$cli") write -f -field=secret_id auth/approle/role/$NAME-agent/secret-id > /etc/epochseal/agent-secret-id)
+  (umask 077; $(basename "$cli") write -f -field=secret_id auth/approle/role/$NAME-verifier/secret-id > /etc/epochseal/verifier-secret-id)
 
-  $(basename "$cli") write -f -field=secret_id auth/approle/role/$NAME-agent/secret-id
+The agent's host:  epochseal doctor --config /etc/epochseal/epochseal.toml
+The verifier's:    epochseal verify --config /etc/epochseal/epochseal.toml
+For auditors:      epochseal public-key --config /etc/epochseal/epochseal.toml -o $NAME.vkey
+An auditor:        epochseal verify /var/log/sealed/$NAME --checkpoint-key $NAME.vkey
+
+An auditor who wants the key from the server itself has the role $NAME-auditor, and the last but one command with a
+file of the same form, in which its login stands in [verifier.vault]:
+
+$(login_of auditor)
+
+  (umask 077; $(basename "$cli") write -f -field=secret_id auth/approle/role/$NAME-auditor/secret-id > /etc/epochseal/auditor-secret-id)
 END

@@ -33,7 +33,7 @@ def test_every_secret_is_named_and_never_written() -> None:
 
 def test_a_level_has_the_settings_and_the_tables() -> None:
     """What may stand at a level of a configuration is what can be read from it."""
-    assert set(Level.__struct_fields__) == {*SETTINGS, *FAMILIES}
+    assert set(Level.__struct_fields__) == {*SETTINGS, *FAMILIES, "verifier"}
 
 
 @pytest.mark.parametrize(("text", "family"), [("openbao://a/b", "vault"), ("file:keys", None)])

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+from epochseal.config import Configuration
 from epochseal.config.environment import settings_from_environment
 from epochseal.errors import ConfigError, FormatError
 from epochseal.format.note import parse_vkey
-from epochseal.keys import KeyURI, PublicKey, Recoverer, load_backend, parse_key_uri, settings_of
+from epochseal.keys import (
+    BackendSettings,
+    KeyURI,
+    PublicKey,
+    Recoverer,
+    load_backend,
+    parse_key_uri,
+    settings_of,
+)
 
 CheckpointKey = str | os.PathLike[str]
 """A public checkpoint key: a vkey, the path of a file that holds one, or a key URI (`file:keys/auditor`)."""
@@ -29,35 +40,88 @@ def one_origin(origin: str | None, named: dict[str, str | None]) -> str | None:
     return origin
 
 
-def recoverer_maker(uris: tuple[KeyURI, ...]) -> _RecovererMaker:
-    """What makes recoverers of these keys in each process.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogKeys:
+    """What one log is to be checked with.
+
+    Args:
+        epoch_keys: keys that recover epoch secrets; none for what a public key can show.
+        checkpoint_key: what checkpoints have to be signed with.
+        origin: the name that the log must have.
+        settings: how the backends of its keys are reached; None: as the environment says.
+    """
+
+    epoch_keys: tuple[KeyURI, ...] = ()
+    checkpoint_key: CheckpointKey | None = None
+    origin: str | None = None
+    settings: BackendSettings | None = None
+
+    def recoverer_maker(self) -> Callable[[], list[Recoverer]] | None:
+        """What makes recoverers in each process; None without an epoch key.
+
+        Raises:
+            ConfigError: a wrong URI, folder or setting: an error of its own before anything is read.
+            Denied, Unavailable, BackendError: the key backend failed.
+        """
+        if not self.epoch_keys:
+            return None
+        maker = _RecovererMaker(self)
+        maker()
+        return maker
+
+    def settings_of(self, uri: KeyURI) -> Mapping[str, str]:
+        """How the backend of this key is reached and logged in to."""
+        return _settings_of(uri, self.settings)
+
+    def public_key(self) -> tuple[str | None, PublicKey | None]:
+        """As `read_public_key`, of a key that need not be named."""
+        key = self.checkpoint_key
+        return read_public_key(key, self.settings) if key is not None else (None, None)
+
+
+def keys_of_file(config: Configuration, logdir: Path | None, given: LogKeys) -> LogKeys:
+    """The keys that a configuration names for a verifier of the log in `logdir`; those of `given` come first.
+
+    The log is the one whose directory this is; of a copy, the one of the origin of `given`, or the only one.
 
     Raises:
-        ConfigError: a wrong URI, folder or setting: an error of its own before anything is read.
-        Denied, Unavailable, BackendError: the key backend failed.
+        ConfigError: the file has no such log, or the log has another origin than `given`.
     """
-    maker = _RecovererMaker(uris)
-    maker()
-    return maker
+    log = config.log_in(logdir) if logdir is not None else None
+    if log is None:
+        found = [each for each in config.logs if given.origin in (None, each.origin)]
+        if len(found) != 1:
+            known = ", ".join(f"{each.origin} in {each.dir}" for each in config.logs)
+            hint = f"name the log's own directory, or for a copy its origin: {known}"
+            raise ConfigError(f"{config.path} does not say which of its logs this is", hint)
+        log = found[0]
+    named = log.verifier
+    return LogKeys(
+        epoch_keys=given.epoch_keys or named.epoch_keys,
+        checkpoint_key=given.checkpoint_key if given.checkpoint_key is not None else named.checkpoint_key,
+        origin=one_origin(given.origin, {"configuration": log.origin}),
+        settings=named.backend_settings,
+    )
 
 
 class _RecovererMaker:
     """Makes recoverers in each process that needs some."""
 
-    def __init__(self, uris: tuple[KeyURI, ...]) -> None:
-        self._keys = [(uri, settings_of(uri, settings_from_environment(uri))) for uri in uris]
+    def __init__(self, keys: LogKeys) -> None:
+        self._keys = [(uri, keys.settings_of(uri)) for uri in keys.epoch_keys]
 
     def __call__(self) -> list[Recoverer]:
         return [load_backend(uri).recoverer(uri, settings) for uri, settings in self._keys]
 
 
-def read_checkpoint_key(key: CheckpointKey | None) -> tuple[str | None, PublicKey | None]:
-    """As `read_public_key`, of a key that need not be named."""
-    return read_public_key(key) if key is not None else (None, None)
+def _settings_of(uri: KeyURI, settings: BackendSettings | None) -> Mapping[str, str]:
+    return settings_of(uri, settings_from_environment(uri) if settings is None else settings)
 
 
-def read_public_key(key: CheckpointKey) -> tuple[str | None, PublicKey]:
-    """The public key, and the origin that a vkey names with it.
+def read_public_key(
+    key: CheckpointKey, settings: BackendSettings | None = None
+) -> tuple[str | None, PublicKey]:
+    """The public key, and the origin that a vkey names with it; `settings` as `LogKeys` has them.
 
     Raises:
         ConfigError: it is no vkey, file or key URI, or cannot be used.
@@ -79,8 +143,7 @@ def read_public_key(key: CheckpointKey) -> tuple[str | None, PublicKey]:
             f"there is no file {text}", "name a vkey file, or a key URI such as file:keys/auditor"
         )
     uri = parse_key_uri(text)
-    settings = settings_of(uri, settings_from_environment(uri))
-    return None, load_backend(uri).public_key(uri, settings)
+    return None, load_backend(uri).public_key(uri, _settings_of(uri, settings))
 
 
 def _read_vkey(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from epochseal.api.given_keys import CheckpointKey, one_origin, read_checkpoint_key, read_public_key
+from epochseal.api.given_keys import CheckpointKey, LogKeys, one_origin, read_public_key
 from epochseal.errors import ConfigError
 from epochseal.evidence import proof as proofs
 from epochseal.evidence import prover
@@ -43,7 +43,7 @@ def prove(
     """
     if entry < 0:
         raise ConfigError(f"entry {entry}: entries are counted from 0")
-    named, public_key = read_checkpoint_key(checkpoint_key)
+    named, public_key = LogKeys(checkpoint_key=checkpoint_key).public_key()
     asked = one_origin(origin, {"checkpoint key": named})
     return prover.prove(Path(logdir), entry, public_key, asked, log).encode()
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from epochseal.api.given_keys import CheckpointKey, one_origin, read_checkpoint_key, recoverer_maker
+from epochseal.api.given_keys import CheckpointKey, LogKeys, one_origin
 from epochseal.errors import ConfigError, VerificationError
 from epochseal.evidence.log_memory import NoMemory, TrustFile
 from epochseal.format.witness_policy import parse_policy
-from epochseal.keys import KeyURI, parse_key_uri
+from epochseal.keys import parse_key_uri
 from epochseal.storage.opener import read_named_file
 from epochseal.verifier import Request, Verdict
 from epochseal.verifier.verdict import VerdictName
@@ -105,10 +105,8 @@ def verify(
     uris = (epoch_keys,) if isinstance(epoch_keys, str) else epoch_keys
     memory = TrustFile(Path(trust)) if trust is not None else NoMemory("no trust file was named")
     request = request_for(
-        epoch_keys=tuple(map(parse_key_uri, uris)),
-        checkpoint_key=checkpoint_key,
+        LogKeys(epoch_keys=tuple(map(parse_key_uri, uris)), checkpoint_key=checkpoint_key, origin=origin),
         trusted=memory.trust.key.name if isinstance(memory, TrustFile) else None,
-        origin=origin,
         log=log,
         max_age=max_age // _MILLISECOND if max_age is not None else None,
         strict=strict,
@@ -126,11 +124,9 @@ def verify(
 
 
 def request_for(
+    keys: LogKeys,
     *,
-    epoch_keys: tuple[KeyURI, ...],
-    checkpoint_key: CheckpointKey | None,
     trusted: str | None,
-    origin: str | None,
     log: bytes | None,
     max_age: int | None,
     strict: bool,
@@ -147,12 +143,12 @@ def request_for(
         OSError: the file of the vkey or the policy cannot be read.
         Denied, Unavailable, BackendError: the key backend failed.
     """
-    if not epoch_keys and checkpoint_key is None and trusted is None:
+    if not keys.epoch_keys and keys.checkpoint_key is None and trusted is None:
         raise ConfigError("no key was given", "name an epoch key, the checkpoint key or a trust file")
-    named, public_key = read_checkpoint_key(checkpoint_key)
-    asked = one_origin(origin, {"checkpoint key": named, "trust file": trusted})
+    named, public_key = keys.public_key()
+    asked = one_origin(keys.origin, {"checkpoint key": named, "trust file": trusted})
     return Request(
-        make_recoverer=recoverer_maker(epoch_keys) if epoch_keys else None,
+        make_recoverer=keys.recoverer_maker(),
         checkpoint_key=public_key,
         origin=asked,
         log=log,

@@ -10,9 +10,9 @@ import click
 
 from epochseal.cli.console import print_notice, write_data
 from epochseal.cli.error_messages import Misuse
-from epochseal.cli.options import LOGDIR, ORIGIN, log_option, raw_option, recovering_option
+from epochseal.cli.key_options import KeyOptions, key_options
+from epochseal.cli.options import LOGDIR, log_option, raw_option
 from epochseal.exit_statuses import EMPTY, VERIFIED
-from epochseal.keys import KeyURI
 
 _RANGE = re.compile(r"([0-9]{1,18})(?:\.\.([0-9]{1,18})?)?")
 
@@ -35,9 +35,7 @@ def _parse_range(ctx: click.Context, _param: click.Parameter, text: str | None) 
 @click.option(
     "--entries", metavar="A..B", callback=_parse_range, help="Entries from A to B, numbered from 0."
 )
-@recovering_option
-@click.option("--checkpoint-key", metavar="URI|FILE", help="Public checkpoint key: a key URI or a vkey file.")
-@click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
+@key_options("epoch_key", "checkpoint_key", "origin")
 @log_option
 @click.option("--unverified", is_flag=True, help="Print the stored entries without any check.")
 @raw_option
@@ -46,9 +44,7 @@ def cat(
     ctx: click.Context,
     logdir: Path,
     entries: tuple[int, int],
-    epoch_key: tuple[KeyURI, ...],
-    checkpoint_key: str | None,
-    origin: str | None,
+    keys: KeyOptions,
     log: bytes | None,
     unverified: bool,
     raw: bool,
@@ -71,17 +67,16 @@ def cat(
         if not found:
             print_notice(f"no sealed log is in {logdir}")
         return VERIFIED if found else EMPTY
-    if not epoch_key or checkpoint_key is None:
-        raise Misuse(
-            "verified entries need --epoch-key and --checkpoint-key", "or look anyway: --unverified", ctx
-        )
-    from epochseal.api.given_keys import read_checkpoint_key, recoverer_maker
+    of_log = keys.of_log(logdir)
+    maker = of_log.recoverer_maker()
+    if maker is None or of_log.checkpoint_key is None:
+        what = "verified entries need --epoch-key and --checkpoint-key, or --config"
+        raise Misuse(what, "or look anyway: --unverified", ctx)
+    from epochseal.api.verification import request_for
     from epochseal.evidence.extract import extract
-    from epochseal.verifier import KINDS, Request, verify
+    from epochseal.verifier import KINDS, verify
 
-    named_origin, public_key = read_checkpoint_key(checkpoint_key)
-    maker = recoverer_maker(epoch_key)
-    request = Request(make_recoverer=maker, checkpoint_key=public_key, origin=origin or named_origin, log=log)
+    request = request_for(of_log, trusted=None, log=log, max_age=None, strict=False, policy=None)
     verdict = verify(logdir, request)
     extract(logdir, maker(), verdict, write, entries)
     if verdict.verdict == "empty":

@@ -7,22 +7,18 @@ from pathlib import Path
 import click
 
 from epochseal.cli.console import print_notice, write_data
-from epochseal.cli.error_messages import tell
-from epochseal.cli.options import ORIGIN, raw_option
+from epochseal.cli.error_messages import Misuse, tell
+from epochseal.cli.key_options import KeyOptions, key_options
+from epochseal.cli.options import raw_option
 from epochseal.exit_statuses import TAMPERED, UNTRUSTED, VERIFIED
 
 
 @click.command("check-proof")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--checkpoint-key",
-    required=True,
-    metavar="URI|FILE",
-    help="Public checkpoint key: a key URI or a vkey file.",
-)
-@click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
+@key_options("checkpoint_key", "origin")
 @raw_option
-def check_proof(file: Path, checkpoint_key: str, origin: str | None, raw: bool) -> int:
+@click.pass_context
+def check_proof(ctx: click.Context, file: Path, keys: KeyOptions, raw: bool) -> int:
     """Check a proof of one entry, offline; the entry goes to standard output as the source sent it.
 
     To a terminal, characters that could steer it or cannot be seen are printed as escapes.
@@ -35,14 +31,17 @@ def check_proof(file: Path, checkpoint_key: str, origin: str | None, raw: bool) 
 
     Exit status: 0 proven, 1 the proof does not hold, 2 usage, 4 by another key or of another log, 6 disk.
     """
-    from epochseal.api.given_keys import one_origin, read_public_key
+    from epochseal.api.given_keys import one_origin
     from epochseal.api.proofs import read_proof
     from epochseal.errors import FormatError, VerificationError
     from epochseal.evidence.proof import prove_entry
     from epochseal.format.note import UnknownKey
 
-    named, public_key = read_public_key(checkpoint_key)
-    asked = one_origin(origin, {"checkpoint key": named})
+    of_log = keys.of_log(None)
+    named, public_key = of_log.public_key()
+    if public_key is None:
+        raise Misuse("no key was given", "name --checkpoint-key, or the --config that has it", ctx)
+    asked = one_origin(of_log.origin, {"checkpoint key": named})
     proof = read_proof(file)
     try:
         proven = prove_entry(proof, public_key, asked)

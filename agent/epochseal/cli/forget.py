@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,13 +61,10 @@ def _of_daemon(path: Path, env: str | None, logdir: Path) -> Remembered:
     from epochseal.config import read_config
     from epochseal.upkeep.forget_log import Remembered
 
-    # By name, as the place is remembered: a link is not followed.
-    wanted = os.path.abspath(logdir)  # noqa: PTH100  # as the line above says
-    logs = read_config(path, env).logs
-    for log in logs:
-        if os.path.abspath(log.dir) == wanted:  # noqa: PTH100  # as above
-            return Remembered(state_dir=log.state_dir.path, runtime_dir=log.runtime_dir)
-    known = ", ".join(str(log.dir) for log in logs)
+    config = read_config(path, env, sealing=False)
+    if (log := config.log_in(logdir)) is not None:
+        return Remembered(state_dir=log.state_dir.path, runtime_dir=log.runtime_dir)
+    known = ", ".join(str(log.dir) for log in config.logs)
     raise ConfigError(f"{path} has no log in {logdir}", f"its logs are in: {known}")
 
 

@@ -14,7 +14,7 @@ from epochseal.config.state_dir import default_state_dir, parse_state_dir
 from epochseal.encoding import b64decode
 from epochseal.errors import EpochsealError
 from epochseal.format.note import check_origin
-from epochseal.keys import KeyURI, parse_key_uri
+from epochseal.keys import parse_key_uri
 from epochseal.sealing import defaults
 from epochseal.units import format_duration, format_size, parse_duration, parse_size
 
@@ -69,25 +69,6 @@ log_option = click.option(
 
 raw_option = click.option(
     "--raw", is_flag=True, help="Print bytes as they are, to a terminal too: they may steer it."
-)
-
-
-def _hardened(_ctx: click.Context, _param: click.Parameter, uris: tuple[KeyURI, ...]) -> tuple[KeyURI, ...]:
-    """This process is hardened before it has a key: it is ours, as that of a caller of the API is not."""
-    if uris:
-        from epochseal.custody.memory import harden_process
-
-        harden_process()
-    return uris
-
-
-recovering_option = click.option(
-    "--epoch-key",
-    type=KEY_URI,
-    callback=_hardened,
-    multiple=True,
-    metavar="URI",
-    help="Key that recovers epoch secrets (the verifier's role); again for each that the log went through.",
 )
 
 

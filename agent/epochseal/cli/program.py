@@ -28,6 +28,7 @@ _COMMANDS = {
     "forget": "forget what was remembered of the place of a log",
     "prove": "make a self-contained proof of one entry",
     "check-proof": "check such a proof with the public key alone",
+    "public-key": "print the checkpoint key of a log, to hand to auditors",
     "cat": "print the entries as the source sent them, only what verifies",
     "inspect": "show epochs, segments and keys as a table",
     "witness": "have checkpoints cosigned by witnesses, or be one",

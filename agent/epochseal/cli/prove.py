@@ -8,7 +8,8 @@ import click
 
 from epochseal.cli.console import print_notice, write_data
 from epochseal.cli.error_messages import tell
-from epochseal.cli.options import LOGDIR, ORIGIN, log_option
+from epochseal.cli.key_options import KeyOptions, key_options
+from epochseal.cli.options import LOGDIR, log_option
 from epochseal.exit_statuses import EMPTY, INCOMPLETE, UNTRUSTED, VERIFIED
 
 
@@ -24,24 +25,15 @@ from epochseal.exit_statuses import EMPTY, INCOMPLETE, UNTRUSTED, VERIFIED
     metavar="FILE",
     help="Where the proof goes. [default: standard output]",
 )
-@click.option(
-    "--checkpoint-key", metavar="URI|FILE", help="Public checkpoint key, to check the signature already here."
-)
-@click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
+@key_options("checkpoint_key", "origin")
 @log_option
-def prove(
-    logdir: Path,
-    entry: int,
-    output: Path | None,
-    checkpoint_key: str | None,
-    origin: str | None,
-    log: bytes | None,
-) -> int:
+def prove(logdir: Path, entry: int, output: Path | None, keys: KeyOptions, log: bytes | None) -> int:
     """Prove that an entry is in the log: a file that `epochseal check-proof` checks with a public key alone.
 
     The proof holds the entries that were committed together with this one, and the times and source of that
     block. A log sealed with --block-bytes 1B has blocks of one entry. Only an entry that a signed checkpoint
-    vouches for can be proven; its block and the ways to the checkpoint are checked before.
+    vouches for can be proven; its block and the ways to the checkpoint are checked before, and the
+    checkpoint's signature where its key is named.
 
     \b
     Example:
@@ -51,14 +43,15 @@ def prove(
     Exit status: 0 done, 1 the entry does not verify, 2 usage or no such entry, 3 no checkpoint vouches for
     it, 4 the checkpoint is by another key, or the log another one, 5 there is no log, 6 disk.
     """
-    from epochseal.api.given_keys import one_origin, read_checkpoint_key
+    from epochseal.api.given_keys import one_origin
     from epochseal.evidence.prover import NothingSealed, NotProvable
     from epochseal.evidence.prover import prove as make
     from epochseal.format.note import UnknownKey
 
-    named, public_key = read_checkpoint_key(checkpoint_key)
+    of_log = keys.of_log(logdir)
+    named, public_key = of_log.public_key()
     try:
-        proof = make(logdir, entry, public_key, one_origin(origin, {"checkpoint key": named}), log)
+        proof = make(logdir, entry, public_key, one_origin(of_log.origin, {"checkpoint key": named}), log)
     except NothingSealed as exc:
         return tell(exc, EMPTY)
     except NotProvable as exc:

@@ -10,12 +10,13 @@ import click
 
 from epochseal.cli.console import Styled, print_json, print_line
 from epochseal.cli.error_messages import Misuse
-from epochseal.cli.options import KEY_URI, LOGDIR
+from epochseal.cli.key_options import KeyOptions, key_options
+from epochseal.cli.options import LOGDIR
 from epochseal.cli.tables import print_table
 from epochseal.errors import ConfigError
-from epochseal.keys import KeyURI
 
 if TYPE_CHECKING:
+    from epochseal.api.given_keys import LogKeys
     from epochseal.trail import Reconciliation, TrailFinding
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -47,9 +48,7 @@ _SHOWN = 50
 @click.option(
     "--audit-hash", metavar="DEVICE", help="The audit device whose HMACs the trail has; needs --epoch-key."
 )
-@click.option(
-    "--epoch-key", type=KEY_URI, metavar="URI", help="Names the server that is asked for --audit-hash."
-)
+@key_options("epoch_key")
 @click.option(
     "--digest",
     "digests",
@@ -80,7 +79,7 @@ def reconcile(
     signing_key: str | None,
     recoverers: tuple[str, ...],
     audit_hash: str | None,
-    epoch_key: KeyURI | None,
+    keys: KeyOptions,
     digests: tuple[Path, ...],
     digest_key: Path | None,
     report: Path | None,
@@ -110,9 +109,11 @@ def reconcile(
         raise click.UsageError("--digest and --digest-key are given together or not at all", ctx)
     hash_of = None
     if audit_hash is not None:
-        if epoch_key is None:
-            raise Misuse("--audit-hash needs --epoch-key", "name the key whose server is asked", ctx)
-        hash_of = _hasher(epoch_key, audit_hash)
+        of_log = keys.of_log(logdir)
+        if not of_log.epoch_keys:
+            what = "--audit-hash needs --epoch-key, or --config"
+            raise Misuse(what, "name the key whose server is asked", ctx)
+        hash_of = _hasher(of_log, audit_hash)
     files = (*trail, *more)
     with progress_bar("trail") as progress:
         read = read_trail(files, progress)
@@ -138,15 +139,15 @@ def reconcile(
     return result.exit_status
 
 
-def _hasher(key: KeyURI, device: str) -> Callable[[str], str]:
-    from epochseal.config.environment import settings_from_environment
-    from epochseal.keys import load_backend, settings_of
+def _hasher(keys: LogKeys, device: str) -> Callable[[str], str]:
+    from epochseal.keys import load_backend
 
+    key = keys.epoch_keys[-1]
     backend = load_backend(key)
     make = getattr(backend, "audit_hasher", None)
     if make is None:
         raise ConfigError(f"keys of {key.scheme}: have no audit device", "leave --audit-hash out")
-    hasher: Callable[[str], str] = make(key, settings_of(key, settings_from_environment(key)), device)
+    hasher: Callable[[str], str] = make(key, keys.settings_of(key), device)
     return hasher
 
 

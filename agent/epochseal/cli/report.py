@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from epochseal.errors import ConfigError
 
 if TYPE_CHECKING:
-    from epochseal.keys import KeyURI
     from epochseal.trail import Reconciliation
-    from epochseal.verifier import Verdict
+    from epochseal.verifier import Request, Verdict
 
 
 class ReportFile:
@@ -28,13 +27,7 @@ class ReportFile:
         self._path = path
         self._logdirs = logdirs
 
-    def write(
-        self,
-        verdicts: Sequence[Verdict],
-        epoch_key: tuple[KeyURI, ...],
-        checkpoint_key: str | None,
-        origin: str | None,
-    ) -> None:
+    def write(self, verdicts: Sequence[Verdict], requests: Sequence[Request]) -> None:
         """Render and replace the file as a whole.
 
         Raises:
@@ -44,18 +37,22 @@ class ReportFile:
         from epochseal.storage.durable import replace_file
         from epochseal.storage.segments import log_name
 
-        options: list[str] = []
-        # The page names no key URI, because the reader has other keys and the URI may be confidential.
-        options += ["--epoch-key URI"] * len(epoch_key)
-        options += ["--checkpoint-key URI"] if checkpoint_key is not None else []
-        options += [f"--origin {origin}"] if origin is not None else []
         subjects = [
             Subject(
-                logdir, verdict, (f"epochseal verify {log_name(logdir)}", *options, *_log_option(verdict))
+                logdir,
+                verdict,
+                (f"epochseal verify {log_name(logdir)}", *_key_options(request), *_log_option(verdict)),
             )
-            for logdir, verdict in zip(self._logdirs, verdicts, strict=True)
+            for logdir, verdict, request in zip(self._logdirs, verdicts, requests, strict=True)
         ]
         replace_file(self._path, render_report(subjects, time.time_ns() // 1_000_000))
+
+
+def _key_options(request: Request) -> list[str]:
+    """Without the URI of a key, because the reader has other keys and the URI may be confidential."""
+    options = ["--epoch-key URI"] if request.make_recoverer is not None else []
+    options += ["--checkpoint-key URI"] if request.checkpoint_key is not None else []
+    return options + ([f"--origin {request.origin}"] if request.origin is not None else [])
 
 
 def _log_option(verdict: Verdict) -> list[str]:

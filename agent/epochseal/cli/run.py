@@ -65,6 +65,8 @@ def _show(config: Configuration, *, as_json: bool) -> None:
         print_line()
         rows = [(key, _text(value), _place(value)) for key, value in log.values.items()]
         rows += [(f"source {place}", text, "") for place, text in enumerate(_source_texts(log), 1)]
+        verifier = log.verifier.values if log.verifier.own else {}
+        rows += [(f"verifier.{key}", _text(value), _place(value)) for key, value in verifier.items()]
         print_table(rows, head=(f"[{log.name}]", "value", "set in"))
     print_line()
     listen = config.metrics_listen
@@ -104,6 +106,7 @@ def _as_object(config: Configuration) -> dict[str, Any]:
             {
                 "settings": {key: _as_value(value) for key, value in log.values.items()},
                 "sources": [_source_fields(source) for source in log.sources],
+                "verifier": {key: _as_value(value) for key, value in log.verifier.values.items()},
             }
             for log in config.logs
         ],
@@ -111,7 +114,7 @@ def _as_object(config: Configuration) -> dict[str, Any]:
 
 
 def _as_value(value: Value) -> dict[str, Any]:
-    plain = value.value if isinstance(value.value, int | None) else str(value.value)
+    plain = value.value if isinstance(value.value, int | None) else value.text
     return {
         "value": plain,
         "text": value.text,

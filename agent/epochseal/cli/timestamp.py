@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from epochseal.cli.console import flush_output, print_line
+from epochseal.cli.key_options import KeyOptions, key_options
 from epochseal.cli.options import LOGDIR
 from epochseal.errors import ConfigError
 from epochseal.exit_statuses import EMPTY, VERIFIED
@@ -39,7 +40,7 @@ def add(logdir: Path, url: str) -> None:
 
 @timestamp.command()
 @click.argument("logdir", type=LOGDIR)
-@click.option("--checkpoint-key", required=True, metavar="URI|FILE", help="Public checkpoint key.")
+@key_options("checkpoint_key")
 @click.option(
     "--authority",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -47,7 +48,7 @@ def add(logdir: Path, url: str) -> None:
     metavar="FILE.pem",
     help="Certificates of the authority, its root among them.",
 )
-def check(logdir: Path, checkpoint_key: str, authority: Path) -> int:
+def check(logdir: Path, keys: KeyOptions, authority: Path) -> int:
     """Check all stamps of a log against its lines.
 
     \b
@@ -57,12 +58,11 @@ def check(logdir: Path, checkpoint_key: str, authority: Path) -> int:
     Exit status: 0 all hold, 1 one does not, 2 usage, 5 there is none, 6 a file cannot be read.
     """
     _need_library()
-    from epochseal.api.given_keys import read_checkpoint_key
     from epochseal.evidence.timestamp import check_stamps
 
-    _, key = read_checkpoint_key(checkpoint_key)
+    _, key = keys.of_log(logdir).public_key()
     if key is None:
-        raise ConfigError("no checkpoint key was given")
+        raise ConfigError("no key was given", "name --checkpoint-key, or the --config that has it")
     try:
         pem = read_named_file(authority)
     except OSError as exc:

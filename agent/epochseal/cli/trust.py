@@ -11,19 +11,10 @@ import click
 
 from epochseal.cli.console import print_notice
 from epochseal.cli.error_messages import Misuse
-from epochseal.cli.options import (
-    DURATION,
-    LOGDIR,
-    ORIGIN,
-    START,
-    TRUST,
-    Parsed,
-    log_option,
-    recovering_option,
-)
+from epochseal.cli.key_options import KeyOptions, key_options
+from epochseal.cli.options import DURATION, LOGDIR, START, TRUST, Parsed, log_option
 from epochseal.errors import ConfigError, FormatError
 from epochseal.exit_statuses import VERIFIED
-from epochseal.keys import KeyURI
 
 if TYPE_CHECKING:
     from epochseal.evidence.trust_file import Trust
@@ -58,9 +49,7 @@ class _Accepted:
 @click.option(
     "-o", "--output", type=TRUST, metavar="FILE", help="The trust file. [default: your own known logs]"
 )
-@recovering_option
-@click.option("--checkpoint-key", metavar="URI|FILE", help="Public checkpoint key: a key URI or a vkey file.")
-@click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
+@key_options("epoch_key", "checkpoint_key", "origin")
 @log_option
 @click.option(
     "--max-age", type=DURATION, help="How old the end of an open log may be. [default: 3 heartbeats]"
@@ -84,9 +73,7 @@ def trust(
     ctx: click.Context,
     logdir: Path,
     output: Path | None,
-    epoch_key: tuple[KeyURI, ...],
-    checkpoint_key: str | None,
-    origin: str | None,
+    keys: KeyOptions,
     log: bytes | None,
     max_age: int | None,
     accept_start: tuple[bytes, ...],
@@ -109,14 +96,15 @@ def trust(
     """
     if bool(accept_start or accept_key) != (reason is not None):
         raise Misuse("--accept-start, --accept-key and --reason", "go together", ctx)
-    from epochseal.api.given_keys import one_origin, read_checkpoint_key, recoverer_maker
+    from epochseal.api.given_keys import one_origin
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.show import show_verdict
     from epochseal.storage.segments import log_name
     from epochseal.verifier import Request, examine
     from epochseal.verifier.workers import default_jobs
 
-    named_origin, public_key = read_checkpoint_key(checkpoint_key)
+    of_log = keys.of_log(logdir)
+    named_origin, public_key = of_log.public_key()
     place = _Place(logdir, output)
     known = place.known
     if known is not None and reason is None:
@@ -127,12 +115,13 @@ def trust(
     if known is None and public_key is None:
         raise Misuse("no key was given", "name the log's --checkpoint-key", ctx)
     asked = one_origin(
-        origin, {"checkpoint key": named_origin, "trust file": known.key.name if known is not None else None}
+        of_log.origin,
+        {"checkpoint key": named_origin, "trust file": known.key.name if known is not None else None},
     )
     accepted = _accepted(accept_start, accept_key, reason or "")
     with progress_bar(log_name(logdir)) as progress:
         request = Request(
-            make_recoverer=recoverer_maker(epoch_key) if epoch_key else None,
+            make_recoverer=of_log.recoverer_maker(),
             checkpoint_key=public_key,
             origin=asked,
             log=log,

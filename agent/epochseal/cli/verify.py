@@ -9,27 +9,25 @@ from typing import TYPE_CHECKING
 import click
 
 from epochseal.cli.error_messages import Misuse
-from epochseal.cli.options import DURATION, LOGDIR, ORIGIN, TRUST, log_option, recovering_option
-from epochseal.keys import KeyURI
+from epochseal.cli.key_options import KeyOptions, key_options
+from epochseal.cli.options import DURATION, LOGDIR, TRUST, log_option
 
 if TYPE_CHECKING:
     from epochseal.evidence.log_memory import Memory
-    from epochseal.verifier import Verdict
+    from epochseal.verifier import Request, Verdict
 
 _NO_TRUST = "none"
 
 
 @click.command()
-@click.argument("logdirs", metavar="LOGDIR…", type=LOGDIR, nargs=-1, required=True)
-@recovering_option
-@click.option("--checkpoint-key", metavar="URI|FILE", help="Public checkpoint key: a key URI or a vkey file.")
+@click.argument("logdirs", metavar="LOGDIR…", type=LOGDIR, nargs=-1)
+@key_options("epoch_key", "checkpoint_key", "origin")
 @click.option(
     "--trust",
     type=TRUST,
     metavar="FILE|none",
     help="Another memory than your own of known logs; none: remember nothing.",
 )
-@click.option("--origin", type=ORIGIN, help="The origin that the log must have.")
 @log_option
 @click.option(
     "--max-age", type=DURATION, help="How old the end of an open log may be. [default: 3 heartbeats]"
@@ -57,10 +55,8 @@ _NO_TRUST = "none"
 def verify(
     ctx: click.Context,
     logdirs: tuple[Path, ...],
-    epoch_key: tuple[KeyURI, ...],
-    checkpoint_key: str | None,
+    keys: KeyOptions,
     trust: Path | None,
-    origin: str | None,
     log: bytes | None,
     max_age: int | None,
     strict: bool,
@@ -74,18 +70,25 @@ def verify(
     With --epoch-key everything is checked. With --checkpoint-key alone, what a public key can show. What was
     verified is remembered, and the next time the log is held against it: by default in a folder of yours,
     with --trust in a file that brings the checkpoint key. A log that is verified moves the memory forward.
+    With --config the keys are those of the log in that file, and the login is that of its [verifier]; with no
+    LOGDIR every log of the file is verified where the file has it.
 
     \b
     Example:
       epochseal verify logs --epoch-key file:keys/verifier --checkpoint-key file:keys/auditor
       epochseal verify logs --epoch-key file:keys/verifier --trust payments.trust
+      epochseal verify --config epochseal.toml --env prod
 
     Exit status: 0 verified, 1 tampered, 2 usage, 3 incomplete, 4 untrusted or unknown key, 5 nothing to
     verify, 6 backend or disk.
     """
     trust_file = trust if trust is not None and str(trust) != _NO_TRUST else None
-    if not epoch_key and checkpoint_key is None and trust_file is None:
-        raise Misuse("no key was given", "name --epoch-key, --checkpoint-key or --trust FILE", ctx)
+    if not logdirs and keys.config is None:
+        raise Misuse("no log was named", "name its directory, or the --config that has it", ctx)
+    if not keys.any_key and trust_file is None:
+        hint = "name --epoch-key, --checkpoint-key, --config or --trust FILE"
+        raise Misuse("no key was given", hint, ctx)
+    logdirs = logdirs or tuple(log.dir for log in keys.logs())
     if (trust_file is not None or log is not None) and len(logdirs) > 1:
         raise Misuse("a trust file and a --log are of one log", "verify each log by itself", ctx)
     from epochseal.api.verification import request_for
@@ -99,19 +102,25 @@ def verify(
     from epochseal.verifier.workers import default_jobs
 
     memory = _memory(trust)
-    request = request_for(
-        epoch_keys=epoch_key,
-        checkpoint_key=checkpoint_key,
-        trusted=memory.trust.key.name if isinstance(memory, TrustFile) else None,
-        origin=origin,
-        log=log,
-        max_age=max_age,
-        strict=strict,
-        policy=policy,
-    )
+    # All of them first, so that a wrong key of the last log is told before the first one is read.
+    requests: list[Request] = []
+    named = [keys.of_log(logdir) for logdir in logdirs]
+    for place, of_log in enumerate(named):
+        if (same := named.index(of_log)) < place:
+            requests.append(requests[same])
+            continue
+        request = request_for(
+            of_log,
+            trusted=memory.trust.key.name if isinstance(memory, TrustFile) else None,
+            log=log,
+            max_age=max_age,
+            strict=strict,
+            policy=policy,
+        )
+        requests.append(request)
     page = ReportFile(report, logdirs) if report is not None else None
     verdicts: list[Verdict] = []
-    for logdir in logdirs:
+    for logdir, request in zip(logdirs, requests, strict=True):
         with progress_bar(log_name(logdir)) as progress:
             asked = replace(request, jobs=jobs or default_jobs(logdir), progress=progress)
             remembered = memory.examine(logdir, asked)
@@ -123,7 +132,7 @@ def verify(
         if remembered.told:
             print_notice(f"remembered: {remembered.told}")
     if page is not None:
-        page.write(verdicts, epoch_key, checkpoint_key, request.origin)
+        page.write(verdicts, requests)
     return EXIT_STATUS[gravest(verdict.verdict for verdict in verdicts)]
 
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import msgspec
 
 from epochseal.config.backend_settings import CHOICES, any_of
-from epochseal.config.schema import Compression, LogTable, Metrics, TopLevel, WitnessTable
+from epochseal.config.schema import Compression, LogTable, Metrics, TopLevel, VerifierTable, WitnessTable
 from epochseal.config.source_tables import SOURCE_TABLES, TlsTable
 from epochseal.config.toml_positions import KeyLines, KeyPath
 from epochseal.errors import ConfigError
@@ -129,7 +129,8 @@ class Document:
 
     def _refuse_secrets(self) -> None:
         for at, value in _walk((), self.data):
-            name = str(at[-1]) if at else ""
+            # A value of a list bears the list's name.
+            name = next((step for step in reversed(at) if isinstance(step, str)), "")
             if _SECRET_KEYS.fullmatch(name.lower().replace("-", "_")) and not isinstance(value, dict | list):
                 what = f"{name} is a secret, and secrets are not read from this file"
                 self.fail(at, what, _hint_for_secret(str(at[-2]) if len(at) > 1 else "", name))
@@ -183,6 +184,9 @@ class Document:
         for name, family in FAMILIES.items():
             if isinstance(settings := table.get(name), dict):
                 self._check_keys((*at, name), settings, family.settings)
+        if isinstance(verifier := table.get("verifier"), dict):
+            self._check_keys((*at, "verifier"), verifier, VerifierTable.__struct_fields__)
+            self._check_families((*at, "verifier"), verifier)
 
     def _check_keys(self, at: KeyPath, table: dict[str, Any], known: tuple[str, ...]) -> None:
         for key in table:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -13,37 +14,40 @@ from epochseal.config.backend_settings import as_setting
 from epochseal.config.checks import check_address, check_retention, check_scheme, check_shared, check_source
 from epochseal.config.document import Document
 from epochseal.config.environment import overlay_from_environment
-from epochseal.config.model import NOT_SET, Configuration, LogConfig, Origin, Value
-from epochseal.config.schema import SETTINGS, LogTable, TopLevel
+from epochseal.config.model import NOT_SET, Configuration, LogConfig, Origin, Value, VerifierConfig
+from epochseal.config.schema import SETTINGS, LogTable, TopLevel, VerifierTable
 from epochseal.config.source_tables import SourceTable
 from epochseal.config.toml_positions import KeyPath
 from epochseal.errors import ConfigError, EpochsealError
-from epochseal.families import FAMILIES, ways_to
+from epochseal.families import FAMILIES, SCHEMES, ways_to
 from epochseal.format.cosignature import parse_witness_vkey
 from epochseal.format.note import check_origin
 from epochseal.format.witness_policy import Policy, Witness, threshold_policy
-from epochseal.keys import KeyURI
+from epochseal.keys import KeyURI, parse_key_uri
 
 _Layer = tuple[KeyPath, TopLevel | LogTable]
+_Tables = Sequence[tuple[KeyPath, TopLevel | LogTable | VerifierTable]]
 
 
-def read_config(path: Path, env: str | None = None) -> Configuration:
+def read_config(path: Path, env: str | None = None, *, sealing: bool = True) -> Configuration:
     """Read and check a file; backends are not loaded, and no file that it names is opened.
 
     Args:
         path: the TOML file.
         env: the overlay; None: what EPOCHSEAL_ENV names, if anything.
+        sealing: whether each log must have a source; where nothing is sealed, none is needed.
 
     Raises:
         ConfigError: what is wrong, with file and line.
     """
-    return _Merger(Document(path), env if env is not None else overlay_from_environment()).read()
+    return _Merger(Document(path), env if env is not None else overlay_from_environment(), sealing).read()
 
 
 class _Merger:
-    def __init__(self, document: Document, env: str | None) -> None:
+    def __init__(self, document: Document, env: str | None, sealing: bool) -> None:  # noqa: FBT001  # as above
         self._document = document
         self._env = env
+        self._sealing = sealing
         top = {key: value for key, value in document.data.items() if key not in {"log", "env"}}
         self._top = document.convert((), top, TopLevel)
         # Every overlay is read, so that a mistake in one does not wait for its first use.
@@ -128,7 +132,7 @@ class _Merger:
         for key in SETTINGS:
             values[key] = self._setting(at, key, layers)
         for key in ("epoch_key", "checkpoint_key"):
-            values.update(self._backend_settings(values[key].value, layers))
+            values.update(self._backend_settings(values[key].value.family, layers))
         return LogConfig(
             name=name,
             dir=values["dir"].value,
@@ -137,6 +141,7 @@ class _Merger:
             checkpoint_key=values["checkpoint_key"].value,
             values=values,
             sources=self._sources(at, name, layers),
+            verifier=self._verifier(values, layers),
         )
 
     def _layers(self, at: KeyPath, name: str, table: LogTable) -> list[_Layer]:
@@ -151,15 +156,41 @@ class _Merger:
     def _sources(self, at: KeyPath, name: str, layers: list[_Layer]) -> tuple[SourceTable, ...]:
         found = self._found("source", layers)
         if found is None or not found[1]:
+            if not self._sealing:
+                return ()
             self._document.fail(at, f"log {name} has no source", "add a [[log.source]] with its kind")
         where, sources = found
         for place, source in enumerate(sources):
             check_source(self._document, (*where, place), source)
         return tuple(sources)
 
+    def _verifier(self, agent: dict[str, Value], layers: list[_Layer]) -> VerifierConfig:
+        """The log's own keys, but where `[verifier]` names others, and the verifier's settings."""
+        own = [((*at, "verifier"), layer.verifier) for at, layer in layers if layer.verifier is not None]
+        values = {
+            "epoch_key": replace(agent["epoch_key"], value=(agent["epoch_key"].value,)),
+            "checkpoint_key": replace(agent["checkpoint_key"], value=agent["checkpoint_key"].text),
+        }
+        if (found := self._found("epoch_key", own)) is not None:
+            values["epoch_key"] = self._value(found[0], _parse_epoch_keys, found[1])
+            for uri in values["epoch_key"].value:
+                check_scheme(self._document, found[0], uri)
+        if (found := self._found("checkpoint_key", own)) is not None:
+            values["checkpoint_key"] = self._value(found[0], _parse_checkpoint_key, found[1])
+        checkpoint = SCHEMES.get(values["checkpoint_key"].value.partition(":")[0])
+        families = [uri.family for uri in values["epoch_key"].value]
+        for family in dict.fromkeys([*families, checkpoint.name if checkpoint is not None else None]):
+            # Where a backend is holds for both roles. Who logs in never does: with the agent's login a
+            # verifier is refused, and whoever then lets that role recover has ended what roles are for.
+            places = FAMILIES[family].places if family is not None else ()
+            common = self._backend_settings(family, layers)
+            values.update({key: value for key, value in common.items() if key.partition(".")[2] in places})
+            values.update(self._backend_settings(family, own))
+        return VerifierConfig(values, own=bool(own))
+
     # --- one value ----------------------------------------------------------------------------------------
 
-    def _found(self, key: str, layers: list[_Layer]) -> tuple[KeyPath, Any] | None:
+    def _found(self, key: str, layers: _Tables) -> tuple[KeyPath, Any] | None:
         for where, layer in reversed(layers):
             if (value := getattr(layer, key, None)) is not None:
                 return (*where, key), value
@@ -191,9 +222,9 @@ class _Merger:
             return Value(str(default), default, NOT_SET.origin)
         return Value(_as_written(setting.default), setting.parse(setting.default), NOT_SET.origin)
 
-    def _backend_settings(self, key: KeyURI, layers: list[_Layer]) -> dict[str, Value]:
-        """The settings of the key's family, each from the last table that sets it."""
-        if (family := key.family) is None:
+    def _backend_settings(self, family: str | None, layers: _Tables) -> dict[str, Value]:
+        """The settings of a family, each from the last table that sets it."""
+        if family is None:
             return {}
         found: dict[str, tuple[KeyPath, Any]] = {}
         for where, layer in layers:
@@ -268,4 +299,20 @@ class _Merger:
 
 
 def _as_written(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _parse_epoch_keys(written: str | list[str]) -> tuple[KeyURI, ...]:
+    """One key, or all those that a log went through."""
+    if not written:
+        raise ConfigError("no key is named", "leave it out where the log's own epoch_key recovers, too")
+    return tuple(map(parse_key_uri, [written] if isinstance(written, str) else written))
+
+
+def _parse_checkpoint_key(written: str) -> str:
+    """A key URI, a vkey, or the name of a file that holds one: which of them, is seen when it is used."""
+    if not written:
+        raise ConfigError("no key is named", "write a key URI, a vkey, or the name of a file that holds one")
+    return written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,33 @@ NOT_SET = Value("none", None, Origin("default", 0))
 
 
 @dataclass(frozen=True, slots=True)
+class VerifierConfig:
+    """The keys of one log as a verifier has them, and its settings of their backends.
+
+    `values` has `epoch_key`, `checkpoint_key` and settings such as `vault.address`, each if it is set.
+    `own`: whether the file has a `[verifier]` table for this log.
+    """
+
+    values: Mapping[str, Value]
+    own: bool
+
+    @property
+    def epoch_keys(self) -> tuple[KeyURI, ...]:
+        """Those that recover, one or several."""
+        return cast("tuple[KeyURI, ...]", self.values["epoch_key"].value)
+
+    @property
+    def checkpoint_key(self) -> str:
+        """A key URI, a vkey, or the name of a file that holds one."""
+        return cast("str", self.values["checkpoint_key"].value)
+
+    @property
+    def backend_settings(self) -> BackendSettings:
+        """What the backends of its keys are handed, by family."""
+        return _by_family(self.values)
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """One log. `values` has every setting by its name in the file, `name`, `dir` and `origin` among them.
 
@@ -48,6 +76,7 @@ class LogConfig:
     checkpoint_key: KeyURI
     values: Mapping[str, Value]
     sources: tuple[SourceTable, ...]
+    verifier: VerifierConfig
 
     def number(self, name: str) -> int:
         """A setting that always has a value, in ms or bytes."""
@@ -60,12 +89,7 @@ class LogConfig:
     @property
     def backend_settings(self) -> BackendSettings:
         """What the backends of both keys are handed, by family."""
-        settings: dict[str, dict[str, str]] = {}
-        for key, value in self.values.items():
-            family, dot, name = key.partition(".")
-            if dot:
-                settings.setdefault(family, {})[name] = value.value
-        return settings
+        return _by_family(self.values)
 
     @property
     def runtime_dir(self) -> Path | None:
@@ -97,3 +121,17 @@ class Configuration:
     logs: tuple[LogConfig, ...]
     metrics_listen: Value
     policy: Policy | None = None
+
+    def log_in(self, logdir: Path) -> LogConfig | None:
+        """The log of this directory, by its name: a link is not followed, as places are remembered."""
+        wanted = os.path.abspath(logdir)  # noqa: PTH100  # resolve() follows links
+        return next((log for log in self.logs if os.path.abspath(log.dir) == wanted), None)  # noqa: PTH100  # as above
+
+
+def _by_family(values: Mapping[str, Value]) -> BackendSettings:
+    settings: dict[str, dict[str, str]] = {}
+    for key, value in values.items():
+        family, dot, name = key.partition(".")
+        if dot:
+            settings.setdefault(family, {})[name] = value.value
+    return settings

@@ -23,6 +23,13 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     """Keys that are not written are absent, so that an overlay changes only what it names."""
 
 
+class VerifierTable(FamilyTables, frozen=True):
+    """`[verifier]`: the keys of a log as a verifier has them, and how it logs in; no agent looks at it."""
+
+    epoch_key: str | list[str] | None = None
+    checkpoint_key: str | None = None
+
+
 class Level(FamilyTables, frozen=True):
     """What the top level sets for all logs, and each log may set for itself; as written, None if not."""
 
@@ -44,6 +51,7 @@ class Level(FamilyTables, frozen=True):
     retention: str | None = None
     keep: str | None = None
     compress: Compression | None = None
+    verifier: VerifierTable | None = None
 
 
 class Metrics(_Table, frozen=True):

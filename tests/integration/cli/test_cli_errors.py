@@ -21,6 +21,19 @@ WRONG = [
     (("seal", "x", "--origin", "a", *KEYS, "--block-bytes", "0"), 2, "--block-bytes must be", "leave it out"),
     (("exec", "x", "--origin", "a", *KEYS, "--", "./plain"), 2, "./plain is not an executable", "chmod +x"),
     (("exec", "x", "--origin", "a", *KEYS, "--", "no-such"), 2, "there is no command 'no-such'", "after --"),
+    (("verify",), 2, "no log was named", "or the --config that has it"),
+    (("verify", "empty"), 2, "no key was given", "name --epoch-key, --checkpoint-key, --config or --trust"),
+    (
+        ("verify", "empty", *KEYS, "--env", "ci"),
+        2,
+        "--env chooses an overlay of a file",
+        "name it with --config",
+    ),
+    (("verify", "--config", "one.toml", "--origin", "b"), 2, "one.toml has no log b", "its logs are: a"),
+    (("verify", "--config", "one.toml"), 77, "this folder is the agent's", "use the verifier folder"),
+    (("public-key",), 2, "one key is to be named", "or the --config that has it"),
+    (("public-key", "file:keys/auditor"), 2, "has the log's name in it", "add --origin"),
+    (("check-proof", "plain"), 2, "no key was given", "name --checkpoint-key, or the --config"),
     ((), 2, "Usage: epochseal", None),
 ]
 
@@ -31,6 +44,8 @@ def place(tmp_path: Path) -> Place:
     made = Place(tmp_path, tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "plain").write_text("text", encoding="utf-8")
+    keys = 'epoch_key = "file:keys/agent"\ncheckpoint_key = "file:keys/agent"\n'
+    (tmp_path / "one.toml").write_text(f'{keys}[[log]]\ndir = "log"\norigin = "a"\n', encoding="utf-8")
     return made
 
 

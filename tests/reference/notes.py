@@ -32,7 +32,7 @@ FORMS = {  # [5.4] to [5.9], what they have in common [5.2], and a signed checkp
     r'"abandoned":\[(?:{"line":<n>,"tag":"<h>","calls":<1>}<,>){0,64}\],"time":<n>'
     r'(?:,"denies":{"log":"<h>","size":<1>,"root":"<h>"})?}',
     "block": r'<n> <n> <n> <n> <n> <h> (?:{}|{"src":{"name":<s>,"offset":<n>(?:,"file":(?!"")<s>)?'
-    r'(?:,"esc":1)?(?:,"nolf":1)?(?:,"recovered":1)?(?:,"gap":1)?}})',
+    r'(?:,"esc":1)?(?:,"nolf":1)?(?:,"recovered":1)?(?:,"gap":1(?:,"skipped":<1>)?)?}})',
     "prune": '{"segment":<n>,"epoch":<n>,"tree_size":<n>,"root":"<h>","entries":<n>,"bytes":<n>,'
     '"policy":<s>}',
     "rotate": r'{"key":"(?:epoch|checkpoint)","old":<s>,"new":<s>,"from_size":<n>,"who":<s>,"why":<s>'

@@ -7,9 +7,11 @@ docs/configuration.md.
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Literal, get_args
 
 import msgspec
+
+from epochseal.sealing.limits import LongEntries
 
 
 class _Written(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True, omit_defaults=True):
@@ -31,11 +33,14 @@ class TlsTable(_Written, frozen=True):
 class StdinTable(_Source, frozen=True, tag="stdin"):
     """Standard input of the daemon."""
 
+    on_long_entry: LongEntries = "skip"
+
 
 class TailTable(_Source, frozen=True, tag="tail"):
     """Files that another program appends to; `paths` are globs."""
 
     paths: list[str]
+    on_long_entry: LongEntries = "skip"
 
 
 class UnixStreamTable(_Source, frozen=True, tag="unix-stream"):
@@ -65,6 +70,7 @@ class JournaldTable(_Source, frozen=True, tag="journald"):
 
     units: list[str] = []
     directory: str | None = None
+    on_long_entry: Literal["skip", "stop"] = "skip"
 
 
 SourceTable = StdinTable | TailTable | UnixStreamTable | UnixDatagramTable | SyslogTable | JournaldTable

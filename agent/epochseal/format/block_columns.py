@@ -22,7 +22,7 @@ from epochseal.format.seal_lines import TAG_SIZE, BlockBody
 _FIELDS = 11
 _TAG_TEXT = 44
 _NOT_BLOCK = re.compile(rb"\n(?!block )")
-_RARE = re.compile(rb'"(?:esc|nolf|recovered|gap)":')
+_RARE = re.compile(rb'"(?:esc|nolf|recovered|gap|skipped)":')
 _decoder = msgspec.json.Decoder(BlockBody)
 _encoder = msgspec.json.Encoder()
 

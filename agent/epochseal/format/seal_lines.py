@@ -104,7 +104,8 @@ class Header(_Body, frozen=True):
 class SourceMark(_Body, frozen=True):
     """Where a block's entries came from: the source, and up to which byte of it everything is sealed now.
 
-    `gap`: entries of the source may be missing here. Without entries the block is a position only.
+    `gap`: entries of the source may be missing here; `skipped`: so many bytes of it are, with the block's
+    offset behind them. Without entries the block is a position only.
     """
 
     name: str
@@ -114,6 +115,7 @@ class SourceMark(_Body, frozen=True):
     nolf: UInt = 0
     recovered: UInt = 0
     gap: UInt = 0
+    skipped: UInt = 0
 
 
 class BlockBody(_Body, frozen=True):
@@ -323,6 +325,8 @@ def _parse_block(match: re.Match[bytes], payload: bytes, tag: bytes) -> TaggedLi
     src = block.src
     if src is not None and max(src.esc, src.nolf, src.recovered, src.gap) > 1:
         raise FormatError("block line holds a flag that is not 1")
+    if src is not None and src.skipped and not src.gap:
+        raise FormatError("block line skips bytes and says of no gap")
     return TaggedLine(index, block, payload, tag)
 
 

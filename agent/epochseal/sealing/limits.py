@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from epochseal.format.seal_lines import EndReason, SourceMark
 from epochseal.sealing import defaults
 from epochseal.sealing.chain import Chain
 
+LongEntries = Literal["skip", "split", "stop"]
+"""What becomes of an entry beyond the limit: left out and flagged, sealed in parts, or it ends the source."""
 _UNBOUNDED = 2**62
 
 

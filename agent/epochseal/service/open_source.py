@@ -38,11 +38,23 @@ def open_source(table: SourceTable, log: LogConfig, signals: Signals) -> Source:
     block, longest = log.number("block_bytes"), log.number("max_entry_bytes")
     match table:
         case StdinTable():
-            return StreamSource(stdin_stream(signals), "stdin", block_bytes=block, max_entry_bytes=longest)
+            return StreamSource(
+                stdin_stream(signals),
+                "stdin",
+                block_bytes=block,
+                max_entry_bytes=longest,
+                on_long=table.on_long_entry,
+            )
         case TailTable():
             from epochseal.sources.tail import TailSource
 
-            return TailSource(table.paths, _positions(log), block_bytes=block, max_entry_bytes=longest)
+            return TailSource(
+                table.paths,
+                _positions(log),
+                block_bytes=block,
+                max_entry_bytes=longest,
+                on_long=table.on_long_entry,
+            )
         case UnixStreamTable():
             from epochseal.sources.unix import UnixStreamSource
 
@@ -72,7 +84,12 @@ def open_source(table: SourceTable, log: LogConfig, signals: Signals) -> Source:
 
             directory = Path(table.directory) if table.directory is not None else None
             return JournaldSource(
-                table.units, directory, _positions(log), block_bytes=block, max_entry_bytes=longest
+                table.units,
+                directory,
+                _positions(log),
+                block_bytes=block,
+                max_entry_bytes=longest,
+                on_long=table.on_long_entry,
             )
 
 

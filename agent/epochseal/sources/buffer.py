@@ -5,15 +5,19 @@ There is no work per entry: lines are found from the block's edges and counted b
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 
 from epochseal.errors import ConfigError
 from epochseal.format.seal_lines import SourceMark
-from epochseal.sealing.limits import Piece
+from epochseal.sealing.limits import LongEntries, Piece
 from epochseal.sources.newlines import count_newlines
 
 READ_SIZE = 1 << 20
 _NEWLINE = b"\n"
+_TELL_SECONDS = 10.0
+_log = logging.getLogger(__name__)
 
 
 class EntryTooLongError(ConfigError):
@@ -29,6 +33,9 @@ class LineBuffer:
         offset: how many bytes of the source were sealed before.
         block_bytes, max_entry_bytes: limits of a block and of an entry.
         esc: whether the entries were escaped on their way in.
+        on_long: what becomes of an entry that is longer. One that is skipped is let go of as it comes, up to
+            its newline, so that it takes no memory beyond the limit; then a piece without entries says how
+            many bytes it had. The parts of one that is split say `nolf`, all but the last.
     """
 
     def __init__(
@@ -40,22 +47,30 @@ class LineBuffer:
         file: str = "",
         offset: int = 0,
         esc: int = 0,
+        on_long: LongEntries = "stop",
     ) -> None:
         self.name = name
         self._file = file
         self._esc = esc
         self._block = block_bytes
         self._max_entry = max_entry_bytes
-        self._buffer = bytearray(max(2 * READ_SIZE, 2 * block_bytes))
+        self._least = max(2 * READ_SIZE, 2 * block_bytes)
+        self._on_long = on_long
+        self._buffer = bytearray(self._least)
         # The buffer: sealed up to start, cut into pieces up to begin, read up to end.
         self._start = 0
         self._begin = 0
         self._end = 0
         self._searched = 0
+        self._parted = -1
         self._offset = offset
         self._whole = False
         self._view: memoryview | None = None
         self._added = 0
+        # Bytes of the entry that is skipped, until a piece has told of it; whether its end has not come yet.
+        self._skipped = 0
+        self.skipping = False
+        self._tell_at = 0.0
         self.eof = False
 
     @property
@@ -70,11 +85,16 @@ class LineBuffer:
 
     @property
     def has_entry(self) -> bool:
-        """Whether at least one whole entry is waiting; at the end of the stream also one without newline."""
+        """Whether at least one whole entry is waiting; at the end of the stream also one without newline.
+
+        So is a part of an entry that is split, and a piece that tells of one that was skipped.
+        """
+        if self._skipped:
+            return self.eof or not self.skipping
         if not self._whole and self._searched < self._end:
             self._whole = self._buffer.find(_NEWLINE, max(self._searched, self._start), self._end) >= 0
             self._searched = self._end
-        return self._whole or (self.eof and self.buffered > 0)
+        return self._whole or (self.eof and self.buffered > 0) or self._can_split
 
     @property
     def full_block(self) -> bool:
@@ -90,18 +110,22 @@ class LineBuffer:
         """Have `read` write up to `READ_SIZE` bytes into the buffer; how many there were.
 
         Raises:
-            EntryTooLongError: more than `max_entry_bytes` have come without a newline.
+            EntryTooLongError: more than `max_entry_bytes` have come without a newline, and are not skipped.
         """
         self._make_room()
         with memoryview(self._buffer) as whole, whole[self._end : self._end + READ_SIZE] as free:
             count = read(free)
         self._end += count
-        if not self.has_entry and self.buffered > self._max_entry:
-            raise self._refusal()
+        if self.skipping:
+            self._go_on_skipping(self._end - count)
+        elif not self.has_entry and self.buffered > self._max_entry:
+            self._begin_skipping()
         return count
 
     def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
         """The next piece within `entries` and `size` bytes; None if no entry fits (its bytes: `piece_bytes`).
+
+        One without entries tells of an entry that was skipped before it.
 
         Args:
             entries: how many at the most.
@@ -109,21 +133,26 @@ class LineBuffer:
             first: bytes at the most if the piece is a single entry.
 
         Raises:
-            EntryTooLongError: the next entry is longer than `max_entry_bytes`, and none was cut before it.
+            EntryTooLongError: the next entry is longer than `max_entry_bytes`, none was cut before it, and
+                it is not skipped.
         """
-        if self._begin == self._end or not self.has_entry:
+        if not self.has_entry or (self._begin == self._end and not self._skipped):
             return None
-        cut = self._cut(min(size, self._block), max(size, first))
+        cut = self._cut(min(size, self._block), max(size, first)) if not self._skipped else None
+        if self._skipped:
+            return self._skipped_piece()
         if cut is None:
             return None
         with memoryview(self._buffer) as whole, whole[self._begin : cut] as piece:
             count = count_newlines(piece)
         if count > entries:
             cut, count = self._after_entries(entries, cut), entries
-        nolf = 1 if self._added and cut == self._end else 0
+        added = 1 if self._added and cut == self._end else 0
+        nolf = 1 if cut == self._parted else added
         length = cut - self._begin
         self._begin = cut
-        offset = self._offset + cut - self._start - nolf
+        self._parted = -1
+        offset = self._offset + cut - self._start - added
         return Piece(length, count, SourceMark(self.name, offset, self._file, self._esc, nolf))
 
     def piece_bytes(self) -> memoryview:
@@ -146,16 +175,15 @@ class LineBuffer:
         if found < 0:
             found = self._buffer.find(_NEWLINE, self._begin + wanted, self._end)
             if found < 0 and not self.eof:
-                return None
+                return self._split(first) if self._can_split else None
             if found < 0:
                 # The stream ended without a newline: one is added, and `src` says so.
                 found = self._add_newline()
-        if found + 1 - self._begin > first:
-            return None
-        return self._before_too_long(found + 1)
+        cut = self._before_too_long(found + 1, first)
+        return cut if cut is not None and cut - self._begin <= first else None
 
-    def _before_too_long(self, cut: int) -> int | None:
-        """End the piece before the first entry that is too long; raise if that is the first one."""
+    def _before_too_long(self, cut: int, first: int) -> int | None:
+        """End the piece before the first entry that is too long; if that is the first one, deal with it."""
         entry = self._begin
         while cut - 1 - entry > self._max_entry:
             # The last newline that an entry of the largest size can reach from here: every entry up to it is
@@ -168,15 +196,79 @@ class LineBuffer:
             return cut
         if entry > self._begin:
             return entry
-        if self._begin > self._start:
-            return None
-        raise self._refusal()
+        if self._on_long == "split":
+            return self._split(first)
+        if self._begin == self._start:
+            self._begin_skipping()
+        return None
 
-    def _refusal(self) -> EntryTooLongError:
-        return EntryTooLongError(
-            f"an entry from {self.name} at byte {self._offset} is longer than {self._max_entry} bytes",
-            "everything before it is sealed; raise --max-entry-bytes to take it",
-        )
+    # --- entries that are too long --------------------------------------------------------------------------
+
+    @property
+    def _can_split(self) -> bool:
+        return self._on_long == "split" and self._end - self._begin > self._max_entry
+
+    def _split(self, first: int) -> int | None:
+        """Make the first part of an entry an entry, by a newline of ours; None if it does not fit."""
+        if self._max_entry + 1 > first:
+            return None
+        cut = self._begin + self._max_entry
+        self._buffer[cut:cut] = _NEWLINE
+        self._end += 1
+        # It is no byte of the source, and `offset` does not count it.
+        self._offset -= 1
+        self._parted = cut + 1
+        return self._parted
+
+    def _begin_skipping(self) -> None:
+        """The entry at the start of the buffer is too long: let go of it, as far as it came."""
+        if self._on_long == "stop":
+            raise EntryTooLongError(
+                f"an entry from {self.name} at byte {self._offset} is longer than {self._max_entry} bytes",
+                "everything before it is sealed; raise --max-entry-bytes to take it",
+            )
+        if (now := time.monotonic()) >= self._tell_at:
+            self._tell_at = now + _TELL_SECONDS
+            _log.warning(
+                "%s: the entry at byte %d is longer than %d bytes: it is skipped",
+                self.name,
+                self._offset,
+                self._max_entry,
+            )
+        self.skipping = True
+        self._go_on_skipping(self._start + self._max_entry)
+
+    def _go_on_skipping(self, searched: int) -> None:
+        """Let go of what came of the skipped entry; its newline, if it came, is not before `searched`."""
+        found = self._buffer.find(_NEWLINE, searched, self._end)
+        self.skipping = found < 0
+        end = self._end if self.skipping else found + 1
+        # A newline that was added at the end of the stream is no byte of the source.
+        added = 1 if self._added and end == self._end else 0
+        with memoryview(self._buffer) as whole, whole[self._start : end - added] as part:
+            self.let_go(part)
+        self._skipped += end - self._start - added
+        if not self.skipping:
+            self._offset += self._skipped
+        self._start = self._begin = self._searched = end
+        self._whole = False
+        if end == self._end:
+            # Perhaps it had grown up to the limit: an entry that is skipped takes no memory.
+            self._buffer = bytearray(self._least)
+            self._start = self._begin = self._end = self._searched = self._added = 0
+
+    def let_go(self, skipped: memoryview) -> None:
+        """Bytes are skipped; a subclass may look at them."""
+
+    def _skipped_piece(self) -> Piece:
+        """Tell of the skipped entry: no entries, and how many bytes are not sealed."""
+        if self.skipping:
+            # The stream ended before the entry did.
+            self.skipping = False
+            self._offset += self._skipped
+        skipped, self._skipped = self._skipped, 0
+        mark = SourceMark(self.name, self._offset, self._file, self._esc, gap=1, skipped=skipped)
+        return Piece(0, 0, mark)
 
     def _add_newline(self) -> int:
         if not self._added:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from epochseal.format.seal_lines import SourceMark
-from epochseal.sealing.limits import Piece
+from epochseal.sealing.limits import LongEntries, Piece
 from epochseal.sources.buffer import LineBuffer
 from epochseal.sources.file_identity import HEAD, TRAIL, Identity
 from epochseal.sources.log_file import Content, LogFile
@@ -16,20 +16,27 @@ _SMALL = 64 << 10
 
 
 class FileBuffer(LineBuffer):
-    """Lines of a file; `trail` are the last bytes of it that were cut into pieces."""
+    """Lines of a file; `trail` are the last bytes of it that were cut into pieces, or skipped."""
 
-    def __init__(self, name: str, *, block_bytes: int, max_entry_bytes: int, offset: int) -> None:
-        super().__init__(name, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, offset=offset)
+    def __init__(
+        self, name: str, *, block_bytes: int, max_entry_bytes: int, offset: int, on_long: LongEntries
+    ) -> None:
+        super().__init__(
+            name, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, offset=offset, on_long=on_long
+        )
         self.trail = b""
 
     def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
         """As of any lines (see `LineBuffer.cut_piece`)."""
-        before = self._begin
         piece = super().cut_piece(entries, size, first)
         if piece is not None:
-            end = self._begin - piece.src.nolf
-            self.trail = (self.trail + bytes(self._buffer[max(before, end - TRAIL) : end]))[-TRAIL:]
+            with memoryview(self._buffer) as whole:
+                self.let_go(whole[self._begin - piece.size : self._begin - piece.src.nolf])
         return piece
+
+    def let_go(self, skipped: memoryview) -> None:
+        """The trail goes on behind these bytes."""
+        self.trail = (self.trail + bytes(skipped[-TRAIL:]))[-TRAIL:]
 
 
 class FileReader:
@@ -110,14 +117,15 @@ class FileReader:
 
     def drop_unfinished(self) -> None:
         """An unfinished line that is not long waits in the file, and not in memory."""
-        if self._buffer is not None and not self._buffer.has_entry and self._buffer.buffered <= _SMALL:
+        buffer = self._buffer
+        if buffer is not None and not (buffer.has_entry or buffer.skipping or buffer.buffered > _SMALL):
             self._buffer = None
 
     def finish(self) -> bool:
         """Nothing more comes: the last line is an entry, even without a newline; whether all is sealed."""
         if self._buffer is None and self.content.position > self._offset:
             self.read()
-        if self._buffer is None or not self._buffer.buffered:
+        if self._buffer is None or not (self._buffer.buffered or self._buffer.skipping):
             return True
         self._buffer.eof = True
         return False
@@ -133,7 +141,8 @@ class FileReader:
         buffer = self._buffer
         if buffer is None or (piece := buffer.cut_piece(entries, size, first)) is None:
             return None
-        self._cut = replace(self._mark(piece.src.offset, buffer.trail), nolf=piece.src.nolf)
+        mark, src = self._mark(piece.src.offset, buffer.trail), piece.src
+        self._cut = replace(mark, nolf=src.nolf, gap=src.gap, skipped=src.skipped)
         return Piece(piece.size, piece.entries, self._cut)
 
     def piece_bytes(self) -> memoryview:
@@ -149,7 +158,7 @@ class FileReader:
             return False
         buffer.done(0)
         self._offset, self._trail, self._cut = cut.offset, buffer.trail, None
-        if buffer.buffered:
+        if buffer.buffered or buffer.skipping:
             return False
         self._buffer = None
         return buffer.eof

@@ -18,7 +18,7 @@ import msgspec
 
 from epochseal.errors import EpochsealError
 from epochseal.format.seal_lines import SourceMark
-from epochseal.sealing.limits import Piece
+from epochseal.sealing.limits import LongEntries, Piece
 from epochseal.sources.buffer import LineBuffer
 from epochseal.sources.log_file import percent_encode
 
@@ -38,21 +38,25 @@ class _Address(msgspec.Struct):
 class _JournalBuffer(LineBuffer):
     """Journal entries; `offset` of a piece is the number of entries, `file` the cursor of its last one."""
 
-    def __init__(self, position: SourceMark, *, block_bytes: int, max_entry_bytes: int) -> None:
-        super().__init__(NAME, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes)
+    def __init__(
+        self, position: SourceMark, *, block_bytes: int, max_entry_bytes: int, on_long: LongEntries
+    ) -> None:
+        super().__init__(NAME, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, on_long=on_long)
         self.position = position
         self.gap = 0
 
     def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
         """As of any lines (see `LineBuffer.cut_piece`)."""
-        before = self._begin
         if (piece := super().cut_piece(entries, size, first)) is None:
             return None
-        last = self._buffer.rfind(b"\n", before, self._begin - 1) + 1 or before
-        cursor = read_cursor(bytes(self._buffer[last : self._begin]))
-        count = self.position.offset + piece.entries
-        self.position = SourceMark(NAME, count, percent_encode(cursor.encode()))
-        src = SourceMark(NAME, count, self.position.file, gap=self.gap)
+        count, file = self.position.offset + piece.entries, self.position.file
+        if piece.size:
+            last = self._buffer.rfind(b"\n", self._begin - piece.size, self._begin - 1) + 1
+            cursor = read_cursor(bytes(self._buffer[max(last, self._begin - piece.size) : self._begin]))
+            file = percent_encode(cursor.encode())
+        # Of an entry that was skipped the cursor is not known: the next one tells where the journal is.
+        self.position = SourceMark(NAME, count, file)
+        src = SourceMark(NAME, count, file, gap=self.gap | piece.src.gap, skipped=piece.src.skipped)
         self.gap = 0
         return Piece(piece.size, piece.entries, src)
 
@@ -64,7 +68,7 @@ class JournaldSource:
         units: only these, by name; all where there are none.
         directory: read the journal files there instead of the system's.
         positions: where the chain says that sealing stopped (`positions.read_positions`).
-        block_bytes, max_entry_bytes: limits of a block and of an entry.
+        block_bytes, max_entry_bytes, on_long: see `LineBuffer`.
 
     Raises:
         EpochsealError: journalctl cannot be started.
@@ -80,10 +84,11 @@ class JournaldSource:
         *,
         block_bytes: int,
         max_entry_bytes: int,
+        on_long: LongEntries = "stop",
     ) -> None:
         self._select = [f"--unit={unit}" for unit in units]
         self._select += [f"--directory={directory}"] if directory is not None else []
-        self._limits = block_bytes, max_entry_bytes
+        self._limits = block_bytes, max_entry_bytes, on_long
         self._sealed = positions.get(NAME, SourceMark(NAME, 0))
         self._child: subprocess.Popen[bytes] | None = None
         self._finishing = False
@@ -151,8 +156,8 @@ class JournaldSource:
             self._retry_at = time.monotonic() + _RETRY
 
     def _new_buffer(self) -> _JournalBuffer:
-        block, longest = self._limits
-        return _JournalBuffer(self._sealed, block_bytes=block, max_entry_bytes=longest)
+        block, longest, on_long = self._limits
+        return _JournalBuffer(self._sealed, block_bytes=block, max_entry_bytes=longest, on_long=on_long)
 
     # --- the loop's questions -------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import os
 from epochseal.errors import EpochsealError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.polling import is_readable
+from epochseal.sealing.limits import LongEntries
 from epochseal.sources.buffer import EntryTooLongError, LineBuffer
 from epochseal.sources.unread_bytes import unread_bytes
 
@@ -17,8 +18,10 @@ __all__ = ["EntryTooLongError", "StreamSource"]
 class StreamSource(LineBuffer):
     """Reads a file descriptor until its end, or until `finish` finds nothing more to read."""
 
-    def __init__(self, fd: int, name: str, *, block_bytes: int, max_entry_bytes: int) -> None:
-        super().__init__(name, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes)
+    def __init__(
+        self, fd: int, name: str, *, block_bytes: int, max_entry_bytes: int, on_long: LongEntries = "stop"
+    ) -> None:
+        super().__init__(name, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, on_long=on_long)
         self._fd = fd
         self._finishing = False
 
@@ -64,7 +67,7 @@ class StreamSource(LineBuffer):
     @property
     def ended(self) -> bool:
         """Whether nothing more will come, and all that came is sealed."""
-        return self.eof and not self.buffered
+        return self.eof and not self.has_entry
 
     def positions(self) -> list[SourceMark]:
         """None: what was read from a stream cannot be read again."""

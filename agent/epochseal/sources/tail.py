@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from epochseal.errors import ConfigError
 from epochseal.format.seal_lines import SourceMark
-from epochseal.sealing.limits import Piece
+from epochseal.sealing.limits import LongEntries, Piece
 from epochseal.sources.file_reader import FileBuffer
 from epochseal.sources.follower import Follower
 from epochseal.sources.log_file import source_name
@@ -43,7 +43,7 @@ class TailSource:
     Args:
         paths: files, or globs; looked up again all the time.
         positions: where the chain says that sealing stopped, by source name (`positions.read_positions`).
-        block_bytes, max_entry_bytes: limits of a block and of an entry.
+        block_bytes, max_entry_bytes, on_long: see `LineBuffer`.
 
     Raises:
         ConfigError: a path is not absolute or too long.
@@ -58,6 +58,7 @@ class TailSource:
         *,
         block_bytes: int,
         max_entry_bytes: int,
+        on_long: LongEntries = "stop",
     ) -> None:
         for path in paths:
             if not Path(path).is_absolute() or len(source_name(path)) > _MOST_NAME:
@@ -66,7 +67,7 @@ class TailSource:
         # Only positions of files that these paths can name: others belong to another source of this log, or
         # to a file that the configuration does not name any more.
         self._positions = {name: src for name, src in positions.items() if self._is_ours(name)}
-        self._limits = block_bytes, max_entry_bytes
+        self._limits = block_bytes, max_entry_bytes, on_long
         self._followers: dict[str, Follower] = {}
         self._order: list[Follower] = []
         self._givers: list[Follower] = []
@@ -253,8 +254,8 @@ class TailSource:
             del self._followers[follower.path]
 
     def _new_buffer(self, name: str, offset: int) -> FileBuffer:
-        block, longest = self._limits
-        return FileBuffer(name, block_bytes=block, max_entry_bytes=longest, offset=offset)
+        block, longest, on_long = self._limits
+        return FileBuffer(name, block_bytes=block, max_entry_bytes=longest, offset=offset, on_long=on_long)
 
     def _readable(self) -> list[Follower]:
         """Those that have something and may read it: only so many at a time hold entries in memory."""

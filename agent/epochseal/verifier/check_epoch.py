@@ -211,7 +211,7 @@ class _Walk:
             first = result.late[0] if result.late is not None else block.first_entry
             result.late = first, last_entry
         if block.src is not None and block.src.gap:
-            result.gaps.append((block.first_entry, block.src.name))
+            result.gaps.append((block.first_entry, block.src.name, block.src.skipped))
         if block.entries:
             self._check_content(index, block, last_entry)
         if not result.blocks and not result.damaged:

@@ -85,7 +85,7 @@ class EpochResult:
     blocks: int = 0
     last_time: int = 0
     clock_back: int = 0
-    gaps: list[tuple[int, str]] = field(default_factory=list)
+    gaps: list[tuple[int, str, int]] = field(default_factory=list)
     late: tuple[int, int] | None = None
     behind: dict[bool, tuple[int, int]] = field(default_factory=dict)
     unread: list[bytes] = field(default_factory=list)

@@ -114,8 +114,11 @@ class Joiner:
         if result.clock_back:
             detail = f"{result.clock_back} times in this epoch; times are no proof"
             found.warn("clock_back", place, detail, result.next_entry)
-        for entry, name in result.gaps:
-            found.warn("source_gap", place, f"entries of {name} may be missing near entry {entry}", entry)
+        for entry, name, skipped in result.gaps:
+            text = (
+                f"{skipped} bytes of {name} were left out" if skipped else f"entries of {name} may be missing"
+            )
+            found.warn("source_gap", place, f"{text} near entry {entry}", entry)
 
     def _is_foreign(self, place: Place, result: EpochResult, header: Header) -> bool:
         """Whether this epoch cannot stand behind the one before it; reported if so."""

@@ -40,11 +40,13 @@ def main(logdir: str, keys: str, runtime: str, *paths: str) -> None:
         signals = stack.enter_context(Signals().installed())
         sealer.start()
         known = read_positions(options.logdir)
-        limits = {"block_bytes": options.block_bytes, "max_entry_bytes": options.max_entry_bytes}
+        block, longest = options.block_bytes, options.max_entry_bytes
         if paths[0] == "journal":
-            source: Source = JournaldSource([], Path(paths[1]), known, **limits)
+            source: Source = JournaldSource(
+                [], Path(paths[1]), known, block_bytes=block, max_entry_bytes=longest
+            )
         else:
-            source = TailSource(paths, known, **limits)
+            source = TailSource(paths, known, block_bytes=block, max_entry_bytes=longest)
         stack.callback(source.close)
         CommitLoop(sealer, [source], signals, commit_interval=0.005, acknowledge=lambda _: None).run()
 

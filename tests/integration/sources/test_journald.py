@@ -152,14 +152,17 @@ def _collect(source: JournaldSource, count: int) -> bytes:
 def test_a_unit_is_selected(journal: Journal) -> None:
     """Only entries of the named units come."""
     journal.write(*_entries(0, 3))
-    limits = {"block_bytes": 1 << 16, "max_entry_bytes": 1 << 20}
-    source = JournaldSource(["app.service"], journal.folder, {}, **limits)
+    source = JournaldSource(["app.service"], journal.folder, {}, block_bytes=1 << 16, max_entry_bytes=1 << 20)
     try:
         assert len(_messages(_collect(source, 3))) == 3
     finally:
         source.close()
     other = JournaldSource(
-        ["other.service"], journal.folder, {"journald": SourceMark("journald", 0)}, **limits
+        ["other.service"],
+        journal.folder,
+        {"journald": SourceMark("journald", 0)},
+        block_bytes=1 << 16,
+        max_entry_bytes=1 << 20,
     )
     try:
         other.finish()

@@ -181,7 +181,7 @@ class _Forger:
         rng = self.rng
         source = f'"name":"{rng.choice(TEXTS)}","offset":{rng.choice(NUMBERS[:5])}'
         source += rng.choice(("", f',"file":"{rng.choice(TEXTS)}"'))
-        flags = [flag for flag in ("esc", "nolf", "recovered", "gap") if rng.random() < 0.3]
+        flags = [flag for flag in ("esc", "nolf", "recovered", "gap", "skipped") if rng.random() < 0.3]
         if rng.random() < 0.1:
             rng.shuffle(flags)
         source = "{" + source + "".join(f',"{flag}":{rng.choice("11111102")}' for flag in flags) + "}"

@@ -17,6 +17,7 @@ SOURCES: tuple[Json, ...] = (
     {"name": "stdin", "offset": 0},
     {"name": "", "offset": 7, "file": "/var/log/a%20b"},
     {"name": "x", "offset": 2**63 - 1, "esc": 1, "nolf": 1, "recovered": 1, "gap": 1},
+    {"name": "y", "offset": 9, "gap": 1, "skipped": 2**63 - 1},
 )
 REASONS = ("interval", "entries", "bytes", "segment")
 

@@ -123,7 +123,17 @@ def _columns(rng: Random, raw: list[bytes], place: int) -> None:
 
 
 def _json(rng: Random, raw: list[bytes], place: int) -> None:
-    added = [b'"gap":1', b'"esc":1', b'"esc":2', b'"file":"f"', b'"file":""', b'"more":1', b'"offset":1']
+    added = [
+        b'"gap":1',
+        b'"skipped":3',
+        b'"gap":1,"skipped":3',
+        b'"esc":1',
+        b'"esc":2',
+        b'"file":"f"',
+        b'"file":""',
+        b'"more":1',
+        b'"offset":1',
+    ]
     old, new = rng.choice(
         [
             (b"}}", b"," + rng.choice(added) + b"}}"),

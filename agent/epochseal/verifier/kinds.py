@@ -322,10 +322,10 @@ _TABLE: dict[Grade, dict[str, tuple[str, str]]] = {
             "see whether the host's clock is set by NTP; order entries by their number, not by their time",
         ),
         "source_gap": (
-            "the agent says that entries of a source may be missing: it could not read them in time",
+            "the agent says that entries of a source may be missing: not read, or left out",
             (
-                "a file was truncated or gone, or a journal rotated, before it was read to its end "
-                "([tailing.md](tailing.md#gaps)): look for a copy"
+                "an entry was beyond the limit; a file was truncated or gone, or a journal rotated, before "
+                "it was read to its end ([tailing.md](tailing.md#gaps)): look for a copy"
             ),
         ),
         "public_only": (

@@ -298,6 +298,39 @@ def source_gap(log: Log) -> None:
     writer.end()
 
 
+@attack("honest: an entry beyond the limit was left out", Expect("verified", warnings="source_gap"))
+def entry_skipped(log: Log) -> None:
+    """A position says how many bytes were not sealed; the next entry begins behind them."""
+    shutil.rmtree(log.path / "segments")
+    without_checkpoint(log)
+    writer = LogWriter(log.path, log.keys).start("genesis")
+    writer.block(entry(0), src=SourceMark("stdin", SIZE))
+    writer.block(src=SourceMark("stdin", SIZE + 200_000_000, gap=1, skipped=200_000_000))
+    writer.block(entry(1), src=SourceMark("stdin", 2 * SIZE + 200_000_000))
+    writer.end()
+
+
+@attack("honest: an entry beyond the limit was split", Expect("verified"))
+def entry_split(log: Log) -> None:
+    """Its parts say `nolf`, all but the last; offsets count no newline that was added."""
+    shutil.rmtree(log.path / "segments")
+    without_checkpoint(log)
+    writer = LogWriter(log.path, log.keys).start("genesis")
+    writer.block(b"one half of \n", src=SourceMark("stdin", 12, nolf=1))
+    writer.block(b"an entry\n", src=SourceMark("stdin", 21))
+    writer.end()
+
+
+@attack("bytes were left out, and no gap is told of", tampered("line_altered", 0, 0))
+def skipped_without_gap(log: Log) -> None:
+    """No agent writes such a line: a gap would be overlooked by who looks for `gap`."""
+    shutil.rmtree(log.path / "segments")
+    without_checkpoint(log)
+    writer = LogWriter(log.path, log.keys).start("genesis")
+    writer.block(entry(0), src=SourceMark("stdin", SIZE + 5, skipped=5))
+    writer.end()
+
+
 @attack("bytes were set aside in a segment that ended with a clean close", tampered("bad_unsealed", 35, 35))
 def unsealed_after_close(log: Log) -> None:
     """What an agent leaves that found lines behind the close."""

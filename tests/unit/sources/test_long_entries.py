@@ -116,7 +116,7 @@ def test_what_is_split_comes_back(given: tuple[list[int], int, list[tuple[int, i
 
 
 def test_an_endless_entry_takes_no_memory() -> None:
-    """A hundred megabytes without a newline: the buffer stays as large as it was made; one gap tells of all."""
+    """A hundred megabytes without a newline: the buffer stays as large as it was made; one gap tells all."""
     fed = _Fed("skip", longest=3 * READ_SIZE)
     least = len(fed.source._buffer)  # noqa: SLF001  # its size is what is looked at
     fed.write(b"before\n")

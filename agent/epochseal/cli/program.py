@@ -31,6 +31,7 @@ _COMMANDS = {
     "public-key": "print the checkpoint key of a log, to hand to auditors",
     "cat": "print the entries as the source sent them, only what verifies",
     "inspect": "show epochs, segments and keys as a table",
+    "copy": "copy a log while it is written, for evidence and backups",
     "witness": "have checkpoints cosigned by witnesses, or be one",
     "timestamp": "have checkpoints stamped by an RFC 3161 authority, and check the stamps",
     "prune": "let old segments expire so that the log still verifies",

@@ -15,7 +15,6 @@ needed: `clean` removes it.
 
 from __future__ import annotations
 
-import ctypes
 import gzip
 import hashlib
 import os
@@ -27,19 +26,13 @@ from typing import IO, Literal
 
 from epochseal.errors import ConfigError, StorageError
 from epochseal.storage.durable import sync_directory
+from epochseal.storage.exchange import NoExchangeError, exchange_folders
 from epochseal.storage.segments import COMPRESSED_ENDINGS
 
 Kind = Literal["gzip", "zstd"]
 _NEW, _OLD, _PACKED = ".segments.new", ".segments.old", ".packed"
 _PIECE = 1 << 20
 _GZIP_LEVEL, _ZSTD_LEVEL = 6, 3
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class NoExchangeError(StorageError):
-    """The file system, or the C library, cannot exchange two directories: it never will."""
 
 
 class ExchangeUnsureError(StorageError):
@@ -142,16 +135,11 @@ def clean(logdir: Path) -> None:
 
 
 def _swap(new: Path, folder: Path) -> None:
-    paths = os.fsencode(new), os.fsencode(folder)
-    rename = getattr(_libc, "renameat2", None)
-    if rename is None:
-        raise NoExchangeError("the C library has no renameat2", 'set compress = "none"')
-    if rename(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) != 0:
-        reason = os.strerror(ctypes.get_errno())
-        raise NoExchangeError(
-            f"the file system of {folder.parent} cannot exchange two directories: {reason}",
-            'set compress = "none", or keep the log on ext4, xfs, btrfs or tmpfs',
-        )
+    try:
+        exchange_folders(new, folder)
+    except NoExchangeError as exc:
+        exc.hint = 'set compress = "none", or keep the log on ext4, xfs, btrfs or tmpfs'
+        raise
 
 
 def _copy_rights(folder: Path, new: Path) -> None:

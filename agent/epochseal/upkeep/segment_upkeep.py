@@ -25,13 +25,13 @@ from epochseal.sealing.sealer import Sealer
 from epochseal.storage.compression import (
     ExchangeUnsureError,
     Kind,
-    NoExchangeError,
     StoppedError,
     clean,
     compress,
     exchange,
     require_compressor,
 )
+from epochseal.storage.exchange import NoExchangeError
 from epochseal.storage.segments import list_segments
 from epochseal.upkeep.retention import ExpiredSegments, find_expired, remove_expired
 

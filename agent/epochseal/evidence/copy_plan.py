@@ -36,11 +36,10 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True)
 class CopyPlan:
-    """The files in the order in which they are to be copied; `last` is the greatest number of a segment."""
+    """The files in the order in which they are to be copied; `only_here` segments have expired in the log."""
 
     files: list[PlannedFile]
     segments: int
-    last: int
     only_here: int
 
 
@@ -81,7 +80,7 @@ def plan_copy(listing: Listing, place: CopyPlace, size: int, *, links: bool, del
         if kept is not None:
             _check_same(item, kept, place.folder)
         files += _files_of(item, kept, is_last=item.number == last, links=links)
-    return CopyPlan(files, len(there) + len(older), last, len(older))
+    return CopyPlan(files, len(there) + len(older), len(older))
 
 
 def _files_of(item: Segment, kept: Segment | None, *, is_last: bool, links: bool) -> list[PlannedFile]:

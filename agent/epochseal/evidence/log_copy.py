@@ -32,9 +32,10 @@ from epochseal.errors import ConfigError, StorageError
 from epochseal.evidence.copy_place import TIMESTAMPS, WITNESSED_FILE, CopyPlace, read_note
 from epochseal.evidence.copy_plan import PlannedFile, plan_copy
 from epochseal.evidence.known_logs import peek_log_id
+from epochseal.format.seal_lines import MAX_LINE
 from epochseal.storage.durable import make_directory, sync_directory
 from epochseal.storage.file_copy import copy_file, link_file
-from epochseal.storage.opener import GoneError, NotAFileError, open_file
+from epochseal.storage.opener import GoneError, NotAFileError, open_file, read_file
 from epochseal.storage.segments import CHECKPOINT_FILE, Listing, list_segments
 from epochseal.verifier.seal_files import SealFile, cut_seal_file
 from epochseal.verifier.seal_tail import Tail, is_unfinished, read_tail
@@ -174,7 +175,7 @@ class _CopyRun:
             size,
             **counts,
             only_here=plan.only_here,
-            settled=self._is_settled(plan.last, seals[-2:]),
+            settled=self._is_settled(listing, seals[-2:]),
             foreign_files=list(listing.foreign),
         )
 
@@ -192,12 +193,13 @@ class _CopyRun:
             and not all(path.exists() for path in listing.segments[0].files())
         ):
             raise GoneError(f"{listing.segments[0].stem} has gone")
-        if here is not None and there != here:
-            found = (
-                f"this is {b64encode(there)}" if there is not None else "the id of this one cannot be read"
-            )
+        # A copy that ends in the middle of its first line, or before it, may be of any log.
+        if (here is None or there != here) and _has_line(self._place.published):
+            names = [
+                f"the log {b64encode(name)}" if name else "a log without an id" for name in (here, there)
+            ]
             raise ConfigError(
-                f"{self._place.folder} holds a copy of the log {b64encode(here)}, and {found}",
+                f"{self._place.folder} holds a copy of {names[0]}, and this is {names[1]}",
                 "copy into another directory",
             )
         return "" if there is None else b64encode(there)
@@ -235,16 +237,21 @@ class _CopyRun:
                 self._seen.pop(entry.name, None)
                 self._how.pop(entry.name, None)
 
-    def _is_settled(self, last: int, seals: list[Path]) -> bool:
+    def _is_settled(self, listing: Listing, seals: list[Path]) -> bool:
         """Whether the log still ends where the copy does, and not where a living agent goes on at once."""
-        now = list_segments(self._logdir).segments
-        if now and now[-1].number > last:
+        # The names themselves too: a list that was read between those of a new pair has the log file alone.
+        if list_segments(self._logdir).segments[-1:] != listing.segments[-1:]:
             return False
         if not seals or time.time() - seals[-1].stat().st_mtime > _FRESH_SECONDS:
             return True
         lines, tail = _end_of(seals[-1])
         before = _end_of(seals[0])[1] if len(seals) > 1 and len(lines.epochs) == 1 else None
         return not lines.torn and not is_unfinished(tail, before)
+
+
+def _has_line(listing: Listing) -> bool:
+    seals = [item.seal for item in listing.segments[:1] if item.seal is not None]
+    return any(b"\n" in read_file(seal, MAX_LINE + 1) for seal in seals)
 
 
 def _end_of(seal: Path) -> tuple[SealFile, Tail]:

@@ -49,6 +49,7 @@ class UnixStreamTable(_Source, frozen=True, tag="unix-stream"):
     path: str
     mode: str = "0660"
     acks: bool = False
+    framing: Literal["auto", "lf", "nul"] = "auto"
 
 
 class UnixDatagramTable(_Source, frozen=True, tag="unix-datagram"):
@@ -63,6 +64,13 @@ class SyslogTable(_Source, frozen=True, tag="syslog"):
 
     listen: str
     tls: TlsTable | None = None
+    framing: Literal["auto", "lf", "nul", "octet-counting"] = "auto"
+
+
+class SyslogUdpTable(_Source, frozen=True, tag="syslog-udp"):
+    """Syslog over UDP, which loses in silence."""
+
+    listen: str
 
 
 class JournaldTable(_Source, frozen=True, tag="journald"):
@@ -73,7 +81,15 @@ class JournaldTable(_Source, frozen=True, tag="journald"):
     on_long_entry: Literal["skip", "stop"] = "skip"
 
 
-SourceTable = StdinTable | TailTable | UnixStreamTable | UnixDatagramTable | SyslogTable | JournaldTable
+SourceTable = (
+    StdinTable
+    | TailTable
+    | UnixStreamTable
+    | UnixDatagramTable
+    | SyslogTable
+    | SyslogUdpTable
+    | JournaldTable
+)
 
 
 def kind_of(table: SourceTable | type[SourceTable]) -> str:

@@ -17,6 +17,7 @@ from epochseal.config.source_tables import (
     SourceTable,
     StdinTable,
     SyslogTable,
+    SyslogUdpTable,
     TailTable,
     TlsTable,
     UnixDatagramTable,
@@ -41,6 +42,8 @@ def check_source(part: str, table: SourceTable, *, in_use: bool) -> Iterator[Che
             yield check_listen(part, "source syslog", table.listen, in_use=in_use)
             if table.tls is not None:
                 yield _check_tls(part, table.tls)
+        case SyslogUdpTable():
+            yield check_listen(part, "source syslog-udp", table.listen, in_use=in_use, kind=socket.SOCK_DGRAM)
         case JournaldTable():
             yield _check_journal(part, table.directory)
         case _:
@@ -105,18 +108,22 @@ def _taken(part: str, topic: str, where: str, *, in_use: bool) -> CheckResult:
     )
 
 
-def check_listen(part: str, topic: str, listen: str, *, in_use: bool) -> CheckResult:
+def check_listen(
+    part: str, topic: str, listen: str, *, in_use: bool, kind: socket.SocketKind = socket.SOCK_STREAM
+) -> CheckResult:
     """Whether an address can be listened on at this moment."""
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        family, _, protocol, _, address = socket.getaddrinfo(
+            host, int(port), type=kind, flags=socket.AI_PASSIVE
         )[0]
         with socket.socket(family, kind, protocol) as server:
-            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if kind == socket.SOCK_STREAM:
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             server.bind(address)
-            server.listen()
+            if kind == socket.SOCK_STREAM:
+                server.listen()
     except PermissionError:
         hint = "take a port above 1023, or AmbientCapabilities=CAP_NET_BIND_SERVICE"
         return CheckResult(part, topic, "wrong", f"this user may not listen on {listen}", hint)

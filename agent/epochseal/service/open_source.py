@@ -11,6 +11,7 @@ from epochseal.config.source_tables import (
     SourceTable,
     StdinTable,
     SyslogTable,
+    SyslogUdpTable,
     TailTable,
     UnixDatagramTable,
     UnixStreamTable,
@@ -55,30 +56,6 @@ def open_source(table: SourceTable, log: LogConfig, signals: Signals) -> Source:
                 max_entry_bytes=longest,
                 on_long=table.on_long_entry,
             )
-        case UnixStreamTable():
-            from epochseal.sources.unix import UnixStreamSource
-
-            mode = int(table.mode, 8)
-            return UnixStreamSource(
-                Path(table.path), mode=mode, acks=table.acks, block_bytes=block, max_entry_bytes=longest
-            )
-        case UnixDatagramTable():
-            from epochseal.sources.unix import UnixDatagramSource
-
-            mode = int(table.mode, 8)
-            return UnixDatagramSource(
-                Path(table.path), mode=mode, block_bytes=block, max_entry_bytes=min(longest, _LONGEST_FRAME)
-            )
-        case SyslogTable():
-            from epochseal.sources.syslog import SyslogSource, TlsFiles
-
-            tls = None
-            if table.tls is not None:
-                client_ca = Path(table.tls.client_ca) if table.tls.client_ca is not None else None
-                tls = TlsFiles(Path(table.tls.cert), Path(table.tls.key), client_ca)
-            return SyslogSource(
-                table.listen, tls=tls, block_bytes=block, max_entry_bytes=min(longest, _LONGEST_FRAME)
-            )
         case JournaldTable():
             from epochseal.sources.journald import JournaldSource
 
@@ -90,6 +67,52 @@ def open_source(table: SourceTable, log: LogConfig, signals: Signals) -> Source:
                 block_bytes=block,
                 max_entry_bytes=longest,
                 on_long=table.on_long_entry,
+            )
+        case _:
+            return _open_socket(table, block, longest)
+
+
+def _open_socket(
+    table: UnixStreamTable | UnixDatagramTable | SyslogTable | SyslogUdpTable, block: int, longest: int
+) -> Source:
+    match table:
+        case UnixStreamTable():
+            from epochseal.sources.unix import open_stream
+
+            return open_stream(
+                Path(table.path),
+                mode=int(table.mode, 8),
+                acks=table.acks,
+                framing=table.framing,
+                block_bytes=block,
+                max_entry_bytes=longest,
+            )
+        case UnixDatagramTable():
+            from epochseal.sources.unix import open_datagrams
+
+            mode = int(table.mode, 8)
+            return open_datagrams(
+                Path(table.path), mode=mode, block_bytes=block, max_entry_bytes=min(longest, _LONGEST_FRAME)
+            )
+        case SyslogTable():
+            from epochseal.sources.syslog import TlsFiles, open_syslog
+
+            tls = None
+            if table.tls is not None:
+                client_ca = Path(table.tls.client_ca) if table.tls.client_ca is not None else None
+                tls = TlsFiles(Path(table.tls.cert), Path(table.tls.key), client_ca)
+            return open_syslog(
+                table.listen,
+                tls=tls,
+                framing=table.framing,
+                block_bytes=block,
+                max_entry_bytes=min(longest, _LONGEST_FRAME),
+            )
+        case SyslogUdpTable():
+            from epochseal.sources.syslog import open_syslog_udp
+
+            return open_syslog_udp(
+                table.listen, block_bytes=block, max_entry_bytes=min(longest, _LONGEST_FRAME)
             )
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import select
 import socket
 import time
+from typing import Any
 
-from epochseal.descriptors import is_reserved
+from epochseal.sources.complaints import Complaints
 
-_BACKLOG = 128
+_BACKLOG = 1024
 _PAUSE_SECONDS = 1.0
-_log = logging.getLogger(__name__)
 
 
 class Listener:
@@ -19,55 +18,58 @@ class Listener:
 
     Args:
         sock: bound, not yet listening.
-        name: of its source, for messages.
+        complaints: is told when nobody can be accepted.
         epoll: where it is registered while it accepts.
     """
 
-    def __init__(self, sock: socket.socket, name: str, epoll: select.epoll) -> None:
-        self._sock = sock
-        self._name = name
+    def __init__(self, sock: socket.socket, complaints: Complaints, epoll: select.epoll) -> None:
+        self._complaints = complaints
         self._epoll = epoll
         self._resume_at = 0.0
         self.active = False
         """Whether connections are waited for."""
-        sock.settimeout(0)
-        sock.listen(_BACKLOG)
-        self.resume()
+        self._listen(sock)
+
+    def replace(self, sock: socket.socket) -> None:
+        """Listen on another socket; who waits at this one is to be accepted before."""
+        self.close()
+        self._listen(sock)
 
     def resume(self) -> None:
-        """Wait for connections again, at the earliest one second after `pause`."""
+        """Wait for connections again, at the earliest when the time of `pause` is over."""
         if not self.active and time.monotonic() >= self._resume_at:
             self._epoll.register(self._sock, select.EPOLLIN)
             self.active = True
 
-    def pause(self) -> None:
+    def pause(self, seconds: float) -> None:
         """Let connections wait in the system's queue."""
-        self._resume_at = time.monotonic() + _PAUSE_SECONDS
+        self._resume_at = time.monotonic() + seconds
         if self.active:
             self._epoll.unregister(self._sock)
             self.active = False
 
-    def accept(self) -> socket.socket | None:
-        """The next connection; None if there is none, or none can be accepted for now."""
+    def accept(self) -> tuple[socket.socket, Any] | None:
+        """The next connection and its address; None if there is none, or none can be accepted for now."""
         try:
-            sock = self._sock.accept()[0]
+            return self._sock.accept()
         except BlockingIOError:
             return None
         except OSError as exc:
             # The client gave up before it was accepted, or no descriptors are left: the connections that
             # are there go on, and in a second it is tried again.
-            _log.warning("%s: cannot accept a connection: %s", self._name, exc.strerror)
-            self.pause()
+            self._complaints.tell(f"cannot accept a connection: {exc.strerror}")
+            self.pause(_PAUSE_SECONDS)
             return None
-        if is_reserved(sock.fileno()):
-            sock.close()
-            _log.warning(
-                "%s: a connection is closed: the descriptors that are left are for sealing", self._name
-            )
-            self.pause()
-            return None
-        return sock
 
     def close(self) -> None:
         """Stop listening; closing again does nothing."""
+        # The epoll object forgets a descriptor by itself when the last copy of it is closed.
+        self.active = False
         self._sock.close()
+
+    def _listen(self, sock: socket.socket) -> None:
+        self._sock = sock
+        sock.settimeout(0)
+        sock.listen(_BACKLOG)
+        self._resume_at = 0.0
+        self.resume()

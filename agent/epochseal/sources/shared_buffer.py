@@ -4,14 +4,38 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
+from typing import Generic, TypeVar
 
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
 from epochseal.sources.buffer import READ_SIZE, LineBuffer
+from epochseal.sources.newlines import count_newlines
+
+Owner = TypeVar("Owner")
 
 
-class SharedBuffer(LineBuffer):
+@dataclass(slots=True)
+class _Stretch:
+    """Bytes in a row whose blocks say the same, `gap` only the first; none where only a gap is told."""
+
+    esc: int
+    nolf: int
+    gap: int
+    size: int
+
+
+@dataclass(slots=True)
+class Run(Generic[Owner]):
+    """Entries in a row that came from one owner."""
+
+    owner: Owner
+    size: int
+    entries: int = 0
+
+
+class SharedBuffer(LineBuffer, Generic[Owner]):
     """Whole entries, each given with its newline and already within its limit.
 
     `offset` of a piece counts the stored bytes of this source since the agent was started, without newlines
@@ -20,67 +44,87 @@ class SharedBuffer(LineBuffer):
     Args:
         name: the source's name in the log.
         block_bytes, max_entry_bytes: limits of a block and of an entry, in stored form.
-        esc: whether the entries are in escaped form.
     """
 
-    def __init__(self, name: str, *, block_bytes: int, max_entry_bytes: int, esc: int = 0) -> None:
-        super().__init__(name, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, esc=esc)
-        # An edge is a position at which a piece has to end, counted in bytes that were ever put in, and
-        # whether the bytes before it are an entry that its sender never finished.
-        self._put_bytes = 0
-        self._taken_bytes = 0
-        self._edges: deque[tuple[int, bool]] = deque()
-        self._runs: deque[list[int]] = deque()
-        self._entries_taken = 0
+    def __init__(self, name: str, *, block_bytes: int, max_entry_bytes: int) -> None:
+        super().__init__(name, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes)
+        self._stretches: deque[_Stretch] = deque()
+        # What was put in and not cut; what was cut since the last `done`.
+        self._waiting: deque[Run[Owner]] = deque()
+        self._taken: list[Run[Owner]] = []
 
-    def put(self, entries: bytes, owner: int = 0) -> int:
-        """Add whole entries of one connection, and count them; `numbered` gives `owner` back."""
-        if not entries:
-            return 0
-        with memoryview(entries) as view:
+    @property
+    def has_entry(self) -> bool:
+        """Whether at least one entry is waiting, or a gap that no entry follows."""
+        return super().has_entry or (bool(self._stretches) and not self._stretches[0].size)
+
+    def put(self, lines: bytes, owner: Owner, *, esc: int = 0, nolf: int = 0) -> None:
+        """Add whole entries of one owner; `taken` gives it back. With `nolf` the newline was added to it."""
+        if not lines:
+            return
+        with memoryview(lines) as view:
             for start in range(0, len(view), READ_SIZE):
                 self.fill(partial(_copy, view[start : start + READ_SIZE]))
-        self._put_bytes += len(entries)
-        count = entries.count(b"\n")
-        if self._runs and self._runs[-1][0] == owner:
-            self._runs[-1][1] += count
+        last = self._stretches[-1] if self._stretches else None
+        if last is not None and not last.size:
+            last.esc, last.nolf, last.size = esc, nolf, len(lines)
+        elif last is not None and (last.esc, last.nolf, nolf) == (esc, 0, 0):
+            last.size += len(lines)
         else:
-            self._runs.append([owner, count])
-        return count
+            self._stretches.append(_Stretch(esc, nolf, 0, len(lines)))
+        if self._waiting and self._waiting[-1].owner is owner:
+            self._waiting[-1].size += len(lines)
+        else:
+            self._waiting.append(Run(owner, len(lines)))
 
-    def put_unfinished(self, entry: bytes, owner: int = 0) -> None:
-        """Add an entry that its sender never finished: a block of its own, whose `src` says `nolf`."""
-        self._edges.append((self._put_bytes, False))
-        self.put(entry + b"\n", owner)
-        self._edges.append((self._put_bytes, True))
+    def put_gap(self) -> None:
+        """Say that entries may be missing here: the next block carries `gap`, if need be without entries."""
+        if not self._stretches or self._stretches[-1].size:
+            self._stretches.append(_Stretch(0, 0, 1, 0))
 
     def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
-        """The next piece, as `LineBuffer.cut_piece`; an unfinished entry is a piece of its own."""
-        while self._edges and self._edges[0][0] <= self._taken_bytes:
-            self._edges.popleft()
-        edge, unfinished = self._edges[0] if self._edges else (self._put_bytes, False)
-        piece = super().cut_piece(entries, min(size, edge - self._taken_bytes), max(size, first))
+        """The next piece, as `LineBuffer.cut_piece`; it ends where its flags do."""
+        if not self._stretches:
+            return None
+        stretch = self._stretches[0]
+        if not stretch.size:
+            self._stretches.popleft()
+            return Piece(0, 0, SourceMark(self.name, self._offset + self._begin - self._start, gap=1))
+        before = self._begin
+        piece = super().cut_piece(entries, min(size, stretch.size), max(size, first))
         if piece is None:
             return None
-        self._taken_bytes += piece.size
-        self._entries_taken += piece.entries
-        if not unfinished:
-            return piece
-        self._offset -= 1
-        src = piece.src
-        return Piece(piece.size, piece.entries, SourceMark(src.name, src.offset - 1, src.file, src.esc, 1))
+        self._take_runs(before, piece)
+        # The newline that was added is no byte of the source.
+        self._offset -= stretch.nolf
+        offset = piece.src.offset - stretch.nolf
+        src = SourceMark(self.name, offset, "", stretch.esc, stretch.nolf, gap=stretch.gap)
+        stretch.gap = 0
+        stretch.size -= piece.size
+        if not stretch.size:
+            self._stretches.popleft()
+        return Piece(piece.size, piece.entries, src)
 
-    def numbered(self, first_entry: int) -> Iterator[tuple[int, int, int]]:
-        """Owner, first and last number of each run of entries of this commit; called once, in `done`."""
-        left, self._entries_taken = self._entries_taken, 0
-        while left:
-            run = self._runs[0]
-            count = min(run[1], left)
-            yield run[0], first_entry, first_entry + count - 1
-            first_entry, left = first_entry + count, left - count
-            run[1] -= count
-            if not run[1]:
-                self._runs.popleft()
+    def taken(self) -> Iterator[Run[Owner]]:
+        """Whose entries were cut since the last call, in order."""
+        runs, self._taken = self._taken, []
+        yield from runs
+
+    def _take_runs(self, begin: int, piece: Piece) -> None:
+        size, entries = piece.size, piece.entries
+        while size:
+            run = self._waiting[0]
+            part = min(run.size, size)
+            if part == size:
+                count = entries
+            else:
+                with memoryview(self._buffer) as whole, whole[begin : begin + part] as view:
+                    count = count_newlines(view)
+            self._taken.append(Run(run.owner, part, count))
+            begin, size, entries = begin + part, size - part, entries - count
+            run.size -= part
+            if not run.size:
+                self._waiting.popleft()
 
 
 def _copy(part: memoryview, free: memoryview) -> int:

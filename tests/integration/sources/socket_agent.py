@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,9 +18,12 @@ from epochseal.keys import parse_key_uri
 from epochseal.service.commit_loop import CommitLoop
 from epochseal.service.launch import SealOptions, sealing
 from epochseal.service.signals import Signals
-from epochseal.sources import connections, syslog
-from epochseal.sources.syslog import SyslogSource, TlsFiles
-from epochseal.sources.unix import UnixDatagramSource, UnixStreamSource
+from epochseal.sources import admission, entrance, replies, stream_server, syslog
+from epochseal.sources.datagrams import DatagramSource
+from epochseal.sources.internet_endpoint import InternetEndpoint
+from epochseal.sources.stream_server import StreamServer
+from epochseal.sources.syslog import TlsFiles, open_syslog, open_syslog_udp
+from epochseal.sources.unix import open_datagrams, open_stream
 
 
 def main(settings: dict[str, Any]) -> None:
@@ -27,9 +31,11 @@ def main(settings: dict[str, Any]) -> None:
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s")
     for name, value in settings.get("bounds", {}).items():
         # A test does not wait for a minute, nor fill the real bounds.
-        for module in (connections, syslog):
+        for module in (stream_server, admission, entrance, replies, syslog):
             if hasattr(module, name):
                 setattr(module, name, value)
+    if "descriptors" in settings:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (settings["descriptors"],) * 2)
     key = parse_key_uri(settings["key"])
     options = SealOptions(
         logdir=Path(settings["log"]),
@@ -46,7 +52,8 @@ def main(settings: dict[str, Any]) -> None:
         sealer.start()
         source = _source(settings)
         stack.callback(source.close)
-        where = source.address[1] if isinstance(source, SyslogSource) else settings["path"]
+        endpoint = source.endpoint
+        where = endpoint.address[1] if isinstance(endpoint, InternetEndpoint) else settings["path"]
         sys.stdout.write(f"{where}\n")
         sys.stdout.flush()
         agent = CommitLoop(
@@ -60,17 +67,22 @@ def main(settings: dict[str, Any]) -> None:
     sys.stdout.write(f"unsealed {unsealed}\n")
 
 
-def _source(settings: dict[str, Any]) -> UnixStreamSource | UnixDatagramSource | SyslogSource:
-    longest, block = settings.get("max_entry_bytes", 1 << 20), settings.get("block_bytes", 64 << 10)
+def _source(settings: dict[str, Any]) -> StreamServer | DatagramSource:
+    limits = {
+        "block_bytes": settings.get("block_bytes", 64 << 10),
+        "max_entry_bytes": settings.get("max_entry_bytes", 1 << 20),
+    }
     kind, path, mode = settings["kind"], Path(settings.get("path", "")), settings.get("mode", 0o600)
+    framing = settings.get("framing", "auto")
     if kind == "unix-stream":
-        acks = settings.get("acks", True)
-        return UnixStreamSource(path, mode=mode, acks=acks, block_bytes=block, max_entry_bytes=longest)
+        return open_stream(path, mode=mode, acks=settings.get("acks", True), framing=framing, **limits)
     if kind == "unix-datagram":
-        return UnixDatagramSource(path, mode=mode, block_bytes=block, max_entry_bytes=longest)
+        return open_datagrams(path, mode=mode, **limits)
+    if kind == "syslog-udp":
+        return open_syslog_udp("127.0.0.1:0", **limits)
     files = settings.get("tls")
     tls = TlsFiles(**{name: Path(path) for name, path in files.items()}) if files else None
-    return SyslogSource("127.0.0.1:0", tls=tls, block_bytes=block, max_entry_bytes=longest)
+    return open_syslog("127.0.0.1:0", tls=tls, framing=framing, **limits)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,13 @@ class SocketAgent:
             assert time.monotonic() < deadline, self.said
             time.sleep(0.02)
 
+    def wait_for_bytes(self, place: Place, size: int) -> None:
+        """Until so many bytes stand in the log."""
+        deadline = time.monotonic() + _PATIENCE
+        while len(place.entries()) < size:
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.02)
+
     def stop(self) -> None:
         """Ask it to close the log; it has sealed all that it took."""
         self.process.send_signal(signal.SIGTERM)

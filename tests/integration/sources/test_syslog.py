@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import datetime as dt
 import errno
+import logging
+import logging.handlers
 import os
+import signal
 import socket
 import ssl
+import struct
 import time
 from functools import partial
 from pathlib import Path
@@ -27,7 +31,8 @@ from cryptography.x509.oid import NameOID
 
 from epochseal.errors import ConfigError, StorageError
 from epochseal.format.escaping import escape
-from epochseal.sources.syslog import SyslogSource, TlsFiles, parse_address
+from epochseal.sources.internet_endpoint import InternetEndpoint, parse_address
+from epochseal.sources.syslog import TlsFiles, open_syslog
 from tests.integration.agents import Place
 from tests.integration.sources.sockets import (
     SocketAgent,
@@ -185,29 +190,139 @@ def test_a_frame_cannot_make_a_second_entry(place: Place) -> None:
     assert as_sent(place) == EVIL + b"\n<13>next\n"
 
 
+def message(text: bytes) -> bytes:
+    """A syslog message."""
+    return b"<13>1 2026-11-28T00:00:00Z host app - - - " + text
+
+
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("data", "entries"),
     [
-        (b"GET / HTTP/1.1\r\n\r\n", "neither a count nor < begins"),
-        (counted(b"<1>good") + b"x<1>bad\n", "count is no number"),
-        (counted(b"<1>good") + b"101 ", "longer than 100 bytes"),
-        (b"<1>good\n<" + b"x" * 100 + b"\n<1>after\n", "longer than 100 bytes"),
-        (b"<1>good\n<" + b"x" * 100_000, "longer than 100 bytes"),
+        (message(b"one") + b"\0" + message(b"two") + b"\0", [b"one", b"two"]),
+        (message(b"one\nline") + b"\0" + message(b"two") + b"\0", [b"one\\x0aline", b"two"]),
+        (message(b"one") + b"\0\n" + message(b"two") + b"\0\n", [b"one\\x00", b"two\\x00"]),
+        (message(b"one") + b"\r\n" + message(b"two") + b"\r\n", [b"one\\x0d", b"two\\x0d"]),
+        (b"\xef\xbb\xbf" + message(b"one") + b"\n", [b"one"]),
+        (b"\n" + message(b"one") + b"\n", [b"one"]),
+        (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + message(b"one") + b"\n", [b"one"]),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(range(12)) + message(b"one") + b"\n", [b"one"]),
+        (b"".join(counted(message(x)) + b"\n" for x in (b"one", b"two")), [b"one", b"two"]),
+        (
+            message(b"one") + b"\n" + counted(message(b"two")) + counted(message(b"three")),
+            [b"one", b"two", b"three"],
+        ),
+        (message(b"one") + b"\n" + message(b"two"), [b"one", b"two"]),
+        (message(b"one") + b"\n12 lines\n", [b"one", b"12 lines"]),
     ],
 )
-def test_a_malformed_frame_closes_its_connection(place: Place, data: bytes, message: str) -> None:
-    """There is a message, what was whole is sealed, and other senders go on."""
-    with socket_agent(place, "syslog", max_entry_bytes=100) as agent:
-        other = agent.connect_tcp()
-        other.sendall(b"<1>oth")
+def test_framings_are_recognized(place: Place, data: bytes, entries: list[bytes]) -> None:
+    """What senders do besides RFC 6587: no entry is lost, cut or joined, and nothing is flagged."""
+    with socket_agent(place, "syslog") as agent:
         with agent.connect_tcp() as sock:
             sock.sendall(data)
-            agent.wait_for(message)
             end(sock)
-        other.sendall(b"er\n")
-        end(other)
         agent.stop()
-    assert lines_of(place) == [b"<1>good"] * data.count(b"good") + [b"<1>other"]
+    assert [line.removeprefix(message(b"")) for line in lines_of(place)] == entries
+    assert checked(place).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("data", "entries", "said"),
+    [
+        (
+            counted(b"<1>good") + b"200 " + b"x" * 200 + counted(b"<1>next"),
+            [b"<1>good", b"<1>next"],
+            "200 bytes are not",
+        ),
+        (b"<1>good\n<" + b"x" * 300 + b"\n<1>next\n", [b"<1>good", b"<1>next"], "301 bytes are not"),
+        (b"<1>good\n<" + b"x" * 99_999, [b"<1>good"], "100000 bytes are not"),
+        (b"6 <1>good7 <1>next", [b"<1>good", b"<1>next"], "a count that is wrong"),
+    ],
+)
+def test_a_frame_that_is_wrong_costs_no_other(
+    place: Place, data: bytes, entries: list[bytes], said: str
+) -> None:
+    """One that is too long is left out, a wrong count is made good by the next frame: flagged and told."""
+    with socket_agent(place, "syslog", max_entry_bytes=100) as agent:
+        with agent.connect_tcp() as sock:
+            sock.sendall(data)
+            end(sock)
+        agent.wait_for(said)
+        agent.stop()
+    assert lines_of(place) == entries
+    assert {warning.kind for warning in checked(place).warnings} == {"source_gap"}
+
+
+def test_a_count_that_covers_the_next_one(place: Place) -> None:
+    """Without a priority behind it the next frame cannot be found: all bytes are sealed, and it is told."""
+    with socket_agent(place, "syslog") as agent:
+        with agent.connect_tcp() as sock:
+            sock.sendall(b"8 <1>good7 <1>next")
+            end(sock)
+        agent.wait_for("ended within an entry: what came of it is sealed")
+        agent.stop()
+    assert lines_of(place) == [b"<1>good7", b" <1>next"]
+
+
+def test_a_reset_before_the_sender_is_accepted(place: Place) -> None:
+    """Frames that were whole are sealed, although their sender had reset before it was accepted."""
+    with socket_agent(place, "syslog") as agent:
+        os.kill(agent.process.pid, signal.SIGSTOP)
+        with agent.connect_tcp() as sock:
+            sock.sendall(b"".join(b"<13>entry %d\n" % number for number in range(1000)))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.kill(agent.process.pid, signal.SIGCONT)
+        agent.wait_for_bytes(place, 1000)
+        agent.stop()
+    assert lines_of(place) == [b"<13>entry %d" % number for number in range(1000)]
+
+
+def test_the_handler_of_the_standard_library(place: Place) -> None:
+    """Its records end in NUL, over TCP too: each is sealed at once."""
+    with socket_agent(place, "syslog") as agent:
+        handler = logging.handlers.SysLogHandler(("127.0.0.1", int(agent.where)), socktype=socket.SOCK_STREAM)
+        for text in ("one", "two"):
+            handler.emit(logging.LogRecord("x", logging.INFO, "f", 1, text, (), None))
+        agent.wait_for_bytes(place, 16)
+        handler.close()
+        agent.stop()
+    assert lines_of(place) == [b"<14>one", b"<14>two"]
+
+
+def test_datagrams_of_udp(place: Place) -> None:
+    """One is an entry; one that finds the queue full is counted: the log and a message say so."""
+    with socket_agent(place, "syslog-udp") as agent:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect(("127.0.0.1", int(agent.where)))
+            sock.send(b"<13>one\nline")
+            agent.wait_for_bytes(place, 12)
+            os.kill(agent.process.pid, signal.SIGSTOP)
+            for _ in range(2000):
+                sock.send(b"<13>" + b"x" * 60_000)
+            os.kill(agent.process.pid, signal.SIGCONT)
+        agent.wait_for("datagrams came faster than they were read")
+        agent.stop()
+    assert lines_of(place)[0] == b"<13>one\\x0aline"
+    assert {warning.kind for warning in checked(place).warnings} == {"source_gap"}
+
+
+def test_a_proxy_before_tls(place: Place, certificates: Certificates) -> None:
+    """Its header comes before the handshake, in one piece or in two; messages name whom it connected for."""
+    with socket_agent(place, "syslog", tls=certificates.files(clients=False)) as agent:
+        for pieces in (
+            (b"PROXY TCP4 1.2.3.4 5.6.7.8 77 2\r\n",),
+            (b"PROXY TCP4 1.2.", b"3.4 5.6.7.8 77 2\r\n"),
+        ):
+            plain = agent.connect_tcp()
+            for piece in pieces:
+                plain.sendall(piece)
+                time.sleep(0.1)
+            with certificates.context().wrap_socket(plain, server_hostname="localhost") as sock:
+                sock.sendall(b"<1>whole\n<1>half")
+                end(sock)
+        agent.stop()
+    assert lines_of(place) == [b"<1>whole", b"<1>half"] * 2
+    assert agent.said.count(", for 1.2.3.4 port 77 ended within an entry") == 2
 
 
 def test_a_sender_that_leaves_within_a_frame(place: Place) -> None:
@@ -237,7 +352,7 @@ def test_a_slow_sender_is_refused(place: Place, certificates: Certificates) -> N
         silent.sendall(b"<1>whole\n")
         with pytest.raises(ConnectionError):
             _trickle(slow)
-        assert "no whole frame within 1 s" in agent.said
+        assert "no whole entry within 1 s" in agent.said
         silent.sendall(b"<1>still here\n")
         end(silent)
         agent.stop()
@@ -246,7 +361,7 @@ def test_a_slow_sender_is_refused(place: Place, certificates: Certificates) -> N
         with agent.connect_tcp() as sock:
             sock.settimeout(30)
             assert sock.recv(10) == b""
-        assert "no TLS handshake within 1 s" in agent.said
+        assert "it was not ready to send within 1 s" in agent.said
         agent.stop()
 
 
@@ -257,20 +372,34 @@ def _trickle(sock: socket.socket) -> None:
 
 
 def test_a_silent_sender_gives_up_its_place(place: Place) -> None:
-    """Senders that never sent a frame make room once all places are taken, and not before."""
-    bounds = {"MAX_CLIENTS": 3, "SILENT_SECONDS": 0.5}
-    with socket_agent(place, "syslog", bounds=bounds) as agent:
+    """Senders that are silent make room once all places are taken, and not before."""
+    with socket_agent(place, "syslog", bounds={"MAX_CLIENTS": 3, "QUIET_SECONDS": 0.3}) as agent:
         busy, *_silent = [agent.connect_tcp() for _ in range(3)]
         busy.sendall(b"<1>busy\n")
-        agent.wait_for("further ones wait")
+        agent.wait_for_bytes(place, 8)
         late = agent.connect_tcp()
         late.sendall(b"<1>late\n")
-        agent.wait_for("others wait for its place")
+        agent.wait_for("makes room for another client")
         end(late)
         busy.sendall(b"<1>busy\n")
         end(busy)
         agent.stop()
     assert sorted(lines_of(place)) == [b"<1>busy", b"<1>busy", b"<1>late"]
+
+
+def test_connections_beyond_the_descriptors(place: Place) -> None:
+    """A flood of connections leaves the agent the descriptors that it needs: it goes on, epochs turn."""
+    with socket_agent(place, "syslog", descriptors=128, epoch_max_entries=5) as agent:
+        flood = [agent.connect_tcp() for _ in range(200)]
+        for number in range(20):
+            with agent.connect_tcp() as sock:
+                sock.sendall(b"<13>entry %d\n" % number)
+                end(sock)
+        for sock in flood:
+            sock.close()
+        agent.stop()
+    assert sorted(lines_of(place)) == sorted(b"<13>entry %d" % number for number in range(20))
+    assert checked(place).epochs == 4
 
 
 def test_who_may_send(place: Place, certificates: Certificates) -> None:
@@ -321,7 +450,7 @@ def test_tls_files_that_cannot_be_used(certificates: Certificates, tmp_path: Pat
         (TlsFiles(server, key, empty), f"cannot use {empty} to check senders"),
     ):
         with pytest.raises(ConfigError, match=message):
-            SyslogSource("127.0.0.1:0", tls=files, block_bytes=64, max_entry_bytes=64)
+            open_syslog("127.0.0.1:0", tls=files, block_bytes=64, max_entry_bytes=64)
 
 
 def test_addresses() -> None:
@@ -341,7 +470,7 @@ def test_addresses() -> None:
     ):
         with pytest.raises(ConfigError, match="no address to listen on"):
             parse_address(text)
-    source = SyslogSource("127.0.0.1:0", tls=None, block_bytes=64, max_entry_bytes=64)
+    endpoint = InternetEndpoint("127.0.0.1:0", socket.SOCK_STREAM)
     with pytest.raises(StorageError, match="Address already in use"):
-        SyslogSource(f"127.0.0.1:{source.address[1]}", tls=None, block_bytes=64, max_entry_bytes=64)
-    source.close()
+        open_syslog(f"127.0.0.1:{endpoint.address[1]}", tls=None, block_bytes=64, max_entry_bytes=64)
+    endpoint.close()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+import logging.handlers
 import os
 import socket
 import stat
@@ -12,8 +14,7 @@ import pytest
 
 from epochseal.errors import ConfigError
 from epochseal.format.escaping import escape
-from epochseal.sources import connections
-from epochseal.sources.unix import UnixDatagramSource, UnixStreamSource
+from epochseal.sources.unix import open_datagrams, open_stream
 from tests.integration.agents import Place
 from tests.integration.sources.sockets import (
     Client,
@@ -146,7 +147,7 @@ def test_a_line_that_is_too_long(place: Place) -> None:
         client.send(b"z" * 100 + b"\n")
         client.wait_for(1)
         agent.stop()
-    assert agent.said.count("is closed: a line is longer than 100 bytes") == 3
+    assert agent.said.count("is closed: an entry is longer than 100 bytes") == 3
     assert lines_of(place) == [b"good", b"good", b"z" * 100]
 
 
@@ -175,18 +176,100 @@ def _write_unread(deaf: Client, other: Client, sent: list[bytes]) -> None:
         other.wait_for(rounds)
 
 
-def test_more_clients_than_there_are_places_wait(place: Place) -> None:
-    """The clients beyond the bound are served when others leave; nobody is refused."""
-    with socket_agent(place, "unix-stream") as agent:
-        clients = [agent.connect() for _ in range(connections.MAX_CLIENTS + 20)]
-        agent.wait_for("further ones wait")
-        for client in clients:
-            client.send(b"entry\n")
+def test_idle_clients_make_room(place: Place) -> None:
+    """Where idle clients have all places, a newcomer gets one at once; who made room finds out."""
+    with socket_agent(place, "unix-stream", bounds={"MAX_CLIENTS": 8, "QUIET_SECONDS": 0.1}) as agent:
+        idle = [agent.connect() for _ in range(30)]
+        start = time.monotonic()
+        busy = agent.connect()
+        busy.send(b"entry\n")
+        busy.wait_for(1)
+        assert time.monotonic() - start < 10
+        agent.wait_for("makes room for another client")
+        idle[0].read_to_end()
+        with pytest.raises(BrokenPipeError):
+            idle[0].send(b"too late\n")
+        agent.stop()
+    assert lines_of(place) == [b"entry"]
+
+
+def test_who_makes_room_loses_nothing(place: Place) -> None:
+    """What a client wrote before it had to go is sealed and acknowledged, whoever else comes in meanwhile."""
+    with socket_agent(place, "unix-stream", bounds={"MAX_CLIENTS": 2}) as agent:
+        clients = [agent.connect() for _ in range(20)]
+        for number, client in enumerate(clients):
+            client.send(b"%d\n" % number)
         for client in clients:
             client.wait_for(1)
-            client.sock.close()
         agent.stop()
-    assert lines_of(place) == [b"entry"] * len(clients)
+    assert sorted(map(int, lines_of(place))) == list(range(20))
+
+
+def test_a_line_that_is_too_long_costs_no_other(place: Place) -> None:
+    """Without acknowledgements it is left out, up to its end; a block is flagged, a message counts bytes."""
+    with socket_agent(place, "unix-stream", acks=False, max_entry_bytes=100) as agent:
+        client = agent.connect()
+        client.send(b"good\n" + b"x" * 5000)
+        agent.wait_for_bytes(place, 5)
+        client.send(b"y\nafter\n")
+        client.sock.close()
+        agent.wait_for("5001 bytes are not sealed")
+        agent.stop()
+    assert lines_of(place) == [b"good", b"after"]
+    assert [block.src.gap for block in blocks(place) if block.src is not None] == [0, 1]
+    assert [warning.kind for warning in checked(place).warnings] == ["source_gap"]
+
+
+def test_records_that_end_in_nul(place: Place) -> None:
+    """The standard library's SysLogHandler ends its records so: each is an entry, at once, and one line."""
+    with socket_agent(place, "unix-stream", acks=False) as agent:
+        handler = logging.handlers.SysLogHandler(str(agent.path), socktype=socket.SOCK_STREAM)
+        for text in ("one", "two\nlines", "three"):
+            handler.emit(logging.LogRecord("x", logging.INFO, "f", 1, text, (), None))
+        agent.wait_for_bytes(place, 35)
+        handler.close()
+        agent.stop()
+    assert lines_of(place) == [b"<14>one", b"<14>two\\x0alines", b"<14>three"]
+    assert all(block.src is not None and block.src.esc for block in blocks(place))
+
+
+@pytest.mark.parametrize("kind", ["unix-stream", "unix-datagram"])
+def test_a_socket_file_that_was_removed_is_made_again(place: Place, kind: str) -> None:
+    """It is told; clients that were connected stay, new ones find the new file, with the same mode."""
+    stream = kind == "unix-stream"
+    end = b"\n" if stream else b""
+    with socket_agent(place, kind, mode=0o620) as agent:
+        old = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
+        old.connect(str(agent.path))
+        old.send(b"before" + end)
+        agent.path.unlink()
+        agent.wait_for("it was made again")
+        assert stat.S_IMODE(agent.path.stat().st_mode) == 0o620
+        new = socket.socket(socket.AF_UNIX, old.type)
+        new.connect(str(agent.path))
+        new.send(b"after" + end)
+        if stream:
+            assert new.recv(100) == b"1 1\n"
+            old.send(b"still\n")
+            assert old.recv(100) == b"0 0\n"
+        agent.stop()
+    assert not agent.path.exists()
+    assert lines_of(place) == [b"before", b"after"] + [b"still"] * stream
+
+
+def test_a_path_that_another_program_took_is_told(place: Place) -> None:
+    """Its socket is left alone; once it is gone, the path is the agent's again."""
+    with socket_agent(place, "unix-stream") as agent:
+        agent.path.unlink()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+            other.bind(str(agent.path))
+            other.listen()
+            agent.wait_for("nobody reaches this source: another process listens on")
+        agent.wait_for("it was made again")
+        client = agent.connect()
+        client.send(b"entry\n")
+        client.wait_for(1)
+        agent.stop()
 
 
 def test_without_acks_nothing_is_written_back(place: Place) -> None:
@@ -204,12 +287,12 @@ def test_the_socket_has_its_mode_and_is_replaced_when_stale(place: Place) -> Non
     """The mode is exact, a second listener is refused, and what a killed agent left is replaced."""
     with socket_agent(place, "unix-stream", mode=0o620) as agent:
         assert stat.S_IMODE(agent.path.stat().st_mode) == 0o620
-        for kind in (UnixDatagramSource, partial(UnixStreamSource, acks=False)):
+        for kind in (open_datagrams, partial(open_stream, acks=False)):
             with pytest.raises(ConfigError, match="another process listens on"):
                 kind(agent.path, mode=0o600, block_bytes=64, max_entry_bytes=64)
         agent.kill()
     assert agent.path.exists()
-    source = UnixDatagramSource(agent.path, mode=0o666, block_bytes=64, max_entry_bytes=64)
+    source = open_datagrams(agent.path, mode=0o666, block_bytes=64, max_entry_bytes=64)
     assert stat.S_IMODE(agent.path.stat().st_mode) == 0o666
     source.close()
     assert not agent.path.exists()
@@ -223,13 +306,13 @@ def test_a_path_that_cannot_be_used(tmp_path: Path, name: str, message: str) -> 
     """The message names the path and the reason, and no foreign file is touched."""
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ConfigError, match=message):
-        UnixStreamSource(tmp_path / name, mode=0o600, acks=False, block_bytes=64, max_entry_bytes=64)
+        open_stream(tmp_path / name, mode=0o600, acks=False, block_bytes=64, max_entry_bytes=64)
     assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_another_socket_file_is_not_removed(tmp_path: Path) -> None:
     """At the end only the own file is removed, not one that was put in its place."""
-    source = UnixDatagramSource(tmp_path / "s", mode=0o600, block_bytes=64, max_entry_bytes=64)
+    source = open_datagrams(tmp_path / "s", mode=0o600, block_bytes=64, max_entry_bytes=64)
     (tmp_path / "s").unlink()
     (tmp_path / "s").write_text("another")
     source.close()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epochseal.errors import FormatError
-from epochseal.format.escaping import escape, unescape
+from epochseal.format.escaping import escape, escape_entries, unescape
 
 EXAMPLES = {
     b"plain text, \xc3\xa4\xf0\x9f\x94\x92, a\ttab": b"plain text, \xc3\xa4\xf0\x9f\x94\x92, a\ttab",
@@ -92,3 +92,15 @@ def test_one_spelling_only(stored: bytes) -> None:
     """What `escape` never writes is refused: each entry has one stored form."""
     with pytest.raises(FormatError):
         unescape(stored)
+
+
+@given(st.lists(st.binary(max_size=12) | st.text(max_size=6).map(str.encode), max_size=8))
+def test_many_at_once_as_one_by_one(entries: list[bytes]) -> None:
+    """Entries that are escaped together are stored as each of them by itself is."""
+    assert escape_entries(entries) == b"".join(escape(entry) + b"\n" for entry in entries)
+
+
+def test_entries_with_every_byte() -> None:
+    """Where no byte is left to stand for an end, the result is the same."""
+    entries = [bytes(range(256)), b"", b"x"]
+    assert escape_entries(entries) == b"".join(escape(entry) + b"\n" for entry in entries)

@@ -1,0 +1,349 @@
+"""Lines on their way to the agent: threads hand them in, one thread at a time sends for all."""
+
+from __future__ import annotations
+
+import re
+import select
+import socket
+import threading
+import time
+from collections import deque
+
+from epochseal.errors import EpochsealError
+
+MAX_UNACKNOWLEDGED = 10_000
+"""Lines that may be under way without somebody who waits for them; further ones wait."""
+_ACK = re.compile(rb"(0|[1-9][0-9]{0,18}) (0|[1-9][0-9]{0,18})")
+_STEP_SECONDS = 0.05
+_PAUSE_SECONDS = 0.001
+_COLLECT_EVERY = 64
+# How often, and for how long, who leads looks whether as many lines have come as the last time.
+_COMPANY_LOOKS = 4
+_COMPANY_SECONDS = 0.00002
+
+
+class NotSealed(EpochsealError):
+    """Records were not acknowledged in time. They may or may not be in the log."""
+
+
+class Batch:
+    """Records that are sent together.
+
+    Attributes:
+        lines: of the records, in order; `numbers` of the first of them, as far as they are durable.
+        loose: how many of them no thread waits for.
+        waiting: threads that wait for it.
+        dropped: whether its time is over, so that it is not sent again.
+        gate: shut, but opened for all that wait once it is done, or for one of them to lead.
+    """
+
+    __slots__ = ("deadline", "dropped", "gate", "lines", "loose", "numbers", "waiting")
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.numbers: list[int] = []
+        self.loose = self.waiting = 0
+        self.deadline = 0.0
+        self.dropped = False
+        self.gate = threading.Lock()
+        self.gate.acquire()
+
+    @property
+    def missing(self) -> int:
+        """Records that are not durable yet."""
+        return len(self.lines) - len(self.numbers)
+
+
+class Delivery:
+    """One connection that threads share.
+
+    One of them leads: it sends what all have handed in, and reads the acknowledgements; what is handed in
+    meanwhile goes with the next batch. When the connection breaks, what was not acknowledged is sent again.
+
+    Args:
+        path: of the agent's socket.
+        timeout: seconds for a line, from when it is handed in to its acknowledgement.
+    """
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        # What is handed in for the next batch; in order, what was handed in before and is not acknowledged.
+        self._filling = Batch()
+        self._wire: deque[Batch] = deque()
+        self._loose = self._sent = self._waiters = 0
+        self._company = 1
+        # Whether a thread leads. It alone uses what follows, and changes what is above only under the lock.
+        self._led = False
+        self._socket: socket.socket | None = None
+        self._outgoing = bytearray()
+        self._awaited = 0
+        self._incoming = b""
+        self._trouble = ""
+
+    def deliver(self, line: bytes) -> int:
+        """Have a line sealed; its number in the log.
+
+        Raises:
+            NotSealed: it was not acknowledged in time.
+        """
+        deadline = time.monotonic() + self._timeout
+        with self._lock:
+            batch, place = self._filling, len(self._filling.lines)
+            batch.lines.append(line)
+            batch.deadline = deadline
+            leads = self._join(batch)
+        self._await(batch, deadline, leads=leads)
+        if place < len(batch.numbers):
+            return batch.numbers[place]
+        raise self._not_sealed(1)
+
+    def hand_in(self, line: bytes) -> None:
+        """Send a line and wait for nothing, unless `MAX_UNACKNOWLEDGED` are under way.
+
+        Raises:
+            NotSealed: it found no room in time, or lines before it were not acknowledged in theirs.
+        """
+        deadline = time.monotonic() + self._timeout
+        while True:
+            with self._lock:
+                self._raise_overdue()
+                if room := self._loose < MAX_UNACKNOWLEDGED:
+                    batch = self._filling
+                    batch.lines.append(line)
+                    batch.loose += 1
+                    batch.deadline = deadline
+                    self._loose += 1
+                    self._sent += 1
+                leads, self._led = not self._led, True
+            if leads:
+                try:
+                    self._step(
+                        0.0 if room else _STEP_SECONDS, collect=not room or self._sent % _COLLECT_EVERY == 0
+                    )
+                finally:
+                    self._hand_over()
+            if room:
+                return
+            if not leads:
+                time.sleep(_PAUSE_SECONDS)
+            if time.monotonic() > deadline:
+                raise self._not_sealed(1)
+
+    def flush(self) -> None:
+        """Wait until everything is acknowledged.
+
+        Raises:
+            NotSealed: something was not, within its time.
+        """
+        while True:
+            with self._lock:
+                self._raise_overdue()
+                batch = self._filling if self._filling.lines else self._wire[-1] if self._wire else None
+                if batch is None or batch.dropped:
+                    return
+                leads = self._join(batch)
+            self._await(batch, batch.deadline, leads=leads)
+
+    def close(self) -> None:
+        """Close the connection; what was not acknowledged is not waited for."""
+        with self._lock:
+            self._disconnect("the handler was closed")
+
+    def _raise_overdue(self) -> None:
+        """Give up the batches that nobody waits for and whose time is over."""
+        first = self._wire[0] if self._wire else self._filling
+        if not first.lines or first.deadline > time.monotonic():
+            return
+        late, now = 0, time.monotonic()
+        for batch in (*self._wire, self._filling):
+            if batch.deadline <= now and not batch.waiting and not batch.dropped:
+                batch.dropped = True
+                late += min(batch.loose, batch.missing)
+        if self._filling.dropped:
+            self._filling = Batch()
+        self._loose -= late
+        if late:
+            raise self._not_sealed(late)
+
+    def _not_sealed(self, count: int) -> NotSealed:
+        return NotSealed(
+            f"{count} record(s) not acknowledged within {self._timeout:g} s by the agent at {self._path}",
+            self._trouble or "the agent takes entries but does not seal them: look at its messages",
+        )
+
+    # --- who leads ------------------------------------------------------------------------------------------
+
+    def _join(self, batch: Batch) -> bool:
+        """Wait for a batch; whether this thread leads. Under the lock."""
+        batch.waiting += 1
+        self._waiters += 1
+        leads, self._led = not self._led, True
+        return leads
+
+    def _await(self, batch: Batch, deadline: float, *, leads: bool) -> None:
+        """Wait until the batch is done or its time over; `_join` comes before."""
+        woken = leads or batch.gate.acquire(timeout=max(deadline - time.monotonic(), 0.0))
+        if woken and not batch.missing and not leads:
+            # Done: the gate is left open for the next one who waits at it.
+            batch.gate.release()
+            with self._lock:
+                self._leave(batch)
+            return
+        if woken:
+            try:
+                self._lead(batch, deadline)
+            finally:
+                self._hand_over(batch)
+            return
+        with self._lock:
+            # It may have been made the leader at this very moment.
+            made = batch.gate.acquire(blocking=False)
+            if made and not batch.missing:
+                batch.gate.release()
+                made = False
+            if not made:
+                self._leave(batch)
+        if made:
+            self._hand_over(batch)
+
+    def _lead(self, batch: Batch, deadline: float) -> None:
+        if batch is self._filling:
+            # Who waited for the last batch is about to hand in again: a moment later there is more to send.
+            for _ in range(_COMPANY_LOOKS):
+                if len(batch.lines) >= self._company:
+                    break
+                time.sleep(_COMPANY_SECONDS)
+            self._company = len(batch.lines)
+        while batch.missing and (left := deadline - time.monotonic()) > 0:
+            self._step(min(left, _STEP_SECONDS), collect=True)
+
+    def _hand_over(self, mine: Batch | None = None) -> None:
+        """Make another one lead who waits; if nobody does, send what is left and lead no more."""
+        while True:
+            with self._lock:
+                if mine is not None:
+                    self._leave(mine)
+                    mine = None
+                if (batch := self._find_waiting()) is not None:
+                    batch.gate.release()
+                    return
+                if not self._filling.lines or self._socket is None:
+                    self._led = False
+                    return
+            self._step(0.0, collect=False)
+
+    def _find_waiting(self) -> Batch | None:
+        if not self._waiters:
+            return None
+        batches = (*self._wire, self._filling)
+        return next((batch for batch in batches if batch.waiting and batch.missing), None)
+
+    def _leave(self, batch: Batch) -> None:
+        """Wait for it no more. Under the lock."""
+        batch.waiting -= 1
+        self._waiters -= 1
+
+    # --- the connection: the leader alone -------------------------------------------------------------------
+
+    def _step(self, seconds: float, *, collect: bool) -> None:
+        """Send what was handed in, wait for an answer, take what is there."""
+        with self._lock:
+            if (batch := self._filling).lines:
+                self._wire.append(batch)
+                self._filling = Batch()
+                if self._socket is not None:
+                    self._outgoing += b"".join(batch.lines)
+                    self._awaited += len(batch.lines)
+            if self._socket is None:
+                self._connect()
+        self._transmit(collect=collect)
+        if (sock := self._socket) is None:
+            time.sleep(min(seconds, _STEP_SECONDS))
+            return
+        if seconds:
+            poll = select.poll()
+            poll.register(sock, select.POLLIN | (select.POLLOUT if self._outgoing else 0))
+            poll.poll(seconds * 1000)
+        if collect:
+            self._collect()
+
+    def _connect(self) -> None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(0)
+            sock.connect(self._path)
+        except OSError as exc:
+            sock.close()
+            self._trouble = f"cannot connect: {exc.strerror or exc}"
+            return
+        self._socket = sock
+        self._wire = deque(batch for batch in self._wire if not batch.dropped)
+        for batch in self._wire:
+            self._outgoing += b"".join(batch.lines[len(batch.numbers) :])
+        self._awaited = sum(batch.missing for batch in self._wire)
+
+    def _disconnect(self, trouble: str) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._outgoing.clear()
+        self._incoming = b""
+        self._trouble = trouble
+
+    def _transmit(self, *, collect: bool) -> None:
+        try:
+            while self._outgoing and self._socket is not None:
+                del self._outgoing[: self._socket.send(self._outgoing)]
+        except BlockingIOError:
+            if not collect:
+                # The agent may have stopped reading until it is read.
+                self._collect()
+        except OSError as exc:
+            # The agent may have acknowledged records before the connection broke: those are read first.
+            self._collect()
+            self._disconnect(f"the connection broke: {exc.strerror}")
+
+    def _collect(self) -> None:
+        trouble = ""
+        while self._socket is not None and not trouble:
+            try:
+                data = self._socket.recv(1 << 16)
+            except BlockingIOError:
+                break
+            except OSError as exc:
+                trouble = f"the connection broke: {exc.strerror}"
+            else:
+                self._incoming += data
+                trouble = "" if data else "the agent closed the connection"
+                if data.endswith(b"\n") and len(data) < 1 << 16:
+                    break
+        *lines, self._incoming = self._incoming.split(b"\n")
+        with self._lock:
+            for line in lines:
+                match = _ACK.fullmatch(line)
+                first, last = (int(match[1]), int(match[2])) if match else (0, -1)
+                if last < first or not self._acknowledged(first, last + 1):
+                    trouble = f"what answers there is no agent that acknowledges: {line[:40]!r}"
+                    break
+        if trouble:
+            self._disconnect(trouble)
+
+    def _acknowledged(self, first: int, stop: int) -> bool:
+        """These numbers are those of the next records; whether so many were sent."""
+        if stop - first > self._awaited:
+            return False
+        self._awaited -= stop - first
+        while first < stop:
+            batch = self._wire[0]
+            count = min(stop - first, batch.missing)
+            batch.numbers.extend(range(first, first + count))
+            first += count
+            if not batch.missing:
+                self._wire.popleft()
+                if not batch.dropped:
+                    self._loose -= batch.loose
+                batch.gate.release()
+        self._trouble = ""
+        return True

@@ -116,6 +116,9 @@ class Checkpoints:
         if size < log.first_size:
             # Signed late, for lines that have expired since: there is nothing left to compare it with.
             return True
+        if log.is_left_out(size):
+            # Where it belongs nothing was read: it shows nothing.
+            return False
         if size > log.tree_size:
             detail = f"signed for {size} lines, {log.tree_size} are here: the end of the log was cut off"
             self.findings.problem("checkpoint_ahead", log.end_place, detail)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
 
 from epochseal.format.seal_lines import Prune
-from epochseal.storage.opener import GoneError, NotAFileError, open_file
 from epochseal.storage.segments import FOLDER, Segment
 from epochseal.verifier.findings import Findings, Place
 from epochseal.verifier.joined_log import Epoch, JoinedLog, JoinedSegment
-from epochseal.verifier.sealed_entries import SealedEntries
 from epochseal.verifier.snapshot import Snapshot
 
 
@@ -84,11 +79,13 @@ class Files:
             at = Place(number, entry, 0, entry)
             if before is not None and number == before:
                 found.problem("segment_duplicate", at, f"number {before} is there twice: {segment.stem}")
-            elif before is not None and number > before + 1:
+            elif before is not None and number > before + 1 and not {before, number} & self._plan.gone:
                 found.problem("segment_missing", at, f"segments {before + 1} to {number - 1}", ended, entry)
             before = number
             if number in self._plan.gone:
-                found.problem("unsettled", at, f"a file of {segment.stem} was gone each time")
+                found.problem(
+                    "unsettled", at, f"a file of {segment.stem} was gone, or another one, each time"
+                )
             elif not (segment.seal and segment.logs):
                 self._check_half(segment, at)
             if len(segment.logs) > 1:
@@ -98,9 +95,7 @@ class Files:
 
     def _check_half(self, segment: Segment, at: Place) -> None:
         """One of the two files is missing: a start may have been interrupted between making them."""
-        only = next(iter((*segment.logs, *filter(None, (segment.seal,)))), None)
-        is_last = segment.number == self.last_number
-        if only is None or not is_last or not _is_empty(only):
+        if segment.number != self.last_number or segment.stem not in self._plan.empty_halves:
             ending = ".seal" if segment.seal is None else ".log"
             self._findings.problem("segment_incomplete", at, f"{segment.stem}{ending} is missing")
 
@@ -150,27 +145,6 @@ class Files:
         if segment.torn is not None:
             kind = "bad_unsealed" if segment.seal is None else "torn_lines"
             self._findings.problem(kind, at, segment.torn.name)
-
-
-def _is_empty(path: Path) -> bool:
-    """Whether a file has no plain bytes; what is no file is taken for an empty one."""
-    if path.suffix == ".seal":
-        with suppress(FileNotFoundError):
-            found = path.lstat()
-            return not (stat.S_ISREG(found.st_mode) and found.st_size)
-        return True
-    try:
-        if path.suffix == ".seal":
-            with open_file(path) as file:
-                return not file.read(1)
-        content = SealedEntries(path, 0)
-    except (GoneError, NotAFileError):
-        return True
-    try:
-        end = content.end()
-        return end.whole and end.empty and not end.extra
-    finally:
-        content.close()
 
 
 def _number(epoch: Epoch | None) -> int:

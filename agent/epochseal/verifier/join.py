@@ -22,6 +22,8 @@ from epochseal.verifier.joined_log import (
 from epochseal.verifier.snapshot import SegmentPart
 from epochseal.verifier.workers import TaskResult
 
+_TO_THE_END = 2**63
+
 
 class Joiner:
     """Takes the results of segments in order and builds the joined log."""
@@ -34,7 +36,8 @@ class Joiner:
         self._bare = False
 
     def leave_out(self) -> None:
-        """A segment was gone each time: what stands behind it is compared with nothing."""
+        """A segment could not be read as it was: what stands behind it is compared with nothing."""
+        self.log.left_out.append((self.log.tree_size, _TO_THE_END))
         self._before = self._last = None
         self._bare = False
 
@@ -195,6 +198,8 @@ class Joiner:
 
     def _add(self, place: Place, result: EpochResult, header: Header) -> Epoch:
         log, last = self.log, self._last
+        if log.left_out and log.left_out[-1][1] == _TO_THE_END:
+            log.left_out[-1] = log.left_out[-1][0], header.tree.size
         # Of the first epoch present nobody knows any more: it may stand behind a close.
         handed_on = last is None or last.closed or self._bare
         self._bare = header.link == "carry" and handed_on and result.lines == 1

@@ -126,7 +126,10 @@ class JoinedSegment:
 
 @dataclass(slots=True)
 class JoinedLog:
-    """All that 13.5 puts together; `last` is the result of the last epoch, for its tree and end."""
+    """All that 13.5 puts together; `last` is the result of the last epoch, for its tree and end.
+
+    `left_out` are ranges of lines, by their index, that stand in segments which did not settle (13.2).
+    """
 
     epochs: list[Epoch] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
@@ -136,6 +139,7 @@ class JoinedLog:
     prunes: list[PruneLine] = field(default_factory=list)
     rotates: list[RotateLine] = field(default_factory=list)
     behind: list[tuple[Place, bool, int, int]] = field(default_factory=list)
+    left_out: list[tuple[int, int]] = field(default_factory=list)
     damaged_from: int | None = None
     first: Header | None = None
     first_leaf: bytes = b""
@@ -174,6 +178,10 @@ class JoinedLog:
     def is_damaged_before(self, size: int) -> bool:
         """Whether a line before this tree size was changed, so that the root there shows nothing more."""
         return self.damaged_from is not None and self.damaged_from < size
+
+    def is_left_out(self, size: int) -> bool:
+        """Whether the last line under this tree size may stand in a segment that did not settle."""
+        return any(first < size <= stop for first, stop in self.left_out)
 
     def entry_at(self, size: int) -> int:
         """The number of the next entry at a tree size, or at the nearest one below of which it is known."""

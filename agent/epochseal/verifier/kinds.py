@@ -257,7 +257,7 @@ _TABLE: dict[Grade, dict[str, tuple[str, str]]] = {
             "a copy took it before them, or its end was cut off: copy again, or look for a newer copy",
         ),
         "unsettled": (
-            "a file was gone each time that it was to be read",
+            "a file was gone, or another one stood there, each time that it was to be read",
             "something replaces files all the time: verify again when it has stopped",
         ),
         "open_end": (

@@ -90,6 +90,8 @@ class Remembered:
 
     def _compare_seen(self, pins: Pins, checkpoints: Checkpoints) -> None:
         log = self.log
+        if log.is_left_out(pins.size):
+            return
         if log.tree_size < pins.size:
             detail = f"{pins.size} lines were seen, {log.tree_size} are here"
             self._problem("rolled_back", detail, log.entries, log.entries)
@@ -123,7 +125,7 @@ class Remembered:
         first = self.log.epochs[0]
         for item in pins.promises:
             until = min(item.time, first.time) + item.retention
-            if first.index > item.index and until > now:
+            if first.index > item.index and until > now and not self.log.is_left_out(first.index):
                 detail = f"what stood before line {first.index} was to be kept until {format_time(until)}"
                 self._problem("retention_broken", detail, 0, first.place.entry - 1)
 

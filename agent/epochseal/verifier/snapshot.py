@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,12 +15,13 @@ from epochseal.format.note import MAX_NOTE, parse_checkpoint, parse_note
 from epochseal.format.seal_lines import Header
 from epochseal.storage.opener import GoneError, NotAFileError, open_file, read_file
 from epochseal.storage.segments import Listing, Segment, list_segments
+from epochseal.storage.settling import looks
 from epochseal.verifier.seal_files import EpochPart, SealFile, cut_seal_file
 from epochseal.verifier.seal_tail import is_unfinished, read_tail
-
-SETTLE_SECONDS = 3.0
+from epochseal.verifier.sealed_entries import SealedEntries
 
 _FRESH_SECONDS = 30.0
+_END = 4096
 
 _Identity = tuple[int, int, int] | None
 
@@ -28,7 +30,8 @@ _Identity = tuple[int, int, int] | None
 class SegmentPart:
     """One whole segment as it was when the snapshot was taken; `last` if no stem has a greater number.
 
-    `copied` is the tree size that the file `checkpoint` states, 0 if it is none.
+    `copied` is the tree size that the file `checkpoint` states, 0 if it is none. `seal_end` is the end
+    of the last seal file, as it was read.
     """
 
     segment: Segment
@@ -38,6 +41,31 @@ class SegmentPart:
     last: bool
     copied: int = 0
     identity: tuple[_Identity, _Identity] = (None, None)
+    seal_end: bytes = b""
+
+    def is_as_it_was(self) -> bool:
+        """Whether what was read of its files since the snapshot is what stood there then.
+
+        What is gone now was there when it was opened: a segment that expires, and a log file that is
+        compressed, are read to their ends all the same. The last segment grows.
+        """
+        (seal, log), now = self.identity, (_identity(self.seal), _identity(self.log))
+        if not self.last or not self.epochs:
+            return all(found in (None, was) for found, was in zip(now, self.identity, strict=True))
+        if now[1] is not None and (
+            log is None or now[1][:2] != log[:2] or now[1][2] < min(log[2], self.sealed)
+        ):
+            return False
+        # A start may cut off what is torn, and set aside lines that do not follow: then it is another file.
+        return seal is not None and now[0] is not None and now[0][:2] == seal[:2] and self._ends_as_it_did()
+
+    def _ends_as_it_did(self) -> bool:
+        stop = self.lines.stop + self.lines.torn
+        try:
+            with open_file(self.seal) as file:
+                return os.pread(file.fileno(), len(self.seal_end), stop - len(self.seal_end)) == self.seal_end
+        except (OSError, StorageError):
+            return False
 
     @property
     def epochs(self) -> list[EpochPart]:
@@ -64,8 +92,9 @@ class SegmentPart:
 class Snapshot:
     """The snapshot; files with signed notes come first: lines are durable before they are signed.
 
-    `not_files` are names under which something else than a file stands, `gone` the numbers of segments of
-    which a file was gone when it was to be opened.
+    `not_files` are names under which something else than a file stands, `gone` the numbers of segments that
+    could not be read as they were listed: a file was gone, or another one stood there. `empty_halves` are the
+    stems that lack one of their two files, and of which the other one is empty.
     """
 
     listing: Listing
@@ -74,6 +103,7 @@ class Snapshot:
     not_files: list[str] = field(default_factory=list)
     parts: list[SegmentPart] = field(default_factory=list)
     gone: set[int] = field(default_factory=set)
+    empty_halves: set[str] = field(default_factory=set)
 
     last_number: int = 0
     """The greatest number of a segment, 0 if there is none."""
@@ -104,32 +134,21 @@ def take_snapshot(
     Raises:
         StorageError: a file cannot be read.
     """
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while True:
+    for last in looks(sleep=sleep):
         snapshot = _look(logdir, witnessed=witnessed)
-        if time.monotonic() > deadline or (
-            is_unchanged(snapshot, logdir) and not _is_in_motion(snapshot.parts)
-        ):
+        snapshot.gone |= _listed_otherwise(snapshot, logdir)
+        if last or not (snapshot.gone or _is_in_motion(snapshot)):
             return snapshot
-        sleep(0.1)
+    raise AssertionError("looks() ends with a last one")
 
 
-def is_unchanged(snapshot: Snapshot, logdir: Path) -> bool:
-    """Whether what was read still stands there; the last segment may have grown, and others followed it.
-
-    Raises:
-        StorageError: the folder cannot be listed.
-    """
-    if snapshot.gone:
-        return False
-    now = list_segments(logdir).segments
-    if tuple(item for item in now if item.number < snapshot.last_number) != tuple(
-        item for item in snapshot.listing.segments if item.number < snapshot.last_number
-    ):
-        return False
-    return all(
-        part.last or part.identity == (_identity(part.seal), _identity(part.log)) for part in snapshot.parts
+def _listed_otherwise(snapshot: Snapshot, logdir: Path) -> set[int]:
+    """The numbers of segments of which other files stand there now; what follows the last one is new."""
+    now, before = (
+        {item for item in listing.segments if item.number <= snapshot.last_number}
+        for listing in (list_segments(logdir), snapshot.listing)
     )
+    return {item.number for item in now ^ before}
 
 
 def _look(logdir: Path, *, witnessed: bool) -> Snapshot:
@@ -142,7 +161,11 @@ def _look(logdir: Path, *, witnessed: bool) -> Snapshot:
     read: set[int] = set()
     for segment in listing.segments:
         # Of several stems with one number the first whole one is read.
-        if segment.seal is None or not segment.logs or segment.number in read:
+        if segment.seal is None or not segment.logs:
+            if _is_empty_half(segment):
+                snapshot.empty_halves.add(segment.stem)
+            continue
+        if segment.number in read:
             continue
         read.add(segment.number)
         try:
@@ -176,15 +199,19 @@ def _note(path: Path, not_files: list[str]) -> bytes | None:
 
 def _read_part(segment: Segment, seal: Path, log: Path, *, last: bool) -> SegmentPart:
     identity = _identity(seal), _identity(log)
+    end = b""
     try:
         with open_file(seal) as file:
-            lines = cut_seal_file(file, os.fstat(file.fileno()).st_size, last=last)
+            size = os.fstat(file.fileno()).st_size
+            lines = cut_seal_file(file, size, last=last)
+            if last:
+                end = os.pread(file.fileno(), min(size, _END), max(size - _END, 0))
     except NotAFileError:
         # The listing has said so; what is not read is as good as empty.
         lines = SealFile([])
     except OSError as exc:
         raise StorageError(f"cannot read {seal}: {exc.strerror}") from exc
-    return SegmentPart(segment, log, seal, lines, last, identity=identity)
+    return SegmentPart(segment, log, seal, lines, last, identity=identity, seal_end=end)
 
 
 def _identity(path: Path) -> _Identity:
@@ -210,14 +237,46 @@ def _look_ahead(parts: list[SegmentPart]) -> None:
             following = epoch.header
 
 
-def _is_in_motion(parts: list[SegmentPart]) -> bool:
+def _is_in_motion(snapshot: Snapshot) -> bool:
     """Whether the last segment was written just now, and ends in the middle of something."""
-    if not parts or not parts[-1].last:
+    half = next((item for item in snapshot.listing.segments if item.number == snapshot.last_number), None)
+    if half is not None and (half.seal is None) != (not half.logs):
+        # One of its two files has its name: the other one is about to follow, or to be removed too.
+        return any(map(_is_fresh, half.files()))
+    parts = snapshot.parts
+    if not parts or not parts[-1].last or not _is_fresh(parts[-1].seal):
         return False
     last, before = parts[-1], parts[-2] if len(parts) > 1 else None
-    with suppress(OSError):
-        if time.time() - last.seal.stat().st_mtime > _FRESH_SECONDS:
-            return False
     # Only behind the end of a segment can an epoch stand that has to be signed though it has a carry.
     behind = read_tail(before.seal, before.lines) if before is not None and len(last.epochs) == 1 else None
     return bool(last.lines.torn) or is_unfinished(read_tail(last.seal, last.lines), behind)
+
+
+def _is_fresh(path: Path) -> bool:
+    with suppress(OSError):
+        return time.time() - path.lstat().st_mtime <= _FRESH_SECONDS
+    return True
+
+
+def _is_empty_half(segment: Segment) -> bool:
+    """Whether a segment has one of its two files, and that one has no plain bytes."""
+    path = next(iter((*segment.logs, *filter(None, (segment.seal,)))), None)
+    return path is not None and _is_empty(path)
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a file has no plain bytes; what is no file is taken for an empty one."""
+    if path.suffix == ".seal":
+        with suppress(FileNotFoundError):
+            found = path.lstat()
+            return not (stat.S_ISREG(found.st_mode) and found.st_size)
+        return True
+    try:
+        content = SealedEntries(path, 0)
+    except (GoneError, NotAFileError):
+        return True
+    try:
+        end = content.end()
+        return end.whole and end.empty and not end.extra
+    finally:
+        content.close()

@@ -23,7 +23,8 @@ def judge_trust(
     for place, run in enumerate(log.runs):
         _judge_starts(run, accepted, findings)
         if run.entries:
-            _judge_run(run, accepted, findings, key_named=key_named)
+            settled = [epoch for epoch in run.epochs if not log.is_left_out(epoch.index)]
+            _judge_run(run, settled, accepted, findings, key_named=key_named)
             if public and place + 1 < len(log.runs):
                 _judge_vouched(run, findings)
 
@@ -75,8 +76,11 @@ def _judge_starts(run: Run, accepted: Mapping[bytes, str], findings: Findings) -
         findings.problem("cold_start", start.place, detail)
 
 
-def _judge_run(run: Run, accepted: Mapping[bytes, str], findings: Findings, *, key_named: bool) -> None:
-    for epoch in run.epochs:
+def _judge_run(
+    run: Run, epochs: list[Epoch], accepted: Mapping[bytes, str], findings: Findings, *, key_named: bool
+) -> None:
+    """`epochs` are those of the run of which the line before is known, or has expired."""
+    for epoch in epochs:
         if not epoch.trusted and not epoch.bare:
             is_start = epoch is run.epochs[0] and run.start is not None
             detail = f"epoch {epoch.place.epoch} ({epoch.link}): "

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from epochseal.encoding import b64encode, format_time
 from epochseal.format.note import VerifierKey
+from epochseal.storage.settling import looks
 from epochseal.verifier.checkpoint_check import Checkpoints
 from epochseal.verifier.checkpoint_keys import KnownKeys, Rotation, find_rotations
 from epochseal.verifier.ends import check_beginning, check_end
@@ -18,7 +18,7 @@ from epochseal.verifier.joined_log import JoinedLog, RotateLine
 from epochseal.verifier.remembered import Remembered, id_of
 from epochseal.verifier.request import Examination, Request
 from epochseal.verifier.rotate_lines import RotateLines
-from epochseal.verifier.snapshot import SETTLE_SECONDS, Snapshot, is_unchanged, take_snapshot
+from epochseal.verifier.snapshot import Snapshot, take_snapshot
 from epochseal.verifier.trust import judge_trust
 from epochseal.verifier.verdict import LIMIT_ANEW, LIMIT_CLOSED, LIMIT_OPEN, RotationView, Verdict, verdict_of
 from epochseal.verifier.witnesses import NOT_WITNESSED, check_witnesses
@@ -37,20 +37,16 @@ def verify(logdir: Path, request: Request) -> Verdict:
 
 def examine(logdir: Path, request: Request) -> Examination:
     """As `verify`, with what a memory needs beside the verdict."""
-    deadline, again = time.monotonic() + SETTLE_SECONDS, False
-    while True:
+    for last_look in looks():
         snapshot = take_snapshot(logdir, witnessed=request.policy is not None)
-        findings = Findings()
-        log = _read(snapshot, findings, request)
-        if is_unchanged(snapshot, logdir) or (again and time.monotonic() > deadline):
-            break
-        again = True
-    judged = _judge(snapshot, log, findings, request)
-    if (last := judged.last_number) != snapshot.last_number:
-        # What stood behind the last segment counts as removed.
-        snapshot.settle_last(last)
-        judged = _judge(snapshot, _read(snapshot, findings := Findings(), request), findings, request)
-    return judged.examination
+        judged = _judge(snapshot, request)
+        if (last := judged.last_number) != snapshot.last_number:
+            # What stood behind the last segment counts as removed.
+            snapshot.settle_last(last)
+            judged = _judge(snapshot, request)
+        if last_look or not snapshot.gone:
+            return judged.examination
+    raise AssertionError("looks() ends with a last one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,7 @@ class _Judged:
 
 
 def _read(snapshot: Snapshot, findings: Findings, request: Request) -> JoinedLog:
-    """Check all segments, and join those of which no file was gone."""
+    """Check all segments, and join those that were read as they were when the snapshot was taken."""
     joiner = Joiner(findings)
     total, done, left_out = sum(part.sealed for part in snapshot.parts), 0, set(snapshot.gone)
     waiting: list[TaskResult] = []
@@ -72,7 +68,8 @@ def _read(snapshot: Snapshot, findings: Findings, request: Request) -> JoinedLog
         if left_out and number > min(left_out):
             joiner.leave_out()
             left_out = {item for item in left_out if item > number}
-        if any(item.gone for item in waiting):
+        gone = number in snapshot.gone or any(item.gone for item in waiting)
+        if gone or not result.task.part.is_as_it_was():
             snapshot.gone.add(number)
             left_out.add(number)
         else:
@@ -80,10 +77,14 @@ def _read(snapshot: Snapshot, findings: Findings, request: Request) -> JoinedLog
         done += result.task.part.sealed
         waiting = []
         request.progress(done, total)
+    if left_out:
+        joiner.leave_out()
     return joiner.log
 
 
-def _judge(snapshot: Snapshot, log: JoinedLog, findings: Findings, request: Request) -> _Judged:
+def _judge(snapshot: Snapshot, request: Request) -> _Judged:
+    findings = Findings()
+    log = _read(snapshot, findings, request)
     now, pins = request.now(), request.pins
     accepted = pins.starts if pins is not None else {}
     expected = request.origin or (pins.origin if pins is not None else None)

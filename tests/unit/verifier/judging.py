@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from epochseal.format.note import parse_vkey
@@ -13,16 +14,30 @@ from tests.reference.maker import Maker
 
 
 def ask(
-    log: Maker, mode: str = "keys", *, pins: Pins | None = None, log_id: bytes | None = None
+    log: Maker,
+    mode: str = "keys",
+    *,
+    pins: Pins | None = None,
+    log_id: bytes | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Examination:
-    """What it finds, with the log's first keys or with what is pinned."""
+    """What it finds, with the log's first keys or with what is pinned.
+
+    `meanwhile` is called whenever the files were looked at and their lines are not read yet (keys mode).
+    """
+
+    def make_recoverer() -> Recoverer:
+        if meanwhile is not None:
+            meanwhile()
+        return recoverer(log.keys.directory)
+
     for path in log.path.glob("segments/*"):
         # Old to the file system, so that the verifier does not wait for an agent that is not there.
         os.utime(path, (0, 0), follow_symlinks=False)
     return examine(
         log.path,
         Request(
-            make_recoverer=(lambda: recoverer(log.keys.directory)) if mode == "keys" else None,
+            make_recoverer=make_recoverer if mode == "keys" else None,
             checkpoint_key=None if pins is not None else parse_vkey(log.keys.vkey()).key,
             pins=pins,
             log=log_id,

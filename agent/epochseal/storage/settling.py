@@ -1,0 +1,52 @@
+"""Reading what a living agent changes meanwhile: looked at again, for a limited time.
+
+A segment may expire, be compressed or be begun after its name was read and before its file is opened. Whoever
+reads a log looks again then, and says that it did not settle if that does not end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from epochseal.errors import StorageError
+from epochseal.storage.opener import GoneError
+
+SETTLE_SECONDS = 3.0
+"""For so long it is looked again."""
+_PAUSE_SECONDS = 0.1
+_T = TypeVar("_T")
+
+
+class UnsettledError(StorageError):
+    """Each time that the log was read, a file of it was gone: nothing was read as a whole."""
+
+
+def looks(*, sleep: Callable[[float], object] = time.sleep) -> Iterator[bool]:
+    """Go round once for each look, with whether it is the last one: two at least, then until time is up."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    yield False
+    while True:
+        sleep(_PAUSE_SECONDS)
+        last = time.monotonic() > deadline
+        yield last
+        if last:
+            return
+
+
+def read_settled(read: Callable[[], _T]) -> _T:
+    """What `read` gives, which begins anew when a file of the log is gone.
+
+    Raises:
+        UnsettledError: one was gone each time.
+    """
+    for last in looks():
+        try:
+            return read()
+        except GoneError as exc:
+            if last:
+                raise UnsettledError(
+                    f"the log does not settle: {exc}, each time anew", "try again when fewer segments expire"
+                ) from exc
+    raise AssertionError("looks() ends with a last one")

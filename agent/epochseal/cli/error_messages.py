@@ -10,7 +10,8 @@ import click
 
 from epochseal.cli.console import print_notice
 from epochseal.errors import ConfigError, Denied, EpochsealError, VerificationError, WrongKey
-from epochseal.exit_statuses import BACKEND, REFUSED, TAMPERED, USAGE
+from epochseal.exit_statuses import BACKEND, INCOMPLETE, REFUSED, TAMPERED, USAGE
+from epochseal.storage.settling import UnsettledError
 from epochseal.version import __version__
 
 
@@ -34,6 +35,8 @@ def status_of(exc: EpochsealError) -> int:
         return USAGE
     if isinstance(exc, Denied | WrongKey):
         return REFUSED
+    if isinstance(exc, UnsettledError):
+        return INCOMPLETE
     # Backends, disks, locks, unreadable input: what the caller did was right, and may be tried again.
     return TAMPERED if isinstance(exc, VerificationError) else BACKEND
 

@@ -35,7 +35,8 @@ def inspect(logdir: Path, show_all: bool, as_json: bool) -> int:
       epochseal inspect logs
       epochseal inspect logs --json | jq '.epochs[-1]'
 
-    Exit status: 0 shown, 5 there is nothing to show, 6 a file cannot be read.
+    Exit status: 0 shown, 3 files expire too fast to be read, 5 there is nothing to show, 6 a file cannot be
+    read.
     """
     from epochseal.evidence.overview import read_overview
 

@@ -96,11 +96,12 @@ def reconcile(
       epochseal reconcile logs --trail /var/log/openbao/audit.log*
       epochseal reconcile logs --trail trail/*.json.gz --digest digest.json.gz --digest-key region.pem
 
-    Exit status: 0 clean, 1 the trail contradicts the log, 2 usage, 3 the trail is incomplete, 5 nothing to
-    compare, 6 backend or disk.
+    Exit status: 0 clean, 1 the trail contradicts the log, 2 usage, 3 the trail is incomplete, or the
+    log does not settle, 5 nothing to compare, 6 backend or disk.
     """
     from epochseal.cli.progress import progress_bar
     from epochseal.cli.report import TrailReportFile
+    from epochseal.storage.settling import read_settled
     from epochseal.trail import check_digests, read_digest_key, read_sealed, read_trail
     from epochseal.trail import reconcile as compare
 
@@ -122,13 +123,15 @@ def reconcile(
         checked = check_digests(digests, files, read_digest_key(digest_key))
         altered = checked.altered
         read.gaps += checked.gaps
-    result = compare(
-        read_sealed(logdir),
-        read,
-        signing_key=signing_key,
-        recoverers=recoverers,
-        hash_of=hash_of,
-        altered=altered,
+    result = read_settled(
+        lambda: compare(
+            read_sealed(logdir),
+            read,
+            signing_key=signing_key,
+            recoverers=recoverers,
+            hash_of=hash_of,
+            altered=altered,
+        )
     )
     if page is not None:
         page.write(logdir, result)

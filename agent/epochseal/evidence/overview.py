@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from epochseal.encoding import b64encode, format_time
-from epochseal.errors import FormatError, StorageError
+from epochseal.errors import FormatError
 from epochseal.format.merkle import leaf_hash
 from epochseal.format.note import MAX_NOTE, parse_checkpoint, parse_note
 from epochseal.format.seal_lines import (
@@ -28,9 +28,10 @@ from epochseal.format.seal_lines import (
     id_of_log,
     parse_line,
 )
-from epochseal.storage.opener import GoneError, NotAFileError, read_file
+from epochseal.storage.opener import GoneError, NotAFileError, read_file, size_of
 from epochseal.storage.seal_file import read_damaged_lines
 from epochseal.storage.segments import Segment, list_segments
+from epochseal.storage.settling import read_settled
 
 _MAX_DAMAGE = 100
 # A checkpoint covers one of the last few epochs, because an agent never leaves more than a few unsigned: only
@@ -174,9 +175,10 @@ def read_overview(logdir: Path, *, shown_epochs: int | None = None) -> Overview:
         shown_epochs: keep only as many epochs from the beginning and from the end; None keeps all.
 
     Raises:
+        UnsettledError: files of it are gone each time that they are to be read.
         StorageError: a file cannot be read.
     """
-    return _Reader(logdir, shown_epochs).read()
+    return read_settled(lambda: _Reader(logdir, shown_epochs).read())
 
 
 class _Reader:
@@ -212,8 +214,8 @@ class _Reader:
         return view
 
     def _read_segment(self, segment: Segment) -> None:
-        seal_size = None if segment.seal is None else _size(segment.seal)
-        log_size = sum(_size(path) for path in segment.logs)
+        seal_size = None if segment.seal is None else size_of(segment.seal)
+        log_size = sum(size_of(path) for path in segment.logs)
         log_files = [path.name for path in segment.logs]
         view = SegmentView(segment.number, segment.stem, log_files, log_size, seal_size)
         self._segment = view
@@ -230,11 +232,11 @@ class _Reader:
             view.first_time, view.last_time = format_time(self._first_time), format_time(self._last_time)
         plain = [path for path in segment.logs if path.suffix == ".log"]
         if plain:
-            view.unsealed_bytes = max(_size(plain[0]) - sealed, 0)
+            view.unsealed_bytes = max(size_of(plain[0]) - sealed, 0)
         if segment.unsealed is not None:
-            view.set_aside_bytes = _size(segment.unsealed)
+            view.set_aside_bytes = size_of(segment.unsealed)
         if segment.torn is not None:
-            view.set_aside_lines = _size(segment.torn)
+            view.set_aside_lines = size_of(segment.torn)
 
     def _take_raw(self, number: int, raw: bytes) -> int:
         """Count one line; where the sealed bytes end, if it says so."""
@@ -376,10 +378,3 @@ def _read_checkpoint(raw: bytes) -> tuple[int, list[str]]:
         f"{name.decode(errors='replace')}+{a2b_base64(data[:8])[:4].hex()}" for _, name, data in signatures
     ]
     return int(match[1]), names
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError as exc:
-        raise StorageError(f"cannot look at {path}: {exc.strerror}") from exc

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from epochseal.encoding import b64encode
-from epochseal.errors import ConfigError, EpochsealError, FormatError, StorageError, VerificationError
+from epochseal.errors import ConfigError, EpochsealError, FormatError, VerificationError
 from epochseal.evidence.proof import MAX_BLOCK, Proof, check_block, check_paths, split_block, vouches_from
 from epochseal.format.merkle import Frontier, inclusion_proof, leaf_hash
 from epochseal.format.note import (
@@ -28,9 +28,10 @@ from epochseal.format.note import (
 from epochseal.format.seal_lines import Block, Header, NoteLine, TaggedLine, id_of_log, parse_line
 from epochseal.keys import PublicKey
 from epochseal.storage.mapped_file import mapped
-from epochseal.storage.opener import GoneError, read_file
+from epochseal.storage.opener import GoneError, read_file, size_of
 from epochseal.storage.seal_file import read_whole_lines
 from epochseal.storage.segments import Segment, list_segments
+from epochseal.storage.settling import read_settled
 from epochseal.verifier.sealed_entries import SealedEntries
 
 _MOST_BAD_NOTES = 16
@@ -39,6 +40,10 @@ _NO_ENTRY = 2**63
 
 class NotProvable(EpochsealError):
     """The entry is there, and no signed checkpoint of its run vouches for it."""
+
+
+class _NotOneLogFile(VerificationError):
+    """A segment lacks its log file, which is the first one to go when it expires; or it has several."""
 
 
 class NothingSealed(EpochsealError):
@@ -64,8 +69,13 @@ def prove(
         NotProvable: no signed checkpoint of its run vouches for it.
         UnknownKey: the log is of another origin or id, or `key` signed no checkpoint that vouches for it.
         VerificationError: the entry, its line or the tree do not verify.
+        UnsettledError: files of it are gone each time that they are to be read.
         StorageError: a file cannot be read.
     """
+    return read_settled(lambda: _prove(logdir, number, key, origin, log), expiring=_NotOneLogFile)
+
+
+def _prove(logdir: Path, number: int, key: PublicKey | None, origin: str | None, log: bytes | None) -> Proof:
     segments = [item for item in list_segments(logdir).segments if item.seal is not None]
     place = _segment_of(segments, number)
     walk = _Walk(number, key, origin, log)
@@ -338,15 +348,11 @@ def _read_block(segment: Segment, block: Block, number: int) -> tuple[bytes, byt
     if block.size > MAX_BLOCK:
         raise ConfigError(f"the block of entry {number} has {block.size} bytes, a proof at most {MAX_BLOCK}")
     if len(segment.logs) != 1:
-        raise VerificationError(f"the log file of segment {segment.number} is not there in exactly one form")
+        raise _NotOneLogFile(f"the log file of segment {segment.number} is not there in exactly one form")
     (path,) = segment.logs
-    try:
-        size = path.stat().st_size
-    except OSError as exc:
-        raise StorageError(f"cannot look at {path}: {exc.strerror}") from exc
     # Were the size another than the sealed one, blocks would be looked for where they might have been moved
     # to. A proof needs the block at its own place, so the size at hand is passed as the sealed one.
-    content = SealedEntries(path, size, keep=True)
+    content = SealedEntries(path, size_of(path), keep=True)
     try:
         if content.judge(block) != "good":
             raise VerificationError(f"the stored bytes of entry {number} are not those that were sealed")

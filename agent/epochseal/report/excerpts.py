@@ -18,6 +18,7 @@ from epochseal.foreign_text import visible_pieces
 from epochseal.format.seal_lines import Block, TaggedLine, parse_line
 from epochseal.storage.opener import NotAFileError, open_file
 from epochseal.storage.seal_file import read_damaged_lines
+from epochseal.storage.settling import read_settled
 from epochseal.verifier import Problem
 from epochseal.verifier.sealed_entries import SealedEntries
 from epochseal.verifier.snapshot import SegmentPart, take_snapshot
@@ -91,8 +92,13 @@ def read_excerpts(logdir: Path, problems: Sequence[Problem]) -> dict[Problem, Ex
     """The excerpts of those problems that concern entries; hashes each segment that is concerned once more.
 
     Raises:
+        UnsettledError: files of it are gone each time that they are to be read.
         StorageError: a file cannot be read.
     """
+    return read_settled(lambda: _read_once(logdir, problems))
+
+
+def _read_once(logdir: Path, problems: Sequence[Problem]) -> dict[Problem, Excerpt]:
     found: dict[Problem, Excerpt] = {}
     seen: set[tuple[str, int, int]] = set()
     for part in take_snapshot(logdir).parts:

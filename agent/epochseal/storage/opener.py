@@ -53,6 +53,21 @@ def open_file(path: Path) -> FileIO:
         raise
 
 
+def size_of(path: Path) -> int:
+    """The size of a file, in bytes.
+
+    Raises:
+        GoneError: there is none of that name.
+        StorageError: it cannot be looked at.
+    """
+    try:
+        return path.stat().st_size
+    except FileNotFoundError as exc:
+        raise GoneError(f"there is no {path}") from exc
+    except OSError as exc:
+        raise StorageError(f"cannot look at {path}: {exc.strerror}") from exc
+
+
 def read_file(path: Path, limit: int) -> bytes:
     """At most `limit` bytes of a regular file, and one more byte if it is longer than that.
 

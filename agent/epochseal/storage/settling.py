@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class UnsettledError(StorageError):
-    """Each time that the log was read, a file of it was gone: nothing was read as a whole."""
+    """A file of the log was gone each time that the log was read, so nothing can be said of it."""
 
 
 def looks(*, sleep: Callable[[float], object] = time.sleep) -> Iterator[bool]:
@@ -35,11 +35,13 @@ def looks(*, sleep: Callable[[float], object] = time.sleep) -> Iterator[bool]:
             return
 
 
-def read_settled(read: Callable[[], _T]) -> _T:
+def read_settled(read: Callable[[], _T], *, expiring: type[Exception] = GoneError) -> _T:
     """What `read` gives, which begins anew when a file of the log is gone.
 
+    `expiring` is another error that a segment may cause which is just about to go; in the end it is raised.
+
     Raises:
-        UnsettledError: one was gone each time.
+        UnsettledError: a file was gone each time.
     """
     for last in looks():
         try:
@@ -47,6 +49,10 @@ def read_settled(read: Callable[[], _T]) -> _T:
         except GoneError as exc:
             if last:
                 raise UnsettledError(
-                    f"the log does not settle: {exc}, each time anew", "try again when fewer segments expire"
+                    f"the log does not settle: {exc}, each time another file is gone",
+                    "try again when no segments expire",
                 ) from exc
+        except expiring:
+            if last:
+                raise
     raise AssertionError("looks() ends with a last one")

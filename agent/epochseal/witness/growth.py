@@ -16,6 +16,7 @@ from epochseal.format.note import Checkpoint
 from epochseal.format.seal_lines import parse_header
 from epochseal.storage.seal_file import read_whole_lines
 from epochseal.storage.segments import list_segments
+from epochseal.storage.settling import read_settled
 
 
 def read_growth(logdir: Path, old_size: int, checkpoint: Checkpoint) -> list[bytes]:
@@ -24,10 +25,15 @@ def read_growth(logdir: Path, old_size: int, checkpoint: Checkpoint) -> list[byt
     Raises:
         VerificationError: the lines present do not lead to the checkpoint's root.
         FormatError: lines are missing or cannot be read.
+        UnsettledError: files of it are gone each time that they are to be read.
         StorageError: a file cannot be read, or the lines at the old size have expired.
     """
     if old_size in (0, checkpoint.size):
         return []
+    return read_settled(lambda: _growth(logdir, old_size, checkpoint))
+
+
+def _growth(logdir: Path, old_size: int, checkpoint: Checkpoint) -> list[bytes]:
     old, leaves = _from(logdir, old_size)
     proof = growth_proof(old, leaves, checkpoint.size)
     verify_consistency(old_size, old.root(), checkpoint.size, checkpoint.root, proof)
@@ -38,9 +44,9 @@ def tree_at(logdir: Path, size: int) -> Frontier:
     """The tree of the log's first `size` lines.
 
     Raises:
-        FormatError, StorageError: as `read_growth`.
+        FormatError, UnsettledError, StorageError: as `read_growth`.
     """
-    return _from(logdir, size)[0] if size else Frontier()
+    return read_settled(lambda: _from(logdir, size)[0]) if size else Frontier()
 
 
 def _from(logdir: Path, size: int) -> tuple[Frontier, Iterator[bytes]]:

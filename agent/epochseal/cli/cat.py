@@ -12,7 +12,7 @@ from epochseal.cli.console import print_notice, write_data
 from epochseal.cli.error_messages import Misuse
 from epochseal.cli.key_options import KeyOptions, key_options
 from epochseal.cli.options import LOGDIR, log_option, raw_option
-from epochseal.exit_statuses import EMPTY, VERIFIED
+from epochseal.exit_statuses import EMPTY, INCOMPLETE, VERIFIED
 
 _RANGE = re.compile(r"([0-9]{1,18})(?:\.\.([0-9]{1,18})?)?")
 
@@ -57,16 +57,17 @@ def cat(
     Example:
       epochseal cat logs --entries 100..199 --epoch-key file:keys/verifier --checkpoint-key file:keys/auditor
 
-    Exit status: that of `epochseal verify`; what does not verify is left out and named on stderr.
+    Exit status: that of `epochseal verify`; what does not verify is left out and named on stderr. What
+    expires while it is to be printed is named too, and the status is 3.
     """
     write = functools.partial(write_data, raw=raw)
     if unverified:
         from epochseal.evidence.extract import extract_unverified
 
-        found = extract_unverified(logdir, write, entries)
+        found, expired = extract_unverified(logdir, write, entries)
         if not found:
             print_notice(f"no sealed log is in {logdir}")
-        return VERIFIED if found else EMPTY
+        return _status(VERIFIED if found else EMPTY, expired)
     of_log = keys.of_log(logdir)
     maker = of_log.recoverer_maker()
     if maker is None or of_log.checkpoint_key is None:
@@ -74,14 +75,22 @@ def cat(
         raise Misuse(what, "or look anyway: --unverified", ctx)
     from epochseal.api.verification import request_for
     from epochseal.evidence.extract import extract
-    from epochseal.verifier import KINDS, verify
+    from epochseal.verifier import KINDS, examine
 
     request = request_for(of_log, trusted=None, log=log, max_age=None, strict=False, policy=None)
-    verdict = verify(logdir, request)
-    extract(logdir, maker(), verdict, write, entries)
+    examined = examine(logdir, request)
+    verdict = examined.verdict
+    expired = extract(logdir, maker(), verdict, write, entries, present=examined.first_entry)
     if verdict.verdict == "empty":
         print_notice(f"nothing to verify: no sealed log is in {logdir}")
     for problem in verdict.problems:
         where = f"entries {problem.first_entry} to {problem.last_entry}"
         print_notice(f"{KINDS[problem.kind].grade}: {problem.kind}: {where}: {problem.detail}")
-    return verdict.exit_status
+    return _status(verdict.exit_status, expired)
+
+
+def _status(status: int, expired: list[tuple[int, int]]) -> int:
+    """Name the entries that were gone before they could be printed; the status to end with."""
+    for first, last in expired:
+        print_notice(f"incomplete: entries {first} to {last} expired while they were to be printed")
+    return INCOMPLETE if expired and status == VERIFIED else status

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from epochseal.format.escaping import unescape
 from epochseal.format.seal_lines import Block
+from epochseal.storage.opener import GoneError
 from epochseal.verifier import KINDS, Verdict
 from epochseal.verifier.check_epoch import check_epoch
 from epochseal.verifier.keyring import Keyring, Recoverers
 from epochseal.verifier.sealed_entries import SealedEntries
-from epochseal.verifier.snapshot import take_snapshot
+from epochseal.verifier.snapshot import SegmentPart, take_snapshot
 
 _LAST = 2**63
 _FROM_THERE_ON = {"link_broken"}
@@ -43,8 +44,15 @@ def extract(
     verdict: Verdict,
     write: Callable[[bytes], object],
     wanted: tuple[int, int] = (0, _LAST),
-) -> None:
+    *,
+    present: int = 0,
+) -> list[tuple[int, int]]:
     """Write the wanted entries (both ends included), a block at a time, as the source sent them.
+
+    `present` is the number of the first entry that was there when the log was verified.
+
+    Returns:
+        The ranges of wanted entries that have expired since then, and could not be written.
 
     Raises:
         StorageError: a file cannot be read.
@@ -53,30 +61,52 @@ def extract(
     bad = damaged_ranges(verdict)
     keyring = Keyring(recoverers)
     output = _Output(write)
-    for part in take_snapshot(logdir).parts:
+    parts = take_snapshot(logdir).parts
+    expired = _Expired(parts, wanted, verdict.entries)
+    expired.note(present, next((part.first_entry for part in parts if part.epochs), verdict.entries))
+    for place, part in enumerate(parts):
         if part.first_entry > wanted[1] or (part.epochs and 0 <= part.epochs[-1].next_entry <= wanted[0]):
             continue
-        content = SealedEntries(part.log, part.sealed, keep=True)
+        output.next_entry = part.first_entry
         try:
-            for epoch in part.epochs:
-                check_epoch(part, epoch, content, keyring, _sink(content, bad, wanted, output))
-        finally:
-            content.close()
+            _extract_part(part, keyring, bad, wanted, output)
+        except GoneError:
+            expired.note_rest(place, output.next_entry)
+    return expired.ranges
+
+
+def _extract_part(
+    part: SegmentPart, keyring: Keyring, bad: list[tuple[int, int]], wanted: tuple[int, int], output: _Output
+) -> None:
+    content = SealedEntries(part.log, part.sealed, keep=True)
+    try:
+        for epoch in part.epochs:
+            check_epoch(part, epoch, content, keyring, _sink(content, bad, wanted, output))
+    finally:
+        content.close()
 
 
 def extract_unverified(
     logdir: Path, write: Callable[[bytes], object], wanted: tuple[int, int] = (0, _LAST)
-) -> bool:
-    """Write the wanted entries as they are stored, decompressed and unchecked; whether there was a segment.
+) -> tuple[bool, list[tuple[int, int]]]:
+    """Write the wanted entries as they are stored, decompressed and unchecked.
+
+    Returns:
+        Whether there was a segment, and the ranges that have expired before they could be written.
 
     Raises:
         StorageError: a file cannot be read.
     """
     number = 0
     parts = take_snapshot(logdir).parts
-    for part in parts:
+    expired = _Expired(parts, wanted)
+    for place, part in enumerate(parts):
         number = part.first_entry if part.epochs else number
-        content = SealedEntries(part.log, part.sealed)
+        try:
+            content = SealedEntries(part.log, part.sealed)
+        except GoneError:
+            expired.note_rest(place, number)
+            continue
         try:
             for piece in content.pieces():
                 # A piece is written before the end of its last entry is read: without a seal nothing bounds
@@ -88,13 +118,35 @@ def extract_unverified(
                 number += len(lines) - 1
         finally:
             content.close()
-    return bool(parts)
+    return bool(parts), expired.ranges
+
+
+class _Expired:
+    """Ranges of wanted entries whose segments were gone; the last one ends with entry `stop` - 1."""
+
+    def __init__(self, parts: list[SegmentPart], wanted: tuple[int, int], stop: int = _LAST) -> None:
+        self.ranges: list[tuple[int, int]] = []
+        self._parts = parts
+        self._wanted = wanted
+        self._stop = stop
+
+    def note_rest(self, place: int, first: int) -> None:
+        """From entry `first` on, up to the segment behind that at `place`."""
+        behind = self._parts[place + 1 :]
+        self.note(first, next((part.first_entry for part in behind if part.epochs), self._stop))
+
+    def note(self, first: int, stop: int) -> None:
+        """Entries `first` to `stop` - 1."""
+        first, last = max(first, self._wanted[0]), min(stop - 1, self._wanted[1])
+        if first <= last:
+            self.ranges.append((first, last))
 
 
 class _Output:
     """What is handed on. An LF that no source sent is left out at the end, never between entries."""
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
+        self.next_entry = 0
         self._write = write
         self._open = False
 
@@ -110,6 +162,7 @@ def _sink(
 ) -> Callable[[Block], None]:
     def write_block(block: Block) -> None:
         last = block.first_entry + block.entries - 1
+        output.next_entry = last + 1
         if any(first <= last and block.first_entry <= end for first, end in bad):
             return
         if block.first_entry > wanted[1] or last < wanted[0]:

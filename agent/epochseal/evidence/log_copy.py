@@ -37,9 +37,10 @@ from epochseal.storage.durable import make_directory, sync_directory
 from epochseal.storage.file_copy import copy_file, link_file
 from epochseal.storage.opener import GoneError, NotAFileError, open_file, read_file
 from epochseal.storage.segments import CHECKPOINT_FILE, Listing, list_segments
+from epochseal.storage.settling import SETTLE_SECONDS
 from epochseal.verifier.seal_files import SealFile, cut_seal_file
 from epochseal.verifier.seal_tail import Tail, is_unfinished, read_tail
-from epochseal.verifier.snapshot import SETTLE_SECONDS, stated_size
+from epochseal.verifier.snapshot import stated_size
 
 _PASSES = 100
 """A pass that finds a file gone is begun again so often."""

@@ -118,9 +118,11 @@ class Examination:
     `seen` is None where nothing may be taken over: no valid checkpoint, or none that the pins may move to;
     it is only to be used if the verdict is `verified`. `roots` has the root for each size at which this log
     may be signed. `starts` are the leaves of all epoch lines present, each with the number of its epoch.
+    `first_entry` is the number of the first entry present.
     """
 
     verdict: Verdict
     seen: Seen | None
     roots: Mapping[int, bytes]
     starts: Mapping[bytes, int]
+    first_entry: int

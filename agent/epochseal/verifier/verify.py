@@ -143,6 +143,7 @@ def _judge(snapshot: Snapshot, request: Request) -> _Judged:
         remembered.seen(checkpoints, now),
         {size: item.root for size, item in log.signable.items()},
         {epoch.leaf: epoch.place.epoch for epoch in log.epochs},
+        log.first.first_entry if log.first is not None else 0,
     )
     return _Judged(examination, files.last_number)
 

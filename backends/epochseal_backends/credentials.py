@@ -12,7 +12,9 @@ A secret NAME (`pin`, `secret_id`, …) is found by the first of these settings 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from epochseal.errors import ConfigError
@@ -25,7 +27,7 @@ def read_secret(settings: Mapping[str, str], name: str) -> str | None:
 
     Raises:
         ConfigError: more than one setting names it; or the file or variable is missing, empty, or no
-            UTF-8 text of at most 64 KiB.
+            UTF-8 text of at most 64 KiB; or every user may open the file.
         Denied: this user may not read the file.
     """
     named = [key for key in ways_to(name) if key in settings]
@@ -44,6 +46,19 @@ def read_secret(settings: Mapping[str, str], name: str) -> str | None:
     if not secret:
         raise ConfigError(f"no secret in {where}: it is empty or not there", "write the secret there")
     return secret
+
+
+def _check_mode(named: str, key: str, descriptor: int) -> None:
+    """Refuse a secret that every user of the host may read.
+
+    A token that a platform puts there for its workloads (`jwt`) is made with the modes of the platform.
+    """
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    if mode & stat.S_IRWXO and not key.startswith("jwt_"):
+        raise ConfigError(
+            f"{named} has mode {mode:04o}: every user of this host may open this secret",
+            "chmod 600, for the user of this role (a Kubernetes secret: defaultMode: 0440 and an fsGroup)",
+        )
 
 
 def _path(value: str, key: str) -> Path:
@@ -65,7 +80,7 @@ def _path(value: str, key: str) -> Path:
 def _read(path: Path, key: str) -> str:
     named = f"{path} ({key})"
     with translated(named, "read", "name the file that holds it"):
-        raw = read_small_file(path, named)
+        raw = read_small_file(path, named, check=partial(_check_mode, named, key))
     try:
         return raw.decode("utf-8").removesuffix("\n")
     except UnicodeDecodeError:

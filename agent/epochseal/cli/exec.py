@@ -66,13 +66,16 @@ class _Runner:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         self._early: int | None = None
+        self._stopped_by: int = signal.SIGTERM
 
     def start(self, signals: Signals) -> int:
         """Start the command; the descriptor of its output."""
         read, write = os.pipe2(os.O_CLOEXEC)
         signals.pass_on = self._keep
         try:
-            if not signals.stop_asked:
+            if signals.stopped_by is not None:
+                self._stopped_by = signals.stopped_by
+            else:
                 self._process = subprocess.Popen(self._command, stdout=write)  # noqa: S603  # the user's own command
         except BaseException:
             os.close(read)
@@ -90,7 +93,7 @@ class _Runner:
     def status(self) -> int:
         """Wait for the command, which may have closed its output before; its status as a shell says it."""
         if self._process is None:
-            return _SIGNALLED + signal.SIGTERM
+            return _SIGNALLED + self._stopped_by
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda taken, _frame: self.pass_on(taken))
         code = self._process.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ _SHOWN = 10
 _SHOWN_DAMAGE = 10
 _WIDE = 110
 _LABEL = 11
+_SHORT = 8
+_LONGEST_SHORT = 64
+_SCHEME = re.compile(r"^[a-z][a-z0-9]*:(?=.{8})")
 _KIB = 1024
 
 
@@ -104,12 +108,17 @@ def _show_epochs(view: Overview, *, wide: bool) -> None:
     head += [*(["key"] if keys else []), "ended", "checkpoint"]
     _heading("epochs", view.epoch_count, hidden)
     rows: list[list[str]] = []
+    short = _short_keys([key.key for key in view.epoch_keys])
     for place, item in enumerate(view.epochs):
         if hidden and place == _SHOWN:
             rows.append(["…"])
         row = [f"{item.epoch}", f"{item.segment}", item.link, *([f"{item.first_entry:,}"] if wide else [])]
         row += [f"{item.entries:,}", _human(item.bytes), _time(item.started)]
-        row += [*([_short_key(item.key)] if keys else []), item.ended or "open", _checkpoint(view, item)]
+        row += [
+            *([short.get(item.key, item.key)] if keys else []),
+            item.ended or "open",
+            _checkpoint(view, item),
+        ]
         rows.append(row)
     numbers = {"epoch", "seg", "first", "entries", "sealed", "checkpoint"}
     print_table(rows, head=head, right={place for place, name in enumerate(head) if name in numbers})
@@ -194,9 +203,15 @@ def _pairs(pairs: Sequence[tuple[str, ...]]) -> None:
     print_table(rows)
 
 
-def _short_key(key: str) -> str:
-    """The first eight characters of the last part of a key id: enough to tell keys apart by eye."""
-    return key.rstrip("/").rpartition("/")[2].rpartition(":")[2][:8]
+def _short_keys(keys: Sequence[str]) -> dict[str, str]:
+    """A short name of each key id: the beginning of its last part, long enough to tell the keys apart."""
+    names = {key: _SCHEME.sub("", key.rstrip("/").rpartition("/")[2]) for key in keys}
+    if len(set(names.values())) < len(names):  # versions of one key
+        names = {key: key.partition(":")[2] for key in keys}
+    for width in range(_SHORT, _LONGEST_SHORT):
+        if len({name[:width] for name in names.values()}) == len(names):
+            return {key: name[:width] for key, name in names.items()}
+    return names
 
 
 def _time(text: str) -> str:

@@ -26,8 +26,8 @@ made in {directory}:
   auditor/   to anybody                         the public key, no secret
 
 Move verifier/ off the agent's host and keep a copy of it: whoever has it can recover every epoch key, and
-without it only signatures can be checked. Private keys are for their owner alone: chown each folder to the
-user who runs that role.
+without it only signatures can be checked. Private keys are for their owner alone: give each folder to the
+user who runs that role (chown -R USER {directory}/agent).
 """
 
 

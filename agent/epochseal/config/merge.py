@@ -15,7 +15,7 @@ from epochseal.config.checks import check_address, check_retention, check_scheme
 from epochseal.config.document import Document
 from epochseal.config.environment import overlay_from_environment
 from epochseal.config.model import NOT_SET, Configuration, LogConfig, Origin, Value, VerifierConfig
-from epochseal.config.schema import SETTINGS, LogTable, TopLevel, VerifierTable
+from epochseal.config.schema import SETTINGS, LogTable, TopLevel, VerifierTable, parse_setting
 from epochseal.config.source_tables import SourceTable
 from epochseal.config.toml_positions import KeyPath
 from epochseal.errors import ConfigError, EpochsealError
@@ -206,7 +206,7 @@ class _Merger:
     def _setting(self, at: KeyPath, key: str, layers: list[_Layer]) -> Value:
         setting = SETTINGS[key]
         if (found := self._found(key, layers)) is not None:
-            value = self._value(found[0], setting.parse, found[1])
+            value = self._value(found[0], partial(parse_setting, key), found[1])
             if isinstance(value.value, KeyURI):
                 check_scheme(self._document, found[0], value.value)
             return value

@@ -10,10 +10,10 @@ import msgspec
 
 from epochseal.config.source_tables import SourceTable
 from epochseal.config.state_dir import default_state_dir, parse_state_dir
-from epochseal.errors import ConfigError
 from epochseal.families import FamilyTables
 from epochseal.keys import parse_key_uri
 from epochseal.sealing import defaults
+from epochseal.sealing.setting_bounds import check_bounds
 from epochseal.units import format_duration, format_size, parse_duration, parse_size
 
 Compression = Literal["none", "gzip", "zstd"]
@@ -95,17 +95,9 @@ class Setting(msgspec.Struct, frozen=True):
     default: str | bool | Callable[[], Any] | None = None
 
 
-def _more_than_0(parse: Callable[[str], int]) -> Callable[[Any], int]:
-    def parsed(value: str | int) -> int:
-        if (number := parse(str(value))) <= 0:
-            raise ConfigError("must be more than 0", "leave the key out for the default")
-        return number
+def _size(written: str | int) -> int:
+    return parse_size(str(written))
 
-    return parsed
-
-
-_SIZE, _DURATION = _more_than_0(parse_size), _more_than_0(parse_duration)
-_COUNT = _more_than_0(int)
 
 SETTINGS: dict[str, Setting] = {
     "epoch_key": Setting(parse_key_uri),
@@ -113,18 +105,28 @@ SETTINGS: dict[str, Setting] = {
     "runtime_dir": Setting(Path),
     "state_dir": Setting(parse_state_dir, default_state_dir),
     "keep_carry": Setting(bool, default=True),
-    "epoch_interval": Setting(_DURATION, format_duration(defaults.EPOCH_INTERVAL)),
-    "epoch_max_entries": Setting(_COUNT),
-    "epoch_max_bytes": Setting(_SIZE),
+    "epoch_interval": Setting(parse_duration, format_duration(defaults.EPOCH_INTERVAL)),
+    "epoch_max_entries": Setting(int),
+    "epoch_max_bytes": Setting(_size),
     "commit_interval": Setting(parse_duration, format_duration(defaults.COMMIT_INTERVAL)),
-    "block_bytes": Setting(_SIZE, format_size(defaults.BLOCK_BYTES)),
-    "segment_bytes": Setting(_SIZE, format_size(defaults.SEGMENT_BYTES)),
-    "segment_age": Setting(_DURATION),
-    "max_entry_bytes": Setting(_SIZE, format_size(defaults.MAX_ENTRY_BYTES)),
-    "heartbeat": Setting(_DURATION, format_duration(defaults.HEARTBEAT)),
+    "block_bytes": Setting(_size, format_size(defaults.BLOCK_BYTES)),
+    "segment_bytes": Setting(_size, format_size(defaults.SEGMENT_BYTES)),
+    "segment_age": Setting(parse_duration),
+    "max_entry_bytes": Setting(_size, format_size(defaults.MAX_ENTRY_BYTES)),
+    "heartbeat": Setting(parse_duration, format_duration(defaults.HEARTBEAT)),
     "max_overdue": Setting(parse_duration, format_duration(defaults.MAX_OVERDUE)),
     "retention": Setting(parse_duration, format_duration(defaults.RETENTION)),
-    "keep": Setting(_DURATION),
+    "keep": Setting(parse_duration),
     "compress": Setting(str, "none"),
 }
 """The settings that the top level and each log may set: the fields of `Level` that are no table."""
+
+
+def parse_setting(name: str, written: object) -> Any:  # noqa: ANN401  # as many types as there are settings
+    """What is written for a setting, parsed, and within the bounds that it has.
+
+    Raises:
+        ConfigError: it cannot be meant.
+    """
+    value = SETTINGS[name].parse(written)
+    return check_bounds(name, value) if type(value) is int else value

@@ -14,6 +14,7 @@ from epochseal.doctor.state_checks import check_state_dir
 from epochseal.doctor.storage_checks import (
     check_directory,
     check_disk,
+    check_files,
     check_log_clock,
     check_runtime_dir,
     is_held,
@@ -56,6 +57,7 @@ def _check_log(part: str, log: LogConfig, *, agent_runs: bool) -> Iterator[Check
     state = "an agent holds it" if agent_runs else "no agent runs here"
     yield CheckResult(part, "directory lock", "good", state)
     yield check_directory(part, log.dir)
+    yield check_files(part, log.dir)
     yield from check_disk(part, log.dir, log.number("segment_bytes"))
     yield check_log_clock(part, log.dir)
     yield check_runtime_dir(part, log.runtime_dir)

@@ -16,6 +16,8 @@ from epochseal.doctor.machine_checks import plain_swaps
 from epochseal.errors import ConfigError, LogBusy, StorageError
 from epochseal.examiner import Outcome
 from epochseal.storage.durable import DirectoryLock
+from epochseal.storage.log_owner import others_files, user_name
+from epochseal.storage.segments import CHECKPOINT_FILE, list_segments
 
 _FEWEST_INODES = 1000
 _SYNCS = 10
@@ -73,6 +75,22 @@ def _problem(directory: Path, found: os.stat_result, mode: int) -> tuple[str, st
     if mode & _WRITABLE:
         return f"{directory} has mode {mode:04o}: others may remove what is in it", f"chmod go-w {directory}"
     return None
+
+
+def check_files(part: str, directory: Path) -> CheckResult:
+    """Whether the files of the log are this user's: a command that was run as root leaves root's."""
+    topic = "files"
+    try:
+        files = [path for segment in list_segments(directory).segments for path in segment.files()]
+    except StorageError as exc:
+        return CheckResult(part, topic, "unknown", str(exc), exc.hint)
+    strange = others_files(directory, [*files, directory / CHECKPOINT_FILE])
+    if not strange:
+        return CheckResult(part, topic, "good", f"{len(files):,}, all of this user" if files else "none yet")
+    owner = user_name(strange[0].lstat().st_uid)
+    what = f"{len(strange):,} belong to {owner}, such as {strange[0]}: the agent cannot go on with them"
+    hint = f"chown them to the agent's user, and run rotate, prune and seal as that user, not as {owner}"
+    return CheckResult(part, topic, "wrong", what, hint)
 
 
 def check_disk(part: str, directory: Path, segment_bytes: int) -> Iterator[CheckResult]:
@@ -142,21 +160,23 @@ def check_runtime_dir(part: str, directory: Path | None) -> CheckResult:
         return CheckResult(
             part, topic, "good", detail, "set it to a directory on tmpfs to go on without a gap"
         )
+    # One that is missing is made at the first start, for this user alone, in the one above it.
+    place = directory if directory.exists() else directory.parent
     try:
-        require_tmpfs(directory)
+        require_tmpfs(place)
     except ConfigError as exc:
         return CheckResult(part, topic, "wrong", str(exc), exc.hint)
-    found = directory.stat()
-    mode = stat.S_IMODE(found.st_mode)
-    if not os.access(directory, os.W_OK | os.X_OK):
+    if not os.access(place, os.W_OK | os.X_OK):
         return CheckResult(
-            part, topic, "wrong", f"this user may not write in {directory}", "check owner and mode"
+            part, topic, "wrong", f"this user may not write in {place}", "check owner and mode"
         )
-    if mode & _WRITABLE and not mode & stat.S_ISVTX:
+    mode = stat.S_IMODE(place.stat().st_mode)
+    if place is directory and mode & _WRITABLE and not mode & stat.S_ISVTX:
         what = f"{directory} has mode {mode:04o}: others may remove the page"
-        return CheckResult(part, topic, "wrong", what, f"chmod go-w {directory}")
+        hint = f"chmod go-w {directory}; or name a directory in it, which the agent makes for itself alone"
+        return CheckResult(part, topic, "wrong", what, hint)
     plain = plain_swaps()
-    if plain is None or (plain and not _noswap(directory)):
+    if plain is None or (plain and not _noswap(place)):
         areas = "the swap areas cannot be seen" if plain is None else f"swap on {', '.join(plain)}"
         return CheckResult(
             part,

@@ -17,7 +17,7 @@ from pathlib import Path
 from epochseal.custody.memory import SecretPage, require_tmpfs
 from epochseal.custody.ratchet_page import PAGE_SIZE, RatchetPage
 from epochseal.errors import StorageError
-from epochseal.storage.durable import DiskFullError
+from epochseal.storage.durable import DiskFullError, make_directory
 
 
 class PageStore:
@@ -36,10 +36,15 @@ class PageStore:
     def in_directory(cls, directory: Path, logdir: Path) -> PageStore:
         """A page in a file, so that the next start goes on with the same chain.
 
+        A directory that is missing is made, for this user alone, in the one above it.
+
         Raises:
             ConfigError: the directory is not on tmpfs or ramfs, where key material would reach a disk.
             StorageError: the files cannot be made or are not ours.
         """
+        if not directory.exists():
+            require_tmpfs(directory.parent)
+            make_directory(directory, 0o700)
         require_tmpfs(directory)
         page, pending = _paths(directory, logdir)
         return cls(RatchetPage(SecretPage.in_file(page, PAGE_SIZE)), _PendingFile(pending))

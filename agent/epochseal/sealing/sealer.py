@@ -30,6 +30,7 @@ from epochseal.sealing.restart import find_restart_point
 from epochseal.sealing.restart_point import RestartPoint
 from epochseal.sealing.saved_state import PendingBlock
 from epochseal.storage.durable import DirectoryLock, make_directory
+from epochseal.storage.log_owner import check_owner
 from epochseal.storage.segments import stem_time
 
 MAX_BLOCKS = 16
@@ -136,11 +137,12 @@ class Sealer:
         Raises:
             LogBusy: another agent seals here, or holds what is remembered of this log.
             StorageError: the directory cannot be used.
-            ConfigError: the log belongs to another origin; or the start would be a cold one.
+            ConfigError: the log belongs to another origin or another user; or the start would be a cold one.
         """
         if not refuse_cold:
             make_directory(self.logdir)
         self._lock = DirectoryLock(self.logdir)
+        check_owner(self.logdir)
         lines, counters = self._lines, self.counters
         lines.state = LogState.open(state_dir, self.logdir, keep_carry=keep_carry)
         point = find_restart_point(

@@ -25,6 +25,7 @@ from epochseal.sealing.chain import Pace
 from epochseal.sealing.limits import Limits
 from epochseal.sealing.page_store import PageStore
 from epochseal.sealing.sealer import Sealer
+from epochseal.sealing.setting_bounds import check_bounds
 from epochseal.service.commit_loop import CommitLoop, SystemClock
 from epochseal.service.messages import (
     begun_message,
@@ -60,10 +61,12 @@ class SealOptions:
 
     def __post_init__(self) -> None:
         for name in ("epoch_interval", "block_bytes", "segment_bytes", "segment_age", "max_entry_bytes"):
-            if getattr(self, name) == 0:
-                raise ConfigError(
-                    f"--{name.replace('_', '-')} must be more than 0", "leave it out for the default"
-                )
+            if (value := getattr(self, name)) is None:
+                continue
+            try:
+                check_bounds(name, value)
+            except ConfigError as exc:
+                raise ConfigError(f"--{name.replace('_', '-')} {exc}", exc.hint) from exc
 
 
 def seal_stream(

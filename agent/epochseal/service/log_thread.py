@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import signal
 import time
 import traceback
 from pathlib import Path
@@ -65,7 +66,7 @@ class LogSignals(Signals):
 
     def stop(self) -> None:
         """Ask for a clean close."""
-        self.stop_asked = True
+        self.stopped_by = signal.SIGTERM
         self._pipe.wake()
 
     def hangup(self) -> None:

@@ -21,12 +21,17 @@ class Signals:
     def __init__(self) -> None:
         self._pipe = WakePipe()
         self._hangup = False
-        self.stop_asked = False
+        self.stopped_by: int | None = None
         self.pass_on: Callable[[int], bool] | None = None
 
     def fileno(self) -> int:
         """Readable when a signal came."""
         return self._pipe.fileno()
+
+    @property
+    def stop_asked(self) -> bool:
+        """Whether a signal asked for a clean close: `stopped_by` has its number."""
+        return self.stopped_by is not None
 
     def take_hangup(self) -> bool:
         """Whether a new segment was asked for since the last call."""
@@ -61,5 +66,6 @@ class Signals:
             self._hangup = True
         else:
             pass_on, self.pass_on = self.pass_on, None
-            self.stop_asked = pass_on is None or not pass_on(number)
+            if pass_on is None or not pass_on(number):
+                self.stopped_by = number
         self._pipe.wake()

@@ -23,7 +23,8 @@ from epochseal_backends.small_files import translated
 def generate(directory: Path) -> None:
     """Make two new key pairs and a folder for each role in `directory`, which is made where it is missing.
 
-    Folders have mode 0700, private keys 0600; all is on disk when this returns.
+    Folders of roles have mode 0700, private keys 0600; all is on disk when this returns. A directory that is
+    made has 0755: each role's user goes through it to a folder of its own.
 
     Raises:
         ConfigError: a folder of a role exists already (nothing is overwritten), or cannot be written.
@@ -31,7 +32,7 @@ def generate(directory: Path) -> None:
     """
     with translated(str(directory), "write"):
         missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         for role in ROLES:
             if os.path.lexists(directory / role):
                 raise ConfigError(

@@ -30,9 +30,16 @@ def issuer(uri: KeyURI, settings: Mapping[str, str]) -> FileIssuer:  # noqa: ARG
 
     Raises:
         Denied: the folder has no `epoch.pub`, or this user may not read it.
-        ConfigError: the folder is missing, or the key is not an X25519 key in PEM.
+        ConfigError: the folder is missing, or the key is not an X25519 key in PEM; or the folder holds the
+            private key too: whoever seals with it could read back every epoch key, and rewrite the past.
     """
-    return FileIssuer(_epoch_public(folder_of(uri)))
+    folder = folder_of(uri)
+    if os.path.lexists(folder / EPOCH_PRIVATE):
+        raise ConfigError(
+            f"{folder} is the verifier's: whoever steals its {EPOCH_PRIVATE} here can rewrite the past",
+            hint="seal with the agent folder that epochseal keygen made, and keep the verifier's elsewhere",
+        )
+    return FileIssuer(_epoch_public(folder))
 
 
 def recoverer(uri: KeyURI, settings: Mapping[str, str]) -> FileRecoverer:  # noqa: ARG001  # as above

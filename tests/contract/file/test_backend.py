@@ -77,7 +77,9 @@ def test_folders_hold_what_their_role_may_have(keys: Path) -> None:
         "auditor": {"checkpoint.pub"},
     }
     assert found["agent"]["checkpoint.key"] == found["verifier"]["epoch.key"] == 0o600
-    for folder in (keys, *keys.iterdir()):
+    # Each role's user has to come through to a folder of its own.
+    assert stat.S_IMODE(keys.stat().st_mode) == 0o755
+    for folder in keys.iterdir():
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
@@ -153,6 +155,12 @@ def test_private_key_open_to_others(keys: Path, role: str, name: str, mode: int)
     with pytest.raises(ConfigError, match=f"{mode:04o}") as refused:
         (file.signer if role == "agent" else file.recoverer)(_uri(path.parent), {})
     assert refused.value.hint == f"chmod 600 {path}"
+
+
+def test_nobody_seals_with_the_verifiers_folder(keys: Path) -> None:
+    """Its private key opens every secret: on the host that seals it would end forward security."""
+    with pytest.raises(ConfigError, match=r"keys/verifier is the verifier's"):
+        file.issuer(_uri(keys / "verifier"), {})
 
 
 def test_denied_names_role_and_file(keys: Path) -> None:

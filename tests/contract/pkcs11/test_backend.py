@@ -21,6 +21,7 @@ from epochseal_backends.pkcs11.uri import parse_pkcs11_uri
 from tests.backends_under_test.softhsm import MODULE, PIN, Roles, SoftHSM, SoftToken, make_roles
 from tests.contract.backend_contract import CONTEXT, MESSAGE, BackendContract, Harness, Party
 from tests.contract.pkcs11.parties import fresh_process, issue, party
+from tests.secret_file import write_secret
 
 BACKEND: Backend = pkcs11
 """Checked by mypy: the module has the functions of a backend."""
@@ -84,7 +85,7 @@ def test_wrong_pin_is_tried_once(hsm: SoftHSM, tmp_path: Path) -> None:
     """A refused PIN is Denied at once and not given to the token again, and no message repeats it."""
     roles = make_roles(hsm)
     wrong = tmp_path / "pin"
-    wrong.write_text("99999999")
+    write_secret(wrong, "99999999")
     mistaken = replace(party(roles.agent), settings=hsm.settings | {"pin_file": str(wrong)})
     with pytest.raises(Denied, match="refuses the PIN") as first:
         mistaken.signer()

@@ -18,6 +18,7 @@ from epochseal_backends.pkcs11 import backend as pkcs11
 from tests.backends_under_test.softhsm import MODULE, Roles, SoftHSM, SoftToken, make_roles
 from tests.contract.backend_contract import CONTEXT
 from tests.contract.pkcs11.parties import fresh_process, party
+from tests.secret_file import write_secret
 
 EXAMINER: Examiner = pkcs11
 """Checked by mypy: the module has the functions of an examiner."""
@@ -68,7 +69,7 @@ def test_examination_tells_the_count_of_wrong_pins(hsm: SoftHSM, tmp_path: Path)
     """A token that saw a wrong PIN since the last right one is reported before anything logs in."""
     roles = make_roles(hsm)
     wrong = tmp_path / "pin"
-    wrong.write_text("88888888")
+    write_secret(wrong, "88888888")
     with pytest.raises(Denied):
         replace(party(roles.agent), settings=hsm.settings | {"pin_file": str(wrong)}).signer()
     assert _wrong(roles.agent) == {"PIN of the token"}

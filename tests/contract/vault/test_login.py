@@ -24,6 +24,7 @@ from epochseal_backends.vault import backend as vault
 from epochseal_backends.vault import login as vault_login
 from tests.backends_under_test.openbao import OpenBao, Provisioned
 from tests.contract.backend_contract import CONTEXT, MESSAGE
+from tests.secret_file import write_secret
 
 AUDIENCE = "epochseal"
 SERVICE_ACCOUNT = {
@@ -137,14 +138,14 @@ def test_token_from_a_file_is_read_anew(bao: OpenBao, keys: Provisioned) -> None
     works(keys, settings)
     signer = vault.signer(parse_key_uri(keys.checkpoint_uri), settings)
     signer.sign(MESSAGE)
-    file.write_text(second)
+    write_secret(file, second)
     bao.request("POST", "auth/token/revoke", {"token": first})
     signer.sign(MESSAGE)
     bao.request("POST", "auth/token/revoke", {"token": second})
     with pytest.raises(Denied, match="token is expired, revoked or unknown") as refused:
         signer.sign(MESSAGE)
     assert str(file) in str(refused.value.hint)
-    file.write_text(bao.token(f"{keys.name}-agent"))
+    write_secret(file, bao.token(f"{keys.name}-agent"))
     signer.sign(MESSAGE)
 
 
@@ -165,7 +166,7 @@ def test_token_in_the_home_directory(bao: OpenBao, keys: Provisioned) -> None:
     """The token that `bao login` and `vault login` leave is used last."""
     with pytest.raises(ConfigError, match="no token for Vault"):
         works(keys, bao.settings())
-    (Path.home() / ".vault-token").write_text(bao.token(f"{keys.name}-agent"))
+    write_secret(Path.home() / ".vault-token", bao.token(f"{keys.name}-agent"))
     works(keys, bao.settings())
 
 
@@ -180,7 +181,7 @@ def test_good_token_without_permission(bao: OpenBao, keys: Provisioned) -> None:
 def test_file_without_a_token(bao: OpenBao, keys: Provisioned, text: str) -> None:
     """What cannot be a token is refused before it gets into a header, and is not repeated."""
     file = bao.secret_file("x")
-    file.write_text(text, encoding="utf-8")
+    write_secret(file, text)
     with pytest.raises(ConfigError) as refused:
         works(keys, bao.settings(token_file=str(file)))
     assert str(file) in str(refused.value)

@@ -15,6 +15,7 @@ from epochseal_backends.vault import backend as vault
 from tests.backends_under_test.answers import Answers
 from tests.backends_under_test.openbao import OpenBao, Provisioned
 from tests.contract.backend_contract import CONTEXT
+from tests.secret_file import write_secret
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def keys(bao: OpenBao) -> Provisioned:
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_page_of_a_proxy_is_an_outage(tmp_path: Path, status: int) -> None:
     """No role and no key is refused by it: the log goes on, and no policy is advised."""
-    (tmp_path / "token").write_text("s.x")
+    write_secret(tmp_path / "token", "s.x")
     with Answers(status, {"Content-Type": "text/html"}, b"<h1>nginx</h1>") as server:
         settings = {"address": server.address, "token_file": str(tmp_path / "token")}
         issuer = vault.issuer(parse_key_uri("openbao://transit/x"), settings)
@@ -47,7 +48,7 @@ def test_a_page_of_a_proxy_is_an_outage(tmp_path: Path, status: int) -> None:
 
 def test_https_to_a_server_without_tls(tmp_path: Path) -> None:
     """The hint is about scheme and port, not about an authority."""
-    (tmp_path / "token").write_text("s.x")
+    write_secret(tmp_path / "token", "s.x")
     with Answers(200, {}) as server:
         address = server.address.replace("http:", "https:")
         settings = {"address": address, "token_file": str(tmp_path / "token")}
@@ -63,7 +64,7 @@ def test_keys_of_a_wrong_kind_are_said_at_once(bao: OpenBao, tmp_path: Path) -> 
     bao.make_mount("kinds")
     bao.request("POST", "kinds/keys/mac", {"type": "hmac", "key_size": 32}, token=bao.root_token)
     bao.request("POST", "sys/mounts/kv", {"type": "kv"}, token=bao.root_token)
-    (tmp_path / "token").write_text(bao.root_token)
+    write_secret(tmp_path / "token", bao.root_token)
     settings = bao.settings(token_file=str(tmp_path / "token"))
     for uri, found in (("openbao://kinds/mac", "hmac"), ("openbao://kv/epoch", "kv")):
         key = parse_key_uri(uri)
@@ -86,7 +87,7 @@ def test_an_agent_that_recovers_is_told_to_log_in_as_the_verifier(keys: Provisio
 def test_the_doctor_gives_a_wrong_secret_id_once(bao: OpenBao, keys: Provisioned, tmp_path: Path) -> None:
     """Five wrong ones lock the role: the doctor gives one, for two keys, and its advice names a lockout."""
     wrong = tmp_path / "secret-id"
-    wrong.write_text("00000000-0000-0000-0000-000000000000")
+    write_secret(wrong, "00000000-0000-0000-0000-000000000000")
     settings = keys.agent | {"secret_id_file": str(wrong)}
     path = tmp_path / "epochseal.toml"
     lines = [f'epoch_key = "{keys.epoch_uri}"', f'checkpoint_key = "{keys.checkpoint_uri}"', "[vault]"]

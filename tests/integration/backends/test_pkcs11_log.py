@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from tests.backends_under_test.softhsm import MODULE, Roles, SoftHSM, SoftToken, make_roles
+from tests.secret_file import write_secret
 
 ENTRIES = 4000
 SPY = next(Path("/usr/lib").glob("*/pkcs11/pkcs11-spy.so"))
@@ -45,7 +46,7 @@ def test_wrong_pin_reaches_the_token_once(tmp_path: Path) -> None:
     hsm = SoftHSM.shared()
     roles = make_roles(hsm)
     log, wrong = tmp_path / "log", tmp_path / "wrong"
-    wrong.write_text("141421")
+    write_secret(wrong, "141421")
     _seal(roles, log, 0)
     for command in (
         ["seal", str(tmp_path / "new"), "--origin", "example.com/hsm"],

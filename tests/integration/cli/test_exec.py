@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from epochseal.cli.exec import _Runner
+from epochseal.service.signals import Signals
 from tests.integration.agents import Place, kinds, wait_until
 
 
@@ -214,3 +216,13 @@ def test_acks_are_the_only_output(place: Place) -> None:
     assert done.stdout.split()[0] == b"0"
     assert done.stdout.split()[-1] == b"2"
     check(place, b"one\n", b"two\n")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_before_the_command_began(number: int, status: int) -> None:
+    """The status is that of the signal which came, as a shell says it."""
+    with Signals().installed() as signals:
+        os.kill(os.getpid(), number)
+        runner = _Runner(("/bin/false",))
+        os.close(runner.start(signals))
+        assert runner.status() == status

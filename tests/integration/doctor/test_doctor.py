@@ -161,7 +161,11 @@ WRONG: dict[str, tuple[Callable[[Host], object], str, str]] = {
         "agent holds no private wrapping key",
         "epoch.key is there",
     ),
-    "agent that can recover": (_hold_private_wrapping_key, "recovery is refused", "got a secret back"),
+    "agent that can recover": (
+        _hold_private_wrapping_key,
+        "epoch secrets are issued",
+        "is the verifier's: whoever steals its epoch.key",
+    ),
     "verifier's folder for an agent": (
         _use_the_verifiers_folder,
         "checkpoint key is there",

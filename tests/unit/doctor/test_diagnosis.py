@@ -204,3 +204,26 @@ def test_clock_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that was never set is wrong, whatever the kernel says of it."""
     monkeypatch.setattr("epochseal.doctor.machine_checks.time.time", lambda: 1000.0)
     assert machine.check_clock("a").outcome == "wrong"
+
+
+def test_a_runtime_directory_that_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is made at the first start, if this user may; a volume of a group (2777) has room for one."""
+    monkeypatch.setattr(storage, "require_tmpfs", lambda _path: None)
+    monkeypatch.setattr(storage, "plain_swaps", list)
+    tmp_path.chmod(0o2777)
+    found = storage.check_runtime_dir("a", tmp_path)
+    assert found.outcome == "wrong"
+    assert found.hint is not None
+    assert "name a directory in it" in found.hint
+    assert storage.check_runtime_dir("a", tmp_path / "page").outcome == "good"
+
+
+def test_files_of_another_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a command left that was run as another user is found and named."""
+    (tmp_path / "segments").mkdir()
+    path = tmp_path / "segments" / "000001-20261129T090000Z.seal"
+    path.touch()
+    assert storage.check_files("a", tmp_path).outcome == "good"
+    monkeypatch.setattr(storage, "others_files", lambda _folder, paths: [p for p in paths if p == path])
+    found = storage.check_files("a", tmp_path)
+    assert (found.outcome, str(path) in found.detail) == ("wrong", True)

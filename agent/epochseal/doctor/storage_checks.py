@@ -89,7 +89,7 @@ def check_files(part: str, directory: Path) -> CheckResult:
         return CheckResult(part, topic, "good", f"{len(files):,}, all of this user" if files else "none yet")
     owner = user_name(strange[0].lstat().st_uid)
     what = f"{len(strange):,} belong to {owner}, such as {strange[0]}: the agent cannot go on with them"
-    hint = f"chown them to the agent's user, and run rotate, prune and seal as that user, not as {owner}"
+    hint = "chown them to the agent's user, and run rotate, prune and seal as that user too"
     return CheckResult(part, topic, "wrong", what, hint)
 
 

@@ -75,7 +75,7 @@ def test_the_quick_start_works(tmp_path: Path) -> None:
     """The commands of README.md, in order, in a fresh directory, say what the page says that they do."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)
-    assert "pip install ." in blocks[0]
+    assert "pip install '.[report]'" in blocks[0]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path}
     outputs = [

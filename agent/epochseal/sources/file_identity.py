@@ -59,6 +59,14 @@ class Identity:
             raise FormatError(f"not the identity of a file: {text[:80]!r}")
         return found
 
+    def is_file(self, key: tuple[int, int]) -> bool:
+        """Whether a file with this device and inode may be it; its content has to be compared.
+
+        After a reboot the same disk may have another device number. So the inode alone decides, unless
+        nothing was sealed of the file yet: then there is no content by which it could be told from another.
+        """
+        return key[1] == self.inode and (self.size > 0 or key[0] == self.device)
+
     def __str__(self) -> str:
         return f"{self.device}-{self.inode}-{self.size}-{self.digest}"
 

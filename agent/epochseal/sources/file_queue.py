@@ -6,13 +6,15 @@ import os
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from pathlib import Path
 
 from epochseal.errors import FormatError
 from epochseal.format.seal_lines import SourceMark
-from epochseal.sources.file_identity import Identity
-from epochseal.sources.log_file import Content, LogFile, open_content
-from epochseal.sources.rotated_files import Rotated, find_file, list_rotated, missing_numbers
+from epochseal.sources.file_identity import Identity, holds
+from epochseal.sources.log_file import CompressedCopy, Content, LogFile, open_content
+from epochseal.sources.rotated_files import Rotated, find_by_inode, find_file, list_rotated, missing_numbers
+from epochseal.sources.sightings import Sighting
+
+_MOST_LEFT = 32
 
 
 class FileQueue:
@@ -21,12 +23,18 @@ class FileQueue:
     Args:
         path: absolute.
         lost: is told, in words, of every case in which lines may be missing.
+        is_foreign: whether a file, by device and inode, is read under another path.
     """
 
-    def __init__(self, path: str, lost: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: str, lost: Callable[[str], None], is_foreign: Callable[[tuple[int, int]], bool]
+    ) -> None:
         self._path = path
         self._lost = lost
+        self._is_foreign = is_foreign
         self._files: deque[Content] = deque()
+        # What was read of the files before, by which a compressed copy of one is known.
+        self._left: deque[tuple[Identity, int]] = deque(maxlen=_MOST_LEFT)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -53,89 +61,118 @@ class FileQueue:
 
     # --- what stands at the path ----------------------------------------------------------------------------
 
-    def open_path(self) -> LogFile | None:
-        """Open the file that stands at the path; None if it is in the queue already.
+    def begin(self, sighting: Sighting) -> None:
+        """The first files of a path."""
+        self._files.extend(sighting.files)
 
-        Raises:
-            OSError: there is none, or it cannot be opened.
-        """
-        found = Path(self._path).stat()
-        # An older file may have been renamed back to the path: it is being read already.
-        if (found.st_dev, found.st_ino) in self.keys:
-            return None
-        content = LogFile.open(self._path)
-        if content.key in self.keys:
-            # It was renamed back between the two calls above.
-            content.close()
-            return None
-        return content
-
-    def append(self, content: Content) -> None:
-        """Queue a file as the last."""
-        self._files.append(content)
-
-    def append_rotation(self, content: LogFile) -> None:
+    def rotate(self, sighting: Sighting) -> None:
         """Queue what now stands at the path, behind the files that stood there since the last one queued."""
+        here = sighting.here
+        if sighting.complete or here is None:
+            self._files.extend(sighting.files)
+            return
         last = self._files[-1].key
+        self._files.extend(sighting.between)
         rotated = list_rotated(self._path)
-        place = next((i for i, item in enumerate(rotated) if _key(item) == last), None)
+        place = next((i for i, item in enumerate(rotated) if item.key == last), None)
         if place is not None:
-            self._append_after(rotated, place, content)
+            self._append_after(rotated, place, here)
             return
         # The last one queued has no name here any more. Files that were written to after it stood at the path
         # since; whether others did that are gone too, nobody can tell.
-        newest = self._last_write()
-        newer = [item for item in rotated if item.found.st_mtime_ns >= newest and _key(item) not in self.keys]
-        if newer:
-            self._lost(f"{self._path} was rotated faster than it was read: lines may be lost")
-        self._append_after(newer, -1, content)
+        self._lost(f"{self._path} may have been rotated faster than it was read: lines may be lost")
+        self._append_after(self._written_since(rotated), -1, here)
 
-    def _last_write(self) -> int:
+    def _written_since(self, rotated: list[Rotated]) -> list[Rotated]:
         last = self._files[-1]
-        return last.stat().st_mtime_ns if isinstance(last, LogFile) else 0
+        newest = last.stat().st_mtime_ns if isinstance(last, LogFile) else 0
+        return [item for item in rotated if item.found.st_mtime_ns >= newest and item.key not in self.keys]
 
-    def resume(self, mark: SourceMark, content: LogFile) -> bytes | None:
+    def resume(self, mark: SourceMark, sighting: Sighting) -> bytes | None:
         """Queue the file that `mark` is of, set to its offset, and all that came after it.
 
         The answer are the last of its sealed bytes, at most `TRAIL`. It is None where no such file is there
-        any more; then `content`, which stands at the path now, is the first.
+        any more; then what was sighted is all there is.
         """
-        files = [*list_rotated(self._path), Rotated(self._path, content.stat(), (3, 0, 0))]
         try:
             wanted = Identity.parse(mark.file)
         except FormatError:
-            wanted = None
-        place, old = len(files) - 1, None
-        for copies in (False, True):
-            if wanted is not None and old is None:
-                place, old = find_file(files, wanted, mark.offset, copies=copies) or (place, None)
-        if old is None:
-            self._files.append(content)
+            self.begin(sighting)
             return None
+        if (trail := self._resume_sighted(wanted, mark.offset, sighting)) is not None:
+            return trail
+        found = self._find(wanted, mark.offset)
+        if found is None:
+            self.begin(sighting)
+            return None
+        rotated, place, old = found
         _, trail = old.ends(mark.offset)
         old.go_to(mark.offset)
-        if wanted is not None and old.key != content.key and wanted.inode == content.key[1]:
-            self._lost(f"{self._path} was truncated, or its inode given to a new file: lines may be lost")
+        # Found by its content under another inode it is a copy, and nobody writes to a copy.
+        same = old.key[1] == wanted.inode
+        old.static = old.static or not same
         self._files.append(old)
-        if old.key == content.key:
-            content.close()
+        here = sighting.here
+        if here is not None and not same and here.key[1] == wanted.inode:
+            self._lost(f"{self._path} was truncated, or its inode given to a new file: lines may be lost")
+        if sighting.complete or here is None:
+            self._files.extend(sighting.files)
         else:
-            # Found by its content under another inode, it is a copy, and nobody writes to a copy.
-            old.static = old.static or wanted is None or old.key[1] != wanted.inode
-            self._append_after(files[:-1], place, content)
+            self._files.extend(sighting.between)
+            after = rotated if place is not None else self._written_since(rotated)
+            self._append_after(after, -1 if place is None else place, here)
         return trail
+
+    def _resume_sighted(self, wanted: Identity, offset: int, sighting: Sighting) -> bytes | None:
+        files = sighting.files
+        for place in range(len(files) - 1, -1, -1):
+            content = files[place]
+            same = wanted.is_file(content.key)
+            if same and holds(content.ends(offset), wanted, offset) and content.go_to(offset):
+                for older in files[:place]:
+                    older.close()
+                self._files.extend(files[place:])
+                return content.ends(offset)[1]
+        return None
+
+    def _find(self, wanted: Identity, offset: int) -> tuple[list[Rotated], int | None, Content] | None:
+        rotated = [item for item in list_rotated(self._path) if not self._is_foreign(item.key)]
+        if (found := find_file(rotated, wanted, offset, copies=False)) is not None:
+            return rotated, *found
+        # A name that no rotation gives, or another one that the link led to.
+        if (other := find_by_inode(self._path, wanted, offset)) is not None:
+            if not self._is_foreign(other.key):
+                return rotated, None, other
+            other.close()
+        if (found := find_file(rotated, wanted, offset, copies=True)) is not None:
+            return rotated, *found
+        return None
 
     def _append_after(self, files: list[Rotated], place: int, content: LogFile) -> None:
         """Queue those behind the one at `place` (already queued; -1: none), then `content`."""
         if holes := missing_numbers(files[max(place, 0) :]):
             self._lost(f"{self._path}: rotated files are missing in between: {holes} of them")
         for item in files[place + 1 :]:
-            if item.found.st_size and _key(item) != content.key:
+            known = item.key == content.key or item.key in self.keys or self._is_foreign(item.key)
+            if item.found.st_size and not known:
                 try:
-                    self._files.append(open_content(item.path))
+                    found = open_content(item.path)
                 except OSError as exc:
                     self._lost(f"cannot read {item.path}: {exc.strerror}")
+                    continue
+                if self._was_left(found):
+                    found.close()
+                else:
+                    self._files.append(found)
         self._files.append(content)
+
+    def _was_left(self, content: Content) -> bool:
+        """Whether it is a compressed copy of a file that was read before; its time of change says nothing."""
+        if not isinstance(content, CompressedCopy):
+            return False
+        known = any(holds(content.ends(offset), wanted, offset) for wanted, offset in self._left if offset)
+        content.go_to(0)
+        return known
 
     # --- the files themselves -------------------------------------------------------------------------------
 
@@ -178,7 +215,10 @@ class FileQueue:
 
     def take_first(self) -> Content:
         """Take the first file out of the queue."""
-        return self._files.popleft()
+        content = self._files.popleft()
+        if isinstance(content, LogFile):
+            self._left.append(content.was)
+        return content
 
     def limit(self) -> None:
         """Nothing that is written from now on is read any more."""
@@ -190,7 +230,3 @@ class FileQueue:
         """Close all files."""
         for content in self._files:
             content.close()
-
-
-def _key(item: Rotated) -> tuple[int, int]:
-    return item.found.st_dev, item.found.st_ino

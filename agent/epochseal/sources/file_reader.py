@@ -88,6 +88,11 @@ class FileReader:
         return buffer.buffered if buffer is not None else 0
 
     @property
+    def skipping(self) -> bool:
+        """Whether it is within an entry that is left out, which is known nowhere else."""
+        return self._buffer is not None and self._buffer.skipping
+
+    @property
     def lag(self) -> int:
         """Bytes of the file that are not sealed; of a compressed one only those that were read."""
         return max(self.content.size() - self._offset, self.buffered, 0)

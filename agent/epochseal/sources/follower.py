@@ -8,23 +8,22 @@ of the next file is sealed before.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
-
-from msgspec.structs import replace as replace_fields
 
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
+from epochseal.sources.announcement import Announcement
 from epochseal.sources.file_queue import FileQueue
 from epochseal.sources.file_reader import FileBuffer, FileReader
 from epochseal.sources.left_files import LeftFiles
 from epochseal.sources.log_file import LogFile, source_name
+from epochseal.sources.resting_files import Look, Resting
+from epochseal.sources.sightings import Sight, Sighting
+from epochseal.sources.watches import Watches
 
 GRACE = 2.0
 _FORGET = 600.0
-_log = logging.getLogger(__name__)
 
 
 class Follower:
@@ -32,37 +31,55 @@ class Follower:
 
     Args:
         path: absolute.
-        position: where the chain says that sealing stopped, if it speaks of this path.
+        resting: what is known of it.
+        watches: the news.
         new_buffer: makes a buffer of the given name that begins at the given offset.
+        is_foreign: whether a file, by device and inode, is read under another path.
     """
 
     def __init__(
-        self, path: str, position: SourceMark | None, new_buffer: Callable[[str, int], FileBuffer]
+        self,
+        path: str,
+        resting: Resting,
+        *,
+        watches: Watches,
+        new_buffer: Callable[[str, int], FileBuffer],
+        is_foreign: Callable[[tuple[int, int]], bool],
     ) -> None:
         self.path = path
         self.name = source_name(path)
+        self.told = Announcement(path, resting.said)
+        self._sight = Sight(path, watches, resting.generation)
         self._new_buffer = new_buffer
-        self._resume = position
-        self._files = FileQueue(path, self._lost)
+        self._resume = resting.mark
+        # Whether the file that was sealed last may be looked for under other names once; and whether it was
+        # seen by this process, which makes its loss news.
+        self._to_find = self._resume is not None
+        self._was_seen = resting.seen is not None
+        self._missing_said = resting.missing_said
+        self._files = FileQueue(path, self.told.gap, is_foreign)
         self._left = LeftFiles()
         # Of the first file in the queue; None while nothing stood at the path yet.
         self._reader: FileReader | None = None
-        self._gap = False
-        self._announce = False
         self._hungry = False
         self._changed = time.monotonic()
-        self._said = ""
+        # When to look again, and for how long to wait after that if nothing changed.
+        self.look_at = 0.0
+        self.pause = 0.0
 
     # --- what stands at the path ----------------------------------------------------------------------------
 
     def look(self) -> None:
         """See whether files were rotated, truncated, or have grown."""
         try:
-            self._look_at_path()
+            if (sighting := self._sight.look(self._files.keys)) is not None:
+                self._see(sighting)
+            self.told.well()
         except FileNotFoundError:
-            self._said = ""
+            self.told.well()
+            self._find_moved()
         except OSError as exc:
-            self._say(exc)
+            self.told.error(exc)
         self.look_at_files()
 
     def look_at_files(self) -> None:
@@ -70,36 +87,59 @@ class Follower:
         try:
             grown = self._files.first_has_more()
             for _ in range(self._left.close_late()):
-                self._lost(f"lines were written to {self.path} more than {GRACE:.0f} s after it was rotated")
+                self.told.gap(
+                    f"lines were written to {self.path} more than {GRACE:.0f} s after it was rotated"
+                )
         except OSError as exc:
-            self._say(exc)
+            self.told.error(exc)
         else:
             self._hungry = self._hungry or grown
 
-    def _look_at_path(self) -> None:
-        if (content := self._files.open_path()) is None:
+    def _see(self, sighting: Sighting) -> None:
+        if sighting.lost:
+            self.told.gap(f"{self.path} was rotated or removed before it could be opened: lines may be lost")
+        if not sighting.files:
             return
-        self._said = ""
+        self._changed = time.monotonic()
         if self._resume is not None:
             mark, self._resume = self._resume, None
-            self._start_again(mark, content)
+            self._start_again(mark, sighting)
         elif self._files:
-            self._files.append_rotation(content)
-            self._changed = time.monotonic()
+            self._files.rotate(sighting)
         else:
-            self._files.append(content)
+            self._files.begin(sighting)
             self._begin()
 
-    def _start_again(self, mark: SourceMark, content: LogFile) -> None:
-        if (trail := self._files.resume(mark, content)) is None:
+    def _start_again(self, mark: SourceMark, sighting: Sighting) -> None:
+        if (trail := self._files.resume(mark, sighting)) is None:
             self._begin()
-            self._lost(
-                f"{self.path}: the file that was sealed up to byte {mark.offset} is not there any more"
-            )
+            self._say_missing(mark, sighting.here)
             return
         self._reader = FileReader(self.name, self._files.first, mark.offset, trail, self._new_buffer)
         self._hungry = True
-        self._changed = time.monotonic()
+
+    def _find_moved(self) -> None:
+        """Nothing stands at the path: the file that was sealed last may go on under another name."""
+        if self._resume is None or not self._to_find:
+            return
+        self._to_find = False
+        if (trail := self._files.resume(self._resume, Sighting([], None))) is not None:
+            offset, self._resume = self._resume.offset, None
+            self._reader = FileReader(self.name, self._files.first, offset, trail, self._new_buffer)
+            self._hungry = True
+        elif self._was_seen:
+            self._say_missing(self._resume, None)
+
+    def _say_missing(self, mark: SourceMark, here: LogFile | None) -> None:
+        if self._missing_said:
+            return
+        self._missing_said = True
+        if here is not None and mark.file.split("-")[1:2] == [str(here.key[1])]:
+            self.told.gap(f"{self.path} was truncated: lines that were written just before may be lost")
+        else:
+            self.told.gap(
+                f"{self.path}: the file that was sealed up to byte {mark.offset} is not there any more"
+            )
 
     # --- reading --------------------------------------------------------------------------------------------
 
@@ -116,7 +156,7 @@ class Follower:
     @property
     def has_entry(self) -> bool:
         """Whether an entry, or a new position, is to be sealed."""
-        return self._announce or self.holds_buffer
+        return self.told.due or self.holds_buffer
 
     @property
     def full_block(self) -> bool:
@@ -154,9 +194,9 @@ class Follower:
             count = reader.read()
         except OSError as exc:
             self._hungry = False
-            self._say(exc)
+            self.told.error(exc)
             if content.static:
-                self._lost(f"a rotated file of {self.path} cannot be read to its end: {exc.strerror}")
+                self.told.gap(f"a rotated file of {self.path} cannot be read to its end: {exc.strerror}")
                 self._finish_file(reader)
             return
         if content.truncated and isinstance(content, LogFile):
@@ -172,7 +212,7 @@ class Follower:
 
     def _follow_truncation(self, reader: FileReader, content: LogFile) -> None:
         """The content is gone: a copy of it may have the rest, but not what came after the copy."""
-        self._lost(f"{self.path} was truncated: lines that were written just before may be lost")
+        self.told.gap(f"{self.path} was truncated: lines that were written just before may be lost")
         self._hungry = True
         if self._files.queue_truncated(content):
             reader.content = self._files.first
@@ -206,7 +246,7 @@ class Follower:
     def _begin(self) -> None:
         """The first file is a new one: the chain is told at once, so that it is known after a crash."""
         self._reader = FileReader(self.name, self._files.first, 0, b"", self._new_buffer)
-        self._announce = True
+        self.told.position()
         self._hungry = True
         self._changed = time.monotonic()
 
@@ -220,12 +260,12 @@ class Follower:
 
     def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
         """The next piece; one without entries if only a new position is to be sealed."""
-        if self._announce and (position := self.position()) is not None:
-            self._announce = False
-            return self._flagged(Piece(0, 0, position))
+        # A gap is told where it is. A new position goes with the entries, if there are any.
+        if self.told.has_gap or (self.told.due and not self.holds_buffer):
+            return self.told.flagged(Piece(0, 0, self.position() or SourceMark(self.name, 0)))
         if self._reader is None or (piece := self._reader.cut_piece(entries, size, first)) is None:
             return None
-        return self._flagged(piece)
+        return self.told.flagged(piece)
 
     def piece_bytes(self) -> memoryview:
         """The bytes of the pieces since the last `done`."""
@@ -248,17 +288,31 @@ class Follower:
         """Whether all that was there at `finish` is sealed; an unfinished last line waits in its file."""
         return not self._hungry and not self.has_entry and not self._files.later_has_more()
 
+    def quiet_for(self) -> float:
+        """Seconds since anything was read or came; 0 while there is something to do."""
+        unread = self._reader is not None and (self._reader.buffered > 0 or self._reader.skipping)
+        busy = self._hungry or self.has_entry or len(self._files) > 1 or unread
+        return 0.0 if busy else time.monotonic() - self._changed
+
+    def rest(self) -> Resting | None:
+        """What to know of the path when its file is closed; None if that would lose sight of something."""
+        found = Look.at(self.path)
+        if not self._files:
+            rested = Resting(self._resume, None, self._sight.generation, self.told.said, self._missing_said)
+            return rested if found is None or self.told.said else None
+        content = self._files.first
+        whole = isinstance(content, LogFile) and found == Look.of(content.stat()) and not content.has_more()
+        if not whole or self._left:
+            return None
+        return Resting(self.position(), found, self._sight.generation)
+
     @property
     def forgotten(self) -> bool:
         """Whether the file was removed for good: it has no name, no successor, and nobody writes to it."""
-        return (
-            not self._hungry
-            and not self.has_entry
-            and self._files.gone
-            and time.monotonic() - self._changed > _FORGET
-        )
+        return self._files.gone and self.quiet_for() > _FORGET
 
-    def reading(self) -> set[tuple[int, int]]:
+    @property
+    def keys(self) -> set[tuple[int, int]]:
         """Device and inode of every file that is being read or waits for it."""
         return self._files.keys
 
@@ -266,26 +320,7 @@ class Follower:
         """The position at the end of a file that was left a moment ago, for who goes on with it."""
         return self._left.give_away(key)
 
-    def announce(self) -> None:
-        """Have the chain told of the position."""
-        self._announce = True
-
     def close(self) -> None:
         """Close all files."""
         self._files.close()
         self._left.close()
-
-    def _flagged(self, piece: Piece) -> Piece:
-        gap, self._gap = self._gap, False
-        return replace(piece, src=replace_fields(piece.src, gap=1)) if gap else piece
-
-    def _lost(self, message: str) -> None:
-        """Entries may be missing: the chain is told at once."""
-        self._gap = self._announce = True
-        _log.warning("%s", message)
-
-    def _say(self, error: OSError) -> None:
-        """Tell of an error once, until it is over or another one."""
-        if error.strerror != self._said:
-            self._said = error.strerror or ""
-            _log.warning("cannot read %s: %s; trying again", self.path, error.strerror)

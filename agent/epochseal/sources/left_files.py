@@ -21,6 +21,9 @@ class LeftFiles:
     def __init__(self) -> None:
         self._files: list[tuple[LogFile, SourceMark, float]] = []
 
+    def __len__(self) -> int:
+        return len(self._files)
+
     def add(self, content: LogFile, end: SourceMark) -> None:
         """Watch a file from now on; `end` is the mark up to which all of it is sealed."""
         self._files.append((content, end, time.monotonic() + LINGER))

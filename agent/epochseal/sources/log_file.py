@@ -5,6 +5,7 @@ How it is known again is `file_identity.py`'s part.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import stat
@@ -12,6 +13,7 @@ import time
 import zlib
 from typing import Self
 
+from epochseal.descriptors import is_reserved
 from epochseal.sources.file_identity import HEAD, TRAIL, Identity, ends
 
 UNREADABLE = (".bz2", ".xz", ".zst", ".Z")
@@ -42,7 +44,10 @@ class LogFile:
         self._trail = b""
         self._seen = 0
         self._written = 0
-        self._size = -1
+        # At the last look: how long it was, and the ends of that, by which a new content is known even where
+        # nothing of the old one was read.
+        self._size = 0
+        self._ends = b"", b""
         self.queued_at = self.grew_at = time.monotonic()
 
     @classmethod
@@ -53,6 +58,9 @@ class LogFile:
             OSError: it cannot be opened.
         """
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        if is_reserved(fd):
+            os.close(fd)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             os.close(fd)
@@ -94,14 +102,17 @@ class LogFile:
     def has_more(self) -> bool:
         """Whether there are bytes that were never read; notices if the file was cut."""
         found = self.stat()
-        if found.st_size != self._size:
-            self._size, self.grew_at = found.st_size, time.monotonic()
-        self.truncated = self.truncated or found.st_size < self._seen
-        if not self.truncated and found.st_mtime_ns != self._written:
+        if found.st_mtime_ns != self._written or found.st_size != self._size:
             # Written to since the last look, perhaps anew at the old length: the size alone cannot tell.
-            self.truncated = not self._goes_on()
+            self.truncated = self.truncated or not self._has_old_content(found.st_size)
             self._written = found.st_mtime_ns
+            if found.st_size != self._size:
+                self.grew_at = time.monotonic()
+            self._size, self._ends = found.st_size, self.ends(found.st_size)
         return not self.truncated and self._end(found.st_size) > self._seen
+
+    def _has_old_content(self, size: int) -> bool:
+        return size >= self._size and self._ends == self.ends(self._size) and self._goes_on()
 
     @property
     def removed(self) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from epochseal.sources.file_identity import Identity, holds
-from epochseal.sources.log_file import UNREADABLE, Content, open_content
+from epochseal.sources.log_file import UNREADABLE, Content, LogFile, open_content
 
 COMPRESSED = (".gz", *UNREADABLE)
 _MARK = r"[._-](\d[\dT:._-]*|old|bak)"
@@ -46,6 +46,11 @@ class Rotated:
     path: str
     found: os.stat_result
     age: tuple[int, ...]
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Device and inode."""
+        return self.found.st_dev, self.found.st_ino
 
 
 def list_rotated(path: str) -> list[Rotated]:
@@ -147,12 +152,7 @@ def find_file(
         copies: look for another file of the same content; else for the file itself, by its inode.
     """
     for place in range(len(files) - 1, -1, -1):
-        found = files[place].found
-        # After a reboot the same disk may have another device number. So the inode alone decides, unless
-        # nothing was sealed of the file yet: then there is no content by which it could be told from
-        # another.
-        same = found.st_ino == wanted.inode and (wanted.size > 0 or found.st_dev == wanted.device)
-        if not (wanted.size > 0 if copies else same):
+        if not (wanted.size > 0 if copies else wanted.is_file(files[place].key)):
             continue
         try:
             content = open_content(files[place].path)
@@ -161,4 +161,19 @@ def find_file(
         if holds(content.ends(offset), wanted, offset) and content.go_to(offset):
             return place, content
         content.close()
+    return None
+
+
+def find_by_inode(path: str, wanted: Identity, offset: int) -> LogFile | None:
+    """The file that `wanted` was, set to `offset`, under any name beside `path` or what that leads to."""
+    for folder in {os.path.dirname(path), os.path.dirname(os.path.realpath(path))}:  # noqa: PTH120  # as `path` is
+        with suppress(OSError), os.scandir(folder) as entries:
+            names = [entry.path for entry in entries if entry.inode() == wanted.inode]
+            for name in names:
+                with suppress(OSError):
+                    content = LogFile.open(name)
+                    known = wanted.is_file(content.key) and holds(content.ends(offset), wanted, offset)
+                    if known and content.go_to(offset):
+                        return content
+                    content.close()
     return None

@@ -14,7 +14,7 @@ from epochseal.errors import ConfigError, FormatError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
 from epochseal.sources import follower as follow
-from epochseal.sources import left_files, log_file, tail
+from epochseal.sources import left_files, log_file, path_table, tail
 from epochseal.sources.file_identity import Identity
 from epochseal.sources.log_file import percent_encode, source_name
 from epochseal.sources.rotated_files import list_rotated
@@ -38,15 +38,17 @@ class Clock:
 CLOCK = Clock()
 
 
-@pytest.fixture(autouse=True)
-def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rotated files are left soon, and looked at without a pause."""
-    for module in (follow, left_files, log_file, tail):
+@pytest.fixture(autouse=True, params=[60.0, 0.0], ids=["awake", "at rest"])
+def _hasty(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rotated files are left soon, and looked at without a pause; quiet ones are closed late, or at once."""
+    monkeypatch.setattr(path_table, "REST_AFTER", request.param)
+    for module in (follow, left_files, log_file, path_table, tail):
         monkeypatch.setattr(module, "time", CLOCK)
     monkeypatch.setattr(follow, "GRACE", GRACE)
+    monkeypatch.setattr(path_table, "SHORTEST", 0.0)
     monkeypatch.setattr(tail, "SHORTEST", 0.0)
-    monkeypatch.setattr(tail, "LONGEST", 0.001)
-    monkeypatch.setattr(tail, "_SCAN_EVERY", 0.0)
+    monkeypatch.setattr(path_table, "LONGEST", 0.001)
+    monkeypatch.setattr(path_table, "SCAN_EVERY", 0.0)
 
 
 class Tailer:
@@ -208,6 +210,7 @@ def test_writing_to_a_file_that_was_left_is_a_gap(log: Path, tailer: Tailer) -> 
     assert (tailer.sealed, tailer.gaps) == (b"1\n2\n", 1)
 
 
+@pytest.mark.parametrize("_hasty", [60.0], indirect=True)
 def test_a_removed_file_is_read_to_its_end(log: Path, tailer: Tailer) -> None:
     """Its writer may have it open still; one that appears under its name afterwards is another file."""
     append(log, b"1\n")
@@ -219,6 +222,24 @@ def test_a_removed_file_is_read_to_its_end(log: Path, tailer: Tailer) -> None:
     append(log, b"3\n")
     assert tailer.run() == b"1\n2\n3\n"
     assert tailer.gaps == 0
+
+
+@pytest.mark.parametrize("_hasty", [0.0], indirect=True)
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_file_that_is_removed_at_rest(log: Path, tailer: Tailer, *, is_open: bool) -> None:
+    """It is closed then: what somebody writes who still has it open is out of reach, and that is said."""
+    append(log, b"1\n")
+    tailer.run()
+    with log.open("ab", buffering=0) as file:
+        if not is_open:
+            file.close()
+        log.unlink()
+        tailer.run()
+        if is_open:
+            file.write(b"2\n")
+            tailer.run()
+    append(log, b"3\n")
+    assert (tailer.run(), tailer.gaps) == (b"1\n3\n", int(is_open))
 
 
 @pytest.mark.parametrize("ending", ["1", "1.gz", "20261123"])

@@ -1,0 +1,85 @@
+"""The files that globs name, looked up again at a cost that follows what has changed."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch, translate
+from pathlib import Path, PurePath
+
+# A folder's time of change is as coarse as the kernel's clock: a listing made this soon after it may be old.
+_STEADY_NS = 2_000_000_000
+
+
+class MatchedPaths:
+    """Some globs.
+
+    Args:
+        patterns: absolute and normal; each a path or a glob.
+    """
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self.patterns = list(patterns)
+        self.fixed = [pattern for pattern in patterns if not glob.has_magic(pattern)]
+        self._by_folder: dict[str, list[re.Pattern[str]]] = {}
+        self._others: list[str] = []
+        for pattern in patterns:
+            folder, name = os.path.split(pattern)
+            if pattern in self.fixed:
+                self._by_folder.setdefault(folder, [])
+            elif glob.has_magic(folder) or "**" in name:
+                self._others.append(pattern)
+            else:
+                # As for `glob`: a star names no hidden file.
+                hidden = "" if name.startswith(".") else r"(?!\.)"
+                self._by_folder.setdefault(folder, []).append(re.compile(hidden + translate(name)))
+        self._steady: dict[str, tuple[int, int]] = {}
+
+    def matches(self, path: str) -> bool:
+        """Whether a pattern names it."""
+        return path in self.fixed or any(
+            fnmatch(path, pattern) if "**" in pattern else PurePath(path).match(pattern)
+            for pattern in self.patterns
+        )
+
+    def folders(self) -> Iterator[tuple[str, os.stat_result]]:
+        """The folders whose names matter, and what they are; also those of the latest `changed`."""
+        for folder in self._by_folder:
+            try:
+                yield folder, Path(folder).stat()
+            except OSError:
+                self._steady.pop(folder, None)
+
+    def changed(self) -> list[str]:
+        """Regular files in folders that have changed since the last call; all of them at the first."""
+        found = list[str]()
+        for folder, stat in self.folders():
+            names = self._by_folder[folder]
+            look = stat.st_ino, stat.st_mtime_ns
+            if not names or self._steady.get(folder) == look:
+                continue
+            steady = time.time_ns() - stat.st_mtime_ns > _STEADY_NS
+            found += _list(folder, names)
+            if steady:
+                self._steady[folder] = look
+            else:
+                self._steady.pop(folder, None)
+        for pattern in self._others:
+            paths = glob.iglob(pattern, recursive=True)  # noqa: PTH207  # Path.glob takes no absolute pattern
+            found += [path for path in paths if Path(path).is_file()]
+        return sorted(set(found))
+
+
+def _list(folder: str, names: Sequence[re.Pattern[str]]) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [
+                entry.path
+                for entry in entries
+                if any(name.match(entry.name) for name in names) and entry.is_file()
+            ]
+    except OSError:
+        return []

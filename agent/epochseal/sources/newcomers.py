@@ -1,0 +1,66 @@
+"""What a path is that a glob newly names: a new file, a known one by another name, a rotated one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from epochseal.errors import FormatError
+from epochseal.format.seal_lines import SourceMark
+from epochseal.sources.file_identity import Identity, holds
+from epochseal.sources.follower import Follower
+from epochseal.sources.log_file import LogFile, source_name
+from epochseal.sources.resting_files import Look, RestingFiles
+from epochseal.sources.rotated_files import COMPRESSED, base_names
+
+
+def bases_of(path: str) -> list[str]:
+    """The paths that a file may have had before a rotation gave it this one."""
+    folder, name = os.path.split(path)
+    return [os.path.join(folder, base) for base in base_names(name)]  # noqa: PTH118  # text in, text out
+
+
+def is_compressed(path: str) -> bool:
+    """Whether it is named like a compressed file: never one that is written to."""
+    return path.endswith(COMPRESSED)
+
+
+def is_read_elsewhere(
+    key: tuple[int, int], path: str, followers: Iterable[Follower], resting: RestingFiles
+) -> bool:
+    """Whether a file is read under another path than this one, where it stands too or stood."""
+    if any(key in follower.keys for follower in followers if follower.path != path):
+        return True
+    others = (other for other in resting.of_inode(key[1]) if other != path)
+    return any((look := Look.at(other)) is not None and look.key == key for other in others)
+
+
+def take_over(path: str, key: tuple[int, int], followers: Sequence[Follower]) -> SourceMark | None:
+    """The position of a file that was read under another path until a moment ago."""
+    left = (follower.give_away(key) for follower in followers)
+    found = next((mark for mark in left if mark is not None), None)
+    return replace(found, name=source_name(path)) if found is not None else None
+
+
+def former_path(path: str, key: tuple[int, int], resting: RestingFiles) -> str | None:
+    """The path under which a file was sealed the furthest, if it had another one then."""
+    best, furthest = None, -1
+    for other in resting.of_inode(key[1]):
+        item = resting.get(other)
+        mark = item.mark if item is not None else None
+        if mark is not None and mark.offset > furthest and _was_sealed(path, mark):
+            best, furthest = other, mark.offset
+    return best
+
+
+def _was_sealed(path: str, mark: SourceMark) -> bool:
+    try:
+        wanted = Identity.parse(mark.file)
+        content = LogFile.open(path)
+    except (FormatError, OSError):
+        return False
+    found = wanted.is_file(content.key) and holds(content.ends(mark.offset), wanted, mark.offset)
+    content.close()
+    return found

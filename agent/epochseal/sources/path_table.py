@@ -1,0 +1,314 @@
+"""All paths of one tailed table: awake or at rest, and which of them have something.
+
+Those that have something to read or were written to lately are awake, with a `Follower` and open files; all
+others rest, and cost no descriptor. A write to a resting file is news of the kernel, or is found by looking
+at each of them: news miss what comes from another host or through another layer of an overlay, and may be
+lost. The looks take a hundredth of the time.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import unquote_to_bytes
+
+from msgspec.structs import replace
+
+from epochseal.format.seal_lines import SourceMark
+from epochseal.sources.file_reader import FileBuffer
+from epochseal.sources.follower import Follower
+from epochseal.sources.log_file import source_name
+from epochseal.sources.matched_paths import MatchedPaths
+from epochseal.sources.newcomers import bases_of, former_path, is_compressed, is_read_elsewhere, take_over
+from epochseal.sources.resting_files import Look, Resting, RestingFiles
+from epochseal.sources.watches import Watches
+
+MOST_NAME = 4096
+"""Bytes of a source's name: it is part of a line that has to fit in a page."""
+SHORTEST, LONGEST = 0.01, 0.25
+SCAN_EVERY = 1.0
+REST_AFTER = 60.0
+_LOOK_SHARE = 100
+_MOST_AWAKE, _FEWEST_AWAKE = 256, 4
+_MOST_REMEMBERED = 1024
+_log = logging.getLogger(__name__)
+
+
+class PathTable:
+    """The paths that some globs name.
+
+    Args:
+        patterns: absolute and normal.
+        positions: where the chain says that sealing stopped, by source name.
+        new_buffer: makes a buffer of the given name that begins at the given offset.
+    """
+
+    def __init__(
+        self,
+        patterns: Sequence[str],
+        positions: Mapping[str, SourceMark],
+        new_buffer: Callable[[str, int], FileBuffer],
+    ) -> None:
+        self._matched = MatchedPaths(patterns)
+        self._new_buffer = new_buffer
+        self._watches = Watches(self._is_followed)
+        self._resting = RestingFiles()
+        self._awake: dict[str, Follower] = {}
+        # The awake ones, in the order in which they are read and sealed.
+        self.order: list[Follower] = []
+        # Resting paths that have something, in order; those whose position has to be told; other names of
+        # files that are read under their first one.
+        self._due: dict[str, None] = {}
+        self._announce: set[str] = set()
+        self._aliases: set[str] = set()
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most_awake = max(_FEWEST_AWAKE, min(_MOST_AWAKE, limit // 8))
+        self._scan_at = self._look_at = 0.0
+        self._finishing = False
+        self._told = False
+        self._remember(positions)
+
+    def _remember(self, positions: Mapping[str, SourceMark]) -> None:
+        """Only of files that these paths can name: others belong to another source, or to none any more."""
+        gone = list[tuple[str, SourceMark]]()
+        for name, mark in positions.items():
+            kind, _, encoded = name.partition(":")
+            path = os.fsdecode(unquote_to_bytes(encoded))
+            if kind != "tail" or not mark.file or not self._matched.matches(path):
+                continue
+            if os.path.lexists(path):
+                self._resting.put(path, Resting(mark))
+            else:
+                gone.append((path, mark))
+        for path, mark in gone[-_MOST_REMEMBERED:]:
+            self._resting.put(path, Resting(mark))
+
+    @property
+    def has_due(self) -> bool:
+        """Whether a path at rest has something."""
+        return bool(self._due)
+
+    @property
+    def resting_lag(self) -> int:
+        """Bytes of files at rest that are not sealed; any thread may ask."""
+        return self._resting.lag
+
+    def descriptors(self) -> list[int]:
+        """News of the kernel."""
+        return [] if self._finishing else self._watches.descriptors()
+
+    def next_look(self) -> float:
+        """When to look again (`time.monotonic`)."""
+        looks = [follower.look_at for follower in self.order]
+        return min(looks if self._finishing else [*looks, self._scan_at, self._look_at], default=0.0)
+
+    def positions(self) -> list[SourceMark]:
+        """Up to where each file is sealed; also of paths at which nothing stands at the moment."""
+        known = [follower.position() for follower in self.order]
+        return [*self._resting.marks(), *(position for position in known if position is not None)]
+
+    def look(self) -> None:
+        """See what changed, as far as it is time to look."""
+        now = time.monotonic()
+        if not self._finishing:
+            if now >= self._scan_at:
+                self._scan()
+                self._scan_at = now + max(SCAN_EVERY, _LOOK_SHARE * (time.monotonic() - now))
+            if now >= self._look_at:
+                began = time.monotonic()
+                self._look_at_resting()
+                self._look_at = now + max(LONGEST, _LOOK_SHARE * (time.monotonic() - began))
+            self.take_news()
+        self._wake_due()
+        for follower in self.order:
+            if now >= follower.look_at:
+                self._look_at_awake(follower)
+
+    def finish(self) -> None:
+        """Take what the files hold now; what is written from now on is left."""
+        self._scan()
+        self._look_at_resting()
+        self.take_news()
+        for follower in self.order:
+            follower.finish()
+        self._finishing = True
+
+    def close(self) -> None:
+        """Close all files."""
+        for follower in self.order:
+            follower.close()
+        self._watches.close()
+
+    # --- which files there are ------------------------------------------------------------------------------
+
+    def _scan(self) -> None:
+        """Find files that are new, and folders to be told of."""
+        for path in self._matched.fixed:
+            if path not in self._resting and path not in self._awake:
+                self._resting.put(path, Resting(None))
+        found = self._matched.changed()
+        for folder, stat in self._matched.folders():
+            self._watches.watch_folder(folder, stat)
+        if not self._told:
+            self._told = True
+            for pattern in self._matched.patterns:
+                # A typo looks like a service that has not written yet: only a person can tell which it is.
+                if not any(os.path.lexists(path) for path in self._named_by(pattern, found)):
+                    _log.warning("%s: no such file yet; it is followed once it is there", pattern)
+        for path in [*found, *self._aliases]:
+            self._meet(path)
+
+    def _named_by(self, pattern: str, found: Sequence[str]) -> list[str]:
+        return (
+            [pattern]
+            if pattern in self._matched.fixed
+            else [path for path in found if MatchedPaths([pattern]).matches(path)]
+        )
+
+    def _is_followed(self, path: str) -> bool:
+        if path in self._resting or path in self._awake:
+            return True
+        return (
+            self._matched.matches(path) and len(source_name(path)) <= MOST_NAME and not self._is_rotated(path)
+        )
+
+    def _is_rotated(self, path: str) -> bool:
+        """Whether it is only a rotated form of another file, as which it is read."""
+        return is_compressed(path) or any(
+            base in self._awake
+            or base in self._resting
+            or (self._matched.matches(base) and os.path.lexists(base))
+            for base in bases_of(path)
+        )
+
+    def _meet(self, path: str) -> None:
+        """A path that may be new."""
+        if path in self._resting or path in self._awake or not self._is_followed(path):
+            self._aliases.discard(path)
+            return
+        if (look := Look.at(path)) is None:
+            self._aliases.discard(path)
+            return
+        # A new name, but perhaps no new file: it was renamed, and both names match the globs, or it is a hard
+        # link. Its lines must not be sealed twice.
+        if is_read_elsewhere(look.key, path, self.order, self._resting):
+            self._aliases.add(path)
+            return
+        self._aliases.discard(path)
+        mark = self._take_over(path, look.key)
+        self._resting.put(path, Resting(mark, None, self._watches.generation(path)))
+        self._due[path] = None
+
+    def _take_over(self, path: str, key: tuple[int, int]) -> SourceMark | None:
+        """The position of a file that had another name until now."""
+        found = take_over(path, key, self.order)
+        if found is None and (other := former_path(path, key, self._resting)) is not None:
+            mark = self._resting.take(other).mark
+            self._watches.release(other)
+            self._due.pop(other, None)
+            if other in self._matched.fixed or os.path.lexists(other):
+                self._resting.put(other, Resting(None, None, self._watches.generation(other)))
+            found = replace(mark, name=source_name(path)) if mark is not None else None
+        if found is not None:
+            self._announce.add(path)
+        return found
+
+    # --- awake and at rest ----------------------------------------------------------------------------------
+
+    def take_news(self) -> None:
+        """Look where the kernel says that something changed."""
+        for path in self._watches.touched():
+            if (follower := self._awake.get(path)) is not None:
+                follower.look_at = 0.0
+            elif path in self._resting:
+                self._due[path] = None
+            else:
+                self._meet(path)
+
+    def _look_at_resting(self) -> None:
+        """Look at each file at rest."""
+        self._due |= dict.fromkeys(self._resting.changed())
+
+    def _wake_due(self) -> None:
+        while self._due and self._has_room():
+            path = next(iter(self._due))
+            del self._due[path]
+            if path in self._resting:
+                self._wake(path)
+
+    def _has_room(self) -> bool:
+        if len(self._awake) < self._most_awake:
+            return True
+        quiet = sorted(self.order, key=lambda follower: follower.quiet_for(), reverse=True)
+        return any(follower.quiet_for() > 0 and self._rest(follower) for follower in quiet)
+
+    def _wake(self, path: str) -> None:
+        removed = self._watches.release(path)
+        resting = self._resting.take(path)
+        if removed:
+            # All of it was sealed, and nobody has it open any more.
+            resting = Resting(None, None, resting.generation)
+            if path not in self._matched.fixed and not os.path.lexists(path):
+                return
+        follower = Follower(
+            path,
+            resting,
+            watches=self._watches,
+            new_buffer=self._new_buffer,
+            is_foreign=lambda key: is_read_elsewhere(key, path, self.order, self._resting),
+        )
+        self._awake[path] = follower
+        self.order.append(follower)
+        self._look_at_awake(follower)
+        if path in self._announce:
+            self._announce.discard(path)
+            follower.told.position()
+        if self._finishing:
+            follower.finish()
+
+    def _look_at_awake(self, follower: Follower) -> None:
+        if self._finishing:
+            follower.look_at_files()
+        else:
+            follower.look()
+        follower.turn()
+        follower.pause = min(max(2 * follower.pause, SHORTEST), LONGEST)
+        follower.look_at = time.monotonic() + follower.pause
+        if follower.told.said == os.strerror(errno.EMFILE):
+            self._most_awake = max(_FEWEST_AWAKE, len(self._awake) // 2)
+
+    def let_rest(self) -> None:
+        """Close what was quiet for long, and forget what was removed for good."""
+        if self._finishing:
+            return
+        for follower in tuple(self.order):
+            quiet = follower.quiet_for()
+            if follower.forgotten:
+                self._drop(follower)
+                if follower.path in self._matched.fixed:
+                    self._resting.put(follower.path, Resting(None))
+            elif quiet > REST_AFTER or (quiet > 0 and len(self._awake) > self._most_awake):
+                self._rest(follower)
+
+    def _rest(self, follower: Follower) -> bool:
+        """Close the files of a path that has nothing to seal; whether that can be done."""
+        if (resting := follower.rest()) is None:
+            return False
+        self._drop(follower)
+        path = follower.path
+        if resting.mark is None and path not in self._matched.fixed and resting.seen is None:
+            return True
+        self._resting.put(path, resting)
+        self._watches.watch_next_write(path)
+        if Look.at(path) != resting.seen:
+            self._due[path] = None
+        return True
+
+    def _drop(self, follower: Follower) -> None:
+        follower.close()
+        self.order.remove(follower)
+        del self._awake[follower.path]

@@ -1,5 +1,8 @@
 """The daemon: every log of a configuration in a thread of its own, signals and reloading in the main one.
 
+A log that fails ends no other one. The daemon ends when a stop is asked for, when no log runs any more, or
+when the process that makes a log's backend calls is gone: it cannot be made again beside threads and keys.
+
 Order of a start (docs/threat-model.md): configuration; for each log its mailbox and zygote, all of them
 before any thread; for each log its page, directory lock and sources; then the threads.
 """
@@ -8,7 +11,6 @@ from __future__ import annotations
 
 import resource
 import select
-import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -21,9 +23,9 @@ from epochseal.errors import ConfigError, Denied, EpochsealError, StorageError, 
 from epochseal.exit_statuses import BACKEND, REFUSED, USAGE, VERIFIED
 from epochseal.journal import Journal
 from epochseal.polling import WakePipe
-from epochseal.service.log_thread import LogThread
 from epochseal.service.sd_notify import Notifier
 from epochseal.service.signals import Signals
+from epochseal.service.supervised_log import SupervisedLog
 
 if TYPE_CHECKING:
     from epochseal.service.metrics_server import MetricsServer
@@ -47,12 +49,14 @@ class Daemon:
         self._env = env
         self._journal = journal
         self._notifier = Notifier.from_environment()
-        self._logs: list[LogThread] = []
+        self._logs: list[SupervisedLog] = []
+        # Never closed: a thread whose log has ended may not have written to it yet.
+        self._ended = WakePipe()
         self._listen: str | None = None
         self._metrics: MetricsServer | None = None
 
     def run(self) -> int:
-        """Seal until SIGTERM, SIGINT, or the end of all sources; the exit status, 0 if all logs were closed.
+        """Seal until SIGTERM, SIGINT, or no log runs any more; the exit status, 0 if all logs were closed.
 
         Raises:
             EpochsealError: the start failed; nothing was sealed.
@@ -65,17 +69,11 @@ class Daemon:
             self._open(config, stack)
             stack.callback(self._serve, None)
             self._serve(config.metrics_listen.value)
-            # Never closed: a thread whose log has ended may not have written to it yet.
-            ended = WakePipe()
-            threads = [
-                threading.Thread(target=_run_and_wake, args=(log, ended), name=log.config.name, daemon=True)
-                for log in self._logs
-            ]
-            for thread in threads:
-                thread.start()
-            self._notifier.ready(f"sealing {', '.join(log.config.name for log in self._logs)}")
-            self._watch(signals, ended)
-            left = [log for log in self._logs if not log.ended]
+            for log in self._logs:
+                log.start()
+            self._notifier.ready(self._state())
+            self._watch(signals)
+            left = [log for log in self._logs if log.running]
             for log in left:
                 log.journal.warning("not_closed", seconds=STOP_SECONDS, reason="left as after a crash")
             if left:
@@ -100,39 +98,56 @@ class Daemon:
             stack.callback(zygote.close)
             helpers.append((log, zygote, mailbox))
         for log, zygote, mailbox in helpers:
-            running = LogThread(log, zygote, mailbox, self._journal)
-            stack.callback(running.signals.close)
+            running = SupervisedLog(log, zygote, mailbox, self._journal, self._ended)
             stack.callback(running.close)
             self._logs.append(running)
             try:
                 running.open()
             except EpochsealError as exc:
-                raise type(exc)(f"log {log.name}: {exc}", exc.hint) from exc
+                raise _named(log.name, exc) from exc
+        failed = [(log, log.error) for log in self._logs if log.error is not None]
+        if len(failed) == len(self._logs):
+            first, error = failed[0]
+            raise _named(first.name, error)
+        for one, error in failed:
+            one.journal.error("failed", error)
 
-    def _watch(self, signals: Signals, ended: WakePipe) -> None:
+    def _watch(self, signals: Signals) -> None:
         poll = select.poll()
         poll.register(signals.fileno(), select.POLLIN)
-        poll.register(ended.fileno(), select.POLLIN)
+        poll.register(self._ended.fileno(), select.POLLIN)
         deadline: float | None = None
         # A thread sets `ended` and then wakes this loop, both while it still runs. By `is_alive` it would not
         # have ended at that moment, and nothing would wake the loop again.
-        while not all(log.ended for log in self._logs):
+        while any(log.running for log in self._logs):
             left = _LONGEST_WAIT if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 return
-            poll.poll(min(left, self._notifier.wait_seconds()) * 1000)
-            ended.clear()
-            if not any(log.signals.hung for log in self._logs if not log.ended):
+            waits = [left, self._notifier.wait_seconds(), *(log.wait_seconds() for log in self._logs)]
+            poll.poll(min(waits) * 1000)
+            self._ended.clear()
+            # A log that failed is no reason to let the manager kill the others: it is tended here.
+            if not any(log.hung for log in self._logs):
                 self._notifier.alive()
             self._serve_again()
             if signals.take_hangup() and deadline is None:
                 self._reload()
-            failed = any(log.error is not None for log in self._logs)
-            if deadline is None and (signals.stop_asked or failed):
+            before = self._state()
+            for log in self._logs:
+                log.tend()
+            if deadline is None and (state := self._state()) != before:
+                self._notifier.status(state)
+            if deadline is None and (signals.stop_asked or any(log.needs_new_process for log in self._logs)):
                 deadline = time.monotonic() + STOP_SECONDS
                 self._notifier.stopping("closing the logs")
                 for log in self._logs:
-                    log.signals.stop()
+                    log.stop()
+
+    def _state(self) -> str:
+        """In one line, for `systemctl status`."""
+        running = ", ".join(log.name for log in self._logs if log.running)
+        failed = ", ".join(log.name for log in self._logs if not log.running and log.error is not None)
+        return f"sealing {running}" + (f"; failed: {failed}" if failed else "")
 
     # --- reloading ----------------------------------------------------------------------------------------
 
@@ -147,14 +162,14 @@ class Daemon:
         else:
             self._journal.info("reloaded")
         for log in self._logs:
-            log.signals.hangup()
+            log.hangup()
         self._notifier.ready()
 
     def _adjust(self, config: Configuration) -> None:
         self._serve(config.metrics_listen.value)
         wanted = {log.name: log for log in config.logs}
         for log in self._logs:
-            if (new := wanted.pop(log.config.name, None)) is None:
+            if (new := wanted.pop(log.name, None)) is None:
                 log.journal.warning("restart_needed", reason="the log is not in the configuration any more")
             elif waiting := log.adjust(new):
                 log.journal.warning("restart_needed", reason=f"these changed: {', '.join(waiting)}")
@@ -190,11 +205,9 @@ class Daemon:
             before.close()
 
 
-def _run_and_wake(log: LogThread, ended: WakePipe) -> None:
-    try:
-        log.run()
-    finally:
-        ended.wake()
+def _named(name: str, error: BaseException) -> BaseException:
+    """The same error, which says of which log it is."""
+    return type(error)(f"log {name}: {error}", error.hint) if isinstance(error, EpochsealError) else error
 
 
 def _allow_descriptors() -> None:

@@ -7,19 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from epochseal.sealing.sealer import Sealer
-from epochseal.sources.source import Source
+from epochseal.service.failures import failure_text
+from epochseal.service.guarded_source import GuardedSource
 
 STUCK_SECONDS = 30.0
 """A single write that lasts longer is told of: a disk may hang without an error."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LogView:
-    """One log as the listener sees it; all that is asked of its parts is safe from another thread."""
+    """One log as the listener sees it; all that is asked of its parts is safe from another thread.
+
+    Attributes:
+        sealer, sources: replaced when the log is started again.
+        failure: what it failed with; None while it runs.
+    """
 
     name: str
     sealer: Sealer
-    sources: Sequence[Source]
+    sources: Sequence[GuardedSource]
+    failure: BaseException | None = None
 
     def lags(self) -> dict[str, int]:
         """Bytes that wait to be sealed, by the source's name; sources of one name are added up."""
@@ -33,24 +40,32 @@ class LogView:
         """Bytes that were read and are not sealed."""
         return sum(max(source.buffered, 0) for source in tuple(self.sources))
 
+    def failures(self) -> dict[str, str]:
+        """Why it, or a source of it, takes no entries: the text by the source's name, "" for the log."""
+        found = {source.name: source.failure for source in tuple(self.sources)} | {"": self.failure}
+        return {name: failure_text(error) for name, error in found.items() if error is not None}
+
 
 def reasons(view: LogView) -> list[str]:
     """Why entries of this log are not acknowledged, as fixed words; none while they are, or none come."""
     status = view.sealer.status()
     found = {
-        "failed": status.failed or view.sealer.counters.failure != "",
+        "failed": status.failed or view.sealer.counters.failure != "" or view.failure is not None,
         "no_room": status.stalled > 0,
         "overdue": status.late,
         "stuck": status.step - status.stalled > STUCK_SECONDS,
         # Nothing is accepted before the first epoch has its key and its signed checkpoint.
         "waiting_for_backend": not (status.live or status.failed or status.closed),
+        "source_failed": any(source.failure is not None for source in tuple(view.sources)),
     }
     return [reason for reason, holds in found.items() if holds]
 
 
 def health(views: Sequence[LogView]) -> tuple[int, bytes]:
-    """The HTTP status, 200 or 503, and a JSON object with each log's reasons."""
+    """The HTTP status, 200 or 503, and a JSON object: each log's reasons, and what failed and why."""
     found = {view.name: reasons(view) for view in views}
     healthy = not any(found.values())
-    body = {"status": "ok" if healthy else "failing", "logs": found}
+    body: dict[str, object] = {"status": "ok" if healthy else "failing", "logs": found}
+    if failures := {view.name: told for view in views if (told := view.failures())}:
+        body["failures"] = failures
     return (200 if healthy else 503), json.dumps(body).encode() + b"\n"

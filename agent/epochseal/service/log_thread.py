@@ -7,9 +7,11 @@ import secrets
 import signal
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 
 from epochseal.config import LogConfig
+from epochseal.config.source_tables import StdinTable, kind_of
 from epochseal.custody.memory import SecretPage
 from epochseal.custody.zygote import Zygote
 from epochseal.errors import EpochsealError, Unavailable
@@ -21,6 +23,7 @@ from epochseal.sealing.limits import Limits, Room
 from epochseal.sealing.page_store import PageStore
 from epochseal.sealing.sealer import Sealer
 from epochseal.service.commit_loop import CommitLoop, SystemClock
+from epochseal.service.guarded_source import GuardedSource
 from epochseal.service.health import LogView
 from epochseal.service.messages import (
     Message,
@@ -112,9 +115,24 @@ class AdjustableLimits(Limits):
 
 
 class LogThread:
-    """One log from its start to its end; `error` is what ended it before its time."""
+    """One log from its start to its end; `error` is what ended it before its time.
 
-    def __init__(self, config: LogConfig, zygote: Zygote, mailbox: SecretPage, journal: Journal) -> None:
+    Args:
+        config: of the log.
+        zygote: makes its backend calls; no other log uses it at this time.
+        mailbox: where their secrets arrive.
+        journal: is told what an operator should know.
+        view: what is shown of the log, if it was started before; it shows this start from now on.
+    """
+
+    def __init__(
+        self,
+        config: LogConfig,
+        zygote: Zygote,
+        mailbox: SecretPage,
+        journal: Journal,
+        view: LogView | None = None,
+    ) -> None:
         self.config = config
         self.signals = LogSignals()
         self.error: BaseException | None = None
@@ -122,8 +140,10 @@ class LogThread:
         self.journal = journal.bind(log=config.name)
         self._limits = AdjustableLimits(_limits(config))
         self.sealer = self._make_sealer(zygote, mailbox)
-        self._sources: list[Source] = []
+        self._sources: list[GuardedSource] = []
         self._upkeep: SegmentUpkeep | None = None
+        self.view = view or LogView(config.name, self.sealer, self._sources)
+        self.view.sealer, self.view.sources = self.sealer, self._sources
 
     def open(self) -> None:
         """Lock the directory, find where the log stands, open its sources.
@@ -146,23 +166,32 @@ class LogThread:
         if kind is not None or self.config.number_or_none("keep") is not None:
             self._upkeep = SegmentUpkeep(self.sealer, kind, _keeping(self.config), self.journal)
         for table in self.config.sources:
-            self._sources.append(open_source(table, self.config, self.signals))
+            self._sources.append(
+                GuardedSource(
+                    kind_of(table),
+                    partial(open_source, table, self.config, self.signals),
+                    self.journal,
+                    once=isinstance(table, StdinTable),
+                )
+            )
+        self.view.failure = None
 
-    @property
-    def view(self) -> LogView:
-        """What metrics and the health page show."""
-        return LogView(self.config.name, self.sealer, self._sources)
+    def run(self, *, opened: bool) -> None:
+        """Seal until a stop or the end of all sources, close the log, give up everything.
 
-    def run(self) -> None:
-        """Seal until a stop or the end of all sources, close the log, give up everything."""
+        Args:
+            opened: whether `open` was called.
+        """
         try:
+            if not opened:
+                self.open()
             if self._upkeep is not None:
                 self._upkeep.start()
             self._seal()
             if self._upkeep is not None:
                 self._upkeep.settle()
         except BaseException as exc:  # noqa: BLE001  # whatever ends a log must reach the main thread
-            self.error = exc
+            self.failed(exc)
             self.journal.error("failed", exc, where=_where(exc))
         else:
             self.journal.info("closed", entries=self.sealer.entries)
@@ -172,10 +201,14 @@ class LogThread:
             finally:
                 self.ended = True
 
+    def failed(self, error: BaseException) -> None:
+        """Have that error shown as what ended it."""
+        self.error = self.view.failure = error
+
     def close(self) -> None:
         """Give up sources, files and keys; without `run` before, the log is left as after a crash."""
-        while self._sources:
-            self._sources.pop().close()
+        for source in reversed(self._sources):
+            source.close()
         upkeep, self._upkeep = self._upkeep, None
         if upkeep is not None:
             upkeep.close()
@@ -200,7 +233,9 @@ class LogThread:
         return waiting
 
     def _seal(self) -> None:
-        sources = [*self._sources, *([self._upkeep] if self._upkeep is not None else [])]
+        sources: list[Source] = [*self._sources]
+        if self._upkeep is not None:
+            sources.append(self._upkeep)
         loop = CommitLoop(
             self.sealer,
             sources,
@@ -213,6 +248,9 @@ class LogThread:
                 f"{unsealed} bytes were read but not sealed: the backend gave no key before the stop",
                 str(self.sealer.calls.last_error or "") or None,
             )
+        if failures := [source.failure for source in self._sources if source.failure is not None]:
+            # The log is closed cleanly; whoever started it is told all the same that a source was not read.
+            raise failures[0]
 
     def _make_sealer(self, zygote: Zygote, mailbox: SecretPage) -> Sealer:
         config, clock = self.config, SystemClock()

@@ -106,6 +106,7 @@ class MetricsCollector:
         stalled = _gauge("stalled_seconds", "For how long the disk has had no room; 0 while it has.")
         tampered = _gauge("tampered_at_start", "Whether this start found another log than was remembered.")
         refused = _gauge("backend_refused", "Whether a backend refuses what is asked of it; sealing goes on.")
+        failed = _gauge("source_failed", "Whether a source is closed, as it failed.", "source")
         healthy = _gauge("healthy", "Whether entries are acknowledged, or would be: as /healthz says.")
         for view in self._views:
             status = view.sealer.status()
@@ -124,8 +125,11 @@ class MetricsCollector:
                 family.add_metric([view.name], float(value))
             for source, waiting in view.lags().items():
                 lag.add_metric([view.name, source], waiting)
+            failures = view.failures()
+            for source in view.lags():
+                failed.add_metric([view.name, source], source in failures)
         yield from (unsealed, lag, epoch, age, overdue, unsigned, signed, stalled)
-        yield from (tampered, refused, healthy)
+        yield from (tampered, refused, failed, healthy)
 
 
 def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:

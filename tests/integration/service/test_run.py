@@ -258,26 +258,6 @@ def test_no_helper_outlives_the_daemon(host: Host) -> None:
         assert process.wait(_PATIENCE) == 0
 
 
-def test_one_log_fails(host: Host) -> None:
-    """A log that is tampered with while it runs ends with a message, the others cleanly; the status is 6."""
-    host.configure("a", "b")
-    with host.daemon() as process:
-        host.send("a", "x")
-        host.send("b", "y")
-        (plain,) = (host.folder / "logs/a/segments").glob("*.log")
-        with plain.open("ab") as file:
-            file.write(b"foreign\n")
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(os.path.relpath(host.folder / "a.sock"))
-            client.sendall(b"one more\n")
-            assert process.wait(_PATIENCE) == 6
-    (failure,) = host.told("failed")
-    assert failure["log"] == "a"
-    assert "grew behind our back" in str(failure["message"])
-    verdict = host.verify("b")
-    assert (verdict.verdict, verdict.closed) == ("verified", True)
-
-
 def test_busy_directory(host: Host) -> None:
     """A log that another agent holds is named, and nothing of the others is begun."""
     host.configure("a", "b")

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,9 +20,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from epochseal.errors import ConfigError, Denied, StorageError
+from epochseal.journal import Journal
 from epochseal.sealing.backend_calls import BackendCalls
 from epochseal.sealing.counters import LATENCY_BOUNDS, Counters, Histogram
 from epochseal.service import metrics_server
+from epochseal.service.guarded_source import GuardedSource
 from epochseal.service.health import LogView, reasons
 from epochseal.service.metrics_server import MetricsServer, start_metrics
 from epochseal.sources.source import Source
@@ -69,7 +72,12 @@ def source() -> Iterator[StreamSource]:
 
 def view(story: Story, *sources: Source) -> LogView:
     """What the listener is given."""
-    return LogView("app", story.running, sources)
+    guarded = [GuardedSource("", partial(_same, source), Journal()) for source in sources]
+    return LogView("app", story.running, guarded)
+
+
+def _same(source: Source) -> Source:
+    return source
 
 
 def get(server: MetricsServer, path: str) -> tuple[int, str]:

@@ -11,9 +11,11 @@ PIP     := .venv/bin/python -m pip --disable-pip-version-check --no-input
 TEST_PACKAGES := chromium chromium-driver gdb gnutls-bin golang-go golang-golang-x-mod-dev logrotate opensc shellcheck \
 	softhsm2 strace systemd-journal-remote
 
+SECONDS := 600
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-full power-states supervision lint check bench clean
+.PHONY: help demo test test-full power-states supervision fuzz lint check bench clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -34,6 +36,9 @@ power-states: .venv/.dev ## cut the power 2,000 times, torn at sectors, and star
 supervision: .venv/.dev ## kill and stop each process of a daemon under load
 	.venv/bin/python -m tests.fault.supervision
 
+fuzz: .venv/.fuzz ## give hostile input to every reader for SECONDS, on all processors
+	.venv/bin/python -m tests.fuzz.fuzz $(SECONDS)
+
 lint: .venv/.dev ## format, lint, types and floors
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
@@ -46,11 +51,15 @@ bench: .venv/.installed ## measure sealing and verifying
 	.venv/bin/python tests/bench/bench.py
 
 clean: ## remove what was made here
-	rm -rf .venv dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv dist .fuzz .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find agent backends tests -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.dev: .venv/.installed
 	$(PIP) install --quiet '$(WHEEL)[dev]'
+	@touch $@
+
+.venv/.fuzz: .venv/.dev
+	$(PIP) install --quiet '$(WHEEL)[fuzz]'
 	@touch $@
 
 # pip keeps a distribution whose version it already has: the old wheel goes first.

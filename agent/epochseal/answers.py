@@ -71,9 +71,10 @@ class _Reader(io.BufferedReader):
         """As of every file.
 
         Raises:
-            AnswerTooLongError: more is asked for than an answer may have.
+            AnswerTooLongError: more is asked for than an answer may have, or less than nothing: a server may
+                state the length of a chunk so.
         """
-        if size is not None and size > MAX_ANSWER:
+        if size is not None and not -1 <= size <= MAX_ANSWER:
             raise AnswerTooLongError
         return super().read(size)
 

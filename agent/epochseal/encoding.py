@@ -24,6 +24,9 @@ UNSEEN = re.compile(
 A list, and not Python's own tables: two programs, or two versions of one, must refuse the same names.
 """
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not of the form that was asked for; the last, if they are nested too deep."""
+
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 _T = TypeVar("_T")
 
@@ -76,7 +79,7 @@ def decode_json(raw: bytes, kind: type[_T], what: str) -> _T:
     """
     try:
         value = msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except UNREADABLE as exc:
         raise FormatError(f"{what}: {exc}") from exc
     if msgspec.json.encode(value) != raw:
         raise FormatError(f"{what} is not in canonical form")

@@ -40,7 +40,10 @@ def read_config(path: Path, env: str | None = None, *, sealing: bool = True) -> 
     Raises:
         ConfigError: what is wrong, with file and line.
     """
-    return _Merger(Document(path), env if env is not None else overlay_from_environment(), sealing).read()
+    try:
+        return _Merger(Document(path), env if env is not None else overlay_from_environment(), sealing).read()
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deep to be a configuration") from None
 
 
 class _Merger:

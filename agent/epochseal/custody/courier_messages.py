@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from epochseal.encoding import UNREADABLE
 from epochseal.errors import (
     BackendError,
     ConfigError,
@@ -117,7 +118,7 @@ def receive(connection: socket.socket) -> Reply:
         )
     try:
         reply: Reply = msgspec.msgpack.decode(message, type=Reply)
-    except msgspec.DecodeError as exc:
+    except UNREADABLE as exc:
         raise BackendError("the courier's answer cannot be read") from exc
     return reply
 

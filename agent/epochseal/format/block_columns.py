@@ -14,7 +14,7 @@ from operator import gt
 
 import msgspec
 
-from epochseal.encoding import MAX_INT, b64decode, b64encode
+from epochseal.encoding import MAX_INT, UNREADABLE, b64decode, b64encode
 from epochseal.errors import FormatError
 from epochseal.format.merkle import leaf_hash
 from epochseal.format.seal_lines import TAG_SIZE, BlockBody
@@ -108,6 +108,6 @@ def _regular(texts: list[str]) -> bool:
         return False
     try:
         bodies = _decoder.decode_lines(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return False
     return len(bodies) == len(texts) and _encoder.encode_lines(bodies) == text

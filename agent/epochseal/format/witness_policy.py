@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from epochseal.errors import ConfigError, FormatError, VerificationError
 from epochseal.format.cosignature import WitnessKey, parse_witness_vkey
 from epochseal.format.note import VerifierKey, parse_vkey
+from epochseal.keys import PublicKey
 
 MAX_POLICY = 1 << 20
 """A policy file is at most this long, in bytes."""
@@ -47,7 +48,7 @@ class Policy:
         Raises:
             VerificationError: too few of them.
         """
-        if self.quorum != _NONE and not self._holds(self.quorum, cosigners):
+        if self.quorum != _NONE and self.quorum not in self._held(frozenset(cosigners)):
             names = sorted(name for name, item in self.witnesses.items() if item.key in cosigners)
             have = ", ".join(names) or "no witness"
             raise VerificationError(f"cosigned by {have}: that is not the quorum {self.quorum!r}")
@@ -56,11 +57,13 @@ class Policy:
         """The keys of all witnesses."""
         return [item.key for item in self.witnesses.values()]
 
-    def _holds(self, name: str, cosigners: Collection[WitnessKey]) -> bool:
-        if (witness := self.witnesses.get(name)) is not None:
-            return witness.key in cosigners
-        group = self.groups[name]
-        return sum(self._holds(member, cosigners) for member in group.members) >= group.threshold
+    def _held(self, cosigners: frozenset[WitnessKey]) -> set[str]:
+        """The witnesses and groups that count. A group names only what stands before it, so once is enough."""
+        held = {name for name, item in self.witnesses.items() if item.key in cosigners}
+        for name, group in self.groups.items():
+            if sum(member in held for member in group.members) >= group.threshold:
+                held.add(name)
+        return held
 
 
 def threshold_policy(witnesses: Collection[Witness], count: int) -> Policy:
@@ -115,6 +118,10 @@ class _Builder:
     logs: list[VerifierKey] = field(default_factory=list)
     quorum: str | None = None
     grouped: set[str] = field(default_factory=set)
+    # What the witnesses and logs have: a file of a megabyte names thousands.
+    key_data: set[bytes] = field(default_factory=set)
+    key_ids: set[tuple[str, bytes]] = field(default_factory=set)
+    log_keys: set[PublicKey] = field(default_factory=set)
 
     def read_line(self, words: list[str]) -> None:
         match words:
@@ -141,7 +148,7 @@ class _Builder:
     def add_witness(self, witness: Witness) -> None:
         self._check_new(witness.name)
         # Compared by the key itself: one witness under two names would count twice in a quorum.
-        if any(item.key.data == witness.key.data for item in self.witnesses.values()):
+        if witness.key.data in self.key_data:
             raise ConfigError(
                 f"the key of witness {witness.name} is there already",
                 "each witness counts once: name it once",
@@ -149,14 +156,17 @@ class _Builder:
         # A signature is matched by name and id: of two keys with the same name and id one would never be
         # found.
         key = witness.key.name, witness.key.key_id
-        if any((item.key.name, item.key.key_id) == key for item in self.witnesses.values()):
+        if key in self.key_ids:
             raise ConfigError(f"another witness has the name and key id {key[0]}+{key[1].hex()}")
         self.witnesses[witness.name] = witness
+        self.key_data.add(witness.key.data)
+        self.key_ids.add(key)
 
     def _add_log(self, key: VerifierKey) -> None:
-        if any(item.key == key.key for item in self.logs):
+        if key.key in self.log_keys:
             raise ConfigError(f"the key of log {key.name} is there already")
         self.logs.append(key)
+        self.log_keys.add(key.key)
 
     def _add_group(self, name: str, threshold: str, members: list[str]) -> None:
         self._check_new(name)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from epochseal.encoding import UNREADABLE
 from epochseal.format.merkle import Frontier
 from epochseal.format.note import Checkpoint
 from epochseal.format.seal_lines import Abandoned, SourceMark
@@ -130,7 +131,7 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
         """Read a record; one of another form or version is none."""
         try:
             saved = msgspec.msgpack.decode(record, type=SavedState)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return None
         return saved if saved.version == VERSION else None
 

@@ -18,6 +18,8 @@ from epochseal.sealing.counters import LATENCY_BOUNDS, Histogram
 from epochseal.service.health import LogView, reasons
 from epochseal.version import __version__
 
+_OPEN_METRICS = "application/openmetrics-text"
+
 
 class MetricsCollector:
     """Everything that is shown of some logs, each with the label `log`."""
@@ -29,7 +31,9 @@ class MetricsCollector:
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The text in the format that the Accept header asks for, and its content type."""
-        encode, content_type = choose_encoder(accept)
+        # The header's own versions and parameters stay here: the library fails at what it does not expect.
+        kinds = {part.partition(";")[0].strip() for part in accept.split(",")}
+        encode, content_type = choose_encoder(_OPEN_METRICS if _OPEN_METRICS in kinds else "")
         return encode(self._registry), content_type
 
     def collect(self) -> Iterator[Metric]:

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from epochseal.encoding import UNREADABLE
 from epochseal.errors import EpochsealError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import LongEntries, Piece
@@ -274,5 +275,5 @@ def read_cursor(line: bytes) -> str:
     """
     try:
         return msgspec.json.decode(line, type=_Address).cursor
-    except msgspec.DecodeError as exc:
+    except UNREADABLE as exc:
         raise EpochsealError(f"{_PROGRAM} printed what is no entry: {line[:80]!r}") from exc

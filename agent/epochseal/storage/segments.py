@@ -45,8 +45,12 @@ def segment_stem(number: int, time: int) -> str:
 
 
 def stem_time(stem: str) -> int:
-    """The time in a segment's name, in ms."""
-    moment = datetime.strptime(stem.partition("-")[2], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    """The time in a segment's name, in ms; 0 where somebody has renamed it to what is no time."""
+    try:
+        moment = datetime.strptime(stem.partition("-")[2], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        # The name is for people alone: such a segment counts as old, and ends soon.
+        return 0
     return int(moment.timestamp()) * 1000
 
 

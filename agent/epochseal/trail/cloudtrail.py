@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from epochseal.encoding import parse_decimal
+from epochseal.encoding import UNREADABLE, parse_decimal
 from epochseal.errors import FormatError
 from epochseal.trail.events import SECOND, AddCall, Call, Operation, TrailContext, parse_time
 
@@ -88,7 +88,7 @@ def read_cloudtrail(content: bytes, add_call: AddCall, saw: Callable[[int], None
     """
     try:
         records = _decoder.decode(content).Records
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except UNREADABLE as exc:
         raise FormatError(f"not a CloudTrail file: {exc}") from exc
     for record in records:
         time = parse_time(record.eventTime)

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
-from epochseal.encoding import b64decode
+from epochseal.encoding import UNREADABLE, b64decode
 from epochseal.errors import ConfigError, FormatError, StorageError
 from epochseal.storage.opener import read_named_file
 from epochseal.trail.read import load
@@ -113,7 +113,7 @@ def _read(path: Path) -> _Read:
     content = load(path)
     try:
         digest = msgspec.json.decode(content, type=_Digest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except UNREADABLE as exc:
         raise FormatError(f"{path} is not a CloudTrail digest file: {exc}") from exc
     return _Read(path, digest, hashlib.sha256(content).hexdigest())
 

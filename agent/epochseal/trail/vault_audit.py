@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from epochseal.encoding import b64decode, parse_decimal
+from epochseal.encoding import UNREADABLE, b64decode, parse_decimal
 from epochseal.errors import FormatError
 from epochseal.trail.events import NOTHING, AddCall, Call, Operation, Shown, TrailContext, parse_time
 
@@ -109,7 +109,7 @@ def read_vault_audit(content: bytes, add_call: AddCall, saw: Callable[[int], Non
 def _decode(decoder: msgspec.json.Decoder[Any], line: bytes) -> Any:  # noqa: ANN401  # of the decoder's type
     try:
         return decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except UNREADABLE as exc:
         raise FormatError(f"not a line of an audit device: {exc}") from exc
 
 

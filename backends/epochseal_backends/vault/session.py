@@ -25,6 +25,7 @@ import msgspec
 import requests
 import requests.adapters
 
+from epochseal.encoding import UNREADABLE
 from epochseal.errors import BackendError, Denied, Unavailable
 from epochseal_backends.servers import CONNECT_SECONDS, READ_SECONDS, TRIES, bound_answers, one_line
 from epochseal_backends.vault.access import Access
@@ -256,7 +257,7 @@ class Session:
     def _decode(self, content: bytes, kind: type[_T], path: str) -> _T:
         try:
             return msgspec.json.decode(content, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        except UNREADABLE as exc:
             # These errors name a field, never its value.
             raise Unavailable(
                 f"vault at {self._access.address}: the answer to {path} cannot be read: {exc}",
@@ -331,6 +332,12 @@ class Session:
             raise Unavailable(f"{where}: no answer to {path} within {READ_SECONDS} s") from exc
         except requests.exceptions.RequestException as exc:
             raise Unavailable(f"{where} cannot be reached: {_reason(exc)}") from exc
+        except AttributeError as exc:
+            # hvac asks the JSON of a refusal for its errors, also where it is a list, a text or a number.
+            raise Unavailable(
+                f"{where}: something before the server answered {path} with JSON of another form",
+                hint="a proxy or ingress: check the address, and whether /v1/ is passed on to the server",
+            ) from exc
 
 
 def _status(exc: hvac.exceptions.VaultError) -> int:

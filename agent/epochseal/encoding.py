@@ -25,7 +25,7 @@ A list, and not Python's own tables: two programs, or two versions of one, must 
 """
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not of the form that was asked for; the last, if they are nested too deep."""
+"""What msgspec raises for bytes of another form than was asked for; the last, if they are nested too deep."""
 
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 _T = TypeVar("_T")

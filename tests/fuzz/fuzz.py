@@ -1,6 +1,7 @@
-"""All targets, guided by coverage, on all processors: `make fuzz SECONDS=600`, or `python -m tests.fuzz.fuzz SECONDS TARGET…`.
+"""All targets, guided by coverage, on all processors: `make fuzz SECONDS=600`.
 
-What reaches new code is kept in `.fuzz/corpus`, so that the next run goes on from there; findings lie in `.fuzz`.
+`python -m tests.fuzz.fuzz SECONDS TARGET…` runs some. What reaches new code is kept in `.fuzz/corpus`,
+so that the next run goes on from there; findings lie in `.fuzz`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from tests.fuzz.table import CORPUS, TARGETS
 
 KEPT = Path(".fuzz")
-_MEMORY = 1024
+_MEMORY = 2048
 """MiB of one process: what reads without a bound is ended there."""
 _HANG = 20
 """Seconds of one execution."""
@@ -38,7 +39,8 @@ class Run:
         """Executions, rate and covered branches, or what was found."""
         count, covered = _COUNT.findall(self.said), _COVERED.findall(self.said)
         number = int(count[-1]) if count else 0
-        row = f"{self.target:<18}{number:>12,}{number / self.seconds:>10,.0f}/s{covered[-1] if covered else '-':>8}"
+        reached = covered[-1] if covered else "-"
+        row = f"{self.target:<18}{number:>12,}{number / self.seconds:>10,.0f}/s{reached:>8}"
         return row + ("  FOUND" if self.status else "")
 
     def story(self) -> str:

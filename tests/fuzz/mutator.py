@@ -57,19 +57,15 @@ def _again(data: bytes, rng: Random, _words: tuple[bytes, ...], _others: list[by
 
 def _word(data: bytes, rng: Random, words: tuple[bytes, ...], _others: list[bytes]) -> bytes:
     word = rng.choice(words or NUMBERS)
-    found = list(_TOKEN.finditer(data))
-    if not found or rng.random() < 0.3:
-        place = rng.randint(0, len(data))
+    place = rng.randint(0, len(data))
+    if rng.random() < 0.3 or (token := _TOKEN.search(data, place)) is None:
         return data[:place] + word + data[place:]
-    token = rng.choice(found)
     return data[: token.start()] + word + data[token.end() :]
 
 
 def _number(data: bytes, rng: Random, _words: tuple[bytes, ...], _others: list[bytes]) -> bytes:
-    found = list(_NUMBER.finditer(data))
-    if not found:
+    if (token := _NUMBER.search(data, rng.randint(0, len(data)))) is None:
         return data + rng.choice(NUMBERS)
-    token = rng.choice(found)
     number = rng.choice((*NUMBERS, b"%d" % (int(token[0][:30]) + rng.choice((-1, 1)))))
     return data[: token.start()] + number + data[token.end() :]
 

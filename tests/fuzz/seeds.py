@@ -221,7 +221,8 @@ def _of_clients() -> Seeds:
         "escaped": {"controls": b"a\\b\x1b[0m\xc2\x85\xe2\x80\xa8\n", "stored": b"a\\\\b\\x1b"},
         "journal_line": {"entry": b'{"__CURSOR":"s=1;i=2","MESSAGE":"hello","PRIORITY":null}\n'},
         "metrics_request": {
-            "metrics": b"GET /metrics HTTP/1.1\r\nHost: a\r\nAccept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n\r\n",
+            "metrics": b"GET /metrics HTTP/1.1\r\nHost: a\r\n"
+            b"Accept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n\r\n",
             "health": b"GET /healthz?x HTTP/1.0\r\n\r\n",
         },
         "witness_request": {
@@ -244,7 +245,8 @@ def _of_operators() -> Seeds:
     return {
         "toml": {"documented": whole, **{f"vector-{n}": data for n, data in enumerate(broken[::8])}},
         "pkcs11_uri": {
-            "full": b"token=audit%20log;object=epoch;id=%01%02;type=private?module-name=softhsm2&pin-source=file:/run/pin"
+            "full": b"token=audit%20log;object=epoch;id=%01%02;type=private"
+            b"?module-name=softhsm2&pin-source=file:/run/pin"
         },
         "key_uri": {
             "file": b"file:keys/agent",

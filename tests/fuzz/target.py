@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 FIXED_SECONDS = 0.5
-"""Of the processor, for any input at all: a pause of the collector, or a page that is read for the first time."""
+"""Of the processor, for any input at all: a pause of the collector, a page read for the first time."""
 FIXED_MEMORY = 64 << 20
 """Bytes that the process may grow by with one input, whatever its size."""
 

@@ -1,4 +1,4 @@
-"""Every target holds for every input that is kept, and for a few seconds of new ones (the long run is `make fuzz`)."""
+"""Every target holds for every input that is kept, and a moment of new ones; `make fuzz` is the long run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def wastes(data: bytes) -> None:
 def test_finding_is_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The input of a finding is kept in a file, and the message says how to give it to the target again."""
     monkeypatch.setattr("tests.fuzz.unguided.corpus", lambda _name: [CORPUS / "units" / "plain"])
-    with pytest.raises(Finding, match="python -m tests.fuzz.replay refuses_x") as caught:
+    with pytest.raises(Finding, match=r"python -m tests\.fuzz\.replay refuses_x") as caught:
         fuzz(Target(refuses_x, words=(b"x",)), 60, SEED, tmp_path)
     (path,) = tmp_path.iterdir()
     assert b"x" in path.read_bytes()

@@ -1,4 +1,4 @@
-"""Executions without a look at coverage: quick to begin, the same for the same seed, and with nothing to install."""
+"""Executions without a look at coverage: quick to begin, the same for a seed, with nothing to install."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.fuzz.target import Target
 
 
 class Finding(AssertionError):
-    """An input for which a target does not hold: the file that has it, and how it is given to the target again."""
+    """An input for which a target does not hold: where it lies, and how it is given to the target again."""
 
     def __init__(self, target: Target, path: Path) -> None:
         super().__init__(f"{target.name}: run again with: python -m tests.fuzz.replay {target.name} {path}")

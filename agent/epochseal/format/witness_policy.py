@@ -58,7 +58,8 @@ class Policy:
         return [item.key for item in self.witnesses.values()]
 
     def _held(self, cosigners: frozenset[WitnessKey]) -> set[str]:
-        """The witnesses and groups that count. A group names only what stands before it, so once is enough."""
+        """The witnesses and groups that count."""
+        # A group names only what stands before it: one pass is enough, however deep they are nested.
         held = {name for name, item in self.witnesses.items() if item.key in cosigners}
         for name, group in self.groups.items():
             if sum(member in held for member in group.members) >= group.threshold:

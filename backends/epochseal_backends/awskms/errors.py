@@ -122,7 +122,8 @@ def translated(subject: str) -> Iterator[None]:
         # The library's two trees of network errors; ahead of OSError, which some of these are as well.
         raise _unreachable(exc, subject) from exc
     except (ResponseParserError, ValueError, RecursionError) as exc:
-        # The last of an answer that is nested without end. Not chained: these errors may quote the answer, and an answer may hold a secret.
+        # The last of them for an answer that is nested without end. Not chained: these errors may quote the
+        # answer, and an answer may hold a secret.
         raise Unavailable(
             f"the answer about {subject} cannot be read ({type(exc).__name__})",
             "see whether something other than AWS answers at this endpoint",

@@ -50,12 +50,14 @@ def toml(data: bytes) -> None:
     """A configuration file: every complaint names a line of it."""
     path = scratch("toml") / "epochseal.toml"
     path.write_bytes(data)
+    complaint = ""
     try:
         read_config(path, "")
     except ConfigError as exc:
-        place = str(exc).removeprefix(f"{path}:")
-        if place != str(exc) and (number := place.partition(":")[0]).isdigit():
-            assert 1 <= int(number) <= data.count(b"\n") + 1, exc
+        complaint = str(exc)
+    number = complaint.removeprefix(f"{path}:").partition(":")[0]
+    if number.isdigit():
+        assert 1 <= int(number) <= data.count(b"\n") + 1, complaint
 
 
 def pkcs11_uri(data: bytes) -> None:

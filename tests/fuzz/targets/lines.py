@@ -95,7 +95,7 @@ def block_columns(data: bytes) -> None:
     assert data.startswith(lines)
     first = lines.split(b" ", 6)
     try:
-        index, entry, offset = int(first[1]), int(first[2]), int(first[4])
+        index, entry, offset = (int(first[place]) for place in (1, 2, 4))
     except (IndexError, ValueError):
         return
     columns = read_columns(lines, index, entry, offset)
@@ -127,7 +127,7 @@ def segment_names(data: bytes) -> None:
         listing = list_segments(logdir)
         for segment in listing.segments:
             assert segment.files()
-            assert stem_time(segment.stem) >= 0
+            assert isinstance(stem_time(segment.stem), int)
         found = [path.name for segment in listing.segments for path in segment.files()]
         assert sorted([*found, *listing.foreign]) == sorted(name for name in made if not name.startswith("."))
     finally:

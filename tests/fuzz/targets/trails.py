@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import pairwise
 
 from epochseal.errors import FormatError
 from epochseal.trail import read_trail
@@ -66,7 +67,7 @@ def cloudtrail(data: bytes) -> None:
 
 
 def _join(found: list[Call]) -> None:
-    for one, other in zip(found, found[1:], strict=False):
+    for one, other in pairwise(found):
         with suppress(FormatError):
             assert one.joined(other) is not None
 

@@ -2,48 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 
 from epochseal.errors import EpochsealError
-from epochseal.format.escaping import escape, unescape
-from epochseal.sources.framing import Framing, FramingError, LineFraming, SyslogFraming
+from epochseal.format.escaping import escape, escape_entries, unescape
+from epochseal.sources.framing import FramingError, FramingName, StreamFraming
 from epochseal.sources.journald import read_cursor
 
 _MOST = 512
+_FRAMINGS: tuple[FramingName, ...] = ("auto", "lf", "nul", "octet-counting")
 
 
 def line_frames(data: bytes) -> None:
     """Lines over a stream: however it is cut into reads, the entries are the same."""
-    _same_in_pieces(data, lambda: LineFraming(_MOST))
+    whole = _feed(_lines(), [data])
+    half = len(data) // 2
+    assert whole == _feed(_lines(), [data[:half], data[half:]])
+    assert whole == _feed(
+        _lines(), [data[place : place + 1] for place in range(min(len(data), 64))] + [data[64:]]
+    )
+    kept = [line for line in data.split(b"\n") if len(line) <= _MOST]
+    assert whole == b"\n".join(kept) or len(data.rpartition(b"\n")[2]) > _MOST
 
 
 def syslog_frames(data: bytes) -> None:
-    """Syslog over a stream, both framings: as lines; and every entry is one line."""
-    _same_in_pieces(data, lambda: SyslogFraming(_MOST))
+    """Syslog over a stream, in all framings: every entry is a line."""
+    for name in _FRAMINGS:
+        skip = len(data) % 2 == 0
+        _feed(StreamFraming(name, _MOST, syslog=True, skip=skip), [data])
+        framing = StreamFraming(name, _MOST, syslog=True, skip=skip)
+        _feed(framing, [data[place : place + 7] for place in range(0, min(len(data), 210), 7)] + [data[210:]])
 
 
-def _same_in_pieces(data: bytes, make: Callable[[], Framing]) -> None:
-    whole = _feed(make(), [data])
-    half = len(data) // 2
-    assert whole == _feed(make(), [data[:half], data[half:]])
-    assert whole == _feed(
-        make(), [data[place : place + 1] for place in range(min(len(data), 64))] + [data[64:]]
-    )
+def _lines() -> StreamFraming:
+    return StreamFraming("lf", _MOST, syslog=False, skip=True)
 
 
-def _feed(framing: Framing, pieces: list[bytes]) -> tuple[bytes, bytes, bool]:
-    entries = b""
-    for piece in pieces:
-        try:
-            new = framing.feed(memoryview(piece))
-        except FramingError as exc:
-            entries += exc.whole
-            assert not framing.pending
-            return entries, framing.rest(), True
-        assert new.endswith(b"\n") or not new
-        entries += new
-    return entries, framing.rest(), False
+def _feed(framing: StreamFraming, pieces: list[bytes]) -> bytes:
+    entries = []
+    try:
+        for piece in pieces:
+            entries += framing.feed(memoryview(piece))
+        entries.append(framing.rest())
+    except FramingError as exc:
+        entries += exc.cuts
+    for cut in entries[:-1]:
+        assert cut.lines.endswith(b"\n") or not cut.lines
+    for cut in entries:
+        if cut.esc:
+            unescape(cut.lines)
+    return b"".join(cut.lines for cut in entries)
 
 
 def escaped(data: bytes) -> None:
@@ -51,6 +59,9 @@ def escaped(data: bytes) -> None:
     stored = escape(data)
     assert b"\n" not in stored
     assert unescape(stored) == data
+    parts = data.split(b"\x1b")
+    one_by_one = b"".join(escape(part) + b"\n" for part in parts)
+    assert escape_entries(parts) == escape_entries(parts, data) == one_by_one
     with suppress(EpochsealError):
         assert b"\n".join(map(escape, unescape(data).split(b"\n"))) == data or b"\\x0a" in data
 

@@ -33,8 +33,11 @@ class FileQueue:
         self._lost = lost
         self._is_foreign = is_foreign
         self._files: deque[Content] = deque()
+        self.is_elsewhere = False
+        """Whether the file that was to be resumed is read under another path."""
         # What was read of the files before, by which a compressed copy of one is known.
         self._left: deque[tuple[Identity, int]] = deque(maxlen=_MOST_LEFT)
+        self._left_heads: deque[bytes] = deque(maxlen=_MOST_LEFT)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -48,6 +51,11 @@ class FileQueue:
     def keys(self) -> set[tuple[int, int]]:
         """Device and inode of every file in the queue."""
         return {content.key for content in self._files}
+
+    @property
+    def heads(self) -> list[bytes]:
+        """The first bytes of the files that were read lately, and of those in the queue."""
+        return [*self._left_heads, *(content.head for content in self._files)]
 
     @property
     def later_bytes(self) -> int:
@@ -144,6 +152,8 @@ class FileQueue:
             if not self._is_foreign(other.key):
                 return rotated, None, other
             other.close()
+            self.is_elsewhere = True
+            return None
         if (found := find_file(rotated, wanted, offset, copies=True)) is not None:
             return rotated, *found
         return None
@@ -193,7 +203,7 @@ class FileQueue:
 
     def later_has_more(self) -> bool:
         """Whether a file behind the first has anything in it."""
-        return any(content.has_more() for content in islice(self._files, 1, None))
+        return any(content.has_more() or content.truncated for content in islice(self._files, 1, None))
 
     def queue_truncated(self, content: LogFile) -> bool:
         """The first file was truncated: queue it anew; whether a copy of its old content takes its place.
@@ -218,6 +228,7 @@ class FileQueue:
         content = self._files.popleft()
         if isinstance(content, LogFile):
             self._left.append(content.was)
+            self._left_heads.append(content.head)
         return content
 
     def limit(self) -> None:

@@ -131,7 +131,7 @@ class Follower:
             self._say_missing(self._resume, None)
 
     def _say_missing(self, mark: SourceMark, here: LogFile | None) -> None:
-        if self._missing_said:
+        if self._missing_said or self._files.is_elsewhere:
             return
         self._missing_said = True
         if here is not None and mark.file.split("-")[1:2] == [str(here.key[1])]:
@@ -315,6 +315,11 @@ class Follower:
     def keys(self) -> set[tuple[int, int]]:
         """Device and inode of every file that is being read or waits for it."""
         return self._files.keys
+
+    @property
+    def heads(self) -> list[bytes]:
+        """The first bytes of the files that were read lately, and of those that are read."""
+        return self._files.heads
 
     def give_away(self, key: tuple[int, int]) -> SourceMark | None:
         """The position at the end of a file that was left a moment ago, for who goes on with it."""

@@ -78,7 +78,9 @@ class LogFile:
 
     @property
     def was(self) -> tuple[Identity, int]:
-        """What it was when it was last read, and how many bytes of it had been read."""
+        """What it was when it was last read, and how many bytes of it had been read; else as it was seen."""
+        if not self._seen:
+            return Identity.of(self.key, *self._ends), self._size
         return Identity.of(self.key, self._head, self._trail), self._seen
 
     def ends(self, offset: int) -> tuple[bytes, bytes]:

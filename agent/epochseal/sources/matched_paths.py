@@ -62,8 +62,10 @@ class MatchedPaths:
             if not names or self._steady.get(folder) == look:
                 continue
             steady = time.time_ns() - stat.st_mtime_ns > _STEADY_NS
-            found += _list(folder, names)
-            if steady:
+            files, others = _list(folder, names)
+            found += files
+            # A link that leads nowhere yet may lead to a file without any change of this folder.
+            if steady and not others:
                 self._steady[folder] = look
             else:
                 self._steady.pop(folder, None)
@@ -73,13 +75,12 @@ class MatchedPaths:
         return sorted(set(found))
 
 
-def _list(folder: str, names: Sequence[re.Pattern[str]]) -> list[str]:
+def _list(folder: str, names: Sequence[re.Pattern[str]]) -> tuple[list[str], bool]:
+    """The files that are named, and whether there is something else of such a name."""
     try:
         with os.scandir(folder) as entries:
-            return [
-                entry.path
-                for entry in entries
-                if any(name.match(entry.name) for name in names) and entry.is_file()
-            ]
+            named = [entry for entry in entries if any(name.match(entry.name) for name in names)]
+            files = [entry.path for entry in named if entry.is_file()]
+            return files, len(files) < len(named)
     except OSError:
-        return []
+        return [], True

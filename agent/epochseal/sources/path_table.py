@@ -25,6 +25,7 @@ from epochseal.sources.log_file import source_name
 from epochseal.sources.matched_paths import MatchedPaths
 from epochseal.sources.newcomers import bases_of, former_path, is_compressed, is_read_elsewhere, take_over
 from epochseal.sources.resting_files import Look, Resting, RestingFiles
+from epochseal.sources.siblings import Siblings, read_head
 from epochseal.sources.watches import Watches
 
 MOST_NAME = 4096
@@ -55,7 +56,8 @@ class PathTable:
     ) -> None:
         self._matched = MatchedPaths(patterns)
         self._new_buffer = new_buffer
-        self._watches = Watches(self._is_followed)
+        self._watches = Watches(self._is_followed, self._matched.matches)
+        self._siblings = Siblings()
         self._resting = RestingFiles()
         self._awake: dict[str, Follower] = {}
         # The awake ones, in the order in which they are read and sealed.
@@ -160,6 +162,9 @@ class PathTable:
                 if not any(os.path.lexists(path) for path in self._named_by(pattern, found)):
                     _log.warning("%s: no such file yet; it is followed once it is there", pattern)
         for path in [*found, *self._aliases]:
+            if self._is_followed(path):
+                self._meet(path)
+        for path in self._siblings.judge(time.monotonic()):
             self._meet(path)
 
     def _named_by(self, pattern: str, found: Sequence[str]) -> list[str]:
@@ -187,11 +192,15 @@ class PathTable:
 
     def _meet(self, path: str) -> None:
         """A path that may be new."""
-        if path in self._resting or path in self._awake or not self._is_followed(path):
+        if path in self._resting or path in self._awake:
             self._aliases.discard(path)
             return
         if (look := Look.at(path)) is None:
             self._aliases.discard(path)
+            if self._watches.arrivals.of(path) or self._watches.arrivals.lost(path):
+                # It came and went already: that is for a follower to tell.
+                self._resting.put(path, Resting(None, None, self._watches.generation(path)))
+                self._due[path] = None
             return
         # A new name, but perhaps no new file: it was renamed, and both names match the globs, or it is a hard
         # link. Its lines must not be sealed twice.
@@ -200,7 +209,7 @@ class PathTable:
             return
         self._aliases.discard(path)
         mark = self._take_over(path, look.key)
-        self._resting.put(path, Resting(mark, None, self._watches.generation(path)))
+        self._resting.put(path, Resting(mark, look, self._watches.generation(path)))
         self._due[path] = None
 
     def _take_over(self, path: str, key: tuple[int, int]) -> SourceMark | None:
@@ -228,6 +237,15 @@ class PathTable:
                 self._due[path] = None
             else:
                 self._meet(path)
+        for path in self._watches.made():
+            if not is_compressed(path):
+                heads = [head for base in bases_of(path) for head in self._heads(base)]
+                self._siblings.notice(path, heads, time.monotonic())
+
+    def _heads(self, path: str) -> list[bytes]:
+        """How the files begin that stand, or stood a moment ago, at a path."""
+        follower = self._awake.get(path)
+        return [*(follower.heads if follower is not None else ()), read_head(path) or b""]
 
     def _look_at_resting(self) -> None:
         """Look at each file at rest."""

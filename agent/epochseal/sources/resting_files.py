@@ -67,7 +67,7 @@ class RestingFiles:
         return len(self._files)
 
     def of_inode(self, inode: int) -> list[str]:
-        """The paths whose file had this inode when it was sealed."""
+        """The paths whose file had this inode when it was looked at, or sealed."""
         return sorted(self._by_inode.get(inode, ()))
 
     def get(self, path: str) -> Resting | None:
@@ -126,6 +126,8 @@ class RestingFiles:
 
 
 def _inode(resting: Resting) -> int | None:
+    if resting.seen is not None:
+        return resting.seen.key[1]
     try:
         return Identity.parse(resting.mark.file).inode if resting.mark is not None else None
     except FormatError:

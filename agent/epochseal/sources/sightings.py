@@ -60,7 +60,8 @@ class Sight:
         Raises:
             OSError: what stands at the path cannot be opened; FileNotFoundError: nothing ever did.
         """
-        if not self._watches.arrivals.of(self._path):
+        arrivals = self._watches.arrivals
+        if not arrivals.of(self._path) and not arrivals.lost(self._path):
             found = Path(self._path).stat()
             if (found.st_dev, found.st_ino) in known:
                 return None

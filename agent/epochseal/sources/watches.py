@@ -28,16 +28,19 @@ class Watches:
 
     Args:
         is_followed: whether a path is one at which files are waited for.
+        is_named: whether a glob names it.
     """
 
-    def __init__(self, is_followed: Callable[[str], bool]) -> None:
+    def __init__(self, is_followed: Callable[[str], bool], is_named: Callable[[str], bool]) -> None:
         try:
             self._inotify: Inotify | None = Inotify()
         except OSError:
             self._inotify = None
         self.arrivals = Arrivals(is_followed)
         self._is_followed = is_followed
+        self._is_named = is_named
         self._touched: dict[str, None] = {}
+        self._made: dict[str, None] = {}
         # By path: the watch, its generation, and the inode of the folder.
         self._folders: dict[str, tuple[int, int, int]] = {}
         self._folder_of: dict[int, str] = {}
@@ -112,6 +115,11 @@ class Watches:
         touched, self._touched = list(self._touched), {}
         return touched
 
+    def made(self) -> list[str]:
+        """Paths that a glob names and nobody follows, at which a file was made; each once."""
+        made, self._made = list(self._made), {}
+        return made
+
     def pump(self) -> None:
         """Take in all news there are."""
         if self._inotify is None:
@@ -138,6 +146,8 @@ class Watches:
         path = f"{folder.rstrip('/')}/{event.name}"
         if event.mask & CREATED:
             self.arrivals.appeared(path)
+            if not self._is_followed(path) and self._is_named(path):
+                self._made[path] = None
         elif event.mask & DELETED:
             self.arrivals.removed(path)
         elif event.mask & MOVED_FROM:

@@ -8,14 +8,14 @@ WHEEL   := dist/epochseal-$(VERSION)-py3-none-any.whl
 SOURCES := $(shell find agent backends -not -path '*/__pycache__*')
 PIP     := .venv/bin/python -m pip --disable-pip-version-check --no-input
 # Debian packages that the tests need besides Python; they are installed only where they are absent.
-TEST_PACKAGES := chromium chromium-driver gdb gnutls-bin golang-go golang-golang-x-mod-dev logrotate opensc shellcheck \
+TEST_PACKAGES := chromium chromium-driver gdb gnutls-bin golang-go golang-golang-x-mod-dev logrotate opensc rsync shellcheck \
 	softhsm2 strace systemd-journal-remote
 
 SECONDS := 600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-full power-states supervision fuzz lint check bench clean
+.PHONY: help demo test test-full power-states supervision live-readers fuzz lint check bench clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -38,6 +38,10 @@ supervision: .venv/.dev ## kill and stop each process of a daemon under load
 
 fuzz: .venv/.fuzz ## give hostile input to every reader for SECONDS, on all processors
 	.venv/bin/python -m tests.fuzz.fuzz $(SECONDS)
+
+live-readers: .venv/.dev ## verify and copy logs thousands of times while they are written, expire and so on
+	@$(call apt_install,rsync)
+	.venv/bin/python -m tests.fault.live_readers 5000 500
 
 lint: .venv/.dev ## format, lint, types and floors
 	.venv/bin/ruff format --check

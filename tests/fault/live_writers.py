@@ -1,0 +1,210 @@
+"""Real agents that write, turn, close, are killed and stalled, start again, compress, expire and rotate keys.
+
+Each keeps one log and never rests; what reads the logs meanwhile is live_readers.py.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.integration.agents import PROGRAM
+from tests.integration.logs import LogKeys
+
+_PATIENCE = 120.0
+_KEYS = 3
+
+
+@dataclass(frozen=True)
+class Life:
+    """What becomes of an agent, by chance; `ends` are the signals that one of its runs ends by."""
+
+    name: str
+    ends: tuple[signal.Signals, ...]
+    keep: str
+    compress: str = "gzip"
+    page: bool = True
+    rotates: bool = False
+    stalls: bool = False
+
+
+LIVES = (
+    Life("closed", (signal.SIGTERM,), "3s"),
+    Life("killed", (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM), "6s", stalls=True),
+    Life("rotated", (signal.SIGTERM,), "12s", rotates=True),
+    Life("pageless", (signal.SIGKILL, signal.SIGTERM, signal.SIGTERM), "2s", "zstd", page=False),
+)
+"""Of `pageless` every kill is a gap, which the log shows until it has expired."""
+
+
+class LiveLog:
+    """One log, its keys, and the agent that is started again and again."""
+
+    def __init__(self, folder: Path, runtime: Path, life: Life, seed: int) -> None:
+        self.life = life
+        self.folder = folder
+        self.log = folder / "log"
+        self.ring = [LogKeys(folder / f"keys{number}", f"live {number}") for number in range(_KEYS)]
+        for keys in self.ring:
+            keys.write()
+        self.done: Counter[str] = Counter()
+        self.said = ""
+        self._runtime = runtime
+        self._chance = random.Random(seed)  # a test that can be done again
+        self._signer = self._issuer = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._live, name=life.name)
+        self.failure: BaseException | None = None
+
+    @property
+    def signer(self) -> LogKeys:
+        """The checkpoint key of now."""
+        return self.ring[self._signer]
+
+    @property
+    def verifier_keys(self) -> list[str]:
+        """What a verifier is given: all epoch keys, and the checkpoint key of now."""
+        words = [
+            word for keys in self.ring for word in ("--epoch-key", f"file:{keys.directory / 'verifier'}")
+        ]
+        return [*words, "--checkpoint-key", f"file:{self.signer.directory / 'auditor'}"]
+
+    def start(self) -> None:
+        """Begin; the log is there when this returns."""
+        self._thread.start()
+        deadline = time.monotonic() + _PATIENCE
+        while not (self.log / "checkpoint").exists():
+            assert time.monotonic() < deadline, f"{self.life.name}: nothing is sealed"
+            assert self.failure is None, repr(self.failure)
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Close the log, and end."""
+        self._over.set()
+        self._thread.join(_PATIENCE)
+        assert not self._thread.is_alive()
+        if self.failure is not None:
+            raise self.failure
+
+    def _live(self) -> None:
+        try:
+            while not self._over.is_set():
+                self._run_once()
+                if self.life.rotates and not self._over.is_set():
+                    self._rotate()
+        except BaseException as exc:  # noqa: BLE001  # whoever started it is told
+            self.failure = exc
+
+    def _configure(self) -> None:
+        life, text = self.life, f'runtime_dir = "{self._runtime}"\n' if self.life.page else ""
+        text += (
+            f'epoch_key = "file:keys{self._issuer}/agent"\ncheckpoint_key = "file:keys{self._signer}/agent"\n'
+        )
+        text += (
+            'state_dir = "state"\nepoch_interval = "2s"\nepoch_max_entries = 20\ncommit_interval = "1ms"\n'
+        )
+        text += f'segment_bytes = "6KiB"\nkeep = "{life.keep}"\ncompress = "{life.compress}"\n'
+        text += '[[log]]\ndir = "log"\norigin = "example.com/live"\n'
+        text += '[[log.source]]\nkind = "unix-stream"\npath = "sock"\n'
+        (self.folder / "epochseal.toml").write_text(text, encoding="utf-8")
+
+    def _run_once(self) -> None:
+        """One run of the agent, under load, up to a signal."""
+        self._configure()
+        with (self.folder / "stderr").open("ab") as stderr:
+            process = subprocess.Popen(
+                [PROGRAM, "run", "--config", "epochseal.toml"],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stderr=stderr,
+            )
+        try:
+            end = self._chance.choice(self.life.ends)
+            self._load(process, self._chance.uniform(0.5, 5))
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM if self._over.is_set() else end)
+                self.done[end.name] += 1
+            status = process.wait(_PATIENCE)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        self.said = (self.folder / "stderr").read_text(encoding="utf-8")
+        if status == 6 and "before the stop" in self.said.splitlines()[-1]:
+            # Where an epoch had its most entries, and this machine no time for the next key.
+            self.done["not all sealed"] += 1
+        # A signal may come before the agent listens to it.
+        elif status not in (0, -signal.SIGKILL, -signal.SIGTERM):
+            raise AssertionError(f"{self.life.name}: the agent ended with {status}: {self.said[-2000:]}")
+
+    def _load(self, process: subprocess.Popen[bytes], seconds: float) -> None:
+        """Entries for so long from the first one on, with pauses; some stalls of the whole agent."""
+        until = 0.0
+        while process.poll() is None and not self._over.is_set():
+            with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
+                client.settimeout(5)
+                client.connect(os.path.relpath(self.folder / "sock"))
+                until = until or time.monotonic() + seconds
+                while time.monotonic() < until and not self._over.is_set():
+                    self._send(client)
+                    if self.life.stalls and self._chance.random() < 0.05:
+                        self._stall(process)
+            if until and time.monotonic() >= until:
+                return
+            time.sleep(0.02)
+
+    def _send(self, client: socket.socket) -> None:
+        count = self._chance.randrange(1, 12)
+        client.sendall(
+            b"".join(b"an entry of %4d bytes: %s\n" % (size, b"x" * size) for size in range(count))
+        )
+        self.done["entries"] += count
+        time.sleep(self._chance.choice((0.0, 0.01, 0.05, 0.1)))
+
+    def _stall(self, process: subprocess.Popen[bytes]) -> None:
+        """Wherever it stands: in the middle of a turn, of an exchange, of making a file pair."""
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(self._chance.choice((0.05, 0.2, 4.0)))
+        process.send_signal(signal.SIGCONT)
+        self.done["stalls"] += 1
+
+    def _rotate(self) -> None:
+        """Another checkpoint key, or another epoch key."""
+        signer, issuer = self._signer, self._issuer
+        if self._chance.random() < 0.5:
+            signer = (signer + 1) % _KEYS
+            option = "--checkpoint-key", f"file:keys{signer}/agent"
+        else:
+            issuer = (issuer + 1) % _KEYS
+            option = "--epoch-key", f"file:keys{issuer}/agent"
+        done = subprocess.run(
+            [
+                PROGRAM,
+                "rotate",
+                "--config",
+                "epochseal.toml",
+                "--reason",
+                "a test",
+                "--who",
+                "alice",
+                *option,
+            ],
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_PATIENCE,
+        )
+        assert done.returncode == 0, done.stderr
+        self._signer, self._issuer = signer, issuer
+        self.done["rotations"] += 1

@@ -41,7 +41,8 @@ def prove(logdir: Path, entry: int, output: Path | None, keys: KeyOptions, log: 
       epochseal check-proof 20417.proof --checkpoint-key file:keys/auditor
 
     Exit status: 0 done, 1 the entry does not verify, 2 usage or no such entry, 3 no checkpoint vouches for
-    it, 4 the checkpoint is by another key, or the log another one, 5 there is no log, 6 disk.
+    it, or the log does not settle, 4 the checkpoint is by another key, or the log another one, 5 there is no
+    log, 6 disk.
     """
     from epochseal.api.given_keys import one_origin
     from epochseal.evidence.prover import NothingSealed, NotProvable

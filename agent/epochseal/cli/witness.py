@@ -65,7 +65,7 @@ def submit(
       epochseal witness submit logs --policy witnesses.policy
 
     Exit status: 0 a quorum has cosigned, 1 a witness has seen a later or another state of this log, 2 usage,
-    6 too few witnesses answered, or a file cannot be read.
+    3 the log does not settle, 6 too few witnesses answered, or a file cannot be read.
     """
     from epochseal.format.witness_policy import parse_policy
     from epochseal.witness import submit_checkpoint

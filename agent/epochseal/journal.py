@@ -10,6 +10,7 @@ import json
 import os
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
@@ -17,6 +18,12 @@ from epochseal.errors import EpochsealError
 
 Field: TypeAlias = str | int | float | bool | None
 Level = Literal["info", "warning", "error"]
+
+
+@dataclass(slots=True)
+class _Target:
+    fd: int
+    used: bool = False
 
 
 class Journal:
@@ -28,12 +35,23 @@ class Journal:
     """
 
     def __init__(self, fd: int = 2, **bound: Field) -> None:
-        self._fd = fd
+        self._target = _Target(fd)
         self._bound = bound
 
     def bind(self, **fields: Field) -> Journal:
-        """A journal whose events have these fields too."""
-        return Journal(self._fd, **self._bound, **fields)
+        """A journal whose events have these fields too, and go wherever those of this one go."""
+        bound = Journal(self._target.fd, **self._bound, **fields)
+        bound._target = self._target
+        return bound
+
+    def redirect(self, fd: int) -> None:
+        """Write to this descriptor from now on."""
+        self._target.fd = fd
+
+    @property
+    def has_told(self) -> bool:
+        """Whether any event was written."""
+        return self._target.used
 
     def tell(self, level: Level, event: str, **fields: Field) -> None:
         """Something of any level."""
@@ -61,4 +79,5 @@ class Journal:
         record = {"time": moment.replace("+00:00", "Z"), "level": level, "event": event}
         line = json.dumps(record | self._bound | fields, ensure_ascii=True, separators=(",", ":"))
         with suppress(OSError):
-            os.write(self._fd, line.encode("ascii") + b"\n")
+            self._target.used = True
+            os.write(self._target.fd, line.encode("ascii") + b"\n")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from epochseal.cli.console import print_json, print_line
-from epochseal.cli.error_messages import Misuse
+from epochseal.cli.error_messages import Misuse, status_of
 from epochseal.cli.tables import print_table
+from epochseal.errors import EpochsealError
 
 if TYPE_CHECKING:
     from epochseal.config import Configuration, LogConfig, Value
@@ -49,7 +50,15 @@ def run(ctx: click.Context, path: Path, env: str | None, check: bool, as_json: b
     from epochseal.journal import Journal
     from epochseal.service.daemon import Daemon
 
-    ctx.exit(Daemon(path, env, Journal()).run())
+    journal = Journal()
+    try:
+        ctx.exit(Daemon(path, env, journal).run())
+    except EpochsealError as exc:
+        if not journal.has_told:
+            raise
+        # Whoever reads the journal by program finds nothing else on standard error.
+        journal.error("failed", exc)
+        ctx.exit(status_of(exc))
 
 
 def _show(config: Configuration, *, as_json: bool) -> None:

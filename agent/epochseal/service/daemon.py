@@ -25,6 +25,7 @@ from epochseal.journal import Journal
 from epochseal.polling import WakePipe
 from epochseal.service.sd_notify import Notifier
 from epochseal.service.signals import Signals
+from epochseal.service.stray_output import StrayOutput
 from epochseal.service.supervised_log import SupervisedLog
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Daemon:
         harden_process()
         _allow_descriptors()
         with ExitStack() as stack:
+            stray = stack.enter_context(StrayOutput(self._journal))
             signals = stack.enter_context(Signals().installed())
             self._open(config, stack)
             stack.callback(self._serve, None)
@@ -72,7 +74,7 @@ class Daemon:
             for log in self._logs:
                 log.start()
             self._notifier.ready(self._state())
-            self._watch(signals)
+            self._watch(signals, stray)
             left = [log for log in self._logs if log.running]
             for log in left:
                 log.journal.warning("not_closed", seconds=STOP_SECONDS, reason="left as after a crash")
@@ -112,10 +114,11 @@ class Daemon:
         for one, error in failed:
             one.journal.error("failed", error)
 
-    def _watch(self, signals: Signals) -> None:
+    def _watch(self, signals: Signals, stray: StrayOutput) -> None:
         poll = select.poll()
         poll.register(signals.fileno(), select.POLLIN)
         poll.register(self._ended.fileno(), select.POLLIN)
+        poll.register(stray.fileno(), select.POLLIN)
         deadline: float | None = None
         # A thread sets `ended` and then wakes this loop, both while it still runs. By `is_alive` it would not
         # have ended at that moment, and nothing would wake the loop again.
@@ -126,6 +129,7 @@ class Daemon:
             waits = [left, self._notifier.wait_seconds(), *(log.wait_seconds() for log in self._logs)]
             poll.poll(min(waits) * 1000)
             self._ended.clear()
+            stray.take()
             # A log that failed is no reason to let the manager kill the others: it is tended here.
             if not any(log.hung for log in self._logs):
                 self._notifier.alive()

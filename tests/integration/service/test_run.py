@@ -422,7 +422,7 @@ def test_file_system_without_exchange(host: Host, monkeypatch: pytest.MonkeyPatc
         assert process.wait(_PATIENCE) == 0
     plain = list_segments(host.folder / "logs/a").segments[0].logs[0]
     packed = compress(plain, "gzip", lambda: False)
-    monkeypatch.setattr("epochseal.storage.compression._RENAME_EXCHANGE", 1 << 20)
+    monkeypatch.setattr("epochseal.storage.exchange._RENAME_EXCHANGE", 1 << 20)
     with pytest.raises(EpochsealError, match="cannot exchange two directories: Invalid argument"):
         exchange(plain, packed, "gzip")
     assert host.verify("a").verdict == "verified"

@@ -36,6 +36,7 @@ class LineBuffer:
         on_long: what becomes of an entry that is longer. One that is skipped is let go of as it comes, up to
             its newline, so that it takes no memory beyond the limit; then a piece without entries says how
             many bytes it had. The parts of one that is split say `nolf`, all but the last.
+        storage: memory of another one that is not used any more.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class LineBuffer:
         offset: int = 0,
         esc: int = 0,
         on_long: LongEntries = "stop",
+        storage: bytearray | None = None,
     ) -> None:
         self.name = name
         self._file = file
@@ -56,7 +58,7 @@ class LineBuffer:
         self._max_entry = max_entry_bytes
         self._least = max(2 * READ_SIZE, 2 * block_bytes)
         self._on_long = on_long
-        self._buffer = bytearray(self._least)
+        self._buffer = bytearray(self._least) if storage is None else storage
         # The buffer: sealed up to start, cut into pieces up to begin, read up to end.
         self._start = 0
         self._begin = 0
@@ -72,6 +74,11 @@ class LineBuffer:
         self.skipping = False
         self._tell_at = 0.0
         self.eof = False
+
+    @property
+    def storage(self) -> bytearray:
+        """Its memory, for another one when this one is not used any more."""
+        return self._buffer
 
     @property
     def buffered(self) -> int:

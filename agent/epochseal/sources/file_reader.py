@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from msgspec.structs import replace
 
 from epochseal.format.seal_lines import SourceMark
@@ -13,16 +11,29 @@ from epochseal.sources.file_identity import HEAD, TRAIL, Identity
 from epochseal.sources.log_file import Content, LogFile
 
 _SMALL = 64 << 10
+_MOST_FREE, _MOST_FREE_BYTES = 16, 4 << 20
 
 
 class FileBuffer(LineBuffer):
     """Lines of a file; `trail` are the last bytes of it that were cut into pieces, or skipped."""
 
     def __init__(
-        self, name: str, *, block_bytes: int, max_entry_bytes: int, offset: int, on_long: LongEntries
+        self,
+        name: str,
+        *,
+        block_bytes: int,
+        max_entry_bytes: int,
+        offset: int,
+        on_long: LongEntries,
+        storage: bytearray | None,
     ) -> None:
         super().__init__(
-            name, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, offset=offset, on_long=on_long
+            name,
+            block_bytes=block_bytes,
+            max_entry_bytes=max_entry_bytes,
+            offset=offset,
+            on_long=on_long,
+            storage=storage,
         )
         self.trail = b""
 
@@ -39,6 +50,35 @@ class FileBuffer(LineBuffer):
         self.trail = (self.trail + bytes(skipped[-TRAIL:]))[-TRAIL:]
 
 
+class FileBuffers:
+    """Makes the buffers of all files: their memory is used again, and not asked of the system for each.
+
+    Args:
+        block_bytes, max_entry_bytes, on_long: see `LineBuffer`.
+    """
+
+    def __init__(self, *, block_bytes: int, max_entry_bytes: int, on_long: LongEntries) -> None:
+        self._limits = block_bytes, max_entry_bytes, on_long
+        self._free: list[bytearray] = []
+
+    def take(self, name: str, offset: int) -> FileBuffer:
+        """An empty buffer for a source of this name, from this byte of it on."""
+        block, longest, on_long = self._limits
+        storage = self._free.pop() if self._free else None
+        return FileBuffer(
+            name, block_bytes=block, max_entry_bytes=longest, offset=offset, on_long=on_long, storage=storage
+        )
+
+    def give_back(self, buffer: FileBuffer) -> None:
+        """Nobody uses the buffer any more."""
+        if len(self._free) < _MOST_FREE and len(buffer.storage) <= _MOST_FREE_BYTES:
+            self._free.append(buffer.storage)
+
+    def trim(self) -> None:
+        """Give memory back that was not needed for a while, but for one buffer."""
+        del self._free[1:]
+
+
 class FileReader:
     """Reads one file.
 
@@ -47,22 +87,15 @@ class FileReader:
         content: the file; another one may take its place that holds the same bytes.
         offset: bytes of it that are sealed.
         trail: the last of them, at most `TRAIL`.
-        new_buffer: makes a buffer of the given name that begins at the given offset.
+        buffers: makes them.
     """
 
-    def __init__(
-        self,
-        name: str,
-        content: Content,
-        offset: int,
-        trail: bytes,
-        new_buffer: Callable[[str, int], FileBuffer],
-    ) -> None:
+    def __init__(self, name: str, content: Content, offset: int, trail: bytes, buffers: FileBuffers) -> None:
         self.content = content
         self._name = name
         self._offset = offset
         self._trail = trail
-        self._new_buffer = new_buffer
+        self._buffers = buffers
         self._buffer: FileBuffer | None = None
         self._cut: SourceMark | None = None
 
@@ -110,26 +143,35 @@ class FileReader:
             OSError: the file cannot be read.
         """
         if self._buffer is None:
-            self._buffer = self._new_buffer(self._name, self._offset)
-            self._buffer.trail = self._trail
-            # Bytes of an unfinished line were given up with the last buffer: they are read again.
-            if isinstance(self.content, LogFile):
-                self.content.position = self._offset
-            elif self.content.position != self._offset:
-                # A truncation may have put a compressed copy in the file's place, set to what was read of it.
-                self.content.go_to(self._offset)
-        return self._buffer.fill(self.content.read_into)
+            if isinstance(self.content, LogFile) and not self.content.has_more():
+                return 0
+            self._open_buffer()
+        return self._fill()
+
+    def _open_buffer(self) -> None:
+        self._buffer = self._buffers.take(self._name, self._offset)
+        self._buffer.trail = self._trail
+        # Bytes of an unfinished line were given up with the last buffer: they are read again.
+        if isinstance(self.content, LogFile):
+            self.content.position = self._offset
+        elif self.content.position != self._offset:
+            # A truncation may have put a compressed copy in the file's place, set to what was read of it.
+            self.content.go_to(self._offset)
+
+    def _fill(self) -> int:
+        return self._buffer.fill(self.content.read_into) if self._buffer is not None else 0
 
     def drop_unfinished(self) -> None:
         """An unfinished line that is not long waits in the file, and not in memory."""
         buffer = self._buffer
         if buffer is not None and not (buffer.has_entry or buffer.skipping or buffer.buffered > _SMALL):
-            self._buffer = None
+            self._drop_buffer(buffer)
 
     def finish(self) -> bool:
         """Nothing more comes: the last line is an entry, even without a newline; whether all is sealed."""
         if self._buffer is None and self.content.position > self._offset:
-            self.read()
+            self._open_buffer()
+            self._fill()
         if self._buffer is None or not (self._buffer.buffered or self._buffer.skipping):
             return True
         self._buffer.eof = True
@@ -165,8 +207,12 @@ class FileReader:
         self._offset, self._trail, self._cut = cut.offset, buffer.trail, None
         if buffer.buffered or buffer.skipping:
             return False
-        self._buffer = None
+        self._drop_buffer(buffer)
         return buffer.eof
+
+    def _drop_buffer(self, buffer: FileBuffer) -> None:
+        self._buffer = None
+        self._buffers.give_back(buffer)
 
     def _mark(self, offset: int, trail: bytes) -> SourceMark:
         content = self.content

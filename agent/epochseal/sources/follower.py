@@ -15,7 +15,7 @@ from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
 from epochseal.sources.announcement import Announcement
 from epochseal.sources.file_queue import FileQueue
-from epochseal.sources.file_reader import FileBuffer, FileReader
+from epochseal.sources.file_reader import FileBuffers, FileReader
 from epochseal.sources.left_files import LeftFiles
 from epochseal.sources.log_file import LogFile, source_name
 from epochseal.sources.resting_files import Look, Resting
@@ -33,7 +33,7 @@ class Follower:
         path: absolute.
         resting: what is known of it.
         watches: the news.
-        new_buffer: makes a buffer of the given name that begins at the given offset.
+        buffers: makes them.
         is_foreign: whether a file, by device and inode, is read under another path.
     """
 
@@ -43,14 +43,14 @@ class Follower:
         resting: Resting,
         *,
         watches: Watches,
-        new_buffer: Callable[[str, int], FileBuffer],
+        buffers: FileBuffers,
         is_foreign: Callable[[tuple[int, int]], bool],
     ) -> None:
         self.path = path
         self.name = source_name(path)
         self.told = Announcement(path, resting.said)
         self._sight = Sight(path, watches, resting.generation)
-        self._new_buffer = new_buffer
+        self._buffers = buffers
         self._resume = resting.mark
         # Whether the file that was sealed last may be looked for under other names once; and whether it was
         # seen by this process, which makes its loss news.
@@ -115,7 +115,7 @@ class Follower:
             self._begin()
             self._say_missing(mark, sighting.here)
             return
-        self._reader = FileReader(self.name, self._files.first, mark.offset, trail, self._new_buffer)
+        self._reader = FileReader(self.name, self._files.first, mark.offset, trail, self._buffers)
         self._hungry = True
 
     def _find_moved(self) -> None:
@@ -125,7 +125,7 @@ class Follower:
         self._to_find = False
         if (trail := self._files.resume(self._resume, Sighting([], None))) is not None:
             offset, self._resume = self._resume.offset, None
-            self._reader = FileReader(self.name, self._files.first, offset, trail, self._new_buffer)
+            self._reader = FileReader(self.name, self._files.first, offset, trail, self._buffers)
             self._hungry = True
         elif self._was_seen:
             self._say_missing(self._resume, None)
@@ -245,7 +245,7 @@ class Follower:
 
     def _begin(self) -> None:
         """The first file is a new one: the chain is told at once, so that it is known after a crash."""
-        self._reader = FileReader(self.name, self._files.first, 0, b"", self._new_buffer)
+        self._reader = FileReader(self.name, self._files.first, 0, b"", self._buffers)
         self.told.position()
         self._hungry = True
         self._changed = time.monotonic()

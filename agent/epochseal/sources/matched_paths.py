@@ -40,10 +40,19 @@ class MatchedPaths:
 
     def matches(self, path: str) -> bool:
         """Whether a pattern names it."""
-        return path in self.fixed or any(
-            fnmatch(path, pattern) if "**" in pattern else PurePath(path).match(pattern)
+        return path in self.fixed or any(_names(pattern, path) for pattern in self.patterns)
+
+    def unmatched(self, found: Sequence[str]) -> list[str]:
+        """The patterns that name nothing, neither among `found` nor at a path of their own."""
+        return [
+            pattern
             for pattern in self.patterns
-        )
+            if not (
+                os.path.lexists(pattern)
+                if pattern in self.fixed
+                else any(_names(pattern, path) for path in found)
+            )
+        ]
 
     def folders(self) -> Iterator[tuple[str, os.stat_result]]:
         """The folders whose names matter, and what they are; also those of the latest `changed`."""
@@ -73,6 +82,10 @@ class MatchedPaths:
             paths = glob.iglob(pattern, recursive=True)  # noqa: PTH207  # Path.glob takes no absolute pattern
             found += [path for path in paths if Path(path).is_file()]
         return sorted(set(found))
+
+
+def _names(pattern: str, path: str) -> bool:
+    return fnmatch(path, pattern) if "**" in pattern else PurePath(path).match(pattern)
 
 
 def _list(folder: str, names: Sequence[re.Pattern[str]]) -> tuple[list[str], bool]:

@@ -13,13 +13,13 @@ import logging
 import os
 import resource
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import unquote_to_bytes
 
 from msgspec.structs import replace
 
 from epochseal.format.seal_lines import SourceMark
-from epochseal.sources.file_reader import FileBuffer
+from epochseal.sources.file_reader import FileBuffers
 from epochseal.sources.follower import Follower
 from epochseal.sources.log_file import source_name
 from epochseal.sources.matched_paths import MatchedPaths
@@ -31,6 +31,7 @@ from epochseal.sources.watches import Watches
 MOST_NAME = 4096
 """Bytes of a source's name: it is part of a line that has to fit in a page."""
 SHORTEST, LONGEST = 0.01, 0.25
+_LONGEST_WATCHED = 1.5
 SCAN_EVERY = 1.0
 REST_AFTER = 60.0
 _LOOK_SHARE = 100
@@ -45,17 +46,14 @@ class PathTable:
     Args:
         patterns: absolute and normal.
         positions: where the chain says that sealing stopped, by source name.
-        new_buffer: makes a buffer of the given name that begins at the given offset.
+        buffers: makes them.
     """
 
     def __init__(
-        self,
-        patterns: Sequence[str],
-        positions: Mapping[str, SourceMark],
-        new_buffer: Callable[[str, int], FileBuffer],
+        self, patterns: Sequence[str], positions: Mapping[str, SourceMark], buffers: FileBuffers
     ) -> None:
         self._matched = MatchedPaths(patterns)
-        self._new_buffer = new_buffer
+        self._buffers = buffers
         self._watches = Watches(self._is_followed, self._matched.matches)
         self._siblings = Siblings()
         self._resting = RestingFiles()
@@ -69,7 +67,7 @@ class PathTable:
         self._aliases: set[str] = set()
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most_awake = max(_FEWEST_AWAKE, min(_MOST_AWAKE, limit // 8))
-        self._scan_at = self._look_at = 0.0
+        self._scan_at = self._look_at = self._rest_at = 0.0
         self._finishing = False
         self._told = False
         self._remember(positions)
@@ -157,22 +155,14 @@ class PathTable:
             self._watches.watch_folder(folder, stat)
         if not self._told:
             self._told = True
-            for pattern in self._matched.patterns:
+            for pattern in self._matched.unmatched(found):
                 # A typo looks like a service that has not written yet: only a person can tell which it is.
-                if not any(os.path.lexists(path) for path in self._named_by(pattern, found)):
-                    _log.warning("%s: no such file yet; it is followed once it is there", pattern)
+                _log.warning("%s: no such file yet; it is followed once it is there", pattern)
         for path in [*found, *self._aliases]:
             if self._is_followed(path):
                 self._meet(path)
         for path in self._siblings.judge(time.monotonic()):
             self._meet(path)
-
-    def _named_by(self, pattern: str, found: Sequence[str]) -> list[str]:
-        return (
-            [pattern]
-            if pattern in self._matched.fixed
-            else [path for path in found if MatchedPaths([pattern]).matches(path)]
-        )
 
     def _is_followed(self, path: str) -> bool:
         if path in self._resting or path in self._awake:
@@ -259,10 +249,13 @@ class PathTable:
                 self._wake(path)
 
     def _has_room(self) -> bool:
-        if len(self._awake) < self._most_awake:
-            return True
-        quiet = sorted(self.order, key=lambda follower: follower.quiet_for(), reverse=True)
-        return any(follower.quiet_for() > 0 and self._rest(follower) for follower in quiet)
+        """Whether one more may be awake; the quietest are closed for it, some at a time."""
+        if len(self._awake) >= self._most_awake:
+            quiet = sorted((follower.quiet_for(), place) for place, follower in enumerate(self.order))
+            chosen = [self.order[place] for quiet_for, place in quiet[-self._most_awake // 4 :] if quiet_for]
+            for follower in chosen:
+                self._rest(follower)
+        return len(self._awake) < self._most_awake
 
     def _wake(self, path: str) -> None:
         removed = self._watches.release(path)
@@ -276,7 +269,7 @@ class PathTable:
             path,
             resting,
             watches=self._watches,
-            new_buffer=self._new_buffer,
+            buffers=self._buffers,
             is_foreign=lambda key: is_read_elsewhere(key, path, self.order, self._resting),
         )
         self._awake[path] = follower
@@ -295,14 +288,30 @@ class PathTable:
             follower.look()
         follower.turn()
         follower.pause = min(max(2 * follower.pause, SHORTEST), LONGEST)
+        if follower.pause >= LONGEST and follower.quiet_for() > 0 and self._awaits_write(follower):
+            follower.pause = _LONGEST_WATCHED
         follower.look_at = time.monotonic() + follower.pause
         if follower.told.said == os.strerror(errno.EMFILE):
             self._most_awake = max(_FEWEST_AWAKE, len(self._awake) // 2)
 
+    def _awaits_write(self, follower: Follower) -> bool:
+        """Whether the kernel tells of the next write to a quiet file."""
+        if self._finishing:
+            return False
+        if not self._watches.awaits_write(follower.path):
+            self._watches.watch_next_write(follower.path)
+            # What was written before the watch began is not told.
+            follower.look()
+        return follower.quiet_for() > 0 and self._watches.awaits_write(follower.path)
+
     def let_rest(self) -> None:
         """Close what was quiet for long, and forget what was removed for good."""
-        if self._finishing:
+        now = time.monotonic()
+        if self._finishing or now < self._rest_at:
             return
+        self._rest_at = now + LONGEST
+        if not self._due:
+            self._buffers.trim()
         for follower in tuple(self.order):
             quiet = follower.quiet_for()
             if follower.forgotten:
@@ -328,5 +337,6 @@ class PathTable:
 
     def _drop(self, follower: Follower) -> None:
         follower.close()
+        self._watches.release(follower.path)
         self.order.remove(follower)
         del self._awake[follower.path]

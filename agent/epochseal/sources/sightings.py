@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 
 from epochseal.sources.log_file import LogFile
 from epochseal.sources.watches import Watches
@@ -62,7 +62,7 @@ class Sight:
         """
         arrivals = self._watches.arrivals
         if not arrivals.of(self._path) and not arrivals.lost(self._path):
-            found = Path(self._path).stat()
+            found = os.stat(self._path)  # noqa: PTH116  # asked of each awake file, again and again
             if (found.st_dev, found.st_ino) in known:
                 return None
         for _ in range(_TRIES):
@@ -115,7 +115,7 @@ class Sight:
             for content in between:
                 content.close()
             raise
-        complete = steady and 0 < generation == self.generation and not Path(self._path).is_symlink()
+        complete = steady and 0 < generation == self.generation and not os.path.islink(self._path)  # noqa: PTH114  # as above
         return Sighting(between, here, lost, complete, generation)
 
     def _open_here(self, keys: Collection[tuple[int, int]], *, needed: bool) -> LogFile | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from epochseal.errors import ConfigError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import LongEntries, Piece
-from epochseal.sources.file_reader import FileBuffer
+from epochseal.sources.file_reader import FileBuffers
 from epochseal.sources.follower import Follower
 from epochseal.sources.log_file import source_name
 from epochseal.sources.path_table import MOST_NAME, SHORTEST, PathTable
@@ -51,8 +51,8 @@ class TailSource:
         for path in paths:
             if not Path(path).is_absolute() or len(source_name(path)) > MOST_NAME:
                 raise ConfigError(f"tail: {path!r} is not an absolute path of at most {MOST_NAME} bytes")
-        self._limits = block_bytes, max_entry_bytes, on_long
-        self._table = PathTable([os.path.normpath(path) for path in paths], positions, self._new_buffer)
+        buffers = FileBuffers(block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, on_long=on_long)
+        self._table = PathTable([os.path.normpath(path) for path in paths], positions, buffers)
         self._givers: list[Follower] = []
         self._place = 0
         self._names = 0
@@ -165,10 +165,6 @@ class TailSource:
         self._table.close()
 
     # --- reading --------------------------------------------------------------------------------------------
-
-    def _new_buffer(self, name: str, offset: int) -> FileBuffer:
-        block, longest, on_long = self._limits
-        return FileBuffer(name, block_bytes=block, max_entry_bytes=longest, offset=offset, on_long=on_long)
 
     def _readable(self) -> list[Follower]:
         """Those that have something and may read it: only so many at a time hold entries in memory."""

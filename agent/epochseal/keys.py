@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast
 from urllib.parse import unquote
 
 from epochseal.encoding import MAX_INT, UNSEEN, b64encode
-from epochseal.errors import ConfigError, FormatError
+from epochseal.errors import BackendError, ConfigError, CredentialRefused, FormatError, Unavailable, WrongKey
 from epochseal.families import SCHEMES
 
 if TYPE_CHECKING:
@@ -165,25 +165,37 @@ class Issuer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class WrappedSecret:
+    """What is to be recovered.
+
+    Args:
+        wrapped: as `Issued` has it; any bytes, for they come from a log.
+        context: what the secret is bound to.
+        key_id: as `Issued` has it: the very version or object that must have wrapped it; None for any.
+    """
+
+    wrapped: bytes
+    context: Context
+    key_id: str | None = None
+
+
 class Recoverer(Protocol):
     """Gets epoch secrets back for a verifier."""
 
-    def recover(
-        self, wrapped: bytes, context: Context, into: memoryview, *, key_id: str | None = None
-    ) -> None:
-        """Write the secret behind `wrapped` into `into`; on any error `into` is as it was.
+    def recover_many(self, asked: Sequence[WrappedSecret], into: memoryview) -> list[BackendError | None]:
+        """Write the secrets behind all of `asked` into `into`, 32 bytes each, in this order.
 
-        Args:
-            wrapped: as `Issued` has it.
-            context: what the secret is bound to.
-            into: 32 bytes.
-            key_id: as `Issued` has it: the very version or object that must have wrapped it; None for any.
+        Returns:
+            Why one was not recovered, at its place; None where it was. Its 32 bytes are as they were.
+            WrongKey: it was not made by this key for this context, or was changed, or was made by another
+            version or object than `key_id` says. Any other error: the backend did not decide that for this
+            one, such as a version of the key that may not be used any more.
 
         Raises:
-            ValueError: `into` is not a writable buffer of 32 bytes.
-            WrongKey: `wrapped` was not made by this key for this context, or was changed, or was made by
-                another version or object than `key_id` says.
-            Denied, Unavailable, BackendError: the backend did not answer that question.
+            ValueError: `into` is not a writable buffer of 32 bytes for each.
+            Denied, Unavailable, BackendError: what would be so for each: no answer, a refused login. `into`
+                may hold some of the secrets.
         """
         ...
 
@@ -254,14 +266,59 @@ class Backend(Protocol):
         ...
 
 
-def check_secret_buffer(into: memoryview) -> None:
-    """Refuse a buffer that a secret of 32 bytes does not fill exactly.
+def recover_one(
+    recoverer: Recoverer, wrapped: bytes, context: Context, into: memoryview, *, key_id: str | None = None
+) -> None:
+    """Write one secret into `into`; on any error `into` is as it was.
 
     Raises:
-        ValueError: `into` is not one writable run of 32 bytes; a caller's mistake, so no error of ours.
+        ValueError: `into` is not a writable buffer of 32 bytes.
+        WrongKey, Denied, Unavailable, BackendError: see `Recoverer.recover_many`.
     """
-    if into.readonly or not into.contiguous or into.format != "B" or into.nbytes != SECRET_SIZE:
-        raise ValueError(f"a secret needs a writable buffer of {SECRET_SIZE} bytes")
+    (error,) = recoverer.recover_many([WrappedSecret(wrapped, context, key_id)], into)
+    if error is not None:
+        raise error
+
+
+def recover_each(
+    asked: Sequence[WrappedSecret], into: memoryview, open_one: Callable[[WrappedSecret], bytes]
+) -> list[BackendError | None]:
+    """`Recoverer.recover_many` of a backend that opens one after the other."""
+    check_secret_buffer(into, len(asked))
+    errors: list[BackendError | None] = []
+    for place, item in enumerate(asked):
+        try:
+            put_secret(open_one(item), into, place)
+        except (Unavailable, CredentialRefused):
+            raise
+        except BackendError as exc:
+            errors.append(exc)
+        else:
+            errors.append(None)
+    return errors
+
+
+def put_secret(secret: bytes, into: memoryview, place: int) -> None:
+    """Write what was opened to its place among others.
+
+    Raises:
+        WrongKey: it is no epoch secret. Whoever may wrap with the key can wrap anything, and the wrapped form
+            does not say what it was made for.
+    """
+    if len(secret) != SECRET_SIZE:
+        raise WrongKey(f"the wrapped secret has {len(secret)} bytes instead of {SECRET_SIZE}")
+    into[SECRET_SIZE * place : SECRET_SIZE * (place + 1)] = secret
+
+
+def check_secret_buffer(into: memoryview, count: int = 1) -> None:
+    """Refuse a buffer that so many secrets of 32 bytes do not fill exactly.
+
+    Raises:
+        ValueError: `into` is not one writable run of so many bytes; a caller's mistake, so no error of ours.
+    """
+    size = count * SECRET_SIZE
+    if into.readonly or not into.contiguous or into.format != "B" or into.nbytes != size:
+        raise ValueError(f"this needs a writable buffer of {size} bytes, {SECRET_SIZE} for a secret")
 
 
 def parse_key_uri(text: str) -> KeyURI:

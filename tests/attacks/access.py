@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from epochseal.format.note import Note, VerifierKey, sign_text
-from epochseal.keys import Context, KeyURI, Signer, load_backend, parse_key_uri
+from epochseal.keys import Context, KeyURI, Signer, load_backend, parse_key_uri, recover_one
 from tests.integration.key_services import Role
 from tests.reference.keys import text
 from tests.reference.notes import Line, b64
@@ -30,7 +30,7 @@ class Access:
         """The secret of an epoch line."""
         uri, into = parse_key_uri(self.role.epoch), bytearray(32)
         recoverer = load_backend(uri).recoverer(uri, self._settings(uri))
-        recoverer.recover(b64(head["wrapped"]), _context(head), memoryview(into))
+        recover_one(recoverer, b64(head["wrapped"]), _context(head), memoryview(into))
         return bytes(into)
 
     def vkey(self, origin: str) -> str:

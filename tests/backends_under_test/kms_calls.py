@@ -9,7 +9,7 @@ import pytest
 from botocore.retries import standard
 
 from epochseal.errors import EpochsealError
-from epochseal.keys import Issued, parse_key_uri
+from epochseal.keys import Issued, parse_key_uri, recover_one
 from epochseal_backends.awskms import backend as awskms
 from tests.backends_under_test.kms import KmsServer
 from tests.contract.backend_contract import CONTEXT, MESSAGE
@@ -49,7 +49,7 @@ def recover(uri: str, settings: Settings, wrapped: bytes) -> bytes:
     """Recover; a failed call must leave the buffer as it was."""
     into = bytearray(UNTOUCHED)
     try:
-        awskms.recoverer(parse_key_uri(uri), settings).recover(wrapped, CONTEXT, memoryview(into))
+        recover_one(awskms.recoverer(parse_key_uri(uri), settings), wrapped, CONTEXT, memoryview(into))
     except EpochsealError:
         assert into == UNTOUCHED
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from epochseal.errors import EpochsealError
-from epochseal.keys import Issued, parse_key_uri
+from epochseal.keys import Issued, parse_key_uri, recover_one
 from epochseal_backends.vault import backend as vault
 from tests.backends_under_test.openbao import OpenBao, Provisioned
 from tests.backends_under_test.proxy import Proxy
@@ -32,7 +32,7 @@ def recover(keys: Provisioned, wrapped: bytes, settings: dict[str, str] | None =
     into = bytearray(UNTOUCHED)
     recoverer = vault.recoverer(parse_key_uri(keys.epoch_uri), settings or keys.verifier)
     try:
-        recoverer.recover(wrapped, CONTEXT, memoryview(into))
+        recover_one(recoverer, wrapped, CONTEXT, memoryview(into))
     except EpochsealError:
         assert into == UNTOUCHED
         raise

@@ -25,10 +25,13 @@ from epochseal.keys import (
     PublicKey,
     Recoverer,
     Signer,
+    WrappedSecret,
     load_backend,
     parse_key_uri,
+    recover_one,
 )
 
+_MANY = 120
 MESSAGE = b"example.com/contract\n20\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"
 CONTEXT = Context("example.com/contract", bytes(range(32)), 7, bytes(range(32, 64)))
 OTHER_CONTEXTS = {
@@ -188,10 +191,41 @@ class BackendContract:
         if other == issued.key_id:
             other = issued.key_id[:-1] + ("0" if issued.key_id[-1] != "0" else "1")
         with pytest.raises(WrongKey):
-            recoverer.recover(issued.wrapped, CONTEXT, memoryview(into), key_id=other)
+            recover_one(recoverer, issued.wrapped, CONTEXT, memoryview(into), key_id=other)
         assert not any(into)
-        recoverer.recover(issued.wrapped, CONTEXT, memoryview(into), key_id=issued.key_id)
+        recover_one(recoverer, issued.wrapped, CONTEXT, memoryview(into), key_id=issued.key_id)
         assert any(into)
+
+    def test_many_at_once(self, harness: Harness) -> None:
+        """More than a batch holds, in order; what is wrong with one is said of it alone."""
+        issuer, contexts = harness.agent.issuer(), [replace(CONTEXT, epoch=number) for number in range(_MANY)]
+        secrets, asked = [], []
+        for context in contexts:
+            into = bytearray(SECRET_SIZE)
+            issued = issuer.issue(context, memoryview(into))
+            secrets.append(bytes(into))
+            asked.append(WrappedSecret(issued.wrapped, context, issued.key_id))
+        wrong = {
+            0: replace(asked[0], context=OTHER_CONTEXTS["log"]),
+            50: replace(asked[50], wrapped=b""),
+            99: replace(asked[99], wrapped=asked[98].wrapped),
+            100: replace(asked[100], wrapped=asked[100].wrapped[:-1]),
+            _MANY - 1: replace(asked[-1], key_id="nobody"),
+        }
+        into = bytearray(b"\xa5" * SECRET_SIZE * _MANY)
+        errors = harness.verifier.recoverer().recover_many(
+            [wrong.get(place, item) for place, item in enumerate(asked)], memoryview(into)
+        )
+        assert {place for place, error in enumerate(errors) if isinstance(error, WrongKey)} == set(wrong)
+        assert len(errors) == _MANY
+        assert errors.count(None) == _MANY - len(wrong)
+        for place, secret in enumerate(secrets):
+            found = into[SECRET_SIZE * place : SECRET_SIZE * (place + 1)]
+            assert found == (b"\xa5" * SECRET_SIZE if place in wrong else secret)
+
+    def test_none_at_once(self, harness: Harness) -> None:
+        """Nothing to recover is nothing to ask for."""
+        assert harness.verifier.recoverer().recover_many([], memoryview(bytearray())) == []
 
     def test_key_id_is_recognized(self, harness: Harness) -> None:
         """A verifier knows its own key id from another's before it asks the backend to open anything."""
@@ -210,7 +244,7 @@ class BackendContract:
         with pytest.raises(ValueError, match="32 bytes"):
             harness.agent.issuer().issue(CONTEXT, memoryview(into))
         with pytest.raises(ValueError, match="32 bytes"):
-            harness.verifier.recoverer().recover(issued.wrapped, CONTEXT, memoryview(into))
+            recover_one(harness.verifier.recoverer(), issued.wrapped, CONTEXT, memoryview(into))
         assert into == bytes(size)
 
     def test_read_only_buffer(self, harness: Harness) -> None:
@@ -227,14 +261,14 @@ def _issue(harness: Harness) -> tuple[Issued, bytes]:
 
 def _recover(recoverer: Recoverer, wrapped: bytes) -> bytes:
     into = bytearray(SECRET_SIZE)
-    recoverer.recover(wrapped, CONTEXT, memoryview(into))
+    recover_one(recoverer, wrapped, CONTEXT, memoryview(into))
     return bytes(into)
 
 
 def _refused(recoverer: Recoverer, wrapped: bytes, context: Context) -> None:
     into = bytearray(SECRET_SIZE)
     with pytest.raises(WrongKey):
-        recoverer.recover(wrapped, context, memoryview(into))
+        recover_one(recoverer, wrapped, context, memoryview(into))
     assert into == bytes(SECRET_SIZE)
 
 
@@ -242,7 +276,7 @@ def _cannot_recover(harness: Harness, party: Party) -> None:
     issued, _ = _issue(harness)
     into = bytearray(SECRET_SIZE)
     with pytest.raises(Denied):
-        party.recoverer().recover(issued.wrapped, CONTEXT, memoryview(into))
+        recover_one(party.recoverer(), issued.wrapped, CONTEXT, memoryview(into))
     assert into == bytes(SECRET_SIZE)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from epochseal.encoding import b64encode
 from epochseal.errors import BackendError, ConfigError, Denied, Unavailable, WrongKey
-from epochseal.keys import Issued, parse_key_uri
+from epochseal.keys import Issued, parse_key_uri, recover_one
 from epochseal_backends.servers import TRIES
 from epochseal_backends.vault import backend as vault
 from epochseal_backends.vault import session as vault_session
@@ -235,7 +235,7 @@ def test_missing_mount(bao: OpenBao, keys: Provisioned) -> None:
     with pytest.raises(BackendError, match="no transit engine is mounted at nowhere"):
         vault.issuer(uri, root).issue(CONTEXT, into)
     with pytest.raises(BackendError, match="no transit engine is mounted at nowhere"):
-        vault.recoverer(uri, root).recover(wrapped, CONTEXT, into)
+        recover_one(vault.recoverer(uri, root), wrapped, CONTEXT, into)
     with pytest.raises(BackendError, match="no transit engine is mounted at nowhere"):
         vault.signer(parse_key_uri("openbao://nowhere/checkpoint"), root).sign(MESSAGE)
 

@@ -25,7 +25,7 @@ from epochseal.format.seal_lines import (
     encode_note_line,
     parse_line,
 )
-from epochseal.keys import Context, Issued
+from epochseal.keys import Context, Issued, recover_one
 from epochseal.sealing.chain import Chain, EpochStart, Pace
 from tests.integration.logs import Log, LogKeys
 
@@ -137,7 +137,7 @@ class _Rewriter:
         old = Context(
             header.origin, b64decode(header.log, "log"), header.epoch, b64decode(header.asked.tag, "asked")
         )
-        self._recoverer.recover(b64decode(header.wrapped, "wrapped"), old, secret)
+        recover_one(self._recoverer, b64decode(header.wrapped, "wrapped"), old, secret)
         context = replace(old, prev=self._tags[header.asked.line] if self._tags else bytes(32))
         if context == old:
             return old, context, Issued(header.key, b64decode(header.wrapped, "wrapped"))

@@ -16,7 +16,7 @@ from pathlib import Path
 from epochseal.custody import ratchet
 from epochseal.encoding import b64decode
 from epochseal.format.seal_lines import Header, TaggedLine, parse_line
-from epochseal.keys import Context, Recoverer
+from epochseal.keys import Context, Recoverer, recover_one
 from epochseal.storage.segments import list_segments
 
 _ZERO = bytes(32)
@@ -52,7 +52,7 @@ class Recovered:
         call = wrapped, context.encode()
         if call not in self._known:
             into = bytearray(32)
-            self._recoverer.recover(wrapped, context, memoryview(into))
+            recover_one(self._recoverer, wrapped, context, memoryview(into))
             self._known[call] = bytes(into)
         return self._known[call]
 

@@ -19,7 +19,7 @@ from epochseal.custody.memory import SecretPage, die_with_parent
 from epochseal.doctor.check_result import CheckResult
 from epochseal.errors import CredentialRefused, Denied, EpochsealError, Unavailable
 from epochseal.examiner import Examiner, KeyFinding, probe_context
-from epochseal.keys import SECRET_SIZE, Backend, Context, KeyURI, load_backend, settings_of
+from epochseal.keys import SECRET_SIZE, Backend, Context, KeyURI, load_backend, recover_one, settings_of
 
 EXAMINE_SECONDS = 120
 """The child is ended by its own alarm after so long."""
@@ -114,7 +114,7 @@ def _issue_and_recover(
     yield KeyFinding(topic, "good", f"with {issued.key_id}")
     topic = "recovery is refused"
     try:
-        backend.recoverer(uri, settings).recover(issued.wrapped, context, into)
+        recover_one(backend.recoverer(uri, settings), issued.wrapped, context, into)
     except (Unavailable, CredentialRefused):
         raise
     except Denied as exc:

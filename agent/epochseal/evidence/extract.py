@@ -14,7 +14,8 @@ from epochseal.format.seal_lines import Block
 from epochseal.storage.opener import GoneError
 from epochseal.verifier import KINDS, Verdict
 from epochseal.verifier.check_epoch import check_epoch
-from epochseal.verifier.keyring import Keyring, Recoverers
+from epochseal.verifier.epoch_secrets import Recoverers
+from epochseal.verifier.keyring import Keyring
 from epochseal.verifier.sealed_entries import SealedEntries
 from epochseal.verifier.snapshot import SegmentPart, take_snapshot
 
@@ -62,6 +63,9 @@ def extract(
     keyring = Keyring(recoverers)
     output = _Output(write)
     parts = take_snapshot(logdir).parts
+    keyring.secrets.expect(
+        [epoch.header for part in parts for epoch in part.epochs if epoch.header is not None]
+    )
     expired = _Expired(parts, wanted, verdict.entries)
     expired.note(present, next((part.first_entry for part in parts if part.epochs), verdict.entries))
     for place, part in enumerate(parts):

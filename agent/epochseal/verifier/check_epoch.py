@@ -12,7 +12,8 @@ from epochseal.format.seal_lines import TAG_SIZE, Block, End, Header, Prune, Sig
 from epochseal.verifier.align import Aligner, Step
 from epochseal.verifier.block_runs import BlockRuns
 from epochseal.verifier.epoch_result import EpochResult, LastLeaf, Noted, Recorded
-from epochseal.verifier.epoch_tags import EpochTags, NoKeyError
+from epochseal.verifier.epoch_secrets import NoKeyError
+from epochseal.verifier.epoch_tags import EpochTags
 from epochseal.verifier.keyring import Keyring
 from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.seal_reader import LineReader

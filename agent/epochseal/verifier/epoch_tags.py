@@ -6,18 +6,10 @@ import hashlib
 
 from epochseal.custody import ratchet
 from epochseal.encoding import b64decode, b64encode
-from epochseal.errors import FormatError, VerificationError, WrongKey
+from epochseal.errors import VerificationError
 from epochseal.format.seal_lines import Header
-from epochseal.keys import Context
+from epochseal.verifier.epoch_secrets import NoKeyError
 from epochseal.verifier.keyring import Keyring
-
-
-class NoKeyError(Exception):
-    """The epoch's tags cannot be checked; `kind` is the problem that this is."""
-
-    def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(detail)
-        self.kind = kind
 
 
 class EpochTags:
@@ -36,15 +28,7 @@ class EpochTags:
         self._place = 0
         self._computed = b""
         self.carry_in: bytes | None = None
-        if (recoverer := keyring.recoverer_of(header.key)) is None:
-            raise NoKeyError("unknown_key", f"the epoch key {header.key} was not named")
-        try:
-            log, asked = b64decode(header.log, "log"), b64decode(header.asked.tag, "asked")
-            context = Context(header.origin, log, header.epoch, asked)
-            wrapped = b64decode(header.wrapped, "wrapped")
-            recoverer.recover(wrapped, context, keyring.secret, key_id=header.key)
-        except (WrongKey, FormatError) as exc:
-            raise NoKeyError("key_refused", f"epoch {header.epoch}: {exc}") from exc
+        context = keyring.secrets.take(header, keyring.secret)
         if header.link == "carry":
             sealed = b64decode(header.carry, "carry")
             try:

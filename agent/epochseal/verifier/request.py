@@ -10,7 +10,7 @@ from epochseal.format.merkle import EMPTY_ROOT
 from epochseal.format.note import VerifierKey
 from epochseal.format.witness_policy import Policy
 from epochseal.keys import PublicKey
-from epochseal.verifier.keyring import Recoverers
+from epochseal.verifier.epoch_secrets import Recoverers
 from epochseal.verifier.verdict import Verdict
 
 

@@ -17,7 +17,8 @@ from epochseal.custody.memory import harden_process
 from epochseal.storage.opener import GoneError
 from epochseal.verifier.check_epoch import check_epoch
 from epochseal.verifier.epoch_result import EpochResult
-from epochseal.verifier.keyring import Keyring, Recoverers
+from epochseal.verifier.epoch_secrets import Recoverers
+from epochseal.verifier.keyring import Keyring
 from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.sealed_entries import LogEnd, SealedEntries
 from epochseal.verifier.snapshot import SegmentPart
@@ -25,6 +26,7 @@ from epochseal.verifier.snapshot import SegmentPart
 _PARALLEL_FROM = 64 << 20
 _TASK_SEAL_BYTES = 64 << 10
 _AHEAD = 4
+_IN_A_ROW = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +101,21 @@ def run_tasks(
     work = _Work()
     if jobs <= 1 or len(tasks) <= 1:
         # A caller may verify in several threads: here each has a keyring of its own.
-        keyring = _keyring_of(make_recoverer)
-        yield from (work.add(_run(work.allowed(task), keyring)) for task in tasks)
+        yield from _run_in_order(tasks, _keyring_of(make_recoverer), work)
         return
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(jobs, context, initializer=_prepare_worker, initargs=(make_recoverer,)) as pool:
-        ahead: list[Future[TaskResult]] = []
-        for task in tasks:
-            ahead.append(pool.submit(_run_in_worker, work.allowed(task)))
+        ahead: list[Future[list[TaskResult]]] = []
+        # Tasks that follow each other have their secrets recovered in one call.
+        in_a_row = min(_IN_A_ROW, len(tasks) // (jobs * _AHEAD)) if make_recoverer is not None else 1
+        for start in range(0, len(tasks), step := max(in_a_row, 1)):
+            row = [work.allowed(task) for task in tasks[start : start + step]]
+            ahead.append(pool.submit(_run_in_worker, row))
             # Only a few results wait at any time, so that memory does not grow with the log.
             if len(ahead) >= jobs * _AHEAD:
-                yield work.add(ahead.pop(0).result())
+                yield from map(work.add, ahead.pop(0).result())
         while ahead:
-            yield work.add(ahead.pop(0).result())
+            yield from map(work.add, ahead.pop(0).result())
 
 
 class _Work:
@@ -151,8 +155,20 @@ def _keyring_of(make_recoverer: Callable[[], Recoverers] | None) -> Keyring | No
     return Keyring(make_recoverer()) if make_recoverer is not None else None
 
 
-def _run_in_worker(task: Task) -> TaskResult:
-    return _run(task, _Worker.keyring)
+def _run_in_worker(tasks: Sequence[Task]) -> list[TaskResult]:
+    return list(_run_in_order(tasks, _Worker.keyring, _Work()))
+
+
+def _run_in_order(tasks: Sequence[Task], keyring: Keyring | None, work: _Work) -> Iterator[TaskResult]:
+    if keyring is not None:
+        epochs = (epoch for task in tasks for epoch in task.epochs)
+        keyring.secrets.expect([epoch.header for epoch in epochs if epoch.header is not None])
+    try:
+        for task in tasks:
+            yield work.add(_run(work.allowed(task), keyring))
+    finally:
+        if keyring is not None:
+            keyring.secrets.wipe()
 
 
 def _run(task: Task, keyring: Keyring | None) -> TaskResult:

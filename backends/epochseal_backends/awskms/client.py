@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Mapping
+from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,18 +40,22 @@ ONCE = 1
 STANDARD = TRIES
 """Attempts of a call that may be: throttled and broken ones are made again, with a growing delay."""
 
+SIDE_BY_SIDE = 8
+"""How many calls of one client may be under way at a time; it keeps as many connections."""
+
 _SESSION_SECONDS = 900
 _SESSION_NAME = re.compile(r"[A-Za-z0-9_=,.@-]{2,64}")
 
 
 class Kms:
-    """Calls of KMS about one key."""
+    """Calls of KMS about one key, by any number of threads."""
 
     def __init__(self, key: KeyName, settings: Mapping[str, str], attempts: int) -> None:
         self.key = key
         self._settings = settings
         self._attempts = attempts
         self._client = _make_client(key, settings, attempts)
+        self._renewing = Lock()
 
     def call(self, operation: str, **parameters: object) -> dict[str, Any]:
         """Make one call of KMS, `operation` as boto3 names it, about this key.
@@ -58,13 +63,17 @@ class Kms:
         Raises:
             Denied, Unavailable, WrongKey, ConfigError, BackendError: as KMS or its library said.
         """
+        client = self._client
         try:
             return self._call(operation, parameters)
         except Expired:
             # A refused call was not served, but an issue call is not repeated whatever the reason.
             if self._attempts == ONCE or "role_arn" not in self._settings:
                 raise
-        self._client = _make_client(self.key, self._settings, self._attempts)
+        with self._renewing:
+            # Of several threads whose session has ended, one makes the next.
+            if self._client is client:
+                self._client = _make_client(self.key, self._settings, self._attempts)
         return self._call(operation, parameters)
 
     def _call(self, operation: str, parameters: Mapping[str, object]) -> dict[str, Any]:
@@ -108,7 +117,9 @@ def _make_client(key: KeyName, settings: Mapping[str, str], attempts: int) -> An
         session = _session(settings, profile_name=settings.get("profile"), region_name=key.region or region)
     if "role_arn" in settings:
         session = _assume(session, settings)
-    config = Config(retries={"mode": "standard", "total_max_attempts": attempts})
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": attempts}, max_pool_connections=SIDE_BY_SIDE
+    )
     return _client_of(session, "kms", key.name, endpoint_url=endpoint, config=config)
 
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from epochseal.errors import BackendError, WrongKey
-from epochseal.keys import MAX_WRAPPED, SECRET_SIZE, Context, Issued, KeyURI, check_secret_buffer
-from epochseal_backends.awskms.client import ONCE, STANDARD, Kms, field
+from epochseal.errors import BackendError, Denied, WrongKey
+from epochseal.keys import (
+    MAX_WRAPPED,
+    SECRET_SIZE,
+    Context,
+    Issued,
+    KeyURI,
+    WrappedSecret,
+    check_secret_buffer,
+    recover_each,
+)
+from epochseal_backends.awskms.client import ONCE, SIDE_BY_SIDE, STANDARD, Kms, field
 from epochseal_backends.awskms.key import is_same_key, parse
 
 
@@ -61,25 +71,48 @@ class KmsRecoverer:
         self._kms = kms
         self._arn = kms.key.arn
 
-    def recover(
-        self, wrapped: bytes, context: Context, into: memoryview, *, key_id: str | None = None
-    ) -> None:
-        """Write the secret behind `wrapped` into `into` (see `epochseal.keys.Recoverer`)."""
-        check_secret_buffer(into)
-        if not 1 <= len(wrapped) <= MAX_WRAPPED:
-            raise WrongKey(f"the wrapped secret has {len(wrapped)} bytes, not 1 to {MAX_WRAPPED}")
+    def recover_many(self, asked: Sequence[WrappedSecret], into: memoryview) -> list[BackendError | None]:
+        """Write the secrets behind `asked` into `into` (see `epochseal.keys.Recoverer`).
+
+        A call opens one, so several are under way at a time. The first goes alone: where it is refused, the
+        others would be, and a refusal that stands a hundred times in the trail looks like an attack.
+        """
+        check_secret_buffer(into, len(asked))
+        errors = recover_each(asked[:1], into[:SECRET_SIZE], self._open)
+        if errors and isinstance(errors[0], Denied):
+            return errors * len(asked)
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            waiting = [pool.submit(self._recover_at, asked, into, place) for place in range(1, len(asked))]
+            try:
+                for done in waiting:
+                    errors += done.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return errors
+
+    def _recover_at(
+        self, asked: Sequence[WrappedSecret], into: memoryview, place: int
+    ) -> list[BackendError | None]:
+        one = slice(SECRET_SIZE * place, SECRET_SIZE * (place + 1))
+        return recover_each(asked[place : place + 1], into[one], self._open)
+
+    def _open(self, item: WrappedSecret) -> bytes:
+        if not 1 <= len(item.wrapped) <= MAX_WRAPPED:
+            raise WrongKey(f"the wrapped secret has {len(item.wrapped)} bytes, not 1 to {MAX_WRAPPED}")
         # The key is named in the call: a blob could as well say that it was wrapped by a stranger's.
-        answer = self._kms.call("decrypt", CiphertextBlob=wrapped, EncryptionContext=context.fields())
+        answer = self._kms.call(
+            "decrypt", CiphertextBlob=item.wrapped, EncryptionContext=item.context.fields()
+        )
         opened_by = field(answer, "KeyId", str)
         if not self.recognizes(opened_by):
             raise WrongKey(f"the wrapped secret was made by {opened_by[:120]!r}, not by {self._kms.key.name}")
-        if key_id is not None and not is_same_key(opened_by, key_id):
-            raise WrongKey(f"the wrapped secret was made by {opened_by[:120]!r}, not by {key_id[:120]!r}")
-        secret = field(answer, "Plaintext", bytes)
-        if len(secret) != SECRET_SIZE:
-            # Whoever may call Encrypt can wrap anything: the blob does not say what it was made for.
-            raise WrongKey(f"the wrapped secret has {len(secret)} bytes instead of {SECRET_SIZE}")
-        into[:] = secret
+        if item.key_id is not None and not is_same_key(opened_by, item.key_id):
+            raise WrongKey(
+                f"the wrapped secret was made by {opened_by[:120]!r}, not by {item.key_id[:120]!r}"
+            )
+        secret: bytes = field(answer, "Plaintext", bytes)
+        return secret
 
     def recognizes(self, key_id: str) -> bool:
         """Whether `key_id` is the ARN of this key, or of its replica in another Region.

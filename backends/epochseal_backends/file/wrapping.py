@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -12,7 +12,15 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from epochseal.errors import BackendError, ConfigError, WrongKey
-from epochseal.keys import SECRET_SIZE, Context, Issued, KeyURI, check_secret_buffer
+from epochseal.keys import (
+    SECRET_SIZE,
+    Context,
+    Issued,
+    KeyURI,
+    WrappedSecret,
+    check_secret_buffer,
+    recover_each,
+)
 from epochseal_backends.file.key_folder import (
     EPOCH_PRIVATE,
     EPOCH_PUBLIC,
@@ -80,27 +88,23 @@ class FileRecoverer:
     def __init__(self, key: X25519PrivateKey) -> None:
         self._key = key
 
-    def recover(
-        self, wrapped: bytes, context: Context, into: memoryview, *, key_id: str | None = None
-    ) -> None:
-        """Write the secret behind `wrapped` into `into` (see `epochseal.keys.Recoverer`)."""
-        check_secret_buffer(into)
-        if key_id is not None and not self.recognizes(key_id):
-            raise WrongKey(f"the wrapped secret is not of {key_id[:120]!r}")
-        try:
-            secret = _SUITE.decrypt(wrapped, self._key, info=_INFO + context.encode())
-        except InvalidTag as exc:
-            raise WrongKey(
-                "the wrapped secret was not made for this key, log, epoch and previous tag, or was changed"
-            ) from exc
-        if len(secret) != SECRET_SIZE:
-            # HPKE does not say who wrapped: anybody with the public key can wrap anything for this context.
-            raise WrongKey(f"the wrapped secret has {len(secret)} bytes instead of {SECRET_SIZE}")
-        into[:] = secret
+    def recover_many(self, asked: Sequence[WrappedSecret], into: memoryview) -> list[BackendError | None]:
+        """Write the secrets behind `asked` into `into` (see `epochseal.keys.Recoverer`)."""
+        return recover_each(asked, into, self._open)
 
     def recognizes(self, key_id: str) -> bool:
         """Whether `key_id` is that of this folder's epoch key."""
         return key_id == _key_id(self._key.public_key())
+
+    def _open(self, item: WrappedSecret) -> bytes:
+        if item.key_id is not None and not self.recognizes(item.key_id):
+            raise WrongKey(f"the wrapped secret is not of {item.key_id[:120]!r}")
+        try:
+            return _SUITE.decrypt(item.wrapped, self._key, info=_INFO + item.context.encode())
+        except InvalidTag as exc:
+            raise WrongKey(
+                "the wrapped secret was not made for this key, log, epoch and previous tag, or was changed"
+            ) from exc
 
 
 def _epoch_public(folder: Path) -> X25519PublicKey:

@@ -13,7 +13,15 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pkcs11 import KDF, Attribute, KeyType, Mechanism, ObjectClass
 
 from epochseal.errors import BackendError, ConfigError, Denied, WrongKey
-from epochseal.keys import SECRET_SIZE, Context, Issued, KeyURI, check_secret_buffer
+from epochseal.keys import (
+    SECRET_SIZE,
+    Context,
+    Issued,
+    KeyURI,
+    WrappedSecret,
+    check_secret_buffer,
+    recover_each,
+)
 from epochseal_backends.pkcs11 import hpke
 from epochseal_backends.pkcs11.key_objects import (
     P256,
@@ -104,29 +112,27 @@ class Pkcs11Recoverer:
         self.connection = connection
         self.keys = list(keys)
 
-    def recover(
-        self, wrapped: bytes, context: Context, into: memoryview, *, key_id: str | None = None
-    ) -> None:
-        """Write the secret behind `wrapped` into `into` (see `epochseal.keys.Recoverer`)."""
-        check_secret_buffer(into)
-        secret = self._open(wrapped, _INFO + context.encode(), key_id)
-        if len(secret) != SECRET_SIZE:
-            # HPKE does not say who wrapped: anybody with the public key can wrap anything for this context.
-            raise WrongKey(f"the wrapped secret has {len(secret)} bytes instead of {SECRET_SIZE}")
-        into[:] = secret
+    def recover_many(self, asked: Sequence[WrappedSecret], into: memoryview) -> list[BackendError | None]:
+        """Write the secrets behind `asked` into `into` (see `epochseal.keys.Recoverer`), in one session."""
+        return recover_each(asked, into, self._open)
 
     def recognizes(self, key_id: str) -> bool:
         """Whether `key_id` is that of one of these keys."""
         return any(key_id == _key_id(half.public) for half in self.keys)
 
-    def _open(self, wrapped: bytes, info: bytes, key_id: str | None) -> bytes:
+    def _open(self, item: WrappedSecret) -> bytes:
+        info = _INFO + item.context.encode()
         for place, half in enumerate(self.keys):
-            if key_id not in {None, _key_id(half.public)}:
+            if item.key_id not in {None, _key_id(half.public)}:
                 # One object alone: a header that names another one of this label does not verify.
                 continue
             try:
                 secret = hpke.unseal(
-                    _KEMS[half.public.curve], wrapped, half.public.point, info, partial(self._exchange, half)
+                    _KEMS[half.public.curve],
+                    item.wrapped,
+                    half.public.point,
+                    info,
+                    partial(self._exchange, half),
                 )
             except hpke.OpeningError:
                 continue

@@ -7,6 +7,7 @@
 | an error page of something that stands before it      | Unavailable                                 |
 | 403                                                   | one new login and one more try, then Denied |
 | 400, 404, 405, and a 500 that says what was wrong     | Refusal, with the server's words            |
+| any status, with the results of a batch               | none: each result says its own              |
 """
 
 from __future__ import annotations
@@ -250,7 +251,13 @@ class Session:
 
     def _request(self, method: str, path: str, body: Mapping[str, object] | None) -> bytes:
         with self._translated(path):
-            response = self._client.adapter.request(method, f"/v1/{path}", json=body)
+            try:
+                response = self._client.adapter.request(method, f"/v1/{path}", json=body)
+            except hvac.exceptions.VaultError as exc:
+                # Where one of a batch was refused, the answer to all has the status of an error.
+                if exc.errors is not None or '"batch_results"' not in (exc.text or ""):
+                    raise
+                return bytes(exc.text.encode())
             content: bytes = response.content
             return content
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from epochseal.encoding import b64decode
-from epochseal.errors import BackendError, ConfigError, Denied, FormatError, WrongKey
-from epochseal.keys import SECRET_SIZE, Context, Issued, KeyURI, check_secret_buffer
-from epochseal_backends.servers import AS_VERIFIER
+from epochseal.errors import BackendError, ConfigError, Denied, FormatError, Unavailable, WrongKey
+from epochseal.keys import (
+    SECRET_SIZE,
+    Context,
+    Issued,
+    KeyURI,
+    WrappedSecret,
+    check_secret_buffer,
+    put_secret,
+)
+from epochseal_backends.servers import AS_VERIFIER, one_line
 from epochseal_backends.vault.access import read_access
 from epochseal_backends.vault.login import LoginDenied
 from epochseal_backends.vault.names import (
@@ -24,6 +32,8 @@ from epochseal_backends.vault.session import Refusal, Session
 
 _ISSUE = "have epoch secrets issued"
 _RECOVER = "recover epoch secrets"
+BATCH = 100
+"""Secrets in one `decrypt`. The server refuses a request of too many strings, which is some 250 of them."""
 
 
 class _DataKey(msgspec.Struct):
@@ -31,8 +41,13 @@ class _DataKey(msgspec.Struct):
     plaintext: str
 
 
-class _Plaintext(msgspec.Struct):
-    plaintext: str
+class _Opened(msgspec.Struct):
+    plaintext: str = ""
+    error: str = ""
+
+
+class _Batch(msgspec.Struct):
+    batch_results: list[_Opened]
 
 
 class _Properties(msgspec.Struct):
@@ -142,44 +157,71 @@ class TransitRecoverer:
         self._name = name
         self._session = session
 
-    def recover(
-        self, wrapped: bytes, context: Context, into: memoryview, *, key_id: str | None = None
-    ) -> None:
-        """Write the secret behind `wrapped` into `into` (see `epochseal.keys.Recoverer`).
+    def recover_many(self, asked: Sequence[WrappedSecret], into: memoryview) -> list[BackendError | None]:
+        """Write the secrets behind `asked` into `into` (see `epochseal.keys.Recoverer`), many a call.
 
-        Raises:
-            Denied: also where the key's `min_decryption_version` is above the version that wrapped it.
+        One may be Denied by itself: where the key's `min_decryption_version` is above the version that
+        wrapped it.
         """
-        check_secret_buffer(into)
+        check_secret_buffer(into, len(asked))
+        errors: list[BackendError | None] = [None] * len(asked)
+        sent: list[tuple[int, dict[str, str]]] = []
+        for place, item in enumerate(asked):
+            try:
+                sent.append((place, self._as_input(item)))
+            except WrongKey as exc:
+                errors[place] = exc
+        for start in range(0, len(sent), BATCH):
+            batch = sent[start : start + BATCH]
+            for (place, _), opened in zip(batch, self._open([body for _, body in batch]), strict=True):
+                try:
+                    put_secret(self._secret_of(opened), into, place)
+                except BackendError as exc:
+                    errors[place] = exc
+        return errors
+
+    def _as_input(self, item: WrappedSecret) -> dict[str, str]:
+        """One of a batch; what the engine would refuse as no ciphertext is not sent."""
         try:
-            text = wrapped.decode("ascii")
+            text = item.wrapped.decode("ascii")
             version, _ = parse_versioned(text, "wrapped secret")
         except (UnicodeDecodeError, FormatError) as exc:
             raise WrongKey(f"the wrapped secret is not one of a transit engine: {exc}") from exc
-        if key_id is not None and key_id != self._name.key_id(version):
+        if item.key_id is not None and item.key_id != self._name.key_id(version):
             # Old versions are retired by rules that look at the header: it may not name a newer one.
-            raise WrongKey(f"the wrapped secret is of {self._name.key_id(version)}, not of {key_id[:120]!r}")
+            raise WrongKey(
+                f"the wrapped secret is of {self._name.key_id(version)}, not of {item.key_id[:120]!r}"
+            )
+        return {"ciphertext": text, "context": encode_context(item.context)}
+
+    def _open(self, batch: list[dict[str, str]]) -> list[_Opened]:
         path = f"{self._name.mount}/decrypt/{self._name.key}"
-        body = {"ciphertext": text, "context": encode_context(context)}
         try:
-            answer = self._session.write(path, body, _Plaintext, _RECOVER)
+            found = self._session.write(path, {"batch_input": batch}, _Batch, _RECOVER).batch_results
         except LoginDenied:
             raise
         except Denied as exc:
             raise Denied(str(exc), AS_VERIFIER) from exc
         except Refusal as exc:
-            if says_wrong_key(exc):
+            raise explained(exc, self._name) from exc
+        if len(found) != len(batch):
+            raise Unavailable(f"vault: {self._name}: {len(batch)} secrets were sent, {len(found)} came back")
+        return found
+
+    def _secret_of(self, opened: _Opened) -> bytes:
+        if opened.error:
+            # As if it had been the only one of its call.
+            refusal = Refusal(f"vault: {self._name}: {one_line(opened.error)}", 400, one_line(opened.error))
+            if says_wrong_key(refusal):
                 raise WrongKey(
                     f"the wrapped secret was not made by {self._name} for this log, epoch and previous tag, "
                     "or was changed"
-                ) from exc
-            raise explained(exc, self._name) from exc
+                ) from refusal
+            raise explained(refusal, self._name)
         try:
-            secret = b64decode(answer.plaintext, "plaintext", SECRET_SIZE)
+            return b64decode(opened.plaintext, "plaintext")
         except FormatError as exc:
-            # Whoever may encrypt with this key can wrap anything.
             raise WrongKey(f"the wrapped secret is not one of {SECRET_SIZE} bytes: {exc}") from exc
-        into[:] = secret
 
     def recognizes(self, key_id: str) -> bool:
         """Whether `key_id` is that of this key, in any version: the ciphertext names its own."""

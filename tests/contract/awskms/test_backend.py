@@ -8,7 +8,7 @@ import pytest
 
 from epochseal.errors import ConfigError, Denied, WrongKey
 from epochseal.examiner import Examiner
-from epochseal.keys import Backend, load_backend, parse_key_uri
+from epochseal.keys import Backend, load_backend, parse_key_uri, recover_one
 from epochseal_backends.awskms import backend as awskms
 from tests.backends_under_test.kms import KmsServer
 from tests.contract.backend_contract import CONTEXT, BackendContract, Harness, Party
@@ -48,9 +48,9 @@ def test_alias_that_moved(kms: KmsServer) -> None:
     moved = awskms.recoverer(uri, kms.settings("verifier"))
     assert not moved.recognizes(arn)
     with pytest.raises(WrongKey):
-        moved.recover(issued.wrapped, CONTEXT, memoryview(bytearray(32)))
+        recover_one(moved, issued.wrapped, CONTEXT, memoryview(bytearray(32)))
     by_arn = awskms.recoverer(parse_key_uri(f"awskms:///{arn}"), kms.settings("verifier"))
-    by_arn.recover(issued.wrapped, CONTEXT, memoryview(bytearray(32)))
+    recover_one(by_arn, issued.wrapped, CONTEXT, memoryview(bytearray(32)))
 
 
 def test_denied_names_action_and_key(kms: KmsServer) -> None:

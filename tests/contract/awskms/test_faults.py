@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from epochseal.errors import BackendError, Denied, EpochsealError, Unavailable, WrongKey
-from epochseal.keys import parse_key_uri
+from epochseal.keys import parse_key_uri, recover_one
 from epochseal_backends.awskms import backend as awskms
 from epochseal_backends.awskms.key import parse
 from tests.backends_under_test.kms_calls import do_not_pause
@@ -98,7 +98,7 @@ def test_recover_is_sent_again_where_that_can_help(
     monkeypatch.setattr(_Refusing, "body", b'{"__type":"%s","message":"no"}' % code.encode())
     into = bytearray(32)
     with pytest.raises(kind):
-        awskms.recoverer(URI, settings).recover(b"wrapped", CONTEXT, memoryview(into))
+        recover_one(awskms.recoverer(URI, settings), b"wrapped", CONTEXT, memoryview(into))
     assert _Refusing.count == times
     assert into == bytes(32)
 
@@ -125,7 +125,7 @@ def test_hidden_key_is_denied(settings: dict[str, str], monkeypatch: pytest.Monk
     body = {"__type": "AccessDeniedException", "message": text}
     monkeypatch.setattr(_Refusing, "body", json.dumps(body).encode())
     with pytest.raises(Denied, match="or the wrapped secret was made by another key") as refused:
-        awskms.recoverer(URI, settings).recover(b"wrapped", CONTEXT, memoryview(bytearray(32)))
+        recover_one(awskms.recoverer(URI, settings), b"wrapped", CONTEXT, memoryview(bytearray(32)))
     assert "allow kms:Decrypt" in str(refused.value.hint)
 
 
@@ -166,7 +166,7 @@ def test_an_agent_that_recovers_is_told_to_log_in_as_the_verifier(
     monkeypatch.setattr(_Refusing, "status", 400)
     monkeypatch.setattr(_Refusing, "body", b'{"__type":"AccessDeniedException","message":"no"}')
     with pytest.raises(Denied) as refused:
-        awskms.recoverer(URI, settings).recover(b"x", CONTEXT, memoryview(bytearray(32)))
+        recover_one(awskms.recoverer(URI, settings), b"x", CONTEXT, memoryview(bytearray(32)))
     assert str(refused.value.hint).startswith("log in as the verifier")
 
 

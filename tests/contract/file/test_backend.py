@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 from epochseal.cli.keygen import keygen
 from epochseal.errors import BackendError, ConfigError, Denied, WrongKey
 from epochseal.examiner import Examiner
-from epochseal.keys import Backend, KeyURI, load_backend, parse_key_uri
+from epochseal.keys import Backend, KeyURI, load_backend, parse_key_uri, recover_one
 from epochseal_backends.file import backend as file
 from tests.contract.backend_contract import CONTEXT, BackendContract, Harness, Party
 from tests.warm_program import run_text
@@ -116,7 +116,7 @@ def test_wrapped_secret_of_another_size(keys: Path) -> None:
     for size in (0, 31, 33):
         wrapped = suite.encrypt(b"x" * size, private.public_key(), info=info)
         with pytest.raises(WrongKey, match=f"{size} bytes"):
-            file.recoverer(_uri(keys / "verifier"), {}).recover(wrapped, CONTEXT, memoryview(into))
+            recover_one(file.recoverer(_uri(keys / "verifier"), {}), wrapped, CONTEXT, memoryview(into))
     assert into == bytes(32)
 
 

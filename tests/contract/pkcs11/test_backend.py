@@ -14,7 +14,7 @@ from pkcs11 import Attribute, TokenFlag
 from pkcs11.exceptions import AttributeSensitive
 
 from epochseal.errors import BackendError, Denied, Unavailable
-from epochseal.keys import Backend, load_backend, parse_key_uri
+from epochseal.keys import Backend, load_backend, parse_key_uri, recover_one
 from epochseal_backends.pkcs11 import backend as pkcs11
 from epochseal_backends.pkcs11 import session as pkcs11_session
 from epochseal_backends.pkcs11.uri import parse_pkcs11_uri
@@ -127,24 +127,24 @@ def test_token_removed_and_put_back(hsm: SoftHSM) -> None:
     with pytest.raises(Unavailable):
         signer.sign(MESSAGE)
     with pytest.raises(Unavailable):
-        recoverer.recover(issued.wrapped, CONTEXT, memoryview(bytearray(32)))
+        recover_one(recoverer, issued.wrapped, CONTEXT, memoryview(bytearray(32)))
     roles.agent.put_back()
     roles.verifier.put_back()
     fresh_process()
     assert agent.signer().sign(MESSAGE)
-    verifier.recoverer().recover(issued.wrapped, CONTEXT, memoryview(bytearray(32)))
+    recover_one(verifier.recoverer(), issued.wrapped, CONTEXT, memoryview(bytearray(32)))
 
 
 def test_recoverers_in_forked_processes(roles: Roles) -> None:
     """A recoverer in the parent and then one in each forked worker, as `verify --jobs` has them, all work."""
     issued = issue(party(roles.agent))
     verifier = party(roles.verifier)
-    verifier.recoverer().recover(issued.wrapped, CONTEXT, memoryview(bytearray(32)))
+    recover_one(verifier.recoverer(), issued.wrapped, CONTEXT, memoryview(bytearray(32)))
     with multiprocessing.get_context("fork").Pool(4) as pool:
         opened = pool.starmap(_recover_elsewhere, [(verifier, issued.wrapped)] * 12)
     assert len({secret for secret, _ in opened}) == 1
     assert os.getpid() not in {pid for _, pid in opened}
-    verifier.recoverer().recover(issued.wrapped, CONTEXT, memoryview(bytearray(32)))
+    recover_one(verifier.recoverer(), issued.wrapped, CONTEXT, memoryview(bytearray(32)))
 
 
 def test_failed_issue_leaves_no_secret(roles: Roles) -> None:
@@ -181,7 +181,7 @@ def _harness(hsm: SoftHSM, epoch: str, checkpoint: str) -> Harness:
 
 def _recover_elsewhere(verifier: Party, wrapped: bytes) -> tuple[bytes, int]:
     into = bytearray(32)
-    verifier.recoverer().recover(wrapped, CONTEXT, memoryview(into))
+    recover_one(verifier.recoverer(), wrapped, CONTEXT, memoryview(into))
     return bytes(into), os.getpid()
 
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_priva
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from epochseal.errors import BackendError, ConfigError, Denied, WrongKey
-from epochseal.keys import Context, parse_key_uri
+from epochseal.keys import Context, parse_key_uri, recover_one
 from epochseal_backends.pkcs11 import backend as pkcs11
 from epochseal_backends.pkcs11 import session as pkcs11_session
 from epochseal_backends.pkcs11.uri import parse_pkcs11_uri
@@ -154,11 +154,11 @@ def test_rotated_epoch_key(hsm: SoftHSM) -> None:
     recoverer = verifier.recoverer()
     for issued in (old, new, named, new):
         assert recoverer.recognizes(issued.key_id)
-        recoverer.recover(issued.wrapped, CONTEXT, memoryview(bytearray(32)))
+        recover_one(recoverer, issued.wrapped, CONTEXT, memoryview(bytearray(32)))
     only_new = replace(verifier, epoch_uri=roles.verifier.uri("epoch", id="%02")).recoverer()
     assert not only_new.recognizes(old.key_id)
     with pytest.raises(WrongKey):
-        only_new.recover(old.wrapped, CONTEXT, memoryview(bytearray(32)))
+        recover_one(only_new, old.wrapped, CONTEXT, memoryview(bytearray(32)))
 
 
 def test_new_checkpoint_key_does_not_sign_by_itself(hsm: SoftHSM) -> None:
@@ -188,7 +188,7 @@ def test_wrapped_secret_of_the_vector(hsm: SoftHSM, tmp_path: Path) -> None:
     log, prev = bytes.fromhex(vector["log"]), bytes.fromhex(vector["prev"])
     into = bytearray(32)
     context = Context(vector["origin"], log, vector["epoch"], prev)
-    recoverer.recover(bytes.fromhex(vector["wrapped"]), context, memoryview(into))
+    recover_one(recoverer, bytes.fromhex(vector["wrapped"]), context, memoryview(into))
     assert into.hex() == vector["secret"]
 
 
@@ -225,5 +225,5 @@ def test_a_generation_that_the_header_does_not_name(hsm: SoftHSM) -> None:
     assert issued.key_id != newer.key_id
     assert recoverer.recognizes(newer.key_id)
     with pytest.raises(WrongKey):
-        recoverer.recover(issued.wrapped, CONTEXT, into, key_id=newer.key_id)
-    recoverer.recover(issued.wrapped, CONTEXT, into, key_id=issued.key_id)
+        recover_one(recoverer, issued.wrapped, CONTEXT, into, key_id=newer.key_id)
+    recover_one(recoverer, issued.wrapped, CONTEXT, into, key_id=issued.key_id)

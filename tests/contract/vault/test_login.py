@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from epochseal.errors import ConfigError, Denied
-from epochseal.keys import parse_key_uri
+from epochseal.keys import parse_key_uri, recover_one
 from epochseal_backends.vault import backend as vault
 from epochseal_backends.vault import login as vault_login
 from tests.backends_under_test.openbao import OpenBao, Provisioned
@@ -195,7 +195,7 @@ def test_approle_logs_in_again_when_its_token_ends(bao: OpenBao, keys: Provision
     recovered = []
     for _ in range(3):
         into = bytearray(32)
-        recoverer.recover(issued.wrapped, CONTEXT, memoryview(into))
+        recover_one(recoverer, issued.wrapped, CONTEXT, memoryview(into))
         recovered.append(bytes(into))
         for accessor in bao.request("LIST", "auth/token/accessors")["data"]["keys"]:
             found = bao.request("POST", "auth/token/lookup-accessor", {"accessor": accessor})["data"]

@@ -10,7 +10,7 @@ import pytest
 from epochseal.config import read_config
 from epochseal.doctor.key_checks import ask_backends
 from epochseal.errors import ConfigError, CredentialRefused, Denied, Unavailable
-from epochseal.keys import parse_key_uri
+from epochseal.keys import parse_key_uri, recover_one
 from epochseal_backends.vault import backend as vault
 from tests.backends_under_test.answers import Answers
 from tests.backends_under_test.openbao import OpenBao, Provisioned
@@ -79,7 +79,7 @@ def test_an_agent_that_recovers_is_told_to_log_in_as_the_verifier(keys: Provisio
     uri = parse_key_uri(keys.epoch_uri)
     issued = vault.issuer(uri, keys.agent).issue(CONTEXT, memoryview(bytearray(32)))
     with pytest.raises(Denied, match="may not recover") as refused:
-        vault.recoverer(uri, keys.agent).recover(issued.wrapped, CONTEXT, memoryview(bytearray(32)))
+        recover_one(vault.recoverer(uri, keys.agent), issued.wrapped, CONTEXT, memoryview(bytearray(32)))
     assert str(refused.value.hint).startswith("log in as the verifier")
     assert "capabilities" not in str(refused.value.hint)
 

@@ -17,7 +17,7 @@ from epochseal.config import read_config
 from epochseal.encoding import b64encode
 from epochseal.errors import Denied
 from epochseal.examiner import KeyFinding
-from epochseal.keys import parse_key_uri
+from epochseal.keys import parse_key_uri, recover_one
 from epochseal_backends.vault import backend as vault
 from epochseal_backends.vault.names import encode_context
 from tests.backends_under_test.openbao import POLICIES, OpenBao, Provisioned
@@ -87,13 +87,13 @@ def test_setup_provisions_and_proves(bao: OpenBao, tmp_path: Path) -> None:
     assert issued.key_id == "vault:v1:teams/audit/payments-epoch"
     assert vault.signer(checkpoint, agent).sign(MESSAGE)
     for call in (
-        lambda: vault.recoverer(uri, agent).recover(issued.wrapped, CONTEXT, into),
+        lambda: recover_one(vault.recoverer(uri, agent), issued.wrapped, CONTEXT, into),
         lambda: vault.signer(checkpoint, verifier).sign(MESSAGE),
     ):
         with pytest.raises(Denied):
             call()
     (again,) = log.verifier.epoch_keys
-    vault.recoverer(again, verifier).recover(issued.wrapped, CONTEXT, into)
+    recover_one(vault.recoverer(again, verifier), issued.wrapped, CONTEXT, into)
     assert vault.public_key(checkpoint, verifier) == vault.public_key(checkpoint, agent)
     # What reconcile reads: the context as it was sent, without a hash.
     assert encode_context(CONTEXT) in bao.trail.read_text()

@@ -10,7 +10,7 @@ import pytest
 
 from epochseal.encoding import b64decode
 from epochseal.format.seal_lines import Header, TaggedLine, parse_line
-from epochseal.keys import Context
+from epochseal.keys import Context, recover_one
 from tests.integration.logs import MODES, Log, LogKeys, LogWriter, Mode, entry, seal, write_log
 from tests.integration.verifier.attacks import drop_epoch, drop_segment, edit, entries, without_checkpoint
 
@@ -91,7 +91,7 @@ def test_stop_and_start_seal_nothing_twice_with_one_key(keys: LogKeys, tmp_path:
         context = Context(
             header.origin, b64decode(header.log, "log"), header.epoch, b64decode(header.asked.tag, "asked")
         )
-        keys.recoverer().recover(b64decode(header.wrapped, "wrapped"), context, secret)
+        recover_one(keys.recoverer(), b64decode(header.wrapped, "wrapped"), context, secret)
         secrets.add(bytes(secret))
     for seal_file in log.files("seal"):
         found = [parse_line(raw) for raw in seal_file.read_bytes().splitlines()]

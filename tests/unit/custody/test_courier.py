@@ -32,7 +32,7 @@ from epochseal.errors import (
     Unavailable,
     WrongKey,
 )
-from epochseal.keys import SECRET_SIZE, Context, Issued, KeyURI, load_backend, parse_key_uri
+from epochseal.keys import SECRET_SIZE, Context, Issued, KeyURI, load_backend, parse_key_uri, recover_one
 from epochseal_backends.file import backend as file
 
 CONTEXT = Context("example.com/courier", bytes(range(32)), 3, bytes(32))
@@ -111,7 +111,7 @@ def test_the_file_backend_through_a_courier(keys: Path, mailbox: SecretPage) -> 
         recovered = bytearray(SECRET_SIZE)
         verifier = parse_key_uri(f"file:{keys / 'verifier'}")
         recoverer = load_backend(verifier).recoverer(verifier, {})
-        recoverer.recover(issued.wrapped, CONTEXT, memoryview(recovered))
+        recover_one(recoverer, issued.wrapped, CONTEXT, memoryview(recovered))
         assert mailbox.view[:SECRET_SIZE] == recovered
         assert any(recovered)
         messenger.ask_key()

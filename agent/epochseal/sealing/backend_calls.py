@@ -9,9 +9,10 @@ from typing import Literal, Protocol, TypeVar
 from epochseal.custody.courier import Courier
 from epochseal.custody.zygote import Zygote
 from epochseal.encoding import b64decode
-from epochseal.errors import BackendError, EpochsealError, Unavailable
+from epochseal.errors import BackendError, ConfigError, CredentialRefused, EpochsealError, Unavailable
 from epochseal.format.seal_lines import Abandoned, Asked
 from epochseal.keys import Context, Issued, PublicKey
+from epochseal.sealing.login_gate import LoginGate
 
 _T = TypeVar("_T")
 Kind = Literal["issue", "sign", "key"]
@@ -20,10 +21,8 @@ FIRST_DELAY = 0.25
 LONGEST_DELAY = 30.0
 FIRST_REFUSAL = 60.0
 NEXT_REFUSALS = 900.0
-"""After a refusal it is for a person to act: once more in a minute, then four times an hour.
-
-So a credential that is wrong is given five times within the first hour, and never five times within the 15
-minutes in which servers count wrong ones: it does not lock itself, and one that was mended is picked up."""
+"""After a refusal it is for a person to act: once more in a minute, then four times an hour, so that a mended
+policy is picked up. Where the credential itself was refused, the gate of its login says when."""
 ANSWER_SECONDS = 40.0
 """More than a courier has before its own alarm ends it (`custody.courier_process.CALL_SECONDS`)."""
 LOOK_SECONDS = 1.0
@@ -60,7 +59,10 @@ class _Backoff:
         if (self.error is not None) and refused != self.refused:
             self.failures = 0
         self.error, self.refused = error, refused
-        if refused:
+        if isinstance(error, CredentialRefused):
+            # When it is tried again is not for this log alone to say.
+            delay = 0.0
+        elif refused:
             delay = (FIRST_REFUSAL if self.failures == 0 else NEXT_REFUSALS) * (1 + jitter / 4)
         else:
             delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self.failures, 16)) * (0.5 + jitter / 2)
@@ -74,6 +76,9 @@ class BackendCalls:
     An unavailable backend is tried again with a growing, jittered delay. An issue call without an answer may
     have been served all the same, so it is remembered for the next epoch line (`abandoned`).
 
+    Args:
+        gates: of the epoch key's login and of the checkpoint key's, which other logs may share.
+
     Attributes:
         jitter: gives a number from 0 to 1, another one each time, so that many agents do not act as one.
         last_error: why the latest call failed, None once one succeeded.
@@ -86,7 +91,13 @@ class BackendCalls:
         patient: whether a refusal is waited out, as an unavailable backend is, instead of raised.
     """
 
-    def __init__(self, zygote: Zygote, clock: Clock, jitter: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        zygote: Zygote,
+        clock: Clock,
+        jitter: Callable[[], float],
+        gates: tuple[LoginGate, LoginGate] | None = None,
+    ) -> None:
         self._zygote = zygote
         self._clock = clock
         self.jitter = jitter
@@ -94,6 +105,8 @@ class BackendCalls:
         self._kind: Kind | None = None
         self._epoch_key = _Backoff()
         self._checkpoint_key = _Backoff()
+        own = LoginGate(clock.monotonic, jitter), LoginGate(clock.monotonic, jitter)
+        self._epoch_gate, self._checkpoint_gate = own if gates is None else gates
         self.last_error: EpochsealError | None = None
         self.made: dict[Kind, int] = {"issue": 0, "sign": 0, "key": 0}
         self.failed: dict[Kind, int] = {"issue": 0, "sign": 0, "key": 0}
@@ -148,11 +161,12 @@ class BackendCalls:
 
     def retry_at(self, kind: Kind) -> float:
         """The moment before which such a call is not to be started."""
-        return self._backoff(kind).retry_at
+        return max(self._backoff(kind).retry_at, self._gate(kind).free_at(self))
 
     def may_start(self, kind: Kind) -> bool:
-        """Whether no call is under way and no delay is running for this one."""
-        return self._kind is None and self._clock.monotonic() >= self.retry_at(kind)
+        """Whether such a call may be made now; its login is taken for it then."""
+        late = self._clock.monotonic() >= self._backoff(kind).retry_at
+        return self._kind is None and late and self._gate(kind).enter(self)
 
     def start_key(self) -> None:
         """Ask for the checkpoint key's public half."""
@@ -224,6 +238,8 @@ class BackendCalls:
 
     def let_go(self) -> None:
         """Let the courier go, and with it the call that it was making."""
+        self._epoch_gate.leave(self)
+        self._checkpoint_gate.leave(self)
         if self._courier is not None:
             self._courier.close()
             if self._kind is not None:
@@ -253,12 +269,18 @@ class BackendCalls:
             return None
         except EpochsealError as exc:
             self.let_go()
+            if isinstance(exc, CredentialRefused):
+                self._gate(kind).refused(self)
+            elif not isinstance(exc, ConfigError):
+                # What was refused is a permission: the login was good.
+                self._gate(kind).accepted(self)
             if not self.patient:
                 self.failed[kind] += 1
                 raise
             self.refused(kind, exc)
             return None
         self._kind, self.last_error = None, None
+        self._gate(kind).accepted(self)
         self._backoff(kind).succeeded()
         return answer
 
@@ -270,6 +292,9 @@ class BackendCalls:
 
     def _backoff(self, kind: Kind) -> _Backoff:
         return self._epoch_key if kind == "issue" else self._checkpoint_key
+
+    def _gate(self, kind: Kind) -> LoginGate:
+        return self._epoch_gate if kind == "issue" else self._checkpoint_gate
 
     def _open(self) -> Courier:
         if self._courier is None:

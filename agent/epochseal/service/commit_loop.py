@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import select
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,11 @@ from epochseal.sources.source import Source
 
 CLOSE_SECONDS = 10.0
 """At a clean stop the last checkpoint is waited for this long; without it the log is closed all the same."""
+
+
+def jitter() -> float:
+    """A number from 0 to 1, another one each time, so that many agents do not act as one."""
+    return secrets.randbelow(1024) / 1024
 
 
 class SystemClock:

@@ -23,6 +23,8 @@ from epochseal.errors import ConfigError, Denied, EpochsealError, StorageError, 
 from epochseal.exit_statuses import BACKEND, REFUSED, USAGE, VERIFIED
 from epochseal.journal import Journal
 from epochseal.polling import WakePipe
+from epochseal.sealing.login_gate import LoginGates
+from epochseal.service.commit_loop import SystemClock, jitter
 from epochseal.service.sd_notify import Notifier
 from epochseal.service.signals import Signals
 from epochseal.service.stray_output import StrayOutput
@@ -99,8 +101,9 @@ class Daemon:
             zygote = Zygote.start(log.epoch_key, log.checkpoint_key, log.backend_settings, mailbox)
             stack.callback(zygote.close)
             helpers.append((log, zygote, mailbox))
+        gates = LoginGates(SystemClock().monotonic, jitter)
         for log, zygote, mailbox in helpers:
-            running = SupervisedLog(log, zygote, mailbox, self._journal, self._ended)
+            running = SupervisedLog(log, zygote, mailbox, self._journal, self._ended, gates)
             stack.callback(running.close)
             self._logs.append(running)
             try:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,10 +22,11 @@ from epochseal.sealing import defaults
 from epochseal.sealing.backend_calls import BackendCalls
 from epochseal.sealing.chain import Pace
 from epochseal.sealing.limits import Limits
+from epochseal.sealing.login_gate import LoginGates
 from epochseal.sealing.page_store import PageStore
 from epochseal.sealing.sealer import Sealer
 from epochseal.sealing.setting_bounds import check_bounds
-from epochseal.service.commit_loop import CommitLoop, SystemClock
+from epochseal.service.commit_loop import CommitLoop, SystemClock, jitter
 from epochseal.service.messages import (
     begun_message,
     no_state_directory,
@@ -140,13 +140,15 @@ def sealing(options: SealOptions) -> Iterator[Sealer]:
     harden_process()
     with ExitStack() as stack:
         zygote, mailbox = stack.enter_context(helping(options, settings))
-        sealer = make_sealer(options, zygote, mailbox)
+        sealer = make_sealer(options, settings, zygote, mailbox)
         stack.callback(sealer.release)
         yield sealer
 
 
-def make_sealer(options: SealOptions, zygote: Zygote, mailbox: SecretPage) -> Sealer:
-    """A sealer with these options, not started; its `release` is the caller's to call.
+def make_sealer(
+    options: SealOptions, settings: BackendSettings, zygote: Zygote, mailbox: SecretPage
+) -> Sealer:
+    """A sealer with these options and settings of backends, not started; `release` is the caller's to call.
 
     Raises:
         ConfigError: the runtime directory is not on tmpfs.
@@ -157,7 +159,8 @@ def make_sealer(options: SealOptions, zygote: Zygote, mailbox: SecretPage) -> Se
     else:
         runtime = PageStore.in_memory()
     clock = SystemClock()
-    calls = BackendCalls(zygote, clock, lambda: secrets.randbelow(1024) / 1024)
+    gates = LoginGates(clock.monotonic, jitter).of_both(options.epoch_key, options.checkpoint_key, settings)
+    calls = BackendCalls(zygote, clock, jitter, gates)
     limits = Limits(
         epoch_entries=options.epoch_max_entries,
         segment_bytes=options.segment_bytes,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 import signal
 import time
 import traceback
@@ -20,9 +19,10 @@ from epochseal.journal import Journal
 from epochseal.sealing.backend_calls import BackendCalls
 from epochseal.sealing.chain import Chain, Pace
 from epochseal.sealing.limits import Limits, Room
+from epochseal.sealing.login_gate import LoginGates
 from epochseal.sealing.page_store import PageStore
 from epochseal.sealing.sealer import Sealer
-from epochseal.service.commit_loop import CommitLoop, SystemClock
+from epochseal.service.commit_loop import CommitLoop, SystemClock, jitter
 from epochseal.service.guarded_source import GuardedSource
 from epochseal.service.health import LogView
 from epochseal.service.messages import (
@@ -122,6 +122,7 @@ class LogThread:
         zygote: makes its backend calls; no other log uses it at this time.
         mailbox: where their secrets arrive.
         journal: is told what an operator should know.
+        gates: of the logins that it shares with other logs.
         view: what is shown of the log, if it was started before; it shows this start from now on.
     """
 
@@ -131,6 +132,7 @@ class LogThread:
         zygote: Zygote,
         mailbox: SecretPage,
         journal: Journal,
+        gates: LoginGates,
         view: LogView | None = None,
     ) -> None:
         self.config = config
@@ -139,7 +141,7 @@ class LogThread:
         self.ended = False
         self.journal = journal.bind(log=config.name)
         self._limits = AdjustableLimits(_limits(config))
-        self.sealer = self._make_sealer(zygote, mailbox)
+        self.sealer = self._make_sealer(zygote, mailbox, gates)
         self._sources: list[GuardedSource] = []
         self._upkeep: SegmentUpkeep | None = None
         self.view = view or LogView(config.name, self.sealer, self._sources)
@@ -252,7 +254,7 @@ class LogThread:
             # The log is closed cleanly; whoever started it is told all the same that a source was not read.
             raise failures[0]
 
-    def _make_sealer(self, zygote: Zygote, mailbox: SecretPage) -> Sealer:
+    def _make_sealer(self, zygote: Zygote, mailbox: SecretPage, gates: LoginGates) -> Sealer:
         config, clock = self.config, SystemClock()
         runtime_dir = config.runtime_dir
         runtime = (
@@ -264,7 +266,8 @@ class LogThread:
             max_overdue=config.number("max_overdue"),
             retention=config.number("retention"),
         )
-        calls = BackendCalls(zygote, clock, lambda: secrets.randbelow(1024) / 1024)
+        own = gates.of_both(config.epoch_key, config.checkpoint_key, config.backend_settings)
+        calls = BackendCalls(zygote, clock, jitter, own)
         return Sealer(
             config.dir, config.origin, calls, mailbox, clock, runtime, pace=pace, limits=self._limits
         )

@@ -91,7 +91,8 @@ def seal_rotation(
         helper, mailbox = stack.enter_context(helping(new, settings))
         # Of a compromised checkpoint key nothing is signed any more: the new one signs alone.
         alone = wanted.key == "checkpoint" and wanted.compromised
-        sealer = make_sealer(options, *((helper, mailbox) if alone else (old_helper, old_mailbox)))
+        signing = (helper, mailbox) if alone else (old_helper, old_mailbox)
+        sealer = make_sealer(options, settings, *signing)
         stack.callback(sealer.release)
         signals = stack.enter_context(Signals().installed())
         # Behind the line of a rotation that was interrupted the old key signs nothing alone: whoever goes by

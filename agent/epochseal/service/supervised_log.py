@@ -12,6 +12,7 @@ from epochseal.custody.zygote import Zygote
 from epochseal.errors import EpochsealError
 from epochseal.journal import Journal
 from epochseal.polling import WakePipe
+from epochseal.sealing.login_gate import LoginGates
 from epochseal.service.failures import TELL_SECONDS, RetryDelay, needs_person
 from epochseal.service.health import LogView
 from epochseal.service.log_thread import LogThread
@@ -33,14 +34,22 @@ class SupervisedLog:
         mailbox: where their secrets arrive.
         journal: is told what an operator should know.
         ended: is woken when a thread has ended.
+        gates: of the logins that it shares with other logs.
     """
 
     def __init__(
-        self, config: LogConfig, zygote: Zygote, mailbox: SecretPage, journal: Journal, ended: WakePipe
+        self,
+        config: LogConfig,
+        zygote: Zygote,
+        mailbox: SecretPage,
+        journal: Journal,
+        ended: WakePipe,
+        gates: LoginGates,
     ) -> None:
         self._zygote, self._mailbox, self._journal, self._ended = zygote, mailbox, journal, ended
+        self._gates = gates
         self._config = self._latest = config
-        self._log = LogThread(config, zygote, mailbox, journal)
+        self._log = LogThread(config, zygote, mailbox, journal, gates)
         self._opened = False
         self._known_end = self._stopping = False
         self._delay = RetryDelay(FIRST_DELAY)
@@ -131,7 +140,9 @@ class SupervisedLog:
     def _start_again(self) -> None:
         self._known_end, self._retry_at, self._tell_at = False, math.inf, math.inf
         self._log.signals.close()
-        self._log = LogThread(self._config, self._zygote, self._mailbox, self._journal, self._log.view)
+        self._log = LogThread(
+            self._config, self._zygote, self._mailbox, self._journal, self._gates, self._log.view
+        )
         self._log.adjust(self._latest)
         self._opened = True
         self._start_thread(opened=False)

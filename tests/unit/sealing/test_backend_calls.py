@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from epochseal.encoding import b64encode
-from epochseal.errors import BackendError, Denied, Unavailable
+from epochseal.errors import BackendError, CredentialRefused, Denied, Unavailable
 from epochseal.format.seal_lines import Abandoned, Asked
-from epochseal.keys import Context, Issued, PublicKey
+from epochseal.keys import Context, Issued, PublicKey, parse_key_uri
 from epochseal.sealing.backend_calls import FIRST_DELAY, LONGEST_DELAY, BackendCalls, Kind
+from epochseal.sealing.login_gate import LoginGates
 
+AWAY = parse_key_uri("openbao://transit/epoch")
 ISSUED = Issued("file:ab", b"wrapped")
 
 
@@ -321,19 +324,75 @@ def test_a_refusal_is_waited_out_by_a_log_that_is_live(
     assert calls.may_start(kind)
 
 
-def test_a_wrong_credential_is_given_five_times_an_hour(hub: FakeZygote, clock: Clock) -> None:
-    """At the shortest delays: five within the first hour, and never five within a server's 15 minutes."""
-    calls = BackendCalls(hub, clock, lambda: 0.0)  # type: ignore[arg-type]  # as in the fixture
-    calls.patient = True
+@pytest.mark.parametrize("logs", [1, 10])
+def test_a_wrong_credential_is_given_three_times_an_hour(hub: FakeZygote, clock: Clock, logs: int) -> None:
+    """By all logs of a process together, at the shortest delays; and once within a server's 15 minutes."""
+    gates = LoginGates(clock.monotonic, lambda: 0.0)
+    shared = gates.of_both(AWAY, AWAY, {"vault": {"role_id": "agent"}})
+    agents = [BackendCalls(hub, clock, lambda: 0.0, shared) for _ in range(logs)]  # type: ignore[arg-type]  # as above
     began, tries = clock.seconds, []
-    while clock.seconds - began <= 7200:
-        hub.errors["issue"] = Denied("no")
-        calls.start_issue(*context())
-        assert calls.take_issued() is None
-        tries.append(clock.seconds - began)
-        clock.seconds = calls.retry_at("issue")
-    assert sum(moment <= 3600 for moment in tries) <= 5
-    assert all(later - earlier > 900 for earlier, later in zip(tries, tries[2:], strict=False))
+    while clock.seconds - began < 3600:
+        for calls in agents:
+            calls.patient = True
+            if calls.may_start("issue"):
+                hub.errors["issue"] = CredentialRefused("no")
+                calls.start_issue(*context())
+                assert calls.take_issued() is None
+                tries.append(clock.seconds - began)
+        clock.seconds += 1
+    assert tries == [0, 1200, 2400]
+
+
+def test_the_first_log_tries_for_all(hub: FakeZygote, clock: Clock) -> None:
+    """While nobody knows whether the credential is good, one log asks, and the others wait for it."""
+    gates = LoginGates(clock.monotonic, lambda: 0.0)
+    shared = gates.of_both(AWAY, AWAY, {"vault": {"role_id": "agent"}})
+    one, two = (BackendCalls(hub, clock, lambda: 0.0, shared) for _ in range(2))  # type: ignore[arg-type]  # as above
+    assert one.may_start("key")
+    one.start_key()
+    assert not two.may_start("key")
+    assert two.retry_at("key") == pytest.approx(clock.seconds + 0.25)
+    assert one.take_key() is not None
+    assert two.may_start("key")
+    assert one.may_start("issue")
+
+
+def test_a_call_that_is_let_go_lets_the_others_in(hub: FakeZygote, clock: Clock) -> None:
+    """An outage shows nothing of the credential, and a log that closes leaves the gate."""
+    shared = LoginGates(clock.monotonic, lambda: 0.0).of_both(AWAY, AWAY, {})
+    one, two = (BackendCalls(hub, clock, lambda: 0.0, shared) for _ in range(2))  # type: ignore[arg-type]  # as above
+    hub.errors["key"] = Unavailable("away")
+    assert one.may_start("key")
+    one.start_key()
+    assert one.take_key() is None
+    assert two.may_start("key")
+    hub.errors.clear()
+    two.start_key()
+    two.let_go()
+    clock.seconds += 60
+    assert one.may_start("key")
+
+
+def test_a_mended_file_is_tried_soon(hub: FakeZygote, clock: Clock, tmp_path: Path) -> None:
+    """A credential whose file was changed is tried a minute behind the refusal, and then used by all."""
+    file = tmp_path / "secret-id"
+    file.write_text("wrong")
+    settings = {"vault": {"secret_id_file": str(file)}}
+    shared = LoginGates(clock.monotonic, lambda: 0.0).of_both(AWAY, AWAY, settings)
+    calls = BackendCalls(hub, clock, lambda: 0.0, shared)  # type: ignore[arg-type]  # as above
+    calls.patient = True
+    hub.errors["issue"] = CredentialRefused("no")
+    assert calls.may_start("issue")
+    calls.start_issue(*context())
+    assert calls.take_issued() is None
+    hub.errors.clear()
+    clock.seconds += 61
+    assert not calls.may_start("issue")
+    file.write_text("right")
+    assert calls.may_start("issue")
+    calls.start_issue(*context())
+    assert calls.take_issued() is not None
+    assert calls.trouble is None
 
 
 def test_an_outage_behind_a_refusal_begins_with_short_delays(

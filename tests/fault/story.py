@@ -18,6 +18,7 @@ from epochseal.keys import load_backend, parse_key_uri
 from epochseal.sealing.backend_calls import BackendCalls
 from epochseal.sealing.chain import Pace
 from epochseal.sealing.limits import Limits, Piece
+from epochseal.sealing.login_gate import LoginGate
 from epochseal.sealing.page_store import PageStore
 from epochseal.sealing.restart_point import RestartPoint
 from epochseal.sealing.sealer import Sealer
@@ -98,6 +99,7 @@ class Story:
     acknowledged: list[bytes] = field(default_factory=list)
     offset: int = 0
     sealer: Sealer | None = None
+    gates: tuple[LoginGate, LoginGate] | None = None
 
     def start(self) -> RestartPoint:
         """A new process on this log, up to where it takes entries."""
@@ -114,7 +116,7 @@ class Story:
             if self.runtime_dir is None
             else PageStore.in_directory(self.runtime_dir, self.logdir)
         )
-        calls = BackendCalls(self.host.zygote, self.clock, lambda: 0.0)
+        calls = BackendCalls(self.host.zygote, self.clock, lambda: 0.0, self.gates)
         sealer = Sealer(
             self.logdir,
             self.origin,

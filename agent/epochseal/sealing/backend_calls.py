@@ -168,6 +168,10 @@ class BackendCalls:
         late = self._clock.monotonic() >= self._backoff(kind).retry_at
         return self._kind is None and late and self._gate(kind).enter(self)
 
+    def refusal(self, kind: Kind) -> CredentialRefused | None:
+        """What the login for it was refused with, for this log or another, until it may be tried again."""
+        return self._gate(kind).refusal(self)
+
     def start_key(self) -> None:
         """Ask for the checkpoint key's public half."""
         self._call("key", lambda courier: courier.ask_key())
@@ -270,7 +274,7 @@ class BackendCalls:
         except EpochsealError as exc:
             self.let_go()
             if isinstance(exc, CredentialRefused):
-                self._gate(kind).refused(self)
+                self._gate(kind).refused(self, exc)
             elif not isinstance(exc, ConfigError):
                 # What was refused is a permission: the login was good.
                 self._gate(kind).accepted(self)

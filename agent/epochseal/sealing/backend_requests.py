@@ -47,10 +47,17 @@ class BackendRequests:
         return [] if needed is None else [self._calls.retry_at(needed)]
 
     def ask(self) -> None:
-        """Make the call that is needed, if it may be made now and none is under way."""
+        """Make the call that is needed, if it may be made now and none is under way.
+
+        Raises:
+            CredentialRefused: before the log takes entries: another log was just refused with this login.
+        """
         if self._calls.pending:
             return
         needed = self._needed()
+        starting = not (self._lines.live or self._lines.closed)
+        if needed is not None and starting and (refusal := self._calls.refusal(needed)):
+            raise refusal
         if needed is None or not self._calls.may_start(needed):
             # Nothing to ask now: the courier goes, and with it what its backend's library left in its memory.
             self._calls.let_go()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
+from epochseal.errors import CredentialRefused
 from epochseal.keys import BackendSettings, KeyURI, settings_of
 
 CHANGED_SECONDS = 60.0
@@ -42,6 +43,7 @@ class LoginGate:
         self._if_changed = self._if_same = 0.0
         self._refused_files: list[tuple[int, int, int]] = []
         self._trying: object | None = None
+        self._error: CredentialRefused | None = None
 
     def free_at(self, log: object) -> float:
         """The moment before which this log is not to make a call."""
@@ -64,17 +66,25 @@ class LoginGate:
         """The credential was good for the call of this log: every log may use it."""
         self.leave(log)
         with self._lock:
-            self._good = True
+            self._good, self._error = True, None
             self._if_changed = self._if_same = 0.0
 
-    def refused(self, log: object) -> None:
+    def refused(self, log: object, error: CredentialRefused) -> None:
         """The backend refused the credential."""
         self.leave(log)
         with self._lock:
+            self._error = error
             now, jitter = self._monotonic(), 1 + self._jitter() / 4
             self._good = False
             self._if_changed, self._if_same = now + CHANGED_SECONDS * jitter, now + SAME_SECONDS * jitter
             self._refused_files = self._stamps()
+
+    def refusal(self, log: object) -> CredentialRefused | None:
+        """Why the credential was refused, while it is not to be tried again; None if it may be tried."""
+        with self._lock:
+            if self._error is None or self._monotonic() >= self._free_at(log):
+                return None
+            return CredentialRefused(str(self._error), self._error.hint)
 
     def _free_at(self, log: object) -> float:
         if self._good:

@@ -341,6 +341,9 @@ def test_a_wrong_credential_is_given_three_times_an_hour(hub: FakeZygote, clock:
                 tries.append(clock.seconds - began)
         clock.seconds += 1
     assert tries == [0, 1200, 2400]
+    assert agents[-1].refusal("sign") is None
+    clock.seconds = began + 3000
+    assert str(agents[-1].refusal("sign")) == "no"
 
 
 def test_the_first_log_tries_for_all(hub: FakeZygote, clock: Clock) -> None:

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from epochseal.cli.error_messages import Misuse
+from epochseal.cli.error_messages import Misuse, status_of, tell
 from epochseal.cli.key_options import KeyOptions, key_options
 from epochseal.cli.options import DURATION, LOGDIR, TRUST, log_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from epochseal.cli.report import ReportFile
     from epochseal.evidence.log_memory import Memory
     from epochseal.verifier import Request, Verdict
 
@@ -131,9 +134,21 @@ def verify(
             raise remembered.failure
         if remembered.told:
             print_notice(f"remembered: {remembered.told}")
-    if page is not None:
+    status = EXIT_STATUS[gravest(verdict.verdict for verdict in verdicts)]
+    return status if page is None else _write_page(page, verdicts, requests, status)
+
+
+def _write_page(
+    page: ReportFile, verdicts: Sequence[Verdict], requests: Sequence[Request], status: int
+) -> int:
+    """Write it, and give the status to end with: that of the verdicts, if nothing graver happens."""
+    from epochseal.storage.settling import UnsettledError
+
+    try:
         page.write(verdicts, requests)
-    return EXIT_STATUS[gravest(verdict.verdict for verdict in verdicts)]
+    except UnsettledError as exc:
+        return tell(exc, status or status_of(exc))
+    return status
 
 
 def _memory(trust: Path | None) -> Memory:

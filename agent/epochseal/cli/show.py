@@ -37,9 +37,11 @@ def show_verdict(logdir: Path, verdict: Verdict, *, as_json: bool) -> None:
 def _show_lines(logdir: Path, verdict: Verdict) -> None:
     print_line(Styled(verdict.verdict.upper(), f"{_COLORS[verdict.verdict]} bold"), f"  {logdir}")
     if verdict.verdict == "empty":
+        # What else is said of a verdict is about entries, and there are none.
         print_line("  nothing to verify: no sealed log is here")
-    else:
-        _show_facts(verdict)
+        _show_list(verdict.problems, _text_of_problem)
+        return
+    _show_facts(verdict)
     _show_list(verdict.problems, _text_of_problem)
     _show_list(verdict.warnings, _text_of_warning)
     for text in verdict.not_shown:

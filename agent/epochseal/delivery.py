@@ -7,7 +7,9 @@ import select
 import socket
 import threading
 import time
+from _thread import LockType
 from collections import deque
+from contextlib import suppress
 
 from epochseal.errors import EpochsealError
 
@@ -17,9 +19,6 @@ _ACK = re.compile(rb"(0|[1-9][0-9]{0,18}) (0|[1-9][0-9]{0,18})")
 _STEP_SECONDS = 0.05
 _PAUSE_SECONDS = 0.001
 _COLLECT_EVERY = 64
-# How often, and for how long, who leads looks whether as many lines have come as the last time.
-_COMPANY_LOOKS = 4
-_COMPANY_SECONDS = 0.00002
 
 
 class NotSealed(EpochsealError):
@@ -27,30 +26,27 @@ class NotSealed(EpochsealError):
 
 
 class Batch:
-    """Records that are sent together.
+    """Lines that are sent together.
 
     Attributes:
-        lines: of the records, in order; `numbers` of the first of them, as far as they are durable.
-        loose: how many of them no thread waits for.
-        waiting: threads that wait for it.
-        dropped: whether its time is over, so that it is not sent again.
-        gate: shut, but opened for all that wait once it is done, or for one of them to lead.
+        lines: in order; `numbers` are those of the first of them, as far as they are durable.
+        gates: one for each thread that waits, unless it leads; released when the batch is done.
+        loose: lines that nobody waits for.
+        deadline: when the time of the last line is over.
+        dropped: whether it was given up: it is not sent again.
     """
-
-    __slots__ = ("deadline", "dropped", "gate", "lines", "loose", "numbers", "waiting")
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
         self.numbers: list[int] = []
-        self.loose = self.waiting = 0
+        self.gates: list[LockType] = []
+        self.loose = 0
         self.deadline = 0.0
         self.dropped = False
-        self.gate = threading.Lock()
-        self.gate.acquire()
 
     @property
     def missing(self) -> int:
-        """Records that are not durable yet."""
+        """Lines that are not durable yet."""
         return len(self.lines) - len(self.numbers)
 
 
@@ -72,8 +68,10 @@ class Delivery:
         # What is handed in for the next batch; in order, what was handed in before and is not acknowledged.
         self._filling = Batch()
         self._wire: deque[Batch] = deque()
-        self._loose = self._sent = self._waiters = 0
-        self._company = 1
+        self._loose = self._sent = 0
+        # The batch that the leader waits for, and the gate of who was made the leader last.
+        self._leading: Batch | None = None
+        self._heir: LockType | None = None
         # Whether a thread leads. It alone uses what follows, and changes what is above only under the lock.
         self._led = False
         self._socket: socket.socket | None = None
@@ -93,10 +91,13 @@ class Delivery:
             batch, place = self._filling, len(self._filling.lines)
             batch.lines.append(line)
             batch.deadline = deadline
-            leads = self._join(batch)
-        self._await(batch, deadline, leads=leads)
+            gate = self._join(batch)
+        self._await(batch, gate, deadline)
         if place < len(batch.numbers):
             return batch.numbers[place]
+        with self._lock:
+            if not batch.gates and not batch.loose and batch is not self._leading:
+                self._drop(batch)
         raise self._not_sealed(1)
 
     def hand_in(self, line: bytes) -> None:
@@ -143,8 +144,8 @@ class Delivery:
                 batch = self._filling if self._filling.lines else self._wire[-1] if self._wire else None
                 if batch is None or batch.dropped:
                     return
-                leads = self._join(batch)
-            self._await(batch, batch.deadline, leads=leads)
+                gate = self._join(batch)
+            self._await(batch, gate, batch.deadline)
 
     def close(self) -> None:
         """Close the connection; what was not acknowledged is not waited for."""
@@ -158,14 +159,22 @@ class Delivery:
             return
         late, now = 0, time.monotonic()
         for batch in (*self._wire, self._filling):
-            if batch.deadline <= now and not batch.waiting and not batch.dropped:
-                batch.dropped = True
+            waited_for = batch.gates or batch is self._leading
+            if batch.deadline <= now and not waited_for and not batch.dropped:
+                self._drop(batch)
                 late += min(batch.loose, batch.missing)
-        if self._filling.dropped:
-            self._filling = Batch()
         self._loose -= late
         if late:
             raise self._not_sealed(late)
+
+    def _drop(self, batch: Batch) -> None:
+        """Give a batch up. What was sent of it may be acknowledged yet, and is counted off then."""
+        batch.dropped = True
+        if batch is self._filling:
+            self._filling = Batch()
+        elif self._socket is None:
+            with suppress(ValueError):
+                self._wire.remove(batch)
 
     def _not_sealed(self, count: int) -> NotSealed:
         return NotSealed(
@@ -175,75 +184,49 @@ class Delivery:
 
     # --- who leads ------------------------------------------------------------------------------------------
 
-    def _join(self, batch: Batch) -> bool:
-        """Wait for a batch; whether this thread leads. Under the lock."""
-        batch.waiting += 1
-        self._waiters += 1
-        leads, self._led = not self._led, True
-        return leads
+    def _join(self, batch: Batch) -> LockType | None:
+        """Wait for a batch, at the gate that this gives; None: this thread leads. Under the lock."""
+        if not self._led:
+            self._led, self._leading = True, batch
+            return None
+        gate = threading.Lock()
+        gate.acquire()
+        batch.gates.append(gate)
+        return gate
 
-    def _await(self, batch: Batch, deadline: float, *, leads: bool) -> None:
+    def _await(self, batch: Batch, gate: LockType | None, deadline: float) -> None:
         """Wait until the batch is done or its time over; `_join` comes before."""
-        woken = leads or batch.gate.acquire(timeout=max(deadline - time.monotonic(), 0.0))
-        if woken and not batch.missing and not leads:
-            # Done: the gate is left open for the next one who waits at it.
-            batch.gate.release()
-            with self._lock:
-                self._leave(batch)
-            return
-        if woken:
-            try:
-                self._lead(batch, deadline)
-            finally:
-                self._hand_over(batch)
-            return
-        with self._lock:
-            # It may have been made the leader at this very moment.
-            made = batch.gate.acquire(blocking=False)
-            if made and not batch.missing:
-                batch.gate.release()
-                made = False
-            if not made:
-                self._leave(batch)
-        if made:
-            self._hand_over(batch)
+        if gate is not None:
+            if not gate.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
+                with self._lock:
+                    if gate in batch.gates:
+                        batch.gates.remove(gate)
+                        return
+            if self._heir is not gate:
+                return
+            # It was made the leader, perhaps at the very moment when its time was over.
+        try:
+            while batch.missing and (left := deadline - time.monotonic()) > 0:
+                self._step(min(left, _STEP_SECONDS), collect=True)
+        finally:
+            self._hand_over()
 
-    def _lead(self, batch: Batch, deadline: float) -> None:
-        if batch is self._filling:
-            # Who waited for the last batch is about to hand in again: a moment later there is more to send.
-            for _ in range(_COMPANY_LOOKS):
-                if len(batch.lines) >= self._company:
-                    break
-                time.sleep(_COMPANY_SECONDS)
-            self._company = len(batch.lines)
-        while batch.missing and (left := deadline - time.monotonic()) > 0:
-            self._step(min(left, _STEP_SECONDS), collect=True)
-
-    def _hand_over(self, mine: Batch | None = None) -> None:
+    def _hand_over(self) -> None:
         """Make another one lead who waits; if nobody does, send what is left and lead no more."""
         while True:
             with self._lock:
-                if mine is not None:
-                    self._leave(mine)
-                    mine = None
                 if (batch := self._find_waiting()) is not None:
-                    batch.gate.release()
+                    self._heir, self._leading = batch.gates.pop(0), batch
+                    self._heir.release()
                     return
+                self._leading = None
                 if not self._filling.lines or self._socket is None:
                     self._led = False
                     return
             self._step(0.0, collect=False)
 
     def _find_waiting(self) -> Batch | None:
-        if not self._waiters:
-            return None
-        batches = (*self._wire, self._filling)
-        return next((batch for batch in batches if batch.waiting and batch.missing), None)
-
-    def _leave(self, batch: Batch) -> None:
-        """Wait for it no more. Under the lock."""
-        batch.waiting -= 1
-        self._waiters -= 1
+        return next((batch for batch in (*self._wire, self._filling) if batch.gates and batch.missing), None)
 
     # --- the connection: the leader alone -------------------------------------------------------------------
 
@@ -344,6 +327,8 @@ class Delivery:
                 self._wire.popleft()
                 if not batch.dropped:
                     self._loose -= batch.loose
-                batch.gate.release()
+                for gate in batch.gates:
+                    gate.release()
+                batch.gates.clear()
         self._trouble = ""
         return True

@@ -57,6 +57,7 @@ class CommitLoop:
         self._commit_interval = commit_interval
         self._acknowledge = acknowledge
         self._waiting_since: float | None = None
+        self._look_at = 0.0
         self._closing = Closing(sealer)
         self._stated: int | None = None
 
@@ -110,21 +111,26 @@ class CommitLoop:
         if (courier := sealer.calls.fileno()) is not None:
             poll.register(courier, select.POLLIN)
             timeout = min(timeout, LOOK_SECONDS)
-        for descriptor in sealer.calls.wait_descriptors():
+        watched = sealer.calls.wait_descriptors()
+        for descriptor in watched:
             poll.register(descriptor, select.POLLIN)
         readers = {fd: source for source in self._sources for fd in source.descriptors()}
         for descriptor in readers:
             poll.register(descriptor, select.POLLIN)
         if self._has_entry() and sealer.turns.room().entries:
             timeout = min(timeout, self._left_to_collect())
-        for descriptor, _ in poll.poll(timeout * 1000):
+        found = [descriptor for descriptor, _ in poll.poll(timeout * 1000)]
+        for descriptor in found:
             if descriptor == courier:
                 sealer.take_answer()
             elif (reader := readers.get(descriptor)) is not None:
                 reader.ready(descriptor)
-            elif self._signals.take_hangup():
+            elif descriptor == self._signals.fileno() and self._signals.take_hangup():
                 sealer.request_next_epoch("segment")
-        sealer.calls.look()
+        # Not after each of many commits a second: what its end would show at once is polled above.
+        if time.monotonic() >= self._look_at or any(descriptor in watched for descriptor in found):
+            self._look_at = time.monotonic() + LOOK_SECONDS
+            sealer.calls.look()
 
     def _has_entry(self) -> bool:
         return any(source.has_entry for source in self._sources)

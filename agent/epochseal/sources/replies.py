@@ -6,7 +6,7 @@ import select
 from collections.abc import Callable
 
 from epochseal.sources.client import Client
-from epochseal.sources.unread_bytes import unread_bytes
+from epochseal.sources.unread_bytes import has_unread
 
 MAX_UNREAD_ACKS = 64 << 10
 """Bytes of acknowledgements that wait for one client, beside those in its socket's buffer."""
@@ -41,7 +41,7 @@ class Replies:
         if self._acks and client.listens:
             client.unsent += b"%d %d\n" % (first, last)
             # Is more of it here already, it does not wait for each of its entries.
-            client.waits = not client.framing.pending and not unread_bytes(client.number)
+            client.waits = not client.framing.pending and not has_unread(client.number)
 
     def flush(self, client: Client) -> None:
         """Tell it what it is to be told, as far as it takes that now."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Generic, TypeVar
 
 from epochseal.format.seal_lines import SourceMark
@@ -55,16 +54,18 @@ class SharedBuffer(LineBuffer, Generic[Owner]):
 
     @property
     def has_entry(self) -> bool:
-        """Whether at least one entry is waiting, or a gap that no entry follows."""
-        return super().has_entry or (bool(self._stretches) and not self._stretches[0].size)
+        """Whether at least one entry is waiting, or a gap that no entry follows: all of it is whole."""
+        return bool(self._stretches)
 
     def put(self, lines: bytes, owner: Owner, *, esc: int = 0, nolf: int = 0) -> None:
         """Add whole entries of one owner; `taken` gives it back. With `nolf` the newline was added to it."""
         if not lines:
             return
-        with memoryview(lines) as view:
-            for start in range(0, len(view), READ_SIZE):
-                self.fill(partial(_copy, view[start : start + READ_SIZE]))
+        for start in range(0, len(lines), READ_SIZE):
+            self._make_room()
+            part = lines[start : start + READ_SIZE]
+            self._buffer[self._end : self._end + len(part)] = part
+            self._end += len(part)
         last = self._stretches[-1] if self._stretches else None
         if last is not None and not last.size:
             last.esc, last.nolf, last.size = esc, nolf, len(lines)
@@ -125,8 +126,3 @@ class SharedBuffer(LineBuffer, Generic[Owner]):
             run.size -= part
             if not run.size:
                 self._waiting.popleft()
-
-
-def _copy(part: memoryview, free: memoryview) -> int:
-    free[: len(part)] = part
-    return len(part)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-import struct
+import sys
 import termios
+
+_INT = bytes(4)
 
 
 def unread_bytes(fd: int) -> int:
@@ -19,6 +21,18 @@ def unread_bytes(fd: int) -> int:
         if stat.S_ISREG(found.st_mode):
             # The call below answers in 32 bits, which is too little for a large file.
             return max(found.st_size - os.lseek(fd, 0, os.SEEK_CUR), 0)
-        return int(struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0])
+        return _waiting_in(fd)
     except OSError:
         return 0
+
+
+def has_unread(fd: int) -> bool:
+    """Whether a stream socket holds bytes that were not read yet."""
+    try:
+        return _waiting_in(fd) > 0
+    except OSError:
+        return False
+
+
+def _waiting_in(fd: int) -> int:
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, _INT), sys.byteorder)

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from epochseal.format.seal_lines import SourceMark
 from epochseal.journal import Journal
 from epochseal.sealing.limits import Piece
-from epochseal.service.failures import TELL_SECONDS, RetryDelay, needs_person
+from epochseal.service.failures import TELL_SECONDS, RetryDelay, failure_text, needs_person
+from epochseal.service.source_figures import SourceFigures
 from epochseal.sources.source import Source
 
 _T = TypeVar("_T")
@@ -37,6 +38,7 @@ class GuardedSource:
 
     Attributes:
         failure: what it failed with; None while it is open. Any thread may ask.
+        figures: gaps, and when something was read last.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class GuardedSource:
         self._retry_at = math.inf
         self._tell_at = math.inf
         self.failure: Exception | None = None
+        self.figures = SourceFigures()
         self._try_to_open()
 
     # --- what the loop asks ---------------------------------------------------------------------------------
@@ -83,6 +86,13 @@ class GuardedSource:
     def lag(self) -> int:
         """As the source's; nothing while it is closed. Any thread may ask."""
         return source.lag if (source := self._source) is not None else 0
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing new reaches it: what it failed with, or as the source's. Any thread may ask."""
+        if (failure := self.failure) is not None:
+            return failure_text(failure)
+        return source.trouble if (source := self._source) is not None else ""
 
     @property
     def ended(self) -> bool:
@@ -127,9 +137,12 @@ class GuardedSource:
         """As the source's; a gap goes before what comes after it."""
         if self._gap is not None:
             mark, self._gap = self._gap, None
+            self.figures.missed(mark)
             return Piece(0, 0, mark)
         piece = self._guarded(lambda source: source.cut_piece(entries, size, first), None)
-        self._cut = self._cut or piece is not None
+        if piece is not None:
+            self._cut = True
+            self.figures.took(piece)
         return piece
 
     def piece_bytes(self) -> memoryview:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -16,6 +17,7 @@ from prometheus_client.registry import CollectorRegistry
 
 from epochseal.sealing.counters import LATENCY_BOUNDS, Histogram
 from epochseal.service.health import LogView, reasons
+from epochseal.service.source_figures import State
 from epochseal.version import __version__
 
 _OPEN_METRICS = "application/openmetrics-text"
@@ -57,7 +59,12 @@ class MetricsCollector:
         calls = _counter("backend_calls", "Calls of the key backend.", "kind")
         failures = _counter("backend_failures", "Calls that the key backend failed or refused.", "kind")
         errors = _counter("errors", "Errors that stopped the sealing, for a time or for good.", "kind")
+        gaps = _counter("source_gaps", "How often entries of a source may have been missed.", "source")
+        skipped = _counter("source_skipped_bytes", "Bytes of a source that were left out.", "source")
         for view in self._views:
+            for source, seen in view.source_views().items():
+                gaps.add_metric([view.name, source], seen.gaps)
+                skipped.add_metric([view.name, source], seen.skipped)
             counters, backend = view.sealer.counters, view.sealer.calls
             for family, value in (
                 (entries, counters.entries),
@@ -78,7 +85,7 @@ class MetricsCollector:
             if counters.started:
                 starts.add_metric([view.name, counters.started], 1)
         yield from (entries, size, blocks, epochs, checkpoints, recovered, aside, torn, abandoned, starts)
-        yield from (calls, failures, errors)
+        yield from (calls, failures, errors, gaps, skipped)
 
     def _latencies(self) -> Iterator[Metric]:
         commits = _histogram(
@@ -111,6 +118,10 @@ class MetricsCollector:
         tampered = _gauge("tampered_at_start", "Whether this start found another log than was remembered.")
         refused = _gauge("backend_refused", "Whether a backend refuses what is asked of it; sealing goes on.")
         failed = _gauge("source_failed", "Whether a source is closed, as it failed.", "source")
+        last_read = _gauge(
+            "source_last_read_timestamp_seconds", "When an entry was last taken; 0: never.", "source"
+        )
+        states = _gauge("source_state", "How a source is: 1 for one of the states.", "source", "state")
         healthy = _gauge("healthy", "Whether entries are acknowledged, or would be: as /healthz says.")
         for view in self._views:
             status = view.sealer.status()
@@ -127,13 +138,15 @@ class MetricsCollector:
                 (healthy, not reasons(view)),
             ):
                 family.add_metric([view.name], float(value))
-            for source, waiting in view.lags().items():
-                lag.add_metric([view.name, source], waiting)
-            failures = view.failures()
-            for source in view.lags():
-                failed.add_metric([view.name, source], source in failures)
+            for source, seen in view.source_views().items():
+                labels = [view.name, source]
+                lag.add_metric(labels, seen.lag)
+                failed.add_metric(labels, seen.trouble != "")
+                last_read.add_metric(labels, seen.last_read)
+                for state in get_args(State):
+                    states.add_metric([*labels, state], seen.state == state)
         yield from (unsealed, lag, epoch, age, overdue, unsigned, signed, stalled)
-        yield from (tampered, refused, failed, healthy)
+        yield from (tampered, refused, failed, last_read, states, healthy)
 
 
 def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:

@@ -81,6 +81,11 @@ class LineBuffer:
         return self._buffer
 
     @property
+    def trouble(self) -> str:
+        """Why nothing new reaches it at this moment; a subclass may know."""
+        return ""
+
+    @property
     def buffered(self) -> int:
         """Bytes that came and are not sealed yet."""
         return self._end - self._start

@@ -15,7 +15,6 @@ from epochseal.sources.buffer import READ_SIZE
 from epochseal.sources.complaints import Complaints
 from epochseal.sources.endpoint import Endpoint
 from epochseal.sources.shared_buffer import SharedBuffer
-from epochseal.sources.source_status import SourceStatus
 from epochseal.sources.stream_server import FINISH_SECONDS
 
 MAX_DATAGRAM = 4 << 20
@@ -40,7 +39,6 @@ class DatagramSource(SharedBuffer[None]):
     def __init__(self, endpoint: Endpoint, name: str, *, block_bytes: int, max_entry_bytes: int) -> None:
         # An escaped byte takes up to four.
         super().__init__(name, block_bytes=block_bytes, max_entry_bytes=4 * max_entry_bytes)
-        self.status = SourceStatus()
         self.endpoint = endpoint
         self._complaints = Complaints(name)
         self._socket = endpoint.socket
@@ -51,6 +49,11 @@ class DatagramSource(SharedBuffer[None]):
         self._dropped = 0
         self.refused = 0
         """Datagrams that were longer than an entry may be."""
+
+    @property
+    def trouble(self) -> str:
+        """Why nobody reaches it at this moment; empty while all is well."""
+        return self.endpoint.trouble
 
     @property
     def ended(self) -> bool:
@@ -98,7 +101,7 @@ class DatagramSource(SharedBuffer[None]):
         self.endpoint.close()
 
     def _renew(self) -> None:
-        renewed = self.endpoint.renewed(self.status, self._complaints)
+        renewed = self.endpoint.renewed(self._complaints)
         if renewed is not None:
             # What was sent to the socket before is still in it: a short queue, and nobody reaches it now.
             self._receive()
@@ -117,7 +120,6 @@ class DatagramSource(SharedBuffer[None]):
             if dropped != self._dropped:
                 new, self._dropped = (dropped - self._dropped) % (1 << 32), dropped
                 self.put_gap()
-                self.status.gap()
                 self._complaints.tell(
                     f"{new} datagrams came faster than they were read, and are not sealed",
                     level=logging.ERROR,
@@ -148,13 +150,11 @@ class DatagramSource(SharedBuffer[None]):
 
     def _put(self, entries: list[bytes]) -> None:
         if entries:
-            self.status.read()
             self.put(escape_entries(entries), None, esc=1)
 
     def _refuse(self, length: int) -> None:
         self.refused += 1
-        self.put_gap()
-        self.status.gap(length)
+        self.put_gap(length)
         advice = "raise max_entry_bytes" if len(self._datagram) < MAX_DATAGRAM else "none may be longer"
         self._complaints.tell(
             f"a datagram of {length} bytes is not sealed, longer than {len(self._datagram)} bytes: {advice}",

@@ -6,7 +6,6 @@ from socket import socket as Socket  # noqa: N812  # the protocol has an attribu
 from typing import Protocol
 
 from epochseal.sources.complaints import Complaints
-from epochseal.sources.source_status import SourceStatus
 
 
 class Endpoint(Protocol):
@@ -15,7 +14,10 @@ class Endpoint(Protocol):
     socket: Socket
     """Bound."""
 
-    def renewed(self, status: SourceStatus, complaints: Complaints) -> Socket | None:
+    trouble: str
+    """Why nobody reaches it at this moment; empty while all is well."""
+
+    def renewed(self, complaints: Complaints) -> Socket | None:
         """Another socket, if the one before cannot be reached any more; asked now and then."""
         ...
 

@@ -8,7 +8,6 @@ from contextlib import suppress
 
 from epochseal.errors import ConfigError, cannot_listen
 from epochseal.sources.complaints import Complaints
-from epochseal.sources.source_status import SourceStatus
 
 _PORT = re.compile(r"[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]")
 
@@ -30,8 +29,9 @@ class InternetEndpoint:
         host, port = self.socket.getsockname()[:2]
         self.address = (str(host), int(port))
         """Host and port, as bound."""
+        self.trouble = ""
 
-    def renewed(self, _status: SourceStatus, _complaints: Complaints) -> socket.socket | None:
+    def renewed(self, _complaints: Complaints) -> socket.socket | None:
         """None: an address cannot be taken away."""
         return None
 

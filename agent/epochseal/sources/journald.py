@@ -76,6 +76,7 @@ class JournaldSource:
     """
 
     name = NAME
+    trouble = ""
 
     def __init__(
         self,

@@ -17,12 +17,16 @@ Owner = TypeVar("Owner")
 
 @dataclass(slots=True)
 class _Stretch:
-    """Bytes in a row whose blocks say the same, `gap` only the first; none where only a gap is told."""
+    """Bytes in a row whose blocks say the same, `gap` only the first; none where only a gap is told.
+
+    `skipped`: bytes that were left out at the gap.
+    """
 
     esc: int
     nolf: int
     gap: int
     size: int
+    skipped: int = 0
 
 
 @dataclass(slots=True)
@@ -37,8 +41,8 @@ class Run(Generic[Owner]):
 class SharedBuffer(LineBuffer, Generic[Owner]):
     """Whole entries, each given with its newline and already within its limit.
 
-    `offset` of a piece counts the stored bytes of this source since the agent was started, without newlines
-    that were added: a socket cannot be read again, so nothing is resumed from it.
+    `offset` of a piece counts the bytes of this source since the agent was started, in stored form, and those
+    that were left out; nothing is resumed from it, as a socket cannot be read again.
 
     Args:
         name: the source's name in the log.
@@ -78,10 +82,15 @@ class SharedBuffer(LineBuffer, Generic[Owner]):
         else:
             self._waiting.append(Run(owner, len(lines)))
 
-    def put_gap(self) -> None:
-        """Say that entries may be missing here: the next block carries `gap`, if need be without entries."""
+    def put_gap(self, skipped: int = 0) -> None:
+        """Say that entries may be missing here: the next block carries `gap`, if need be without entries.
+
+        Args:
+            skipped: bytes that came and are left out.
+        """
         if not self._stretches or self._stretches[-1].size:
             self._stretches.append(_Stretch(0, 0, 1, 0))
+        self._stretches[-1].skipped += skipped
 
     def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
         """The next piece, as `LineBuffer.cut_piece`; it ends where its flags do."""
@@ -90,17 +99,20 @@ class SharedBuffer(LineBuffer, Generic[Owner]):
         stretch = self._stretches[0]
         if not stretch.size:
             self._stretches.popleft()
-            return Piece(0, 0, SourceMark(self.name, self._offset + self._begin - self._start, gap=1))
+            self._offset += stretch.skipped
+            offset = self._offset + self._begin - self._start
+            return Piece(0, 0, SourceMark(self.name, offset, gap=1, skipped=stretch.skipped))
         before = self._begin
         piece = super().cut_piece(entries, min(size, stretch.size), max(size, first))
         if piece is None:
             return None
         self._take_runs(before, piece)
-        # The newline that was added is no byte of the source.
-        self._offset -= stretch.nolf
-        offset = piece.src.offset - stretch.nolf
-        src = SourceMark(self.name, offset, "", stretch.esc, stretch.nolf, gap=stretch.gap)
-        stretch.gap = 0
+        # What was left out are bytes of the source, a newline that was added is none.
+        shift = stretch.skipped - stretch.nolf
+        self._offset += shift
+        offset, skipped = piece.src.offset + shift, stretch.skipped
+        src = SourceMark(self.name, offset, "", stretch.esc, stretch.nolf, gap=stretch.gap, skipped=skipped)
+        stretch.gap = stretch.skipped = 0
         stretch.size -= piece.size
         if not stretch.size:
             self._stretches.popleft()

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from epochseal.errors import ConfigError, EpochsealError
 from epochseal.sources.complaints import Complaints
-from epochseal.sources.source_status import SourceStatus
 
 LOOK_SECONDS = 1.0
 """The name is looked at this often."""
@@ -35,9 +34,10 @@ class SocketFile:
         self._kind = kind
         self._mode = mode
         self._look_at = 0.0
+        self.trouble = ""
         self.socket, self._identity = self._bind()
 
-    def renewed(self, status: SourceStatus, complaints: Complaints) -> socket.socket | None:
+    def renewed(self, complaints: Complaints) -> socket.socket | None:
         """A new socket at the path, if the file there is not this one's any more; None while all is well.
 
         The socket before is the caller's to read to its end and to close. Where no file can be made, or
@@ -49,18 +49,18 @@ class SocketFile:
         self._look_at = now + LOOK_SECONDS
         try:
             if self._stat() == self._identity:
-                status.unreadable = ""
+                self.trouble = ""
                 return None
         except OSError:
             pass
         try:
             self.socket, self._identity = self._bind()
         except EpochsealError as exc:
-            if not status.unreadable:
+            if not self.trouble:
                 complaints.tell(f"nobody reaches this source: {exc}", level=logging.ERROR)
-            status.unreadable = str(exc)
+            self.trouble = str(exc)
             return None
-        status.unreadable = ""
+        self.trouble = ""
         complaints.tell(f"the file {self.path} was gone, or another one: it was made again")
         return self.socket
 

@@ -38,6 +38,11 @@ class Source(Protocol):
         ...
 
     @property
+    def trouble(self) -> str:
+        """Why nothing new reaches it at this moment, though it is open; empty while all is well."""
+        ...
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more will come, and all that came is sealed."""
         ...

@@ -22,7 +22,6 @@ from epochseal.sources.framing import Cut, FramingError
 from epochseal.sources.listener import Listener
 from epochseal.sources.replies import Replies
 from epochseal.sources.shared_buffer import SharedBuffer
-from epochseal.sources.source_status import SourceStatus
 from epochseal.sources.unread_bytes import unread_bytes
 
 MAX_UNFINISHED = 64 << 20
@@ -74,7 +73,6 @@ class StreamServer(SharedBuffer[Client]):
     ) -> None:
         # An escaped byte takes up to four.
         super().__init__(name, block_bytes=block_bytes, max_entry_bytes=4 * max_entry_bytes)
-        self.status = SourceStatus()
         self.endpoint = endpoint
         self._times = times
         self._most_unfinished = max_entry_bytes + MAX_UNFINISHED
@@ -98,6 +96,11 @@ class StreamServer(SharedBuffer[Client]):
     def connections(self) -> int:
         """Clients at this moment."""
         return len(self._clients)
+
+    @property
+    def trouble(self) -> str:
+        """Why nobody reaches it at this moment; empty while all is well."""
+        return self.endpoint.trouble
 
     @property
     def full_block(self) -> bool:
@@ -155,7 +158,7 @@ class StreamServer(SharedBuffer[Client]):
             self._complaints.tick()
             self._check_times(now)
             self._let_in(self._entrance.retry(self._clients))
-            if (renewed := self.endpoint.renewed(self.status, self._complaints)) is not None:
+            if (renewed := self.endpoint.renewed(self._complaints)) is not None:
                 self._let_in(self._entrance.accept(self._clients))
                 self._entrance.replace(renewed)
 
@@ -223,7 +226,6 @@ class StreamServer(SharedBuffer[Client]):
         try:
             count = client.receive(self._chunk) if client.prepare() else None
             if count:
-                self.status.read()
                 self._put(client, client.cut_entries(self._chunk[:count]))
         except FramingError as exc:
             self._put(client, exc.cuts)
@@ -257,8 +259,7 @@ class StreamServer(SharedBuffer[Client]):
 
     def _miss(self, message: str, skipped: int) -> None:
         """Entries may be missing: say so in the log and to the operator."""
-        self.put_gap()
-        self.status.gap(skipped)
+        self.put_gap(skipped)
         self._complaints.tell(f"{message}; {skipped} bytes are not sealed", level=logging.ERROR)
 
     def _count_unfinished(self, client: Client) -> None:

@@ -38,6 +38,7 @@ class TailSource:
     """
 
     name = "tail"
+    trouble = ""
 
     def __init__(
         self,

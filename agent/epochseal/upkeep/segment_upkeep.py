@@ -70,6 +70,7 @@ class SegmentUpkeep:
     """
 
     name = "upkeep"
+    trouble = ""
     has_entry = full_block = False
     ended = True
     buffered = lag = 0

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.request
 
@@ -58,7 +59,10 @@ def test_the_other_logs_go_on(host: Host) -> None:
         assert 'epochseal_healthy{log="b"} 1.0' in _get(host, "metrics")[1]
         host.send("b", "z")
         assert host.send("a", "later")
-        assert _get(host, "healthz") == (200, '{"status": "ok", "logs": {"a": [], "b": []}}\n')
+        status, body = _get(host, "healthz")
+        told = json.loads(body)
+        assert (status, told["status"], told["logs"]) == (200, "ok", {"a": [], "b": []})
+        assert [seen["state"] for seen in told["sources"]["b"].values()] == ["open"]
         assert [event["log"] for event in host.told("set_aside")] == ["a"]
         assert _end(process) == 0
     (failure,) = host.told("failed")
@@ -164,4 +168,28 @@ def test_a_port_that_is_taken_at_the_start(host: Host) -> None:
         with socket.create_connection(("127.0.0.1", port)) as sender:
             sender.sendall(b"5 hello")
         wait_for(lambda: host.verify("a").entries == 2)
+        assert _end(process) == 0
+
+
+def test_a_socket_that_nobody_reaches_is_unreadable(host: Host) -> None:
+    """While another program has its path, health and metrics say so; what it takes later is counted again."""
+    host.configure("a", more=_METRICS)
+    path = host.folder / "a.sock"
+    with host.daemon() as process:
+        host.send("a", "x")
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(os.path.relpath(path))
+            other.listen()
+            wait_for(lambda: _get(host, "healthz")[0] == 503)
+            told = json.loads(_get(host, "healthz")[1])
+            assert told["logs"] == {"a": ["source_failed"]}
+            ((name, seen),) = told["sources"]["a"].items()
+            assert seen["state"] == "unreadable"
+            assert "another process listens on" in told["failures"]["a"][name]
+        wait_for(lambda: _get(host, "healthz")[0] == 200)
+        assert host.send("a", "y")
+        seen = json.loads(_get(host, "healthz")[1])["sources"]["a"][name]
+        assert (seen["state"], seen["gaps"], seen["skipped_bytes"]) == ("open", 0, 0)
+        assert 0 <= time.time() - seen["last_read"] < 60
         assert _end(process) == 0

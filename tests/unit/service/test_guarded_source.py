@@ -10,8 +10,10 @@ import pytest
 from epochseal.errors import ConfigError, EpochsealError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.journal import Journal
+from epochseal.sealing.limits import Piece
 from epochseal.service import failures, guarded_source
 from epochseal.service.guarded_source import GuardedSource
+from epochseal.service.source_figures import LAGGING_BYTES, state_of
 from epochseal.sources.stream import StreamSource
 
 BIG = 1 << 40
@@ -199,3 +201,26 @@ def test_a_wrong_setting_is_refused_at_the_start() -> None:
 
     with pytest.raises(ConfigError):
         GuardedSource("kind", open_source, Told().journal)
+
+
+def test_gaps_and_skipped_bytes_are_counted() -> None:
+    """Of every source, by what its pieces say; an entry that was taken has its time."""
+    source = Faulty("", EpochsealError(""))
+    guarded = GuardedSource("faulty", lambda: source, Told().journal)
+    assert guarded.figures.last_read == 0
+    assert guarded.cut_piece(9, BIG, BIG) is not None
+    assert guarded.figures.last_read > 0
+    guarded.done(0)
+    guarded.figures.took(Piece(0, 0, SourceMark("faulty", 90, gap=1, skipped=82)))
+    guarded.figures.took(Piece(0, 0, SourceMark("faulty", 90, gap=1)))
+    assert (guarded.figures.gaps, guarded.figures.skipped) == (2, 82)
+    guarded.close()
+
+
+def test_the_state_of_a_source_in_a_word() -> None:
+    """Lagging is one with more than it may have; trouble comes first."""
+    assert [state_of("", 0), state_of("", LAGGING_BYTES + 1), state_of("gone", BIG)] == [
+        "open",
+        "lagging",
+        "unreadable",
+    ]

@@ -160,7 +160,8 @@ def test_a_source_may_know_of_more_than_it_read(story: Story, source: StreamSour
     piped = StreamSource(reading, "pipe", block_bytes=4096, max_entry_bytes=4096)
     os.write(writing, b"never read\n")
     shown = view(story, source, following, piped)
-    assert shown.lags() == {"input": 11, "tail": 4_500_000, "pipe": 11}
+    lags = {name: seen.lag for name, seen in shown.source_views().items()}
+    assert lags == {"input": 11, "tail": 4_500_000, "pipe": 11}
     assert shown.buffered() == 11 + following.buffered
     assert 0 < following.buffered < 4_500_000
     following.close()
@@ -218,7 +219,9 @@ def test_promtool_finds_nothing_to_improve(served: MetricsServer) -> None:
 def test_an_idle_log_is_healthy(served: MetricsServer) -> None:
     """200 while entries are acknowledged or would be."""
     status, body = get(served, "/healthz")
-    assert (status, json.loads(body)) == (200, {"status": "ok", "logs": {"app": []}})
+    shown = {"state": "open", "waiting_bytes": 11, "gaps": 0, "skipped_bytes": 0, "last_read": 0}
+    found = {"status": "ok", "logs": {"app": []}, "sources": {"app": {"input": shown}}}
+    assert (status, json.loads(body)) == (200, found)
 
 
 def test_a_failed_log_is_not(story: Story, served: MetricsServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +234,8 @@ def test_a_failed_log_is_not(story: Story, served: MetricsServer, monkeypatch: p
     with pytest.raises(StorageError, match="injected"):
         story.commit(1)
     status, body = get(served, "/healthz")
-    assert (status, json.loads(body)) == (503, {"status": "failing", "logs": {"app": ["failed"]}})
+    told = json.loads(body)
+    assert (status, told["status"], told["logs"]) == (503, "failing", {"app": ["failed"]})
     assert samples(served)["epochseal_healthy", "app"] == 0
 
 

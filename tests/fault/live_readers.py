@@ -247,6 +247,8 @@ def read_live(
         for log in logs:
             log.stop()
     for log in logs:
+        if log.failure is not None:
+            readers.verifications.alarms.append(f"{log.life.name} stopped by itself: {log.failure!r}")
         # Once more, at rest.
         readers.judge(readers.verifications, "at rest", log, log.log)
     return readers, logs

@@ -6,6 +6,7 @@ source, percent-encoded; `offset` counts entries), so that the next start goes o
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import subprocess
@@ -16,6 +17,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from epochseal.descriptors import is_reserved
 from epochseal.encoding import UNREADABLE
 from epochseal.errors import EpochsealError
 from epochseal.format.seal_lines import SourceMark
@@ -119,10 +121,22 @@ class JournaldSource:
                 words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, pipesize=1 << 20
             )
         except OSError as exc:
+            if exc.errno in (errno.EMFILE, errno.ENFILE):
+                self._wait_for_descriptors()
+                return
             raise EpochsealError(
                 f"cannot run {_PROGRAM}: {exc.strerror}", "install systemd, or remove the journald source"
             ) from exc
+        if is_reserved(self._pipe()):
+            self.close()
+            self._wait_for_descriptors()
+            return
         os.set_blocking(self._pipe(), False)
+
+    def _wait_for_descriptors(self) -> None:
+        # The journal keeps its entries; those that were taken already need the descriptors for being sealed.
+        _log.warning("too few descriptors are left to run %s: trying again", _PROGRAM)
+        self._retry_at = time.monotonic() + _RETRY
 
     def _is_lost(self) -> bool:
         """Whether the journal no longer has the entry that was sealed last."""

@@ -30,7 +30,8 @@ CP = 'mkdir "$2" && cp "$1/checkpoint" "$2/" && cp -r "$1/segments" "$2/"'
 TAR = 'mkdir "$2" && tar -C "$1" -cf "$2.tar" checkpoint segments && tar -C "$2" -xf "$2.tar"'
 RSYNC = 'rsync -a "$1/checkpoint" "$2/" && rsync -a --delete "$1/segments" "$2/"'
 COPY = 'epochseal copy --delete "$1" "$2"'
-TOOLS = {"cp": CP, "tar": TAR, "rsync": RSYNC, "copy": COPY, "copy --no-links": f"{COPY} --no-links"}
+OWN = 'epochseal copy --no-links --delete "$1" "$2"'
+TOOLS = {"cp": CP, "tar": TAR, "rsync": RSYNC, "copy": COPY, "copy --no-links": OWN}
 """What is typed; each word is what docs/verify.md has, a test says so."""
 KILLED = "copy, killed"
 _TRIES = 100

@@ -417,9 +417,9 @@ def segment_half_removed(log: Maker) -> None:
 
 @says(TAMPERED)
 def segment_half_gone(log: Maker) -> None:
-    """Its log file is not empty."""
+    """Its seal file is not empty."""
     closed(log).stem = "000002-20270101T000000Z"
-    append(log, "log", b"x\n")
+    append(log, "seal", b"x\n")
 
 
 @says(TAMPERED)
@@ -511,3 +511,7 @@ def make(name: str, path: Path, keys: Keys) -> Maker:
     log = Maker(path, keys, name)
     SCENARIOS[name].make(log)
     return log
+
+
+# They enter more scenarios, and are made of what stands above.
+from tests.reference import copies  # noqa: E402, F401

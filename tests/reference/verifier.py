@@ -142,9 +142,9 @@ class Verifier:
         chain, ending = self.chain, "".join(files.keys() & CONTENT)
         if "seal" not in files or not ending:
             (only,) = [name for name in files if name in {"seal", ending}]
-            need(
-                last and not any(content(files[only], 0) if only in CONTENT else [files[only].stat().st_size])
-            )
+            used = any(content(files[only], 0) if only in CONTENT else [files[only].stat().st_size])
+            need(last and (not used or only == "log"))
+            chain.kinds |= {"seal_behind"} if used else set()
         else:
             self.lines(place, files["seal"], files[ending], last=last)
         closed = not chain.epochs or chain.epochs[-1]["ended"] == "close"
@@ -164,11 +164,12 @@ class Verifier:
         blocks = [item for item in items if item["kind"] == "block"]
         sealed = blocks[-1]["offset"] + blocks[-1]["bytes"] if blocks else 0
         data, more = content(log, sealed)
-        need(items or (last and not more))
+        need(items or (last and (not more or log.suffix == ".log")))
+        self.chain.kinds |= {"seal_behind"} if more and not items else set()
         self.offset = 0
         for item in items:
             self.line(item, place, data, may_lag=last and log.suffix == ".log" and len(data) < sealed)
-        is_open = items and last and log.suffix == ".log" and self.chain.epochs[-1]["ended"] != "close"
+        is_open = last and log.suffix == ".log" and (not items or self.chain.epochs[-1]["ended"] != "close")
         need(not more or is_open)
 
     def line(self, line: Line, place: Place, data: bytes, *, may_lag: bool) -> None:

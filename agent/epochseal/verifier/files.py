@@ -95,7 +95,13 @@ class Files:
 
     def _check_half(self, segment: Segment, at: Place) -> None:
         """One of the two files is missing: a start may have been interrupted between making them."""
-        if segment.number != self.last_number or segment.stem not in self._plan.empty_halves:
+        is_last = segment.number == self.last_number
+        if is_last and segment.stem in self._plan.empty_halves:
+            return
+        if is_last and [path.suffix for path in segment.logs] == [".log"]:
+            # The log file gets its name first: a copy may have listed the names between the two.
+            self._findings.problem("seal_behind", at, f"{segment.stem}.seal is missing")
+        else:
             ending = ".seal" if segment.seal is None else ".log"
             self._findings.problem("segment_incomplete", at, f"{segment.stem}{ending} is missing")
 
@@ -113,7 +119,9 @@ class Files:
         # Nobody appends to a compressed file: it has no open end.
         is_open = part.last and not closed and part.log.suffix == ".log"
         if not part.epochs and not (part.last and end.empty and end.whole):
-            found.problem("segment_incomplete", at, f"{part.seal.name} holds no epoch")
+            # A copy may have taken the seal file when it was just begun, and the log file later.
+            kind = "seal_behind" if part.last and part.log.suffix == ".log" else "segment_incomplete"
+            found.problem(kind, at, f"{part.seal.name} holds no epoch")
         elif end.extra and not is_open:
             found.problem("foreign_bytes", at, f"after byte {part.sealed} of {part.log.name}")
         elif not end.whole and not joined.unreadable:

@@ -256,6 +256,10 @@ _TABLE: dict[Grade, dict[str, tuple[str, str]]] = {
             "the last log file ends before what its seal lines say",
             "a copy took it before them, or its end was cut off: copy again, or look for a newer copy",
         ),
+        "seal_behind": (
+            "the last log file holds bytes, and no seal line says anything of them",
+            "a copy took the seal file before it was begun, or its end was cut off: copy again",
+        ),
         "unsettled": (
             "a file was gone, or another one stood there, each time that it was to be read",
             "something replaces files all the time: verify again when it has stopped",

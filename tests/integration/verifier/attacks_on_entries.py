@@ -263,9 +263,9 @@ def seal_removed(log: Log) -> None:
     log.files("seal")[1].unlink()
 
 
-@attack("a log file without seal lines was added", tampered("segment_incomplete", 35, 35, 0, 35))
+@attack("a log file without seal lines was added", Expect("incomplete", "seal_behind", (35, 35), (0, 35)))
 def unsealed_log_added(log: Log) -> None:
-    """As segment 4."""
+    """As segment 4: an honest copy looks so if its names were listed when a start named its files."""
     (log.path / "segments" / "000004-20260101T000100Z.log").write_bytes(b"a foreign line\n")
 
 

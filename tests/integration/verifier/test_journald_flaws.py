@@ -127,7 +127,8 @@ def test_unsealed_file_does_not_pass(log: Log, mode: Mode) -> None:
     without_checkpoint(log)
     verdict = log.verify(mode)
     assert verdict.verdict == "tampered"
-    assert [item.kind for item in verdict.problems] == ["segment_incomplete"] * 3
+    # The last one alone could be a copy; the others could not.
+    assert [item.kind for item in verdict.problems] == ["segment_incomplete"] * 2 + ["seal_behind"]
 
 
 @pytest.mark.parametrize("mode", MODES)

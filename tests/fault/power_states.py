@@ -1,4 +1,7 @@
-"""Power cuts at random: of what was not synced any sectors are left, and a start goes on with it.
+"""Power cuts at random: of what was not synced any sectors and names are left, and a start goes on with it.
+
+The log's directory and the state directory lose what they lose together, or each by itself, as on one disk
+or on two.
 
 `python -m tests.fault.power_states 2000 [FIRST]` makes so many states and prints what became of them; a
 smaller sample is a test (test_power_states.py). A state is a number: the same one is made again by it.
@@ -10,16 +13,15 @@ import random
 import shutil
 import sys
 from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from epochseal.errors import EpochsealError
+from tests.fault.lost_disk import LostDisk
 from tests.fault.story import Host, Story, check, running_host
-from tests.fault.test_torn_sectors import SECTOR, PowerCut
 
-_SYNCS = 14
+_COMMITS, _SYNCS = 14, 70
 
 
 class State(NamedTuple):
@@ -31,7 +33,8 @@ class State(NamedTuple):
         acknowledged: entries that had been acknowledged.
         promised: the number that the start itself acknowledged; None if it acknowledged none.
         after: the verdict when that start had sealed one more entry and closed the log.
-        middle: some line or sector was lost before one that was not.
+        torn: sectors that were written and lost.
+        lost: changes of names that were made and lost.
     """
 
     before: str
@@ -39,7 +42,8 @@ class State(NamedTuple):
     acknowledged: int
     promised: int | None
     after: str
-    middle: bool
+    torn: int
+    lost: int
 
 
 def make_state(host: Host, folder: Path, number: int) -> State:
@@ -52,10 +56,11 @@ def make_state(host: Host, folder: Path, number: int) -> State:
     chance = random.Random(number)  # a test that can be done again
     state_dir = folder / "state" if chance.random() < 0.75 else None  # most agents have one
     story = Story(host, folder / "log", None, state_dir=state_dir)
-    power = PowerCut(chance.randrange(_SYNCS))
-    power.run(story.logdir, lambda: _live(story, chance))
+    disks = [story.logdir] if state_dir is None else [story.logdir, state_dir]
+    power = LostDisk(disks, chance.randrange(_SYNCS))
+    power.run(lambda: _live(story, chance))
     story.kill()
-    middle = power.path != Path() and _tear(power, chance)
+    power.leave(chance)
     seen = host.verify(story.logdir, story.clock.now)
     assert seen.verdict != "tampered", [str(problem) for problem in seen.problems]
     assert seen.entries >= len(story.acknowledged)
@@ -65,19 +70,21 @@ def make_state(host: Host, folder: Path, number: int) -> State:
     entries = story.running.entries
     promised = None if point.link == "cold" else entries
     assert entries >= done, f"{done} were acknowledged, the start counts {entries}"
+    # What a page vouches for is gone with the power: a start acknowledges what it has found, and no more.
+    assert promised is None or promised <= seen.entries
     story.commit(1)
     acknowledged = story.running.entries
     story.finish()
     check(story, gapless=False)
     after = host.verify(story.logdir, story.clock.now)
     assert acknowledged <= after.entries
-    return State(seen.verdict, point.link, done, promised, after.verdict, middle)
+    return State(seen.verdict, point.link, done, promised, after.verdict, power.torn, power.lost)
 
 
 def _live(story: Story, chance: random.Random) -> None:
     """What an agent does, up to the power cut."""
     story.start()
-    for _ in range(_SYNCS):
+    for _ in range(_COMMITS):
         # Many small blocks: several lines in one write, which lie in several sectors.
         story.commit(*(chance.choice((1, 2, 30)) for _ in range(chance.randrange(1, 17))))
         act = chance.random()
@@ -92,24 +99,10 @@ def _live(story: Story, chance: random.Random) -> None:
             story.start()
 
 
-def _tear(power: PowerCut, chance: random.Random) -> bool:
-    """Leave any of the sectors that were not synced; whether one was lost before one that was not."""
-    content = power.path.read_bytes()
-    kept, data = content[: power.start], content[power.start :]
-    cuts = [0, *range(SECTOR - power.start % SECTOR, len(data), SECTOR), len(data)]
-    parts = [data[begin:stop] for begin, stop in pairwise(cuts)]
-    share = chance.choice((0.2, 0.5, 0.8))
-    written = [chance.random() < share for _ in parts]
-    length = len(data) if chance.random() < 0.7 else chance.randrange(len(data) + 1)
-    left = b"".join(part if there else bytes(len(part)) for part, there in zip(parts, written, strict=True))
-    power.path.write_bytes(kept + left[:length])
-    return any(not one and other for one, other in pairwise(written))
-
-
 def main(count: int, first: int) -> None:
     """Make `count` states and print what became of them."""
     found: Counter[tuple[str, str, str]] = Counter()
-    failed, middle, promised = 0, 0, 0
+    failed, torn, lost, promised = 0, 0, 0, 0
     with TemporaryDirectory(dir="/dev/shm") as made:  # a sync costs nothing there
         base = Path(made)
         with running_host(base) as host:
@@ -122,12 +115,16 @@ def main(count: int, first: int) -> None:
                     print(f"state {number}: {str(exc)[:300]}")  # noqa: T201  # it is a program
                 else:
                     found[state.before, state.link, state.after] += 1
-                    middle += state.middle
+                    torn += state.torn > 0
+                    lost += state.lost > 0
                     promised += state.promised is not None
                 shutil.rmtree(folder, ignore_errors=True)
     for (before, link, after), times in sorted(found.items()):
         print(f"{times:6d}  {before:10s} -> {link:8s} -> {after}")  # noqa: T201
-    print(f"{count} states, {middle} torn in the middle, {promised} starts acknowledged, {failed} failed")  # noqa: T201
+    print(  # noqa: T201
+        f"{count} states, {torn} with sectors lost, {lost} with names lost, "
+        f"{promised} starts acknowledged, {failed} failed"
+    )
     sys.exit(1 if failed else 0)
 
 

@@ -83,6 +83,9 @@ def test_a_start_behind_a_close_that_is_killed(host: Host, directory: Path, *, p
         for _ in range(1 if page else 2):
             killed_in(made.start, made, victim, mode)
             assert carries(made)
+            # Nor is anybody accused before that, also where the epoch line stands and its note does not.
+            verdict = host.verify(made.logdir, made.clock.now)
+            assert verdict.verdict in {"verified", "incomplete"}, (victim, mode, verdict.problems)
         assert made.start().link in ({"carry", "running"} if page else {"carry"})
         made.commit(1)
         assert not carries(made)

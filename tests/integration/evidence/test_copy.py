@@ -6,16 +6,19 @@ import gzip
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from epochseal.errors import ConfigError, LogBusy
-from epochseal.evidence import copy_place
+from epochseal.errors import ConfigError, LogBusy, StorageError
+from epochseal.evidence import copy_place, log_copy
 from epochseal.evidence.log_copy import CopiedLog, copy_log
 from epochseal.storage.durable import DirectoryLock
 from epochseal.storage.exchange import NoExchangeError
-from epochseal.storage.opener import NotAFileError
+from epochseal.storage.file_copy import link_file
+from epochseal.storage.opener import GoneError, NotAFileError
+from epochseal.storage.segments import list_segments
 from epochseal.verifier import Verdict
 from tests.integration.agents import kinds
 from tests.integration.logs import START, Log, LogKeys, LogWriter, entry, write_log
@@ -316,6 +319,55 @@ def test_a_torn_end_is_copied_as_it_is(tmp_path: Path, keys: LogKeys) -> None:
     copied(log, tmp_path / "copy")
     assert content(tmp_path / "copy") == content(log.path)
     assert kinds(verdict_of(log, tmp_path / "copy")) == kinds(log.verify("keys")) == ["torn_line"]
+
+
+def test_names_that_were_listed_between_two(
+    tmp_path: Path, keys: LogKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new pair has the name of its log file alone when the names are listed: the copy is made again."""
+    writer = growing(tmp_path / "log", keys)
+    log = Log(writer.path, keys, writer.time + 1000)
+    whole = list_segments(log.path)
+    half = replace(whole, segments=(*whole.segments[:-1], replace(whole.segments[-1], seal=None)))
+    lists = iter((whole, half, whole, whole, whole))
+    monkeypatch.setattr(log_copy, "list_segments", lambda _: next(lists))
+    found = log_copy.copy_log(log.path, tmp_path / "copy")
+    assert found is not None
+    assert found.settled
+    assert list(lists) == []
+    assert content(tmp_path / "copy") == content(log.path)
+
+
+def test_what_is_gone_when_it_is_copied(
+    tmp_path: Path, keys: LogKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segment expires behind the list of names: the next list counts, and the copy has no half of it."""
+    writer = growing(tmp_path / "log", keys).turn("segment").block(entry(3))
+    log = Log(writer.path, keys, writer.time + 1000)
+
+    def link(source: Path, target: Path) -> bool:
+        if source.name.startswith("000001") and source.suffix == ".log":
+            expire(writer, 2)
+        return link_file(source, target)
+
+    monkeypatch.setattr(log_copy, "link_file", link)
+    assert copied(log, tmp_path / "copy").segments == 2
+    assert content(tmp_path / "copy") == content(log.path)
+
+
+def test_a_log_that_changes_all_the_time(log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends, says so, and leaves the copy that was there."""
+    copied(log, tmp_path / "copy")
+    before = content(tmp_path / "copy")
+
+    def gone(*_args: object) -> None:
+        raise GoneError("there is no file")
+
+    monkeypatch.setattr(log_copy, "_STEP_SECONDS", 0.0)
+    monkeypatch.setattr(log_copy, "copy_file", gone)
+    with pytest.raises(StorageError, match="go away faster than they are copied"):
+        copied(log, tmp_path / "copy", links=False)
+    assert {name: data for name, data in content(tmp_path / "copy").items() if "." not in name[:1]} == before
 
 
 def test_time_stamps_too(log: Log, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ SECONDS := 600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-full power-states supervision live-readers fuzz lint check bench clean
+.PHONY: help demo test test-full power-states supervision live-readers neighbours fuzz lint check bench clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -42,6 +42,9 @@ fuzz: .venv/.fuzz ## give hostile input to every reader for SECONDS, on all proc
 live-readers: .venv/.dev ## verify and copy logs thousands of times while they are written, expire and so on
 	@$(call apt_install,rsync)
 	.venv/bin/python -m tests.fault.live_readers 5000 500
+
+neighbours: .venv/.dev ## attack sources for a minute each, and measure how long the lines of another one wait
+	.venv/bin/python -m tests.fault.hostile_neighbours 60
 
 lint: .venv/.dev ## format, lint, types and floors
 	.venv/bin/ruff format --check

@@ -11,7 +11,6 @@ from contextlib import suppress
 
 from epochseal.format.escaping import escape_entries
 from epochseal.format.seal_lines import SourceMark
-from epochseal.sources.buffer import READ_SIZE
 from epochseal.sources.complaints import Complaints
 from epochseal.sources.endpoint import Endpoint
 from epochseal.sources.shared_buffer import SharedBuffer
@@ -21,6 +20,8 @@ MAX_DATAGRAM = 4 << 20
 """A datagram larger than this, in bytes, is refused even where an entry may be longer."""
 LOOK_SECONDS = 1.0
 _AT_ONCE = 1024
+# Their escaped form takes up to four times as much, and other sources wait while it is made.
+_SIZE_AT_ONCE = 128 << 10
 # SK_MEMINFO_VARS numbers, the last of which counts what found the queue full (linux/sock_diag.h).
 _SO_MEMINFO = 55
 _MEMINFO = struct.Struct("9I")
@@ -140,7 +141,7 @@ class DatagramSource(SharedBuffer[None]):
                     continue
                 entries.append(bytes(self._datagram[:length]))
                 size += length
-                if size > READ_SIZE:
+                if size > _SIZE_AT_ONCE:
                     break
         except (BlockingIOError, ConnectionError):
             # Over UDP an error may be of something that was sent from here: there is nothing.

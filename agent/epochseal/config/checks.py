@@ -10,6 +10,7 @@ from pathlib import Path
 from epochseal.config.document import Document
 from epochseal.config.model import LogConfig
 from epochseal.config.source_tables import (
+    JournaldTable,
     SourceTable,
     StdinTable,
     SyslogTable,
@@ -23,6 +24,9 @@ from epochseal.keys import KeyURI
 
 _MODE = re.compile(r"0?[0-7]{3}")
 _ADDRESS = re.compile(r"(?:[^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+_JOURNAL_FIELD = re.compile(r"[A-Z_][A-Z0-9_]{0,63}=[^\n]+")
+_PRIORITY = "(?:[0-7]|emerg|alert|crit|err|warning|notice|info|debug)"
+_PRIORITIES = re.compile(rf"{_PRIORITY}(?:\.\.{_PRIORITY})?")
 _MOST_PORT = 65_535
 
 
@@ -49,8 +53,22 @@ def check_source(document: Document, at: KeyPath, source: SourceTable) -> None:
         )
     if isinstance(source, UnixStreamTable | UnixDatagramTable) and not _MODE.fullmatch(source.mode):
         document.fail((*at, "mode"), f"mode {source.mode!r} is not octal", 'write it as mode = "0660"')
+    if isinstance(source, JournaldTable):
+        _check_journal(document, at, source)
     if isinstance(source, SyslogTable):
         check_address(document, (*at, "listen"), source.listen)
+
+
+def _check_journal(document: Document, at: KeyPath, source: JournaldTable) -> None:
+    # Whatever else journalctl takes as a word would be an option of it, or a path.
+    for key, items in (("matches", source.matches), ("exclude", source.exclude)):
+        for item in items:
+            if not _JOURNAL_FIELD.fullmatch(item):
+                hint = f'write it as {key} = ["_TRANSPORT=audit"]'
+                document.fail((*at, key), f"{item!r} is not FIELD=VALUE", hint)
+    if source.priorities and not _PRIORITIES.fullmatch(source.priorities):
+        hint = 'write it as priorities = "warning", or "emerg..err"'
+        document.fail((*at, "priorities"), f"{source.priorities!r} is no priority", hint)
 
 
 def check_address(document: Document, at: KeyPath, text: str) -> None:

@@ -74,9 +74,12 @@ class SyslogUdpTable(_Source, frozen=True, tag="syslog-udp"):
 
 
 class JournaldTable(_Source, frozen=True, tag="journald"):
-    """The journal, or some units of it."""
+    """The journal, or what is selected of it."""
 
     units: list[str] = []
+    matches: list[str] = []
+    priorities: str = ""
+    exclude: list[str] = []
     directory: str | None = None
     on_long_entry: Literal["skip", "stop"] = "skip"
 

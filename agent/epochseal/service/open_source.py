@@ -57,11 +57,12 @@ def open_source(table: SourceTable, log: LogConfig, signals: Signals) -> Source:
                 on_long=table.on_long_entry,
             )
         case JournaldTable():
+            from epochseal.sources.journal_selection import Selection
             from epochseal.sources.journald import JournaldSource
 
             directory = Path(table.directory) if table.directory is not None else None
             return JournaldSource(
-                table.units,
+                Selection(table.units, table.matches, table.priorities, table.exclude),
                 directory,
                 _positions(log),
                 block_bytes=block,

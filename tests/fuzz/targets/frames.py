@@ -7,7 +7,7 @@ from contextlib import suppress
 from epochseal.errors import EpochsealError
 from epochseal.format.escaping import escape, escape_entries, unescape
 from epochseal.sources.framing import FramingError, FramingName, StreamFraming
-from epochseal.sources.journald import read_cursor
+from epochseal.sources.journald import read_address
 
 _MOST = 512
 _FRAMINGS: tuple[FramingName, ...] = ("auto", "lf", "nul", "octet-counting")
@@ -69,4 +69,4 @@ def escaped(data: bytes) -> None:
 def journal_line(data: bytes) -> None:
     """An entry as journalctl prints it: it has a cursor, or it is refused."""
     with suppress(EpochsealError):
-        assert isinstance(read_cursor(data), str)
+        assert isinstance(read_address(data), str)

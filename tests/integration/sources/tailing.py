@@ -15,6 +15,7 @@ from epochseal.sealing.source_positions import read_positions
 from epochseal.service.commit_loop import CommitLoop
 from epochseal.service.launch import SealOptions, sealing
 from epochseal.service.signals import Signals
+from epochseal.sources.journal_selection import Selection
 from epochseal.sources.journald import JournaldSource
 from epochseal.sources.source import Source
 from epochseal.sources.tail import TailSource
@@ -43,7 +44,7 @@ def main(logdir: str, keys: str, runtime: str, *paths: str) -> None:
         block, longest = options.block_bytes, options.max_entry_bytes
         if paths[0] == "journal":
             source: Source = JournaldSource(
-                [], Path(paths[1]), known, block_bytes=block, max_entry_bytes=longest
+                Selection(), Path(paths[1]), known, block_bytes=block, max_entry_bytes=longest
             )
         else:
             source = TailSource(paths, known, block_bytes=block, max_entry_bytes=longest)

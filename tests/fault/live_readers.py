@@ -117,7 +117,8 @@ class Readers:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             # Each way of reading is tried on each log in turn.
             jobs = [
-                pool.submit(task, logs[number % len(logs)], number // len(logs)) for task, number in tasks
+                pool.submit(task, logs[number % len(logs)], number + number // len(logs))
+                for task, number in tasks
             ]
             for job in jobs:
                 job.result()

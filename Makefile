@@ -15,7 +15,7 @@ SECONDS := 600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-full power-states supervision live-readers neighbours fuzz lint check bench clean
+.PHONY: help demo test test-full power-states supervision live-copies live-readers neighbours fuzz lint check bench clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -38,6 +38,9 @@ supervision: .venv/.dev ## kill and stop each process of a daemon under load
 
 fuzz: .venv/.fuzz ## give hostile input to every reader for SECONDS, on all processors
 	.venv/bin/python -m tests.fuzz.fuzz $(SECONDS)
+
+live-copies: .venv/.dev ## copy a log 500 times by four tools while it is written, expires and so on
+	.venv/bin/python -m tests.fault.live_copies 504
 
 live-readers: .venv/.dev ## verify and copy logs thousands of times while they are written, expire and so on
 	@$(call apt_install,rsync)

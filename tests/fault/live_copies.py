@@ -27,7 +27,10 @@ from tests.integration.agents import PROGRAM, kinds, tmpfs
 from tests.integration.service.test_run import Host
 
 CP = 'mkdir "$2" && cp "$1/checkpoint" "$2/" && cp -r "$1/segments" "$2/"'
-TAR = 'mkdir "$2" && tar -C "$1" -cf "$2.tar" checkpoint segments && tar -C "$2" -xf "$2.tar"'
+TAR = (
+    'mkdir "$2" && { tar --warning=no-file-changed -C "$1" -cf "$2.tar" checkpoint segments 2>"$2.said"; '
+    'test ! -s "$2.said"; } && tar -C "$2" -xf "$2.tar"'
+)
 RSYNC = 'rsync -a "$1/checkpoint" "$2/" && rsync -a --delete "$1/segments" "$2/"'
 COPY = 'epochseal copy --delete "$1" "$2"'
 OWN = 'epochseal copy --no-links --delete "$1" "$2"'

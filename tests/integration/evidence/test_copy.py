@@ -21,7 +21,8 @@ from epochseal.storage.opener import GoneError, NotAFileError
 from epochseal.storage.segments import list_segments
 from epochseal.verifier import Verdict
 from tests.integration.agents import kinds
-from tests.integration.logs import START, Log, LogKeys, LogWriter, entry, write_log
+from tests.integration.cli.terminals import at_terminal
+from tests.integration.logs import START, Log, LogKeys, LogWriter, entry, seal, write_log
 from tests.warm_program import run_text
 
 
@@ -377,6 +378,17 @@ def test_time_stamps_too(log: Log, tmp_path: Path) -> None:
     copied(log, tmp_path / "copy")
     copied(log, tmp_path / "copy")
     assert content(tmp_path / "copy") == content(log.path)
+
+
+def test_progress_at_a_terminal(tmp_path: Path, keys: LogKeys) -> None:
+    """Bytes and rate while it copies, the table behind; the bytes are those of all files."""
+    seal(tmp_path / "log", keys, b"an entry of the log\n" * 200_000, "--segment-bytes", "500KiB")
+    words = ["copy", "--no-links", str(tmp_path / "log"), str(tmp_path / "copy")]
+    status, shown = at_terminal(words, tmp_path, COLUMNS="100", NO_COLOR="1")
+    assert status == 0
+    assert b"MB/s" in shown
+    assert b"4.0/4.0 MB" in shown
+    assert b"signed checkpoint" in shown
 
 
 def test_the_command(log: Log, tmp_path: Path) -> None:

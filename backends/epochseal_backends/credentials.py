@@ -68,7 +68,8 @@ def _path(value: str, key: str) -> Path:
     if not folder:
         raise ConfigError(
             f"{key} names the systemd credential {value!r}, and there is no CREDENTIALS_DIRECTORY",
-            "start epochseal as a unit with LoadCredential=, or name a file",
+            "it is there for the unit alone: systemd-run with the same LoadCredential= runs another command "
+            "with it (docs/operation.md); or name a file",
         )
     if "/" in value or value in {"", ".", ".."}:
         raise ConfigError(

@@ -22,13 +22,19 @@ import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 from pkcs11.util.ec import encode_named_curve_parameters
 
-from epochseal.errors import Denied, EpochsealError
+from epochseal.errors import ConfigError, Denied, EpochsealError
 from epochseal.keys import KeyURI, load_backend, parse_key_uri
 
 CURVES = {
     "p256": (KeyType.EC, "1.2.840.10045.3.1.7", Mechanism.EC_KEY_PAIR_GEN),
     "x25519": (KeyType.EC_EDWARDS, "1.3.101.110", Mechanism.EC_EDWARDS_KEY_PAIR_GEN),
     "ed25519": (KeyType.EC_EDWARDS, "1.3.101.112", Mechanism.EC_EDWARDS_KEY_PAIR_GEN),
+}
+NEEDED = {
+    ("p256", "derive"): Mechanism.ECDH1_DERIVE,
+    ("x25519", "derive"): Mechanism.ECDH1_DERIVE,
+    ("p256", "sign"): Mechanism.ECDSA,
+    ("ed25519", "sign"): Mechanism.EDDSA,
 }
 USES = {"derive": MechanismFlag.DERIVE, "sign": MechanismFlag.SIGN | MechanismFlag.VERIFY}
 # What each role may do, as names of functions of a backend; everything else has to be refused. The verifier
@@ -83,6 +89,26 @@ def copy_public(source: Any, target: Any, label: str, identifier: bytes) -> None
     )
 
 
+def check_mechanisms(session: Any, curve: str, use: str) -> None:
+    """Refuse a pair that this token cannot make, or could not use, with the name of what it lacks."""
+    if (curve, use) not in NEEDED:
+        raise ConfigError(f"a key on {curve} is not for --use {use}")
+    there = session.token.slot.get_mechanisms()
+    wanted = CURVES[curve][2], NEEDED[curve, use]
+    missing = [f"CKM_{mechanism.name}" for mechanism in wanted if mechanism not in there]
+    if missing:
+        other = "; --curve p256 (CURVE=p256, SIGNING=p256) needs others" if curve != "p256" else ""
+        raise ConfigError(f"it lacks {' and '.join(missing)}{other}")
+
+
+def check_free(session: Any, label: str, identifier: bytes) -> None:
+    """Refuse an id that a key of this token has: some tokens (NSS) overwrite the one by the other."""
+    for kind in (ObjectClass.PUBLIC_KEY, ObjectClass.PRIVATE_KEY):
+        for held in session.get_objects({Attribute.CLASS: kind, Attribute.ID: identifier}):
+            taken = f"the id {identifier.hex()} for {label!r} is that of its key {held.label!r}"
+            raise ConfigError(f"{taken}: name another --id")
+
+
 def open_token(module: str, token: str, pin_file: Path) -> Any:
     """A session for writing, logged in with the PIN in that file."""
     pin = pin_file.read_text(encoding="utf-8").removesuffix("\n")
@@ -134,9 +160,12 @@ def main() -> int:
             return 0 if prove(given.role, given.module, given.token, Path(given.pin_file)) else 1
         with closing(open_token(given.module, given.token, Path(given.pin_file))) as session:
             if given.action == "generate":
+                check_mechanisms(session, given.curve, given.use)
+                check_free(session, given.label, given.id)
                 generate(session, given.label, given.id, given.curve, given.use)
             else:
                 with closing(open_token(given.module, given.to, given.to_pin_file)) as target:
+                    check_free(target, given.label, given.id)
                     copy_public(session, target, given.label, given.id)
     except (EpochsealError, pkcs11.PKCS11Error, OSError) as exc:
         # Most errors of the library are told by their class alone.

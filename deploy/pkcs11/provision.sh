@@ -4,7 +4,8 @@
 #   provision.sh --softhsm DIR      makes three SoftHSM tokens first, with random PINs in DIR/ROLE.pin
 #   provision.sh DIR                the tokens exist; their PINs stand in DIR/agent.pin, verifier.pin, auditor.pin
 #
-# Environment: MODULE (the PKCS#11 module), AGENT, VERIFIER, AUDITOR (token labels), ID (01; the next of a rotation: 02),
+# Environment: MODULE (the PKCS#11 module), AGENT, VERIFIER, AUDITOR (token labels), ID (01; the next of a rotation: 02)
+# and CHECKPOINT_ID (c1 and the ID: no two keys of a token may have one id, since some tokens take them for one key),
 # CURVE (p256 or x25519), SIGNING (ed25519 or p256), KEYS (epoch checkpoint), PYTHON (one with epochseal[pkcs11]).
 set -eu
 
@@ -18,6 +19,7 @@ pins=$1
 module=${MODULE:-/usr/lib/softhsm/libsofthsm2.so}
 python=${PYTHON:-python3}
 id=${ID:-01}
+checkpoint_id=${CHECKPOINT_ID:-c1$id}
 agent=${AGENT:-epochseal-agent} verifier=${VERIFIER:-epochseal-verifier} auditor=${AUDITOR:-epochseal-auditor}
 [ -f "$module" ] || fail "no PKCS#11 module $module" 'set MODULE to the library of your token'
 
@@ -60,11 +62,11 @@ for key in ${KEYS:-epoch checkpoint}; do
 			--to "$agent" --to-pin-file "$pins/agent.pin"
 		;;
 	checkpoint)
-		keys generate --token "$agent" --pin-file "$pins/agent.pin" --label checkpoint --id "$id" \
+		keys generate --token "$agent" --pin-file "$pins/agent.pin" --label checkpoint --id "$checkpoint_id" \
 			--curve "${SIGNING:-ed25519}" --use sign
-		keys copy --token "$agent" --pin-file "$pins/agent.pin" --label checkpoint --id "$id" \
+		keys copy --token "$agent" --pin-file "$pins/agent.pin" --label checkpoint --id "$checkpoint_id" \
 			--to "$verifier" --to-pin-file "$pins/verifier.pin"
-		keys copy --token "$agent" --pin-file "$pins/agent.pin" --label checkpoint --id "$id" \
+		keys copy --token "$agent" --pin-file "$pins/agent.pin" --label checkpoint --id "$checkpoint_id" \
 			--to "$auditor" --to-pin-file "$pins/auditor.pin"
 		;;
 	*) fail "no such key: $key" 'KEYS is epoch, checkpoint or both' ;;

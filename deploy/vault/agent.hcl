@@ -13,6 +13,17 @@ path "@MOUNT@/datakey/plaintext/@EPOCH_KEY@" {
 
 path "@MOUNT@/sign/@CHECKPOINT_KEY@" {
   capabilities = ["update"]
+
+  # Only with the versions of the key that stand here, which its caller must name: another one, older or newer,
+  # signs for this log when somebody with the right to write this policy says so. Versions are text: as a number
+  # they would match nothing. No batch: its items name versions of their own.
+  required_parameters = ["key_version"]
+  allowed_parameters = {
+    "key_version"          = [@CHECKPOINT_VERSIONS@]
+    "input"                = []
+    "hash_algorithm"       = []
+    "marshaling_algorithm" = []
+  }
 }
 
 # Properties, versions and public halves: no secret is in them.

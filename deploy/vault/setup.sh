@@ -10,6 +10,7 @@
 #   NAME=payments               in the names of keys, policies and roles; default: ORIGIN, with - for other characters
 #   MOUNT=transit               path of the transit engine
 #   CHECKPOINT_TYPE=ed25519     or ecdsa-p256
+#   CHECKPOINT_VERSIONS=1       versions of the checkpoint key that the agent may sign with; before its rotation: '1 2'
 #   TOKEN_TTL=10m               how long a login is good
 set -euo pipefail
 
@@ -31,9 +32,12 @@ MOUNT=${MOUNT:-transit}
   || fail "not the path of an engine: $MOUNT" 'set MOUNT=transit, without slashes around it'
 CHECKPOINT_TYPE=${CHECKPOINT_TYPE:-ed25519}
 TOKEN_TTL=${TOKEN_TTL:-10m}
+CHECKPOINT_VERSIONS=${CHECKPOINT_VERSIONS:-1}
+[[ $CHECKPOINT_VERSIONS =~ ^[1-9][0-9]*(\ [1-9][0-9]*)*$ ]] \
+  || fail "not versions of a key: $CHECKPOINT_VERSIONS" "set CHECKPOINT_VERSIONS='1 2'"
 EPOCH_KEY=$NAME-epoch
 CHECKPOINT_KEY=$NAME-checkpoint
-readonly ORIGIN NAME MOUNT CHECKPOINT_TYPE TOKEN_TTL EPOCH_KEY CHECKPOINT_KEY
+readonly ORIGIN NAME MOUNT CHECKPOINT_TYPE CHECKPOINT_VERSIONS TOKEN_TTL EPOCH_KEY CHECKPOINT_KEY
 
 cli=$(command -v bao || command -v vault) || fail 'neither bao nor vault is on the PATH' 'install one of them'
 cd "$(dirname "$0")"
@@ -78,9 +82,10 @@ for key in "$EPOCH_KEY" "$CHECKPOINT_KEY"; do
 done
 
 has read sys/auth/approle || "$cli" auth enable approle
+versions="\"${CHECKPOINT_VERSIONS// /\", \"}\""
 for role in agent verifier auditor; do
   sed -e "s|@MOUNT@|$MOUNT|g" -e "s|@EPOCH_KEY@|$EPOCH_KEY|g" -e "s|@CHECKPOINT_KEY@|$CHECKPOINT_KEY|g" \
-    -e "s|@CONTEXT_PREFIX@|$CONTEXT_PREFIX|g" "$role.hcl" | "$cli" policy write "$NAME-$role" - >/dev/null
+    -e "s|@CONTEXT_PREFIX@|$CONTEXT_PREFIX|g" -e "s|@CHECKPOINT_VERSIONS@|$versions|g" "$role.hcl" | "$cli" policy write "$NAME-$role" - >/dev/null
   # Batch tokens: a login each epoch leaves nothing behind in the server's storage.
   "$cli" write "auth/approle/role/$NAME-$role" token_policies="$NAME-$role" token_type=batch \
     token_ttl="$TOKEN_TTL" token_max_ttl="$TOKEN_TTL" >/dev/null
@@ -138,7 +143,10 @@ login agent
 ciphertext=$(as_role write -field=ciphertext "$issue" context="$context") \
   || fail "$NAME-agent has no epoch secret issued" 'see the message above'
 say "agent can have epoch secrets issued"
-can agent 'sign checkpoints' write "$MOUNT/sign/$CHECKPOINT_KEY" input="$message"
+version=${CHECKPOINT_VERSIONS##* }
+can agent 'sign checkpoints' write "$MOUNT/sign/$CHECKPOINT_KEY" input="$message" key_version="$version"
+cannot agent 'sign with another version of the key' write "$MOUNT/sign/$CHECKPOINT_KEY" input="$message" key_version=999
+cannot agent 'sign without naming the version' write "$MOUNT/sign/$CHECKPOINT_KEY" input="$message"
 can agent 'read the public checkpoint key' read "$MOUNT/keys/$CHECKPOINT_KEY"
 cannot agent 'have secrets of another log issued' write "$issue" context="$foreign"
 cannot agent 'have secrets of another size issued' write "$issue" context="$context" bits=128

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -179,12 +180,27 @@ class OpenBao:
         shown = {"audit_non_hmac_request_keys": ["context"], "audit_non_hmac_response_keys": ["ciphertext"]}
         self.request("POST", f"sys/mounts/{mount}/tune", shown)
 
-    def make_policy(self, name: str, role: str, mount: str, epoch: str, checkpoint: str, origin: str) -> None:
+    def allow_versions(self, keys: Provisioned, origin: str, *versions: int) -> None:
+        """What an administrator does before the checkpoint key of that log goes over to another version."""
+        epoch, checkpoint = (uri.rpartition("/")[2] for uri in (keys.epoch_uri, keys.checkpoint_uri))
+        self.make_policy(f"{keys.name}-agent", "agent", keys.mount, epoch, checkpoint, origin, versions)
+
+    def make_policy(
+        self,
+        name: str,
+        role: str,
+        mount: str,
+        epoch: str,
+        checkpoint: str,
+        origin: str,
+        versions: Sequence[int] = (1,),
+    ) -> None:
         """The policy of a role as it is shipped, filled in."""
         policy = (POLICIES / f"{role}.hcl").read_text(encoding="utf-8")
         head = f"log={origin};".encode()
         prefix = b64encode(head + b";" * (-len(head) % 3)).decode("ascii")
         values = {"MOUNT": mount, "EPOCH_KEY": epoch, "CHECKPOINT_KEY": checkpoint, "CONTEXT_PREFIX": prefix}
+        values["CHECKPOINT_VERSIONS"] = ", ".join(f'"{version}"' for version in versions)
         for key, value in values.items():
             policy = policy.replace(f"@{key}@", value)
         assert "@" not in "".join(line for line in policy.splitlines() if not line.startswith("#"))

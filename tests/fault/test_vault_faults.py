@@ -272,6 +272,34 @@ def test_min_decryption_version(bao: OpenBao, keys: Provisioned) -> None:
     assert recover(keys, issued.wrapped) == secret
 
 
+def test_one_login_for_both_keys(bao: OpenBao, keys: Provisioned) -> None:
+    """A courier, which holds an issuer and a signer, logs in once; what comes later, once more."""
+    login = "auth/approle/login"
+    before = calls(bao, login)
+    issuer = vault.issuer(parse_key_uri(keys.epoch_uri), keys.agent)
+    signer = vault.signer(parse_key_uri(keys.checkpoint_uri), keys.agent)
+    issuer.issue(CONTEXT, memoryview(bytearray(32)))
+    signer.sign(MESSAGE)
+    assert calls(bao, login) - before == 1
+    del issuer, signer
+    sign(keys)
+    assert calls(bao, login) - before == 2
+
+
+def test_the_policy_binds_the_version(bao: OpenBao, keys: Provisioned) -> None:
+    """The agent's credential signs with no other version of the key, nor with whichever is newest."""
+    bao.request("POST", f"{keys.mount}/keys/{keys.name}-checkpoint/rotate", {})
+    assert sign(keys)
+    with pytest.raises(Denied, match="may not sign checkpoints") as refused:
+        sign(keys, query="?version=2")
+    assert '"key_version" = ["2"]' in str(refused.value.hint)
+    token, path = bao.login(keys.agent), f"{keys.mount}/sign/{keys.name}-checkpoint"
+    for body in ({}, {"key_version": 2}, {"key_version": "02"}, {"key_version": "1", "batch_input": []}):
+        assert bao.answer("POST", path, {"input": "AAAA", **body}, token=token)[0] == 403
+    bao.allow_versions(keys, CONTEXT.origin, 1, 2)
+    assert sign(keys, query="?version=2")
+
+
 def test_checkpoint_key_keeps_its_version(bao: OpenBao, keys: Provisioned) -> None:
     """A rotation changes neither signatures nor public key; another version has to be named."""
     uri = parse_key_uri(keys.checkpoint_uri)

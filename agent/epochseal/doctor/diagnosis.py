@@ -9,7 +9,7 @@ from epochseal.config import Configuration, LogConfig
 from epochseal.doctor.check_result import CheckResult
 from epochseal.doctor.key_checks import ask_backends
 from epochseal.doctor.machine_checks import check_clock, check_memory, check_process, check_swap
-from epochseal.doctor.source_checks import check_listen, check_source
+from epochseal.doctor.source_checks import check_feedback, check_listen, check_source
 from epochseal.doctor.state_checks import check_state_dir
 from epochseal.doctor.storage_checks import (
     check_directory,
@@ -66,6 +66,7 @@ def _check_log(part: str, log: LogConfig, *, agent_runs: bool) -> Iterator[Check
         yield _library(part, "zstandard", "zstd")
     for source in log.sources:
         yield from check_source(part, source, in_use=agent_runs)
+    yield from check_feedback(part, log)
 
 
 def _library(part: str, module: str, extra: str) -> CheckResult:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import assert_never
 
+from epochseal.config import LogConfig
 from epochseal.config.source_tables import (
     JournaldTable,
     SourceTable,
@@ -26,6 +27,8 @@ from epochseal.config.source_tables import (
 from epochseal.doctor.check_result import CheckResult
 
 _SHOWN = 3
+_FEW_ENTRIES = 1000
+_FEW_BYTES = 1 << 20
 
 
 def check_source(part: str, table: SourceTable, *, in_use: bool) -> Iterator[CheckResult]:
@@ -48,6 +51,23 @@ def check_source(part: str, table: SourceTable, *, in_use: bool) -> Iterator[Che
             yield _check_journal(part, table.directory)
         case _:
             assert_never(table)
+
+
+def check_feedback(part: str, log: LogConfig) -> Iterator[CheckResult]:
+    """Whether a log that may be the key server's own audit log would feed itself: docs/vault.md."""
+    keys = log.epoch_key, log.checkpoint_key
+    tailed = any(isinstance(source, TailTable) for source in log.sources)
+    if not tailed or all(key.family != "vault" for key in keys):
+        return
+    entries, size = log.number_or_none("epoch_max_entries"), log.number_or_none("epoch_max_bytes")
+    if (entries or _FEW_ENTRIES) < _FEW_ENTRIES or (size or _FEW_BYTES) < _FEW_BYTES:
+        yield CheckResult(
+            part,
+            "length of epochs",
+            "unknown",
+            "an epoch may be so short that what it makes the key server write down fills the next one",
+            "if a tailed file is that server's audit log: leave epoch_max_entries and epoch_max_bytes out",
+        )
 
 
 def _check_files(part: str, pattern: str) -> CheckResult:

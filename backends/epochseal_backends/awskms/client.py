@@ -19,12 +19,15 @@ Credentials without a setting come from boto3's default chain: the environment, 
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections.abc import Mapping
-from threading import Lock
+from dataclasses import dataclass
+from threading import Lock, get_ident
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 import boto3
 import botocore.session
@@ -54,7 +57,8 @@ class Kms:
         self.key = key
         self._settings = settings
         self._attempts = attempts
-        self._client = _make_client(key, settings, attempts)
+        self._login = _login_of(key, settings)
+        self._client = _make_client(self._login, key, settings, attempts)
         self._renewing = Lock()
 
     def call(self, operation: str, **parameters: object) -> dict[str, Any]:
@@ -73,7 +77,9 @@ class Kms:
         with self._renewing:
             # Of several threads whose session has ended, one makes the next.
             if self._client is client:
-                self._client = _make_client(self.key, self._settings, self._attempts)
+                _forget(self._login)
+                self._login = _login_of(self.key, self._settings)
+                self._client = _make_client(self._login, self.key, self._settings, self._attempts)
         return self._call(operation, parameters)
 
     def _call(self, operation: str, parameters: Mapping[str, object]) -> dict[str, Any]:
@@ -99,28 +105,57 @@ def field(answer: Mapping[str, Any], name: str, kind: type) -> Any:  # noqa: ANN
     return value
 
 
-def _make_client(key: KeyName, settings: Mapping[str, str], attempts: int) -> Any:  # noqa: ANN401  # boto3 has no types
+@dataclass(eq=False)
+class _Login:
+    """A session of the library: credentials that were found, and the role that was assumed with them."""
+
+    session: Any
+
+
+_logins: WeakValueDictionary[tuple[object, ...], _Login] = WeakValueDictionary()
+"""Those that some `Kms` holds. So a courier, which has one for each of its keys, logs in once for both."""
+
+
+def _login_of(key: KeyName, settings: Mapping[str, str]) -> _Login:
+    """The login with these settings that is held already, by this thread of this process, or a new one."""
     region = settings.get("region")
     if region and key.region and region != key.region:
         raise ConfigError(
             f"the key is in {key.region}, and [aws] says region = {region!r}",
             "leave region out, or correct it",
         )
+    _check_ca_file(settings)
+    own = {name: text for name, text in settings.items() if name != "endpoint"}
+    own["region"] = key.region or region or ""
+    # What the library itself reads may have changed, and sessions are no more shared than their sockets are.
+    native = hash(tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))))
+    place = os.getpid(), get_ident(), native, *sorted(own.items())
+    if (held := _logins.get(place)) is not None:
+        return held
+    with translated(key.name):
+        session = _session(settings, profile_name=settings.get("profile"), region_name=key.region or region)
+    made = _Login(_assume(session, settings) if "role_arn" in settings else session)
+    _logins[place] = made
+    return made
+
+
+def _forget(login: _Login) -> None:
+    """Have the next one log in anew."""
+    for place in [place for place, held in _logins.items() if held is login]:
+        del _logins[place]
+
+
+def _make_client(login: _Login, key: KeyName, settings: Mapping[str, str], attempts: int) -> Any:  # noqa: ANN401  # boto3 has no types
     endpoint = key.endpoint or settings.get("endpoint")
     if _flag(settings, "fips") and endpoint:
         raise ConfigError(
             f"fips and the endpoint {endpoint} exclude each other",
             "leave fips out, and name an endpoint that is validated itself",
         )
-    _check_ca_file(settings)
-    with translated(key.name):
-        session = _session(settings, profile_name=settings.get("profile"), region_name=key.region or region)
-    if "role_arn" in settings:
-        session = _assume(session, settings)
     config = Config(
         retries={"mode": "standard", "total_max_attempts": attempts}, max_pool_connections=SIDE_BY_SIDE
     )
-    return _client_of(session, "kms", key.name, endpoint_url=endpoint, config=config)
+    return _client_of(login.session, "kms", key.name, endpoint_url=endpoint, config=config)
 
 
 def _session(settings: Mapping[str, str], **found_by: object) -> Any:  # noqa: ANN401  # as above

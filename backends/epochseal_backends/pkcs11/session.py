@@ -209,13 +209,16 @@ def token_name(token: Any) -> str:  # noqa: ANN401  # as in find_token
 
 
 @contextmanager
-def translated(doing: str) -> Iterator[None]:
-    """Turn what the library raises into our errors; `doing` says what could not be done."""
+def translated(doing: str, mechanism: str = "") -> Iterator[None]:
+    """Turn what the library raises into our errors; `doing` says what could not be done, and with what."""
     try:
         yield
     except errors.PKCS11Error as exc:
         name = type(exc).__name__ if type(exc) is not errors.PKCS11Error else str(exc)
         message = f"cannot {doing}: {name}"
+        if isinstance(exc, errors.MechanismInvalid) and mechanism:
+            # Nothing but the error's name comes from the library: which one was meant, only we know.
+            message = f"cannot {doing}: the token does not have {mechanism} for this key ({name})"
         if isinstance(exc, _GONE):
             # When a token comes back, its old sessions stay dead: the next call opens new ones.
             _forget()

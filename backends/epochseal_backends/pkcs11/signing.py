@@ -84,7 +84,8 @@ class Pkcs11Signer:
 
     def sign(self, message: bytes) -> bytes:
         """The 64 bytes of an Ed25519 signature over `message`, or ECDSA with SHA-256 in DER."""
-        with translated(f"sign with the private key {self.key.public} of {self.connection.name}"):
+        doing = f"sign with the private key {self.key.public} of {self.connection.name}"
+        with translated(doing, "CKM_EDDSA" if self._public.algorithm == "ed25519" else "CKM_ECDSA"):
             if self._public.algorithm == "ed25519":
                 signature = self.key.handle.sign(message, mechanism=Mechanism.EDDSA)
             else:

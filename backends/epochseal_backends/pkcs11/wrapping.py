@@ -144,7 +144,8 @@ class Pkcs11Recoverer:
         )
 
     def _exchange(self, half: PrivateHalf, enc: bytes) -> bytes:
-        with translated(f"derive with the private key {half.public} of {self.connection.name}"):
+        doing = f"derive with the private key {half.public} of {self.connection.name}"
+        with translated(doing, "CKM_ECDH1_DERIVE"):
             derived = _derive(half.handle, enc)
             try:
                 return bytes(derived[Attribute.VALUE])

@@ -12,12 +12,16 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from threading import get_ident
 from typing import Any, Generic, TypeVar
+from weakref import WeakValueDictionary
 
 import hvac
 import hvac.adapters
@@ -140,13 +144,20 @@ class Session:
         """
         return self._retried(lambda: self._call("get", path, None, kind, may_not, None))
 
-    def write(self, path: str, body: Mapping[str, object], kind: type[_T], may_not: str) -> _T:
-        """The `data` of a POST that may be repeated.
+    def write(
+        self,
+        path: str,
+        body: Mapping[str, object],
+        kind: type[_T],
+        may_not: str,
+        condition: str | None = None,
+    ) -> _T:
+        """The `data` of a POST that may be repeated; `condition` completes the line of policy in the error.
 
         Raises:
             Denied, Unavailable, Refusal: see the module's table.
         """
-        return self._retried(lambda: self._call("post", path, body, kind, may_not, None))
+        return self._retried(lambda: self._call("post", path, body, kind, may_not, condition))
 
     def write_once(
         self,
@@ -345,6 +356,18 @@ class Session:
                 f"{where}: something before the server answered {path} with JSON of another form",
                 hint="a proxy or ingress: check the address, and whether /v1/ is passed on to the server",
             ) from exc
+
+
+_held: WeakValueDictionary[tuple[object, ...], Session] = WeakValueDictionary()
+
+
+def session_of(access: Access) -> Session:
+    """The session of this role that somebody holds already, in this thread of this process, or a new one.
+
+    So a courier, which has an issuer and a signer, logs in once for both.
+    """
+    place = os.getpid(), get_ident(), *sorted(access.settings.items()), str(replace(access, settings={}))
+    return _held.setdefault(place, Session(access))
 
 
 def _status(exc: hvac.exceptions.VaultError) -> int:

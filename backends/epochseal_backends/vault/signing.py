@@ -14,7 +14,7 @@ from epochseal.keys import KeyURI, PublicKey
 from epochseal_backends.vault.access import read_access
 from epochseal_backends.vault.names import KeyName, parse_checkpoint_key, parse_versioned
 from epochseal_backends.vault.refusals import CHECKPOINT_TYPES, explained, not_there
-from epochseal_backends.vault.session import Refusal, Session
+from epochseal_backends.vault.session import Refusal, Session, session_of
 
 _SIGN = "sign checkpoints"
 _READ = "read the public checkpoint key"
@@ -41,7 +41,7 @@ def signer(uri: KeyURI, settings: Mapping[str, str]) -> TransitSigner:
     Raises:
         ConfigError: `uri` or a setting cannot be used.
     """
-    return TransitSigner(parse_checkpoint_key(uri), Session(read_access(settings)))
+    return TransitSigner(parse_checkpoint_key(uri), session_of(read_access(settings)))
 
 
 def public_key(uri: KeyURI, settings: Mapping[str, str]) -> PublicKey:
@@ -65,14 +65,16 @@ class TransitSigner:
         """The signature over `message` (see `epochseal.keys.Signer`)."""
         body = {
             "input": b64encode(message),
-            "key_version": self._name.version,
+            # As text: the server compares it with a policy's text before it reads the number.
+            "key_version": str(self._name.version),
             # These two only matter to ECDSA: Ed25519 has neither.
             "hash_algorithm": "sha2-256",
             "marshaling_algorithm": "asn1",
         }
         path = f"{self._name.mount}/sign/{self._name.key}"
         try:
-            answer = self._session.write(path, body, _Signature, _SIGN)
+            condition = f'allowed_parameters = {{ "key_version" = ["{self._name.version}"], "*" = [] }}'
+            answer = self._session.write(path, body, _Signature, _SIGN, condition)
         except Refusal as exc:
             raise explained(exc, self._name) from exc
         try:

@@ -28,7 +28,7 @@ from epochseal_backends.vault.names import (
     parse_versioned,
 )
 from epochseal_backends.vault.refusals import EPOCH_TYPES, explained, not_there, says_wrong_key
-from epochseal_backends.vault.session import Refusal, Session
+from epochseal_backends.vault.session import Refusal, Session, session_of
 
 _ISSUE = "have epoch secrets issued"
 _RECOVER = "recover epoch secrets"
@@ -61,7 +61,7 @@ def issuer(uri: KeyURI, settings: Mapping[str, str]) -> TransitIssuer:
     Raises:
         ConfigError: `uri` or a setting cannot be used.
     """
-    return TransitIssuer(parse_epoch_key(uri), Session(read_access(settings)))
+    return TransitIssuer(parse_epoch_key(uri), session_of(read_access(settings)))
 
 
 def recoverer(uri: KeyURI, settings: Mapping[str, str]) -> TransitRecoverer:
@@ -70,7 +70,7 @@ def recoverer(uri: KeyURI, settings: Mapping[str, str]) -> TransitRecoverer:
     Raises:
         ConfigError: `uri` or a setting cannot be used.
     """
-    return TransitRecoverer(parse_epoch_key(uri), Session(read_access(settings)))
+    return TransitRecoverer(parse_epoch_key(uri), session_of(read_access(settings)))
 
 
 class TransitIssuer:

@@ -11,6 +11,8 @@ import pytest
 from botocore import utils
 
 from epochseal.errors import BackendError, ConfigError, Denied, Unavailable
+from epochseal.keys import parse_key_uri
+from epochseal_backends.awskms import backend as awskms
 from epochseal_backends.awskms import client as awskms_client
 from tests.backends_under_test.answers import Answers
 from tests.backends_under_test.certificates import Authority
@@ -185,6 +187,21 @@ def test_what_is_asked_of_sts(kms: KmsServer, role: str, monkeypatch: pytest.Mon
         "DurationSeconds": "900",
     }
     assert asked == [plain, {**plain, "RoleSessionName": "a.b", "ExternalId": EXTERNAL_ID}]
+
+
+def test_one_login_for_both_keys(kms: KmsServer, role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A courier, which holds an issuer and a signer, assumes the role once; what comes later, once more."""
+    settings = {**kms.settings("agent"), "role_arn": role}
+    with Answers(200, {"Content-Type": "text/xml"}, _CREDENTIALS.encode()) as sts:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.address)
+        issuer = awskms.issuer(parse_key_uri(kms.epoch_uri), settings)
+        signer = awskms.signer(parse_key_uri(kms.checkpoint_uri), settings)
+        assert len(sts.bodies) == 1
+        awskms.signer(parse_key_uri(kms.checkpoint_uri), {**settings, "session_name": "other"})
+        assert len(sts.bodies) == 2
+        del issuer, signer
+        awskms.issuer(parse_key_uri(kms.epoch_uri), settings)
+        assert len(sts.bodies) == 3
 
 
 @pytest.mark.parametrize(

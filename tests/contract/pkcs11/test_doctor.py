@@ -8,13 +8,18 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from pkcs11.exceptions import MechanismInvalid
+from pkcs11.mechanisms import Mechanism
 
-from epochseal.errors import Denied
+from deploy.pkcs11 import keys
+from epochseal.errors import BackendError, ConfigError, Denied
 from epochseal.examiner import Examiner, KeyFinding
 from epochseal.keys import parse_key_uri
 from epochseal_backends.pkcs11 import backend as pkcs11
+from epochseal_backends.pkcs11.session import translated
 from tests.backends_under_test.softhsm import MODULE, Roles, SoftHSM, SoftToken, make_roles
 from tests.contract.backend_contract import CONTEXT
 from tests.contract.pkcs11.parties import fresh_process, party
@@ -98,14 +103,37 @@ def test_provisioning(tmp_path: Path) -> None:
     again = _run([str(script), str(pins)], environment | {"KEYS": "epoch", "ID": "02"})
     assert again.returncode == 0, again.stderr
     assert {oct(path.stat().st_mode)[-3:] for path in pins.iterdir()} == {"600"}
+    # One id for two keys of a token: NSS would let the second overwrite the first.
+    taken = _run([str(script), str(pins)], environment | {"KEYS": "checkpoint", "CHECKPOINT_ID": "02"})
+    assert (taken.returncode, "the id 02 for 'checkpoint' is that of its key 'epoch'" in taken.stderr) == (
+        1,
+        True,
+    )
+    wrong = _run([str(script), str(pins)], environment | {"KEYS": "epoch", "ID": "03", "CURVE": "ed25519"})
+    assert "a key on ed25519 is not for --use derive" in wrong.stderr
     twice = _run([str(script), "--softhsm", str(pins)], environment)
     assert "no token is made twice" in twice.stderr
     # A PIN of the wrong role: what the verifier may, an agent must not.
     mixed = ["--token", "epochseal-verifier", "--pin-file", str(pins / "verifier.pin"), "--role", "agent"]
-    keys = [sys.executable, str(script.parent / "keys.py"), "prove", "--module", str(MODULE), *mixed]
-    proof = _run(keys, environment)
+    program = [sys.executable, str(script.parent / "keys.py"), "prove", "--module", str(MODULE), *mixed]
+    proof = _run(program, environment)
     assert proof.returncode == 1
     assert "WRONG agent recoverer: may" in proof.stdout
+
+
+def test_a_missing_mechanism_is_named() -> None:
+    """What a token lacks is said by its name in the standard, before a key is made, and what to try instead."""
+    there = {Mechanism.EC_KEY_PAIR_GEN, Mechanism.ECDSA}
+    session = SimpleNamespace(token=SimpleNamespace(slot=SimpleNamespace(get_mechanisms=lambda: there)))
+    keys.check_mechanisms(session, "p256", "sign")
+    with pytest.raises(ConfigError, match="^it lacks CKM_ECDH1_DERIVE$"):
+        keys.check_mechanisms(session, "p256", "derive")
+    lacking = "CKM_EC_EDWARDS_KEY_PAIR_GEN and CKM_EDDSA; --curve p256"
+    with pytest.raises(ConfigError, match=lacking):
+        keys.check_mechanisms(session, "ed25519", "sign")
+    lacking = "cannot sign: the token does not have CKM_EDDSA for this key"
+    with pytest.raises(BackendError, match=lacking), translated("sign", "CKM_EDDSA"):
+        raise MechanismInvalid
 
 
 def _run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -64,7 +64,7 @@ def test_setup_provisions_and_proves(bao: OpenBao, tmp_path: Path) -> None:
     variables = {"NAME": "payments", "MOUNT": "teams/audit"}
     first = set_up(bao, "bao", tmp_path / "bin", **variables)
     assert first.returncode == 0, first.stderr
-    assert len(re.findall(r"^setup.sh: \w+ cannot ", first.stdout, re.MULTILINE)) == 17
+    assert len(re.findall(r"^setup.sh: \w+ cannot ", first.stdout, re.MULTILINE)) == 19
     before = bao.request("GET", "teams/audit/keys/payments-epoch")["data"]
     second = set_up(bao, "vault", tmp_path / "other", **variables)
     assert second.returncode == 0, second.stderr

@@ -101,6 +101,22 @@ def test_systemd_finds_nothing_wrong(installed: Path, name: str) -> None:
     assert float(exposure[1]) <= HIGHEST_EXPOSURE
 
 
+def test_a_drop_in_shows_one_device(installed: Path) -> None:
+    """systemd takes the unit with hsm.conf, and the unit still sees no device but the one that is named."""
+    drop_in = installed / "epochseal.service.d" / "hsm.conf"
+    drop_in.parent.mkdir()
+    shutil.copy(DEPLOY / "systemd" / "hsm.conf", drop_in)
+    shown, unit = settings("hsm.conf"), settings("epochseal.service")
+    assert (shown["PrivateDevices"], shown["DeviceAllow"]) == ("no", "/dev/tpmrm0 rw")
+    assert (unit["PrivateDevices"], unit["DevicePolicy"]) == ("yes", "closed")
+    assert "DevicePolicy" not in shown
+    if shutil.which("systemd-analyze") is None:
+        return
+    path = str(installed / "epochseal.service")
+    done = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_logrotate_takes_the_example(tmp_path: Path) -> None:
     """Rotation is by renaming; logrotate itself reads the file, and renames a log by it."""
     text = (DEPLOY / "logrotate" / "epochseal").read_text(encoding="utf-8")

@@ -52,6 +52,7 @@ class Versions:
     def new_version(self, uri: str) -> None:
         """What an administrator does in the backend."""
         self.bao.request("POST", f"{self.keys.mount}/keys/{uri.rpartition('/')[2]}/rotate", {})
+        self.bao.allow_versions(self.keys, ORIGIN, 1, 2)
 
     def rotate(self, option: str, uri: str) -> None:
         """Record it, with the agent's credentials."""

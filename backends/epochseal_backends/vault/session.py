@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from threading import get_ident
 from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
@@ -120,7 +121,8 @@ class Session:
         http.mount("https://", _Transport())
         http.mount("http://", _Transport())
         http.headers["Accept-Encoding"] = "identity"
-        http.hooks["response"].append(self._refuse_redirect)
+        # No method of this object: a circle would keep it, and its login, behind its last use.
+        http.hooks["response"].append(partial(_refuse_redirect, access.address))
         http.verify = access.ca_file or True
         http.cert = access.client_cert
         # An empty token, not None: for None, hvac looks for one of its own.
@@ -282,13 +284,6 @@ class Session:
                 hint="check that the address is the server's own, not that of some other service",
             ) from exc
 
-    def _refuse_redirect(self, response: requests.Response, **_: object) -> None:
-        if response.is_redirect:
-            raise Unavailable(
-                f"vault at {self._access.address} sends its callers elsewhere ({response.status_code})",
-                hint="name the address of the active node, or let standby nodes forward requests",
-            )
-
     def _denied(self, method: str, path: str, may_not: str, condition: str | None) -> Denied:
         """What a 403 means: no such permission, or a token that is no longer good."""
         where = f"vault at {self._access.address}"
@@ -356,6 +351,14 @@ class Session:
                 f"{where}: something before the server answered {path} with JSON of another form",
                 hint="a proxy or ingress: check the address, and whether /v1/ is passed on to the server",
             ) from exc
+
+
+def _refuse_redirect(address: str, response: requests.Response, **_: object) -> None:
+    if response.is_redirect:
+        raise Unavailable(
+            f"vault at {address} sends its callers elsewhere ({response.status_code})",
+            hint="name the address of the active node, or let standby nodes forward requests",
+        )
 
 
 _held: WeakValueDictionary[tuple[object, ...], Session] = WeakValueDictionary()

@@ -122,11 +122,11 @@ def test_provisioning(tmp_path: Path) -> None:
 
 
 def test_a_missing_mechanism_is_named() -> None:
-    """What a token lacks is said by its name in the standard, before a key is made, and what to try instead."""
+    """What a token lacks is said by its name in the standard, before a key is made."""
     there = {Mechanism.EC_KEY_PAIR_GEN, Mechanism.ECDSA}
     session = SimpleNamespace(token=SimpleNamespace(slot=SimpleNamespace(get_mechanisms=lambda: there)))
     keys.check_mechanisms(session, "p256", "sign")
-    with pytest.raises(ConfigError, match="^it lacks CKM_ECDH1_DERIVE$"):
+    with pytest.raises(ConfigError, match=r"^it lacks CKM_ECDH1_DERIVE$"):
         keys.check_mechanisms(session, "p256", "derive")
     lacking = "CKM_EC_EDWARDS_KEY_PAIR_GEN and CKM_EDDSA; --curve p256"
     with pytest.raises(ConfigError, match=lacking):

@@ -14,6 +14,7 @@ from epochseal.doctor import CheckResult
 from epochseal.doctor import key_checks as backends
 from epochseal.doctor import machine_checks as machine
 from epochseal.doctor import storage_checks as storage
+from epochseal.doctor.source_checks import check_feedback
 from epochseal.errors import Denied, Unavailable, WrongKey
 from epochseal.examiner import PROBE_LOG, KeyFinding
 from epochseal.keys import Context, Issued, KeyURI, PublicKey
@@ -55,7 +56,7 @@ def _ask(
     def module(_uri: KeyURI) -> SimpleNamespace:
         return SimpleNamespace(
             issuer=lambda _uri, _settings: SimpleNamespace(issue=issue),
-            recoverer=lambda _uri, _settings: SimpleNamespace(recover=recover),
+            recoverer=lambda _uri, _settings: SimpleNamespace(recover_many=recover),
             signer=lambda _uri, _settings: SimpleNamespace(
                 public_key=lambda: PublicKey("ed25519", bytes(32))
             ),
@@ -95,7 +96,7 @@ def test_an_examiner_is_asked(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -
 
 def test_recovery_that_works_is_wrong(monkeypatch: pytest.MonkeyPatch, log: LogConfig) -> None:
     """An agent that gets its secret back is the one thing that must not be."""
-    found = _ask(monkeypatch, log, recover=lambda *_: None)
+    found = _ask(monkeypatch, log, recover=lambda asked, _into: [None] * len(asked))
     assert (found[1].topic, found[1].outcome) == ("recovery is refused", "wrong")
 
 
@@ -227,3 +228,23 @@ def test_files_of_another_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.setattr(storage, "others_files", lambda _folder, paths: [p for p in paths if p == path])
     found = storage.check_files("a", tmp_path)
     assert (found.outcome, str(path) in found.detail) == ("wrong", True)
+
+
+@pytest.mark.parametrize(
+    ("keys", "source", "limit", "told"),
+    [
+        ("openbao://transit/a", 'kind = "tail"\npaths = ["/var/log/bao/audit.log"]', 8, True),
+        ("openbao://transit/a", 'kind = "tail"\npaths = ["/var/log/bao/audit.log"]', 1000, False),
+        ("openbao://transit/a", 'kind = "stdin"', 8, False),
+        ("file:keys/agent", 'kind = "tail"\npaths = ["/var/log/bao/audit.log"]', 8, False),
+    ],
+)
+def test_a_log_that_would_feed_itself(
+    tmp_path: Path, keys: str, source: str, limit: int, *, told: bool
+) -> None:
+    """Short epochs of a tailed file are asked about where the key server writes each of them down."""
+    path = tmp_path / "epochseal.toml"
+    text = f'epoch_key = "{keys}"\ncheckpoint_key = "{keys}"\nepoch_max_entries = {limit}\n'
+    path.write_text(f'{text}[[log]]\ndir = "log"\norigin = "example.com/x"\n[[log.source]]\n{source}\n')
+    (log,) = read_config(path).logs
+    assert [item.outcome for item in check_feedback("log x", log)] == ["unknown"] * told

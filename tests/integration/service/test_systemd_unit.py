@@ -102,7 +102,7 @@ def test_systemd_finds_nothing_wrong(installed: Path, name: str) -> None:
 
 
 def test_a_drop_in_shows_one_device(installed: Path) -> None:
-    """The unit is taken with hsm.conf by systemd, and the unit still sees no device but the one that is named."""
+    """The unit is taken with hsm.conf by systemd, and sees no device but the one that is named."""
     drop_in = installed / "epochseal.service.d" / "hsm.conf"
     drop_in.parent.mkdir()
     shutil.copy(DEPLOY / "systemd" / "hsm.conf", drop_in)

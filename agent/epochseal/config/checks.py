@@ -53,10 +53,25 @@ def check_source(document: Document, at: KeyPath, source: SourceTable) -> None:
         )
     if isinstance(source, UnixStreamTable | UnixDatagramTable) and not _MODE.fullmatch(source.mode):
         document.fail((*at, "mode"), f"mode {source.mode!r} is not octal", 'write it as mode = "0660"')
+    if isinstance(source, StdinTable | TailTable):
+        _check_records(document, at, source)
     if isinstance(source, JournaldTable):
         _check_journal(document, at, source)
     if isinstance(source, SyslogTable):
         check_address(document, (*at, "listen"), source.listen)
+
+
+def _check_records(document: Document, at: KeyPath, source: StdinTable | TailTable) -> None:
+    if source.multiline is None:
+        return
+    if source.container is not None:
+        hint = "leave one of them out: parts of a line are joined, or lines of a record"
+        document.fail((*at, "multiline"), "multiline and container are both set", hint)
+    try:
+        re.compile(source.multiline.encode())
+    except re.error as exc:
+        hint = "write what the first line of a record begins with, as multiline = '[0-9]{4}-'"
+        document.fail((*at, "multiline"), f"{source.multiline!r} is no regular expression: {exc}", hint)
 
 
 def _check_journal(document: Document, at: KeyPath, source: JournaldTable) -> None:

@@ -34,6 +34,8 @@ class StdinTable(_Source, frozen=True, tag="stdin"):
     """Standard input of the daemon."""
 
     on_long_entry: LongEntries = "skip"
+    multiline: str | None = None
+    container: Literal["cri", "docker"] | None = None
 
 
 class TailTable(_Source, frozen=True, tag="tail"):
@@ -41,6 +43,8 @@ class TailTable(_Source, frozen=True, tag="tail"):
 
     paths: list[str]
     on_long_entry: LongEntries = "skip"
+    multiline: str | None = None
+    container: Literal["cri", "docker"] | None = None
 
 
 class UnixStreamTable(_Source, frozen=True, tag="unix-stream"):

@@ -19,6 +19,7 @@ from epochseal.config.source_tables import (
 from epochseal.format.seal_lines import SourceMark
 from epochseal.service.launch import stdin_stream
 from epochseal.service.signals import Signals
+from epochseal.sources.records import Rule
 from epochseal.sources.source import Source
 from epochseal.sources.stream import StreamSource
 
@@ -45,6 +46,7 @@ def open_source(table: SourceTable, log: LogConfig, signals: Signals) -> Source:
                 block_bytes=block,
                 max_entry_bytes=longest,
                 on_long=table.on_long_entry,
+                rule=_rule(table),
             )
         case TailTable():
             from epochseal.sources.tail import TailSource
@@ -55,6 +57,7 @@ def open_source(table: SourceTable, log: LogConfig, signals: Signals) -> Source:
                 block_bytes=block,
                 max_entry_bytes=longest,
                 on_long=table.on_long_entry,
+                rule=_rule(table),
             )
         case JournaldTable():
             from epochseal.sources.journal_selection import Selection
@@ -115,6 +118,14 @@ def _open_socket(
             return open_syslog_udp(
                 table.listen, block_bytes=block, max_entry_bytes=min(longest, _LONGEST_FRAME)
             )
+
+
+def _rule(table: StdinTable | TailTable) -> Rule | None:
+    from epochseal.sources.records import ContainerLines, StartOfRecord
+
+    if table.container is not None:
+        return ContainerLines(table.container)
+    return StartOfRecord.of(table.multiline) if table.multiline is not None else None
 
 
 def _positions(log: LogConfig) -> Mapping[str, SourceMark]:

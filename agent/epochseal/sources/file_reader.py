@@ -6,15 +6,16 @@ from msgspec.structs import replace
 
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import LongEntries, Piece
-from epochseal.sources.buffer import LineBuffer
 from epochseal.sources.file_identity import HEAD, TRAIL, Identity
+from epochseal.sources.joining import JoiningBuffer
 from epochseal.sources.log_file import Content, LogFile
+from epochseal.sources.records import Rule
 
 _SMALL = 64 << 10
 _MOST_FREE, _MOST_FREE_BYTES = 16, 4 << 20
 
 
-class FileBuffer(LineBuffer):
+class FileBuffer(JoiningBuffer):
     """Lines of a file; `trail` are the last bytes of it that were cut into pieces, or skipped."""
 
     def __init__(
@@ -39,10 +40,11 @@ class FileBuffer(LineBuffer):
 
     def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
         """As of any lines (see `LineBuffer.cut_piece`)."""
+        before = self._begin
         piece = super().cut_piece(entries, size, first)
-        if piece is not None:
+        if piece is not None and piece.size:
             with memoryview(self._buffer) as whole:
-                self.let_go(whole[self._begin - piece.size : self._begin - piece.src.nolf])
+                self.let_go(whole[before : self._begin - piece.src.nolf])
         return piece
 
     def let_go(self, skipped: memoryview) -> None:
@@ -55,19 +57,25 @@ class FileBuffers:
 
     Args:
         block_bytes, max_entry_bytes, on_long: see `LineBuffer`.
+        rule: see `JoiningBuffer`.
     """
 
-    def __init__(self, *, block_bytes: int, max_entry_bytes: int, on_long: LongEntries) -> None:
+    def __init__(
+        self, *, block_bytes: int, max_entry_bytes: int, on_long: LongEntries, rule: Rule | None = None
+    ) -> None:
         self._limits = block_bytes, max_entry_bytes, on_long
+        self._rule = rule
         self._free: list[bytearray] = []
 
     def take(self, name: str, offset: int) -> FileBuffer:
         """An empty buffer for a source of this name, from this byte of it on."""
         block, longest, on_long = self._limits
         storage = self._free.pop() if self._free else None
-        return FileBuffer(
+        made = FileBuffer(
             name, block_bytes=block, max_entry_bytes=longest, offset=offset, on_long=on_long, storage=storage
         )
+        made.rule = self._rule
+        return made
 
     def give_back(self, buffer: FileBuffer) -> None:
         """Nobody uses the buffer any more."""
@@ -122,8 +130,13 @@ class FileReader:
 
     @property
     def skipping(self) -> bool:
-        """Whether it is within an entry that is left out, which is known nowhere else."""
-        return self._buffer is not None and self._buffer.skipping
+        """Whether it is within an entry that is left out, or waits for its lines: known nowhere else."""
+        return self._buffer is not None and (self._buffer.skipping or self._buffer.holding)
+
+    @property
+    def holding(self) -> bool:
+        """Whether lines wait for more of their record, or for its time to be over."""
+        return self._buffer is not None and self._buffer.holding
 
     @property
     def lag(self) -> int:
@@ -164,7 +177,7 @@ class FileReader:
     def drop_unfinished(self) -> None:
         """An unfinished line that is not long waits in the file, and not in memory."""
         buffer = self._buffer
-        if buffer is not None and not (buffer.has_entry or buffer.skipping or buffer.buffered > _SMALL):
+        if buffer is not None and not (buffer.has_entry or self.skipping or buffer.buffered > _SMALL):
             self._drop_buffer(buffer)
 
     def finish(self) -> bool:
@@ -189,7 +202,7 @@ class FileReader:
         if buffer is None or (piece := buffer.cut_piece(entries, size, first)) is None:
             return None
         mark, src = self._mark(piece.src.offset, buffer.trail), piece.src
-        self._cut = replace(mark, nolf=src.nolf, gap=src.gap, skipped=src.skipped)
+        self._cut = replace(mark, esc=src.esc, nolf=src.nolf, gap=src.gap, skipped=src.skipped)
         return Piece(piece.size, piece.entries, self._cut)
 
     def piece_bytes(self) -> memoryview:

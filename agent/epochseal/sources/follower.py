@@ -159,6 +159,11 @@ class Follower:
         return self.told.due or self.holds_buffer
 
     @property
+    def holding(self) -> bool:
+        """Whether lines wait for more of their record, or for its time to be over."""
+        return self._reader is not None and self._reader.holding
+
+    @property
     def full_block(self) -> bool:
         """Whether a commit has nothing to wait for."""
         return self._reader is not None and self._reader.full_block

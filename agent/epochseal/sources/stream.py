@@ -9,19 +9,29 @@ from epochseal.errors import EpochsealError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.polling import is_readable
 from epochseal.sealing.limits import LongEntries
-from epochseal.sources.buffer import EntryTooLongError, LineBuffer
+from epochseal.sources.buffer import EntryTooLongError
+from epochseal.sources.joining import QUIET_SECONDS, JoiningBuffer
+from epochseal.sources.records import Rule
 from epochseal.sources.unread_bytes import unread_bytes
 
 __all__ = ["EntryTooLongError", "StreamSource"]
 
 
-class StreamSource(LineBuffer):
+class StreamSource(JoiningBuffer):
     """Reads a file descriptor until its end, or until `finish` finds nothing more to read."""
 
     def __init__(
-        self, fd: int, name: str, *, block_bytes: int, max_entry_bytes: int, on_long: LongEntries = "stop"
+        self,
+        fd: int,
+        name: str,
+        *,
+        block_bytes: int,
+        max_entry_bytes: int,
+        on_long: LongEntries = "stop",
+        rule: Rule | None = None,
     ) -> None:
         super().__init__(name, block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, on_long=on_long)
+        self.rule = rule
         self._fd = fd
         self._finishing = False
 
@@ -47,8 +57,8 @@ class StreamSource(LineBuffer):
         self.fill(self._read_into)
 
     def wait_seconds(self) -> float:
-        """Only input is waited for."""
-        return math.inf
+        """Only input is waited for, and the end of a record's time."""
+        return QUIET_SECONDS / 4 if self.holding else math.inf
 
     def tick(self) -> None:
         """While finishing: the stream ends where there is nothing to read."""

@@ -16,8 +16,10 @@ from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import LongEntries, Piece
 from epochseal.sources.file_reader import FileBuffers
 from epochseal.sources.follower import Follower
+from epochseal.sources.joining import QUIET_SECONDS
 from epochseal.sources.log_file import source_name
 from epochseal.sources.path_table import MOST_NAME, SHORTEST, PathTable
+from epochseal.sources.records import Rule
 
 _MOST_BUFFERS = 16
 # The seal lines of one commit are kept in one page beside the keys until they are durable, and the names of
@@ -32,6 +34,7 @@ class TailSource:
         paths: files, or globs; looked up again all the time.
         positions: where the chain says that sealing stopped, by source name (`positions.read_positions`).
         block_bytes, max_entry_bytes, on_long: see `LineBuffer`.
+        rule: see `JoiningBuffer`.
 
     Raises:
         ConfigError: a path is not absolute or too long.
@@ -48,11 +51,14 @@ class TailSource:
         block_bytes: int,
         max_entry_bytes: int,
         on_long: LongEntries = "stop",
+        rule: Rule | None = None,
     ) -> None:
         for path in paths:
             if not Path(path).is_absolute() or len(source_name(path)) > MOST_NAME:
                 raise ConfigError(f"tail: {path!r} is not an absolute path of at most {MOST_NAME} bytes")
-        buffers = FileBuffers(block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, on_long=on_long)
+        buffers = FileBuffers(
+            block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, on_long=on_long, rule=rule
+        )
         self._table = PathTable([os.path.normpath(path) for path in paths], positions, buffers)
         self._givers: list[Follower] = []
         self._place = 0
@@ -102,7 +108,9 @@ class TailSource:
         """Until the next look; no time at all while there is more to read."""
         if self._table.has_due or self._readable():
             return 0.0
-        return max(0.0, self._table.next_look() - time.monotonic())
+        wait = max(0.0, self._table.next_look() - time.monotonic())
+        holding = any(follower.holding for follower in self._table.order)
+        return min(wait, QUIET_SECONDS / 4) if holding else wait
 
     def tick(self) -> None:
         """Look, and read on.

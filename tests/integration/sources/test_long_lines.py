@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 from tests.integration.agents import PROGRAM
@@ -77,3 +78,37 @@ def test_standard_input_goes_on_behind_it(host: Host) -> None:
     subprocess.run(words, cwd=host.folder, input=b"one\n" + b"x" * 9000 + b"\ntwo", check=True, timeout=60)
     assert host.verify("a").entries == 2
     assert _gaps(host) == ["9001 bytes of stdin were left out near entry 1"]
+
+
+def test_records_of_a_file(host: Host) -> None:
+    """Across a kill and a stop each record is one entry, once, and `cat` gives the file back."""
+    host.configure("a\n" + host.resuming)
+    path = host.folder / "app.log"
+    text = host.file.read_text(encoding="utf-8")
+    text += f'[[log.source]]\nkind = "tail"\npaths = ["{path}"]\nmultiline = "[0-9]"\n'
+    host.file.write_text(text, encoding="utf-8")
+    whole = b""
+    for turn in range(3):
+        with host.daemon() as process:
+            for number in range(3):
+                record = b"%d begins \\ here\n  at one\n  at two\n" % (3 * turn + number)
+                whole += record
+                with path.open("ab") as file:
+                    file.write(record[:20])
+                    file.flush()
+                    time.sleep(0.05)
+                    file.write(record[20:])
+            wait_for(lambda turn=turn: host.verify("a").entries == 3 * turn + 3)  # type: ignore[misc]  # a default
+            if turn == 1:
+                process.kill()
+                process.wait()
+            else:
+                process.terminate()
+                assert process.wait(60) == 0
+    verdict = host.verify("a")
+    assert (verdict.verdict, verdict.entries, _gaps(host)) == ("verified", 9, [])
+    keys = ["--epoch-key", "file:keys/verifier", "--checkpoint-key", "file:keys/auditor"]
+    done = subprocess.run(
+        [PROGRAM, "cat", "logs/a", *keys], cwd=host.folder, capture_output=True, check=True, timeout=60
+    )
+    assert done.stdout == whole

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
@@ -52,11 +53,12 @@ class Follower:
         self._sight = Sight(path, watches, resting.generation)
         self._buffers = buffers
         self._resume = resting.mark
-        # Whether the file that was sealed last may be looked for under other names once; and whether it was
-        # seen by this process, which makes its loss news.
+        # Whether the file that was sealed last may be looked for under other names once; and whether it is to
+        # be told if it is not found.
         self._to_find = self._resume is not None
-        self._was_seen = resting.seen is not None
+        self._is_news = resting.seen is not None or resting.is_missing
         self._missing_said = resting.missing_said
+        self._is_foreign = is_foreign
         self._files = FileQueue(path, self.told.gap, is_foreign)
         self._left = LeftFiles()
         # Of the first file in the queue; None while nothing stood at the path yet.
@@ -98,6 +100,7 @@ class Follower:
     def _see(self, sighting: Sighting) -> None:
         if sighting.lost:
             self.told.gap(f"{self.path} was rotated or removed before it could be opened: lines may be lost")
+        sighting = self._own(sighting)
         if not sighting.files:
             return
         self._changed = time.monotonic()
@@ -109,6 +112,18 @@ class Follower:
         else:
             self._files.begin(sighting)
             self._begin()
+
+    def _own(self, sighting: Sighting) -> Sighting:
+        """What was sighted, but for files that are read under another path, which they had before."""
+        own = []
+        for content in sighting.files:
+            if self._is_foreign(content.key):
+                content.close()
+            else:
+                own.append(content)
+        here = sighting.here if sighting.here in own else None
+        between = [content for content in own if content is not here]
+        return replace(sighting, between=between, here=here)
 
     def _start_again(self, mark: SourceMark, sighting: Sighting) -> None:
         if (trail := self._files.resume(mark, sighting)) is None:
@@ -127,7 +142,7 @@ class Follower:
             offset, self._resume = self._resume.offset, None
             self._reader = FileReader(self.name, self._files.first, offset, trail, self._buffers)
             self._hungry = True
-        elif self._was_seen:
+        elif self._is_news:
             self._say_missing(self._resume, None)
 
     def _say_missing(self, mark: SourceMark, here: LogFile | None) -> None:
@@ -246,7 +261,11 @@ class Follower:
             self._left.add(content, end)
         else:
             content.close()
-        self._begin()
+        if self._files:
+            self._begin()
+        else:
+            # A copy was read to its end, and nothing stands at the path.
+            self._reader = None
 
     def _begin(self) -> None:
         """The first file is a new one: the chain is told at once, so that it is known after a crash."""
@@ -260,7 +279,8 @@ class Follower:
     def position(self) -> SourceMark | None:
         """Up to where everything is sealed, if anything is known of this path."""
         if self._resume is not None or self._reader is None:
-            return self._resume
+            # A file that was told to be missing is not waited for beyond the next start.
+            return None if self._missing_said else self._resume
         return self._reader.mark()
 
     def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
@@ -303,7 +323,9 @@ class Follower:
         """What to know of the path when its file is closed; None if that would lose sight of something."""
         found = Look.at(self.path)
         if not self._files:
-            rested = Resting(self._resume, None, self._sight.generation, self.told.said, self._missing_said)
+            rested = Resting(
+                self._resume, None, self._sight.generation, self.told.said, missing_said=self._missing_said
+            )
             return rested if found is None or self.told.said else None
         content = self._files.first
         whole = isinstance(content, LogFile) and found == Look.of(content.stat()) and not content.has_more()

@@ -69,7 +69,7 @@ class PathTable:
         self._most_awake = max(_FEWEST_AWAKE, min(_MOST_AWAKE, limit // 8))
         self._scan_at = self._look_at = self._rest_at = 0.0
         self._finishing = False
-        self._told = False
+        self._scanned = False
         self._remember(positions)
 
     def _remember(self, positions: Mapping[str, SourceMark]) -> None:
@@ -153,16 +153,25 @@ class PathTable:
         found = self._matched.changed()
         for folder, stat in self._matched.folders():
             self._watches.watch_folder(folder, stat)
-        if not self._told:
-            self._told = True
+        if not self._scanned:
             for pattern in self._matched.unmatched(found):
                 # A typo looks like a service that has not written yet: only a person can tell which it is.
                 _log.warning("%s: no such file yet; it is followed once it is there", pattern)
         for path in [*found, *self._aliases]:
             if self._is_followed(path):
                 self._meet(path)
+        if not self._scanned:
+            self._scanned = True
+            self._look_for_missing()
         for path in self._siblings.judge(time.monotonic()):
             self._meet(path)
+
+    def _look_for_missing(self) -> None:
+        """At the start: files that were sealed and stand at their path no more; of a glob that is to be told."""
+        for path, resting in self._resting.items():
+            if resting.mark is not None and not os.path.lexists(path):
+                self._resting.put(path, Resting(resting.mark, is_missing=path not in self._matched.fixed))
+                self._due[path] = None
 
     def _is_followed(self, path: str) -> bool:
         if path in self._resting or path in self._awake:

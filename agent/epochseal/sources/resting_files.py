@@ -43,6 +43,7 @@ class Resting:
         generation: of the news of its folder at that look (`Watches.generation`).
         said: the error that was told last.
         missing_said: whether it was told that the file of the mark is not there any more.
+        is_missing: whether that is to be told, unless the file is found under another name.
     """
 
     mark: SourceMark | None = None
@@ -50,6 +51,7 @@ class Resting:
     generation: int = 0
     said: str = ""
     missing_said: bool = False
+    is_missing: bool = False
 
 
 class RestingFiles:
@@ -108,7 +110,8 @@ class RestingFiles:
 
     def marks(self) -> list[SourceMark]:
         """Up to where each is sealed."""
-        return [resting.mark for resting in self._files.values() if resting.mark is not None]
+        known = self._files.values()
+        return [item.mark for item in known if item.mark is not None and not item.missing_said]
 
     def items(self) -> Iterator[tuple[str, Resting]]:
         """Each path with what rests there."""

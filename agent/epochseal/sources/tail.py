@@ -161,9 +161,9 @@ class TailSource:
         """All pieces are durable."""
         for follower in self._givers:
             follower.done()
+        # The next commit begins with others: busy files must not keep them waiting.
+        self._table.order.sort(key=lambda follower: follower in self._givers)
         self._givers, self._names, self._place = [], 0, 0
-        # The next commit begins with another file: a busy one must not keep the others waiting.
-        self._table.order.append(self._table.order.pop(0))
 
     def positions(self) -> list[SourceMark]:
         """Up to where each file is sealed; also of paths at which nothing stands at the moment."""

@@ -912,3 +912,16 @@ def test_a_compressed_copy_of_what_was_read_is_not_read_again(log: Path, tailer:
     append(log, _long(3))
     tailer.run()
     assert tailer.sealed == _long(1, 2, 3)
+
+
+def test_a_copy_at_whose_path_nothing_stands(log: Path, tailer: Tailer) -> None:
+    """The file was compressed while the agent was down, and the service has not written again yet."""
+    append(log, _long(1))
+    tailer.run()
+    tailer.restart()
+    append(log, _long(2))
+    log.with_name("app.log.1.gz").write_bytes(gzip.compress(log.read_bytes()))
+    log.unlink()
+    assert tailer.run() == _long(1, 2)
+    append(log, _long(3))
+    assert (tailer.run(), tailer.gaps) == (_long(1, 2, 3), 0)

@@ -15,7 +15,7 @@ SECONDS := 600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-full power-states supervision live-copies live-readers neighbours fuzz lint check bench clean
+.PHONY: help demo test test-full power-states supervision live-copies live-readers neighbours tail-stories fuzz lint check bench clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -35,6 +35,9 @@ power-states: .venv/.dev ## cut the power 2,000 times, torn at sectors, and star
 
 supervision: .venv/.dev ## kill and stop each process of a daemon under load
 	.venv/bin/python -m tests.fault.supervision
+
+tail-stories: .venv/.dev ## tell 100,000 stories of services whose files are tailed; no line may be lost in silence
+	.venv/bin/python -m tests.unit.sources.tail_stories 100000
 
 fuzz: .venv/.fuzz ## give hostile input to every reader for SECONDS, on all processors
 	.venv/bin/python -m tests.fuzz.fuzz $(SECONDS)

@@ -123,7 +123,7 @@ class FileQueue:
         here = sighting.here
         if here is not None and not same and here.key[1] == wanted.inode:
             self._lost(f"{self._path} was truncated, or its inode given to a new file: lines may be lost")
-        if sighting.complete or here is None:
+        if sighting.complete:
             self._files.extend(sighting.files)
         else:
             self._files.extend(sighting.between)
@@ -158,12 +158,13 @@ class FileQueue:
             return rotated, *found
         return None
 
-    def _append_after(self, files: list[Rotated], place: int, content: LogFile) -> None:
-        """Queue those behind the one at `place` (already queued; -1: none), then `content`."""
+    def _append_after(self, files: list[Rotated], place: int, content: LogFile | None) -> None:
+        """Queue those behind the one at `place` (queued already; -1: none), and `content` if there is one."""
         if holes := missing_numbers(files[max(place, 0) :]):
             self._lost(f"{self._path}: rotated files are missing in between: {holes} of them")
         for item in files[place + 1 :]:
-            known = item.key == content.key or item.key in self.keys or self._is_foreign(item.key)
+            here = content is not None and item.key == content.key
+            known = here or item.key in self.keys or self._is_foreign(item.key)
             if item.found.st_size and not known:
                 try:
                     found = open_content(item.path)
@@ -174,7 +175,8 @@ class FileQueue:
                     found.close()
                 else:
                     self._files.append(found)
-        self._files.append(content)
+        if content is not None:
+            self._files.append(content)
 
     def _was_left(self, content: Content) -> bool:
         """Whether it is a compressed copy of a file that was read before; its time of change says nothing."""

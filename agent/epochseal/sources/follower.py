@@ -88,7 +88,7 @@ class Follower:
         """See whether what is open was truncated, or has grown."""
         try:
             grown = self._files.first_has_more()
-            for _ in range(self._left.close_late()):
+            for _ in range(self._left.late()):
                 self.told.gap(
                     f"lines were written to {self.path} more than {GRACE:.0f} s after it was rotated"
                 )

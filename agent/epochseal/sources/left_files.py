@@ -28,15 +28,16 @@ class LeftFiles:
         """Watch a file from now on; `end` is the mark up to which all of it is sealed."""
         self._files.append((content, end, time.monotonic() + LINGER))
 
-    def close_late(self) -> int:
-        """Close those that were written to, and those whose time is over; how many were written to.
+    def late(self) -> int:
+        """How many were written to since the last look; closes those whose time is over.
 
         Raises:
             OSError: a file cannot be looked at; none was closed.
         """
         now, late = time.monotonic(), [item for item in self._files if item[0].has_more()]
-        over = [item for item in self._files if item in late or now >= item[2]]
-        for item in over:
+        for content, _, _ in late:
+            content.go_to(content.size())
+        for item in [item for item in self._files if now >= item[2]]:
             self._files.remove(item)
             item[0].close()
         return len(late)

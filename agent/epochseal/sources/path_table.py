@@ -67,6 +67,8 @@ class PathTable:
         self._aliases: set[str] = set()
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most_awake = max(_FEWEST_AWAKE, min(_MOST_AWAKE, limit // 8))
+        # What the chain is to be told of names whose file goes on under another one: that they have none.
+        self.ended: list[SourceMark] = []
         self._scan_at = self._look_at = self._rest_at = 0.0
         self._finishing = False
         self._scanned = False
@@ -167,7 +169,7 @@ class PathTable:
             self._meet(path)
 
     def _look_for_missing(self) -> None:
-        """At the start: files that were sealed and stand at their path no more; of a glob that is to be told."""
+        """At the start: files that were sealed and are gone from their path; of a glob that is to be told."""
         for path, resting in self._resting.items():
             if resting.mark is not None and not os.path.lexists(path):
                 self._resting.put(path, Resting(resting.mark, is_missing=path not in self._matched.fixed))
@@ -207,6 +209,7 @@ class PathTable:
             self._aliases.add(path)
             return
         self._aliases.discard(path)
+        self.ended = [mark for mark in self.ended if mark.name != source_name(path)]
         mark = self._take_over(path, look.key)
         self._resting.put(path, Resting(mark, look, self._watches.generation(path)))
         self._due[path] = None
@@ -220,6 +223,8 @@ class PathTable:
             self._due.pop(other, None)
             if other in self._matched.fixed or os.path.lexists(other):
                 self._resting.put(other, Resting(None, None, self._watches.generation(other)))
+            else:
+                self.ended.append(SourceMark(source_name(other), 0))
             found = replace(mark, name=source_name(path)) if mark is not None else None
         if found is not None:
             self._announce.add(path)

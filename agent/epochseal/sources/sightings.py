@@ -71,7 +71,8 @@ class Sight:
         else:
             # Files come and go faster than they can be opened.
             sighting = self._open_all(known, steady=False)
-        self.generation = sighting.generation
+        if sighting.complete or sighting.here is not None:
+            self.generation = sighting.generation
         return sighting
 
     def _try(self, known: Collection[tuple[int, int]]) -> Sighting | None:

@@ -70,7 +70,7 @@ class TailSource:
     @property
     def has_entry(self) -> bool:
         """Whether anything is to be sealed."""
-        return any(follower.has_entry for follower in self._table.order)
+        return bool(self._table.ended) or any(follower.has_entry for follower in self._table.order)
 
     @property
     def full_block(self) -> bool:
@@ -148,6 +148,10 @@ class TailSource:
                         self._givers.append(follower)
                     return piece
             self._place += 1
+        if self._table.ended and self._names < _MOST_NAMES:
+            # Behind the position of the other name: a crash in between leaves both, and the file is known.
+            self._names += len(self._table.ended[0].name)
+            return Piece(0, 0, self._table.ended.pop(0))
         if not self._givers:
             self._place = 0
         return None

@@ -10,6 +10,7 @@ there is a gap of its service, told after the line was written and before anythi
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 import random
 import shutil
@@ -91,13 +92,20 @@ class Agent:
         self._glob, self._story, self._block = glob, story, block
         self._positions: dict[str, SourceMark] = {}
         self._source: TailSource | None = None
+        self.starts = 0
 
     def start(self) -> None:
         """Begin, or go on."""
         if self._source is None:
+            self.starts += 1
             self._source = TailSource(
                 [str(self._glob)], self._positions, block_bytes=self._block, max_entry_bytes=BIG
             )
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it runs."""
+        return self._source is not None
 
     def stop(self) -> None:
         """End at once, as a crash does."""
@@ -136,8 +144,9 @@ class Service:
     def __init__(self, name: str, path: Path, story: Story) -> None:
         self.name, self.path, self._story, self._rng = name, path, story, story.rng
         self._count = 0
-        self._half: list[Path] = []
         self._rotations = 0
+        self._is_new = False
+        self._rotated_in = -1
         self.scheme = self._rng.choice(_SCHEMES)
         self.copies = self._rng.choice((1, 2, 5))
 
@@ -162,10 +171,17 @@ class Service:
 
     def rotate(self) -> None:
         """By its scheme."""
-        if not self.path.exists():
+        if self._is_new and not self._story.agent.is_up:
+            # What is rotated before the first look at a path, while the agent is down, nobody can see.
+            self._story.agent.start()
+        if self._is_new:
+            self._story.agent.run(0.004)
+            self._is_new = False
+        if not self.path.exists() or self.path.stat().st_nlink > 1:
             self.write()
             return
         self._rotations += 1
+        self._rotated_in = self._story.agent.starts
         {
             "numbers": self._number,
             "dates": lambda: self.path.rename(self._named(f"{self.path.name}-202611{self._rotations:04d}")),
@@ -178,8 +194,12 @@ class Service:
             "rewrite": self._rewrite,
             "remove": self.path.unlink,
         }[self.scheme]()
-        if self._rng.random() < 0.7:
+        truncated = self.scheme in ("copytruncate", "truncate", "rewrite")
+        if truncated or self._rng.random() < 0.7:
             self.write()
+        if truncated:
+            # Of a file that was empty at the last look nobody can tell that it was truncated before the next.
+            self._story.agent.run(0.004)
 
     def _named(self, name: str) -> Path:
         return self.path.with_name(name)
@@ -214,10 +234,13 @@ class Service:
         )
 
     def write_late(self) -> None:
-        """It has a rotated file open still."""
+        """It has a rotated file open still; only the agent that left that file watches it."""
+        if not self._story.agent.is_up or self._rotated_in != self._story.agent.starts:
+            return
         plain = [path for path in self.rotated() if path.suffix != ".gz"]
         if plain and self.scheme in ("numbers", "dates"):
             self.write(max(plain, key=lambda path: path.stat().st_mtime_ns))
+            self._story.agent.run(0.004)
 
     def compress(self) -> None:
         """A rotated file; a compressor keeps the old one until the new one is whole."""
@@ -231,10 +254,11 @@ class Service:
 
     def move(self) -> None:
         """It goes on under another name."""
-        if self.path.exists() and not self.rotated():
+        if self.path.exists() and not self.rotated() and self.path.stat().st_nlink == 1:
             new = self.path.with_name(f"{self.name}m{self._story.number()}.log")
             self.path.rename(new)
             self.path = new
+            self._is_new = True
 
     def link(self) -> None:
         """Its file gets a second name in the glob, or loses the first one."""
@@ -245,6 +269,7 @@ class Service:
                 if self._rng.random() < 0.5:
                     self.path.unlink()
                     self.path = new
+                    self._is_new = True
 
 
 class Story:
@@ -317,12 +342,21 @@ class Story:
         }[chosen]()
 
     def _crash(self) -> None:
+        self._seal_something()
         self.agent.stop()
         self.agent.start()
+
+    def _seal_something(self) -> None:
+        """A file of which nothing is sealed yet has no content by which a truncation could be known."""
+        for service in self.services:
+            if self.agent.is_up and service.scheme in ("copytruncate", "truncate", "rewrite"):
+                service.write()
+                self.agent.run(0.006)
 
     def _leave(self) -> None:
         """Down for some acts, or up again."""
         if self.rng.random() < 0.6:
+            self._seal_something()
             self.agent.stop()
         else:
             self.agent.start()
@@ -386,6 +420,7 @@ def tell(seeds: range, folder: Path) -> Count:
 def main(words: list[str], out: TextIO) -> int:
     """Tell so many stories, from a seed on; the status is 1 if a line was lost in silence."""
     number, first = int(words[0]), int(words[1]) if len(words) > 1 else 0
+    logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         count = tell(range(first, first + number), Path(folder))
     out.write(f"{count}\n")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import binascii
 import re
+import threading
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -29,6 +30,8 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 _T = TypeVar("_T")
+_decoders: dict[type, msgspec.json.Decoder[Any]] = {}
+_looking = threading.Lock()
 
 
 def parse_decimal(text: str, what: str) -> int:
@@ -71,6 +74,18 @@ def encode_json(value: object) -> bytes:
     return msgspec.json.encode(value)
 
 
+def json_decoder(kind: type[_T]) -> msgspec.json.Decoder[_T]:
+    """The decoder of a type that several threads may read.
+
+    msgspec looks into a type when it meets it first. A thread that comes to the same type meanwhile would see
+    half of what was found, and the process would crash: so one thread does it, and the others wait.
+    """
+    if (decoder := _decoders.get(kind)) is None:
+        with _looking:
+            decoder = _decoders.setdefault(kind, msgspec.json.Decoder(kind))
+    return decoder
+
+
 def decode_json(raw: bytes, kind: type[_T], what: str) -> _T:
     """Read canonical JSON into a msgspec struct that forbids unknown fields.
 
@@ -78,7 +93,7 @@ def decode_json(raw: bytes, kind: type[_T], what: str) -> _T:
         FormatError: not JSON, a wrong type, an unknown or doubled key, or another spelling of the same value.
     """
     try:
-        value = msgspec.json.decode(raw, type=kind)
+        value = json_decoder(kind).decode(raw)
     except UNREADABLE as exc:
         raise FormatError(f"{what}: {exc}") from exc
     if msgspec.json.encode(value) != raw:

@@ -82,6 +82,8 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
 Call = IssueCall | SignCall | KeyCall
 Reply = IssueReply | SignReply | KeyReply | Failure | Ready
+# Made here, once: the threads of several logs come to it at the same time (encoding.json_decoder).
+_replies = msgspec.msgpack.Decoder[Reply](Reply)
 
 
 def foreign_error(exc: Exception) -> BackendError:
@@ -117,7 +119,7 @@ def receive(connection: socket.socket) -> Reply:
             "the courier ended without an answer", "was it killed, or short of memory? see the kernel's log"
         )
     try:
-        reply: Reply = msgspec.msgpack.decode(message, type=Reply)
+        reply: Reply = _replies.decode(message)
     except UNREADABLE as exc:
         raise BackendError("the courier's answer cannot be read") from exc
     return reply

@@ -130,7 +130,7 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
     def decode(record: bytes) -> SavedState | None:
         """Read a record; one of another form or version is none."""
         try:
-            saved = msgspec.msgpack.decode(record, type=SavedState)
+            saved = _decoder.decode(record)
         except UNREADABLE:
             return None
         return saved if saved.version == VERSION else None
@@ -159,3 +159,7 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
     def due(self) -> Checkpoint | None:
         """The checkpoint whose note was not written yet."""
         return Checkpoint(self.origin, self.due_size, self.due_root) if self.due_size else None
+
+
+# Made here, once: the threads of several logs come to it at the same time (encoding.json_decoder).
+_decoder = msgspec.msgpack.Decoder(SavedState)

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from epochseal.encoding import UNREADABLE
+from epochseal.encoding import UNREADABLE, json_decoder
 from epochseal.errors import EpochsealError, FormatError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import LongEntries, Piece
@@ -384,7 +384,7 @@ def read_address(line: bytes) -> str:
         EpochsealError: it has none.
     """
     try:
-        return msgspec.json.decode(line, type=_Address).cursor
+        return json_decoder(_Address).decode(line).cursor
     except UNREADABLE as exc:
         raise EpochsealError(f"{PROGRAM} printed what is no entry: {line[:80]!r}") from exc
 

@@ -31,7 +31,7 @@ import msgspec
 import requests
 import requests.adapters
 
-from epochseal.encoding import UNREADABLE
+from epochseal.encoding import UNREADABLE, json_decoder
 from epochseal.errors import BackendError, Denied, Unavailable
 from epochseal_backends.servers import CONNECT_SECONDS, READ_SECONDS, TRIES, bound_answers, one_line
 from epochseal_backends.vault.access import Access
@@ -276,7 +276,7 @@ class Session:
 
     def _decode(self, content: bytes, kind: type[_T], path: str) -> _T:
         try:
-            return msgspec.json.decode(content, type=kind)
+            return json_decoder(kind).decode(content)
         except UNREADABLE as exc:
             # These errors name a field, never its value.
             raise Unavailable(

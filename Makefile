@@ -8,7 +8,7 @@ WHEEL   := dist/epochseal-$(VERSION)-py3-none-any.whl
 SOURCES := $(shell find agent backends -not -path '*/__pycache__*')
 PIP     := .venv/bin/python -m pip --disable-pip-version-check --no-input
 # Debian packages that the tests need besides Python; they are installed only where they are absent.
-TEST_PACKAGES := chromium chromium-driver gcc gdb gnutls-bin golang-go golang-golang-x-mod-dev logrotate opensc rsync shellcheck \
+TEST_PACKAGES := chromium chromium-driver gcc gdb gnutls-bin golang-go golang-golang-x-mod-dev libc6-dev libnss3-tools logrotate opensc rsync shellcheck \
 	softhsm2 strace systemd-journal-remote
 
 SECONDS := 600

@@ -9,6 +9,7 @@ from tests.reference.keys import Keys
 from tests.reference.maker import Maker
 
 ENTRY = b"an entry\n"
+SOURCE = '{"src":{"name":"","offset":0}}'
 
 
 class Bulk(Maker):

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench.bulk import Bulk, started
+from tests.bench.bulk import SOURCE, Bulk, started
 from tests.reference.keys import Keys, text
 from tests.reference.notes import sha
 
@@ -27,7 +27,7 @@ def overlapping_sparse(folder: Path, keys: Keys, size: int) -> Path:
     log.begin("genesis")
     digest = text(sha(b"x"))
     while log.room < size:
-        log.line("block", f"{log.entries} {_SPARSE_BLOCK} {log.time} {digest} {{}}")
+        log.line("block", f"{log.entries} {_SPARSE_BLOCK} {log.time} {digest} {SOURCE}")
         log.entries += 1
     path = log.done()
     os.truncate(next((path / "segments").glob("*.log")), GIB)
@@ -41,7 +41,7 @@ def overlapping_true(folder: Path, keys: Keys, size: int) -> Path:
     log = started(folder, keys, entry=data)
     fields = f"0 {len(data)} {log.time} {text(sha(data))}"
     while log.room < size:
-        log.line("block", f"{log.entries} 1 {fields} {{}}")
+        log.line("block", f"{log.entries} 1 {fields} {SOURCE}")
         log.entries += 1
     return log.done()
 
@@ -73,7 +73,7 @@ def moved_large_blocks(folder: Path, keys: Keys, size: int) -> Path:
 def _packed(folder: Path, keys: Keys, ending: str, packed: bytes, plain: int) -> Path:
     log = Bulk(folder, keys)
     log.begin("genesis")
-    log.line("block", f"0 1 0 {plain} {log.time} {text(sha(b'x'))} {{}}")
+    log.line("block", f"0 1 0 {plain} {log.time} {text(sha(b'x'))} {SOURCE}")
     log.entries += 1
     path = log.done()
     file = next((path / "segments").glob("*.log"))
@@ -119,7 +119,7 @@ def bomb_segments(folder: Path, keys: Keys, size: int) -> Path:
     block, last = ((131072 << 3 | 1 << 1 | end).to_bytes(3, "little") + b"\n" for end in (0, 1))
     packed = head + block * 255 + last
     while log.room < size:
-        log.line("block", f"{log.entries} 1 0 {256 << 17} {log.time} {text(sha(b'x'))} {{}}")
+        log.line("block", f"{log.entries} 1 0 {256 << 17} {log.time} {text(sha(b'x'))} {SOURCE}")
         log.entries += 1
         log.kept[log.file("log.zst")] += packed
         del log.kept[log.file("log")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench.bulk import ENTRY, Bulk, started
+from tests.bench.bulk import ENTRY, SOURCE, Bulk, started
 from tests.reference.keys import Keys, hashed, text
 from tests.reference.maker import Json, dump
 
@@ -36,7 +36,7 @@ def unreadable_epoch_with_notes(folder: Path, keys: Keys, size: int) -> Path:
     log.raw(b"epoch 2 {}\n")
     digest = text(bytes(32))
     for number in range(size // 170):
-        log.raw(f"block {number} {number} 1 {number} 1 1 {digest} {{}} {digest}\nnote AAAA\n".encode())
+        log.raw(f"block {number} {number} 1 {number} 1 1 {digest} {SOURCE} {digest}\nnote AAAA\n".encode())
     return log.done()
 
 

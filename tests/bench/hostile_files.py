@@ -14,6 +14,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.bench.bulk import SOURCE
 from tests.reference.keys import ORIGIN, Keys, hashed, signed_note, text
 from tests.reference.notes import key_id, sha
 from tests.reference.trust import root_of
@@ -33,7 +34,7 @@ def _proof(keys: Keys, before: bytes, last: str = 'sign 1 {"run":0}') -> bytes:
     entry = b"entry\n"
     data = before + entry
     count = data.count(b"\n")
-    payload = f"block 0 0 {count} 0 {len(data)} 1 {text(sha(data))} {{}}"
+    payload = f"block 0 0 {count} 0 {len(data)} 1 {text(sha(data))} {SOURCE}"
     leaves = [sha(b"\x00", payload.encode()), sha(b"\x00", last.encode())]
     note = signed_note(ORIGIN, 2, root_of([sha(b"\x01", *leaves)]), keys)
     lines = ["epochseal/v1/proof", payload, f"before {text(before)}", f"entry {count - 1} {text(entry)}"]
@@ -142,7 +143,7 @@ def trail_of_calls(folder: Path, _keys: Keys, size: int) -> Path:
 
 def trail_of_signatures(folder: Path, _keys: Keys, size: int) -> Path:
     """Signatures in one batch: each item is a call."""
-    batch = [{"input": text(b"%d" % number)} for number in range(size // 30)]
+    batch = [{"input": text(hashed(number))} for number in range(size // 60)]
     line = _vault_line(0, batch_input=batch).replace("datakey/plaintext/kek", "sign/kek")
     return _file(folder, (line + "\n").encode())
 
@@ -166,9 +167,8 @@ def trail_of_damaged_lines(folder: Path, _keys: Keys, size: int) -> Path:
 def trail_of_deep_json(folder: Path, _keys: Keys, size: int) -> Path:
     """Lists in lists, and a number of 10^5 digits."""
     deep = _vault_line(0, x="DEEP").replace('"DEEP"', "[" * (size // 2) + "]" * (size // 2))
-    return _file(
-        folder, (deep + "\n" + _vault_line(1, x=1).replace('"x":1', '"x":' + "9" * 100_000) + "\n").encode()
-    )
+    long = _vault_line(1, x=1).replace('"x":1', '"x":' + "9" * 100_000)
+    return _file(folder, "\n".join((_vault_line(2), deep, long, "")).encode())
 
 
 def trail_packed(folder: Path, _keys: Keys, size: int) -> Path:

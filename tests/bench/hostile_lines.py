@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench.bulk import ENTRY, Bulk, started
+from tests.bench.bulk import ENTRY, SOURCE, Bulk, started
 from tests.reference.keys import Keys, signed_note, text
 from tests.reference.maker import dump
 
@@ -80,7 +80,7 @@ def misplaced_lines(folder: Path, keys: Keys, size: int) -> Path:
     index, tag = size // 100, text(bytes(32))
     while log.room < size:
         index -= 1
-        log.raw(f"block {index} 1 1 9 9 1 {text(bytes(32))} {{}} {tag}\n".encode())
+        log.raw(f"block {index} 1 1 9 9 1 {text(bytes(32))} {SOURCE} {tag}\n".encode())
     return log.done()
 
 

@@ -6,9 +6,11 @@ hashed are handed on), it was there when the log was verified, and no problem of
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from pathlib import Path
 
+from epochseal.errors import StorageError
 from epochseal.format.escaping import unescape
 from epochseal.format.seal_lines import Block
 from epochseal.storage.opener import GoneError
@@ -16,6 +18,7 @@ from epochseal.verifier import KINDS, Verdict
 from epochseal.verifier.check_epoch import check_epoch
 from epochseal.verifier.epoch_secrets import Recoverers
 from epochseal.verifier.keyring import Keyring
+from epochseal.verifier.reading_budget import SHARED
 from epochseal.verifier.sealed_entries import SealedEntries
 from epochseal.verifier.snapshot import SegmentPart, take_snapshot
 
@@ -27,6 +30,8 @@ _BESIDE_ENTRIES = {"entries_inserted", "foreign_bytes", "bad_unsealed"}
 def damaged_ranges(verdict: Verdict) -> list[tuple[int, int]]:
     """The entries that may not be handed on: those of tampering and distrust, and any that came later.
 
+    The ranges are in order, and do not touch each other.
+
     Whatever follows a link that does not hold was only ever carried on from there: none of it is handed on.
     Bytes that stand beside sealed entries are not read by anybody, so they cost no entry.
     """
@@ -36,7 +41,13 @@ def damaged_ranges(verdict: Verdict) -> list[tuple[int, int]]:
         if KINDS[problem.kind].grade in {"tampered", "untrusted"} and problem.kind not in _BESIDE_ENTRIES
     ]
     ranges = [(item.first_entry, _LAST if item.kind in _FROM_THERE_ON else item.last_entry) for item in bad]
-    return sorted([*ranges, (verdict.entries, _LAST)])
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted([*ranges, (verdict.entries, _LAST)]):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = merged[-1][0], max(merged[-1][1], last)
+        else:
+            merged.append((first, last))
+    return merged
 
 
 def extract(
@@ -82,7 +93,7 @@ def extract(
 def _extract_part(
     part: SegmentPart, keyring: Keyring, bad: list[tuple[int, int]], wanted: tuple[int, int], output: _Output
 ) -> None:
-    content = SealedEntries(part.log, part.sealed, keep=True)
+    content = SealedEntries(part.log, part.sealed, part.reading, keep=True)
     try:
         for epoch in part.epochs:
             check_epoch(part, epoch, content, keyring, _sink(content, bad, wanted, output))
@@ -101,18 +112,18 @@ def extract_unverified(
     Raises:
         StorageError: a file cannot be read.
     """
-    number = 0
+    number, shared = 0, SHARED
     parts = take_snapshot(logdir).parts
     expired = _Expired(parts, wanted)
     for place, part in enumerate(parts):
         number = part.first_entry if part.epochs else number
         try:
-            content = SealedEntries(part.log, part.sealed)
+            content = SealedEntries(part.log, part.sealed, part.reading)
         except GoneError:
             expired.note_rest(place, number)
             continue
         try:
-            for piece in content.pieces():
+            for piece in content.pieces(shared):
                 # A piece is written before the end of its last entry is read: without a seal nothing bounds
                 # how long an entry may be.
                 lines = piece.split(b"\n")
@@ -120,8 +131,14 @@ def extract_unverified(
                 if chosen := lines[first:stop]:
                     write(b"\n".join(chosen) + (b"\n" if stop < len(lines) else b""))
                 number += len(lines) - 1
+            shared = max(shared - content.beyond, 0)
         finally:
             content.close()
+        if content.too_far:
+            raise StorageError(
+                f"{part.log} holds far more bytes than it takes on the disk: the rest is not printed",
+                "decompress it, or copy it without holes, and try again",
+            )
     return bool(parts), expired.ranges
 
 
@@ -164,10 +181,13 @@ class _Output:
 def _sink(
     content: SealedEntries, bad: list[tuple[int, int]], wanted: tuple[int, int], output: _Output
 ) -> Callable[[Block], None]:
+    ends = [end for _, end in bad]
+
     def write_block(block: Block) -> None:
         last = block.first_entry + block.entries - 1
         output.next_entry = last + 1
-        if any(first <= last and block.first_entry <= end for first, end in bad):
+        # The last range has no end: there is always one that ends behind the block's first entry.
+        if bad[bisect_left(ends, block.first_entry)][0] <= last:
             return
         if block.first_entry > wanted[1] or last < wanted[0]:
             return

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from epochseal.encoding import b64encode
-from epochseal.errors import ConfigError, EpochsealError, FormatError, VerificationError
+from epochseal.errors import ConfigError, EpochsealError, FormatError, StorageError, VerificationError
 from epochseal.evidence.proof import MAX_BLOCK, Proof, check_block, check_paths, split_block, vouches_from
 from epochseal.format.merkle import Frontier, inclusion_proof, leaf_hash
 from epochseal.format.note import (
@@ -32,6 +32,7 @@ from epochseal.storage.opener import GoneError, read_file, size_of
 from epochseal.storage.seal_file import read_whole_lines
 from epochseal.storage.segments import Segment, list_segments
 from epochseal.storage.settling import read_settled
+from epochseal.verifier.reading_budget import reading_of
 from epochseal.verifier.sealed_entries import SealedEntries
 
 _MOST_BAD_NOTES = 16
@@ -97,6 +98,7 @@ class _Walk:
         self._asked = origin
         self._asked_log = log
         self._key: VerifierKey | None = None
+        self._stranger: UnknownKey | None = None
         self._problems: list[FormatError | VerificationError] = []
         self._origin = ""
         self._found: tuple[Segment, TaggedLine, Block] | None = None
@@ -123,7 +125,7 @@ class _Walk:
                 )
         if (note := self._try_note(_read_checkpoint(checkpoint))) is not None:
             return note
-        if self._problems:
+        if self._problems or self._stranger:
             raise self._failure()
         if self._next_run is not None:
             raise NotProvable(
@@ -192,7 +194,7 @@ class _Walk:
             try:
                 parsed = parse_line(raw)
             except FormatError as exc:
-                self._problems.append(exc)
+                self._count(exc)
                 return None
             return self._try_note(parsed.note) if isinstance(parsed, NoteLine) and self._found else None
         line = _tagged(raw)
@@ -244,12 +246,18 @@ class _Walk:
             note = self._signed(note)
             check_paths(self.proof_under(note, b"", b"", b""), checkpoint)
         except (FormatError, VerificationError) as exc:
-            self._problems.append(exc)
-            # A note by a stranger costs nothing. For each other one a tree is built, so only a few may fail.
-            if sum(not isinstance(item, UnknownKey) for item in self._problems) > _MOST_BAD_NOTES:
-                raise self._failure() from exc
+            self._count(exc)
             return None
         return note
+
+    def _count(self, problem: FormatError | VerificationError) -> None:
+        """A note by a stranger costs nothing. For each other one a tree is built, so only a few may fail."""
+        if isinstance(problem, UnknownKey):
+            self._stranger = self._stranger or problem
+            return
+        self._problems.append(problem)
+        if len(self._problems) > _MOST_BAD_NOTES:
+            raise self._failure() from problem
 
     def _vouches(self, checkpoint: Checkpoint) -> bool:
         """Whether the last line under a checkpoint says so, and is of the run of the entry's line."""
@@ -261,9 +269,9 @@ class _Walk:
 
     def _failure(self) -> VerificationError:
         """Why no checkpoint will do: a stranger's signature only where nothing worse was found."""
-        worst = next((item for item in self._problems if not isinstance(item, UnknownKey)), self._problems[0])
-        kind = UnknownKey if isinstance(worst, UnknownKey) else VerificationError
-        return kind(f"no checkpoint proves the entry: {worst}")
+        if self._problems:
+            return VerificationError(f"no checkpoint proves the entry: {self._problems[0]}")
+        return UnknownKey(f"no checkpoint proves the entry: {self._stranger}")
 
     def _signed(self, note: Note) -> Note:
         origin = parse_checkpoint(note.text).origin
@@ -352,9 +360,16 @@ def _read_block(segment: Segment, block: Block, number: int) -> tuple[bytes, byt
     (path,) = segment.logs
     # Were the size another than the sealed one, blocks would be looked for where they might have been moved
     # to. A proof needs the block at its own place, so the size at hand is passed as the sealed one.
-    content = SealedEntries(path, size_of(path), keep=True)
+    reading = reading_of(path, block.offset + block.size)
+    content = SealedEntries(path, size_of(path), reading, keep=True)
     try:
-        if content.judge(block) != "good":
+        found = content.judge(block)
+        if content.too_far:
+            raise StorageError(
+                f"{path} holds far more bytes than it takes on the disk: entry {number} was not read",
+                "decompress it, or copy it without holes, and try again",
+            )
+        if found != "good":
             raise VerificationError(f"the stored bytes of entry {number} are not those that were sealed")
         return split_block(bytes(content.kept), number - block.first_entry)
     finally:

@@ -119,7 +119,7 @@ def _read_once(logdir: Path, problems: Sequence[Problem]) -> dict[Problem, Excer
 
 
 def _in_entries(part: SegmentPart, ranges: list[_Range]) -> Iterator[tuple[Problem, Excerpt]]:
-    content = SealedEntries(part.log, part.sealed)
+    content = SealedEntries(part.log, part.sealed, part.reading)
     try:
         for block in _blocks(part.seal):
             if content.judge(block) == "good":
@@ -229,7 +229,7 @@ def _blocks(seal: Path) -> Iterator[Block]:
 
 
 def _plain_size(part: SegmentPart) -> int:
-    content = SealedEntries(part.log, part.sealed)
+    content = SealedEntries(part.log, part.sealed, part.reading)
     try:
         return content.size if part.log.suffix == ".log" else sum(map(len, content.pieces()))
     finally:
@@ -252,7 +252,7 @@ def _read(part: SegmentPart, windows: list[tuple[int, int]]) -> list[bytes]:
         except OSError as exc:
             raise StorageError(f"cannot read {part.log}: {exc.strerror}") from exc
     parts = [bytearray() for _ in windows]
-    content, at = SealedEntries(part.log, part.sealed), 0
+    content, at = SealedEntries(part.log, part.sealed, part.reading), 0
     try:
         for piece in content.pieces():
             for place, (start, stop) in enumerate(windows):

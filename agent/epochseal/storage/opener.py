@@ -88,15 +88,26 @@ def read_named_file(path: Path, limit: int = _PIECE) -> bytes:
         ConfigError: it is something else, which might never end or never begin; or it is larger.
         OSError: it cannot be read.
     """
-    # A FIFO without a writer, or a device, would wait: neither the open nor a read is allowed to.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with FileIO(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ConfigError(f"{path} is no regular file", "write it to a file first")
-        if os.fstat(descriptor).st_size > limit:
+    with open_named_file(path) as file:
+        if os.fstat(file.fileno()).st_size > limit:
             raise ConfigError(f"{path} is larger than {limit} bytes")
         # It may grow meanwhile: what follows is left.
         return _read_up_to(file, limit)
+
+
+def open_named_file(path: Path) -> FileIO:
+    """Open a regular file that the user has named, unbuffered; links are followed.
+
+    Raises:
+        ConfigError: it is something else.
+        OSError: it cannot be opened.
+    """
+    # A FIFO without a writer, or a device, would wait: neither the open nor a read is allowed to.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return FileIO(descriptor, "rb")
+    os.close(descriptor)
+    raise ConfigError(f"{path} is no regular file", "write it to a file first")
 
 
 def _read_up_to(file: FileIO, most: int) -> bytes:

@@ -145,6 +145,9 @@ class _Comparison:
                 waiting[call.context].append(call)
         adopted = self._adopt(waiting)
         left = sorted((call for calls in waiting.values() for call in calls), key=lambda call: call.at)
+        self._signatures.look_for(
+            {call.context.prev for call in (*left, *adopted.values()) if call.context is not None}
+        )
         self._explain(left, adopted)
         self._look_at_signatures(adopted)
         self._look_at_others()
@@ -160,6 +163,9 @@ class _Comparison:
         issuing = [call for call in self._others if call.operation == "issue" and not call.refused]
         if not issuing and not self._hidden:
             self._problem("trail_silent", f"of the keys {', '.join(sorted(self._keys))}")
+        of_epoch: dict[int, list[TrailContext]] = defaultdict(list)
+        for context in waiting:
+            of_epoch[context.epoch].append(context)
         for header in self._sealed.headers:
             if calls := waiting.get(context_of(header)):
                 if (call := self._adopted(header, calls)) is not None:
@@ -167,7 +173,7 @@ class _Comparison:
                     calls.remove(call)
                     self._matched += 1
             elif issuing:
-                self._not_issued(header, waiting)
+                self._not_issued(header, waiting, of_epoch[header.epoch])
         return adopted
 
     def _adopted(self, header: Header, calls: list[Call]) -> Call | None:
@@ -188,16 +194,16 @@ class _Comparison:
         )
         return None
 
-    def _not_issued(self, header: Header, waiting: dict[TrailContext, list[Call]]) -> None:
-        others = [
-            call for context, calls in waiting.items() if context.epoch == header.epoch for call in calls
-        ]
+    def _not_issued(
+        self, header: Header, waiting: dict[TrailContext, list[Call]], contexts: list[TrailContext]
+    ) -> None:
+        other = next((waiting[context][-1] for context in reversed(contexts) if waiting[context]), None)
         if not self._trail.covers(header.time):
             covered = f"{format_time(self._trail.first)} to {format_time(self._trail.last)}"
             self._problem("not_covered", f"the trail has {covered}", header.epoch, header.time)
-        elif others:
-            detail = f"the log quotes {header.asked.tag}, the backend was told {others[-1].context.prev}"  # type: ignore[union-attr]  # own calls have one
-            self._problem("other_prev", detail, header.epoch, others[-1].time, others[-1].who)
+        elif other is not None and other.context is not None:
+            detail = f"the log quotes {header.asked.tag}, the backend was told {other.context.prev}"
+            self._problem("other_prev", detail, header.epoch, other.time, other.who)
         elif not self._hidden:
             self._problem(
                 "sealed_not_issued", f"begun at {format_time(header.time)}", header.epoch, header.time
@@ -267,7 +273,7 @@ class _Comparison:
         at = format_time(call.time)
         if epoch > last + 1:
             self._lost(call, epoch, f"issued at {at}, the log ends with epoch {last}")
-        elif not (prev == _ZERO_TAG or self._sealed.line_of(prev) is not None):
+        elif self._signatures.line_of(prev) is None:
             self._lost(call, epoch, f"issued at {at} at tag {prev}, which no line of the log has")
         elif adopted is not None and call.at > adopted.at + self._trail.resolution:
             self._lost(call, epoch, f"issued at {at}, when the log's own epoch had its secret")

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key, lo
 from epochseal.encoding import UNREADABLE, b64decode
 from epochseal.errors import ConfigError, FormatError, StorageError
 from epochseal.storage.opener import read_named_file
-from epochseal.trail.read import load
+from epochseal.trail.trail_file import TrailFile
 
 SIGNATURE_ENDING = ".signature"
 
@@ -110,7 +110,8 @@ def check_digests(digests: Sequence[Path], trail: Sequence[Path], key: RSAPublic
 
 
 def _read(path: Path) -> _Read:
-    content = load(path)
+    with TrailFile(path) as file:
+        content = file.whole()
     try:
         digest = msgspec.json.decode(content, type=_Digest)
     except UNREADABLE as exc:
@@ -165,13 +166,18 @@ def _check_files(
     read: Sequence[_Read], trail: Mapping[str, Path], altered: list[str], gaps: list[str]
 ) -> None:
     named: set[str] = set()
+    hashes: dict[str, str] = {}
     for item in read:
         for file in item.digest.logFiles:
             name = file.s3Object.rpartition("/")[2]
             named.add(name)
             if (path := trail.get(name)) is None:
                 gaps.append(f"{name} was delivered, and is not among the files that were given")
-            elif file.hashAlgorithm != "SHA-256" or hashlib.sha256(load(path)).hexdigest() != file.hashValue:
+                continue
+            if name not in hashes:
+                with TrailFile(path) as opened:
+                    hashes[name] = opened.digest()
+            if file.hashAlgorithm != "SHA-256" or hashes[name] != file.hashValue:
                 altered.append(f"{path.name} has another hash than {item.path.name} says")
     if unknown := sorted(set(trail) - named):
         gaps.append(f"no digest that was given names {len(unknown)} of the files, the first is {unknown[0]}")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from epochseal.errors import FormatError, StorageError
-from epochseal.storage.opener import read_named_file
+from epochseal.errors import FormatError
 from epochseal.trail import cloudtrail, vault_audit
 from epochseal.trail.events import MILLISECOND, AddCall, Call, Trail
+from epochseal.trail.trail_file import TrailFile
 
-_GZIP = b"\x1f\x8b"
-_MAX_FILE = 4 << 30
+_FIRST_BYTES = 4096
 
 
 def read_trail(
@@ -39,7 +35,9 @@ def read_trail(
         before = len(calls)
         times: list[int] = []
         try:
-            if broken := _read(load(path), trail, add_call, times.append):
+            with TrailFile(path) as file:
+                broken = _read(file, trail, add_call, times.append)
+            if broken:
                 trail.gaps.append(f"{path.name} has {broken} lines that cannot be read")
         except FormatError as exc:
             raise FormatError(
@@ -54,39 +52,19 @@ def read_trail(
     return trail
 
 
-def load(path: Path) -> bytes:
-    """The content of a file, decompressed if it is gzipped; of several gzip members, all of them.
-
-    Raises:
-        FormatError: the compressed data is damaged, cut off, or larger than 4 GiB.
-        StorageError: it cannot be read.
-    """
-    try:
-        content = read_named_file(path, _MAX_FILE)
-        if content[:2] == _GZIP:
-            with gzip.GzipFile(fileobj=io.BytesIO(content)) as inner:
-                content = inner.read(_MAX_FILE)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
-        raise FormatError(f"damaged gzip data: {exc}") from exc
-    except OSError as exc:
-        raise StorageError(f"cannot read {path}: {exc.strerror or exc}") from exc
-    if len(content) >= _MAX_FILE:
-        raise FormatError(f"more than {_MAX_FILE} bytes of decompressed data")
-    return content
-
-
-def _read(content: bytes, trail: Trail, add_call: AddCall, saw: Callable[[int], None]) -> int:
+def _read(file: TrailFile, trail: Trail, add_call: AddCall, saw: Callable[[int], None]) -> int:
     """Hand on what stands in a file; how many lines of it are damaged."""
-    if not content.strip():
+    begin = file.skip_blanks(_FIRST_BYTES)
+    if not begin:
         # A rotated file that nothing was written to.
         return 0
-    if content.lstrip()[:1] != b"{":
+    if begin[:1] != b"{":
         raise FormatError("neither a CloudTrail file nor that of a Vault or OpenBao audit device")
     # Each line of an audit device is an object with these two; CloudTrail's one object begins with `Records`.
-    if content.lstrip()[1:].lstrip().startswith(b'"Records"'):
+    if begin[1:].lstrip().startswith(b'"Records"'):
         trail.kinds.add("cloudtrail")
         trail.resolution = max(trail.resolution, cloudtrail.RESOLUTION)
-        cloudtrail.read_cloudtrail(content, add_call, saw)
+        cloudtrail.read_cloudtrail(file.whole(), add_call, saw)
         return 0
     trail.kinds.add("vault")
-    return vault_audit.read_vault_audit(content, add_call, saw)
+    return vault_audit.read_vault_audit(file.pieces(), add_call, saw)

@@ -5,6 +5,7 @@ Only seal files are read, and no key is needed: whether their lines are authenti
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from epochseal.storage.mapped_file import mapped
 from epochseal.storage.seal_file import read_whole_lines
 from epochseal.storage.segments import list_segments
 from epochseal.trail.events import TrailContext
+
+_MOST_DIGITS = 19
 
 
 @dataclass(slots=True)
@@ -50,20 +53,20 @@ class Sealed:
         log = self.log if context.epoch else self.random
         return bool(log) and (context.origin, context.log) == (self.origin, log)
 
-    def line_of(self, tag: str) -> int | None:
-        """The index of the line of the log that has this tag (base64); None if none has.
+    def lines_of(self, tags: Collection[str]) -> dict[str, int]:
+        """The indices of the lines of the log that have these tags (base64), in one pass over them.
 
         Raises:
             StorageError: a seal file cannot be read.
         """
-        wanted = b" " + tag.encode("ascii", "replace") + b"\n"
-        for path in self.paths:
-            with mapped(path) as content:
-                if (found := content.find(wanted)) >= 0:
-                    start = content.rfind(b"\n", 0, found) + 1
-                    index = content[start:found].split(b" ", 2)[1]
-                    return int(index) if index.isdigit() else None
-        return None
+        wanted = {tag.encode("ascii", "replace"): tag for tag in tags}
+        found: dict[str, int] = {}
+        for path in self.paths if wanted else ():
+            for raw in read_whole_lines(path):
+                tag = wanted.get(raw[raw.rfind(b" ") + 1 :])
+                if tag is not None and tag not in found and (index := _index_of(raw)) is not None:
+                    found[tag] = index
+        return found
 
     def tags_of(self, epoch: int) -> list[str]:
         """The tags (base64) of the lines before the header of `epoch`, back to the header before it.
@@ -79,12 +82,19 @@ class Sealed:
         for path in self.paths if first >= 0 else ():
             with mapped(path) as content:
                 for raw in content[:].splitlines():
-                    words = raw.split(b" ", 2)
-                    if words[0] == b"note" or len(words) < 3 or not words[1].isdigit():  # noqa: PLR2004  # kind, index, rest
+                    index = None if raw.startswith(b"note ") else _index_of(raw)
+                    if index is None:
                         continue
-                    if first <= int(words[1]) and (stop is None or int(words[1]) < stop):
+                    if first <= index and (stop is None or index < stop):
                         tags.append(raw.rpartition(b" ")[2].decode("ascii", "replace"))
         return tags
+
+
+def _index_of(raw: bytes) -> int | None:
+    words = raw.split(b" ", 2)
+    # As a seal line has it: no number that is longer is one.
+    known = len(words) == 3 and words[1].isdigit() and len(words[1]) <= _MOST_DIGITS  # noqa: PLR2004  # kind, index, rest
+    return int(words[1]) if known else None
 
 
 def read_sealed(logdir: Path) -> Sealed:

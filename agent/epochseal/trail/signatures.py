@@ -6,12 +6,13 @@ of the log. CloudTrail does not: there it is counted how many an honest agent co
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import accumulate
 from typing import Literal
 
-from epochseal.encoding import b64decode, b64encode
+from epochseal.encoding import MAX_INT, b64decode, b64encode
 from epochseal.errors import FormatError
 from epochseal.format.note import Checkpoint, parse_checkpoint
 from epochseal.format.seal_lines import ZERO_TAG
@@ -46,6 +47,10 @@ class Signatures:
         self._first = sealed.headers[0].tree.size if sealed.headers else 0
         self._own: set[str] | None = None
         self._kinds: dict[str, _Kind] = {}
+        self._owed = _Owed(sealed)
+        self._lines: dict[str, int] = {}
+        self._foreign_before: list[int] | None = None
+        self._unknown_before: list[int] = []
 
     def unknown(self) -> list[Call]:
         """Signatures over trees of this origin that the log does not have, where the trail shows these.
@@ -84,22 +89,32 @@ class Signatures:
         """
         end = self._times[-1] + self._step + 1 if self._times else 0
         until = stop.at if stop is not None else end
-        surely = self._foreign(call.at + self._step + (not self._step), until - self._step)
-        maybe = self._foreign(call.at + (not self._step), until + bool(self._step))
+        surely, _ = self._foreign(call.at + self._step + (not self._step), until - self._step)
+        maybe, unknown = self._foreign(call.at + (not self._step), until + bool(self._step))
         if not maybe:
             return "no"
-        if any(self._kind(item) == "unknown" for item in maybe):
+        if unknown:
             return "yes"
         expected = self._expected(call, stop)
-        if len(maybe) <= expected:
+        if maybe <= expected:
             return "no"
         # Each line may have been signed twice, where an answer was lost: the trail does not show which.
-        return "yes" if len(surely) > 2 * expected else "unclear"
+        return "yes" if surely > 2 * expected else "unclear"
 
-    def _foreign(self, start: int, stop: int) -> list[Call]:
-        """Those from `start` on and before `stop` that are not known to be over this log, or no log."""
-        found = self._calls[bisect_left(self._times, start) : bisect_left(self._times, stop)]
-        return [call for call in found if self._kind(call) not in {"own", "other"}]
+    def _foreign(self, start: int, stop: int) -> tuple[int, int]:
+        """How many from `start` on and before `stop` are not known to be over this log, or no log.
+
+        And how many of these are over trees of this origin that the log does not have.
+        """
+        if self._foreign_before is None:
+            kinds = [self._kind(call) for call in self._calls]
+            self._foreign_before = [0, *accumulate(kind not in {"own", "other"} for kind in kinds)]
+            self._unknown_before = [0, *accumulate(kind == "unknown" for kind in kinds)]
+        begin, end = bisect_left(self._times, start), bisect_left(self._times, stop)
+        if begin >= end:
+            return 0, 0
+        foreign, unknown = self._foreign_before, self._unknown_before
+        return foreign[end] - foreign[begin], unknown[end] - unknown[begin]
 
     def _expected(self, call: Call, stop: Call | None) -> int:
         """How many signatures the agent itself owed between two of its issue calls.
@@ -107,16 +122,22 @@ class Signatures:
         Those of the lines that it wrote before the second call, unless their note stands before the line
         that the first one quoted: a line is signed once it is there, and its note is written behind it.
         """
-        if call.context is None or (low := self._index_of(call.context.prev)) is None:
+        if call.context is None or (low := self.line_of(call.context.prev)) is None:
             return 0
-        high = self._index_of(stop.context.prev) if stop is not None and stop.context is not None else None
-        return sum(
-            (high is None or size - 1 <= high) and self._sealed.noted.get(size, size) > low
-            for size in self._sealed.owed
-        )
+        high = self.line_of(stop.context.prev) if stop is not None and stop.context is not None else None
+        return self._owed.between(low, high)
 
-    def _index_of(self, tag: str) -> int | None:
-        return -1 if tag == _ZERO_TAG else self._sealed.line_of(tag)
+    def look_for(self, tags: Collection[str]) -> None:
+        """Find the lines of these tags (base64), of which `line_of` tells.
+
+        Raises:
+            StorageError: a seal file cannot be read.
+        """
+        self._lines = self._sealed.lines_of(tags)
+
+    def line_of(self, tag: str) -> int | None:
+        """The index of the line that has this tag; that before the first one for the tag of none."""
+        return -1 if tag == _ZERO_TAG else self._lines.get(tag)
 
     def _kind(self, call: Call) -> _Kind:
         if call.id not in self._kinds:
@@ -151,6 +172,24 @@ class Signatures:
             )
             self._own = {self._hash_of(b64encode(text)) for text in texts} | {self._hash_of(_OF_SETUP)}
         return self._own
+
+
+class _Owed:
+    """The sizes that an agent signs, in order: those that a note is over, and those that none is over."""
+
+    def __init__(self, sealed: Sealed) -> None:
+        sizes = sorted(sealed.owed)
+        self._bare = [size for size in sizes if size not in sealed.noted]
+        self._noted = [size for size in sizes if size in sealed.noted]
+        # Checkpoints are signed in order, and so are their notes.
+        self._places = list(accumulate((sealed.noted[size] for size in self._noted), max))
+
+    def between(self, low: int, high: int | None) -> int:
+        """How many of them are not above index `high`, and were not noted up to index `low`."""
+        stop = MAX_INT + 1 if high is None else high + 1
+        bare = bisect_right(self._bare, stop) - bisect_right(self._bare, low)
+        noted = bisect_right(self._noted, stop) - bisect_right(self._places, low)
+        return max(bare, 0) + max(noted, 0)
 
 
 def _checkpoint_of(message: str) -> Checkpoint | None:

@@ -8,7 +8,7 @@ devices", "Sensitive information"). Only responses count: a request without one 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -37,6 +37,10 @@ _CONTEXT = re.compile(r"log=([^;]+);{1,3}id=([^;]+);epoch=([^;]+);prev=([^;]+)")
 _WANTED = re.compile(
     rb'/(?:datakey|decrypt|rewrap|sign|encrypt|export|backup|byok-export|keys|restore)/|"sys/audit/'
 )
+_LONGEST = 16 << 20
+"""A longer line is none of an audit device."""
+_SHORTEST_ITEM = 32
+"""So many bytes of its line an item of a batch takes at least, with its answer."""
 
 
 class _Auth(msgspec.Struct):
@@ -74,8 +78,10 @@ class _Moment(msgspec.Struct):
 _decoder, _moments = msgspec.json.Decoder(_Line), msgspec.json.Decoder(_Moment)
 
 
-def read_vault_audit(content: bytes, add_call: AddCall, saw: Callable[[int], None]) -> int:
+def read_vault_audit(pieces: Iterable[bytes], add_call: AddCall, saw: Callable[[int], None]) -> int:
     """Hand on the transit calls of one file; `saw` is told the times of its first and last readable line.
+
+    The file comes in pieces, which end anywhere.
 
     Returns:
         How many lines are damaged, as those are that a crash of the server cut.
@@ -83,27 +89,65 @@ def read_vault_audit(content: bytes, add_call: AddCall, saw: Callable[[int], Non
     Raises:
         FormatError: not such a file.
     """
-    lines = content.splitlines()
-    if lines and not content.endswith(b"\n"):
-        # The last line has no end yet: the audit device is writing it.
-        lines.pop()
-    if not lines:
-        return 0
-    saw(parse_time(_decode(_moments, lines[0]).time))
-    broken = 0
-    for number, line in enumerate(lines, 1):
-        wanted = _WANTED.search(line) is not None
-        if not wanted and number < len(lines):
-            continue
+    reader = _Reader(add_call, saw)
+    for text in _whole_lines(pieces):
+        reader.take(text)
+    return reader.finish()
+
+
+class _Reader:
+    def __init__(self, add_call: AddCall, saw: Callable[[int], None]) -> None:
+        self._add_call, self._saw = add_call, saw
+        self._broken = 0
+        self._last: bytes | None = None
+
+    def take(self, text: bytes) -> None:
+        """Whole lines; the last one of all waits, since it is read whatever it is about."""
+        if self._last is None:
+            self._saw(parse_time(_decode(_moments, text[: text.index(b"\n")]).time))
+        elif _WANTED.search(self._last):
+            self._read(self._last)
+        start = text.rfind(b"\n", 0, len(text) - 1) + 1
+        self._last = text[start:-1]
+        position = 0
+        while (match := _WANTED.search(text, position, start)) is not None:
+            begin, position = text.rfind(b"\n", 0, match.start()) + 1, text.index(b"\n", match.end()) + 1
+            self._read(text[begin : position - 1])
+
+    def finish(self) -> int:
+        """After the last line: how many were damaged."""
+        if self._last is not None:
+            self._read(self._last)
+        return self._broken
+
+    def _read(self, raw: bytes) -> None:
         try:
-            found = _decode(_decoder, line)
-            saw(parse_time(found.time))
+            line = _decode(_decoder, raw)
+            at = parse_time(line.time)
         except FormatError:
-            broken += 1
+            self._broken += 1
+            return
+        if _items_of(line) * _SHORTEST_ITEM > len(raw):
+            # More calls than its bytes have room for: no server wrote that.
+            self._broken += 1
+            return
+        self._saw(at)
+        for call in _calls(line, at):
+            self._add_call(call)
+
+
+def _whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Some whole lines at a time, with their LF; what has no end yet is being written, and is left out."""
+    rest: list[bytes] = []
+    kept = 0
+    for piece in pieces:
+        stop = piece.rfind(b"\n") + 1
+        if not stop:
+            # Of a line that is too long an end is kept that is too long as well.
+            rest, kept = ([*rest, piece], kept + len(piece)) if kept <= _LONGEST else (rest, kept)
             continue
-        for call in _calls(found):
-            add_call(call)
-    return broken
+        yield b"".join((*rest, piece[:stop]))
+        rest, kept = [piece[stop:]], len(piece) - stop
 
 
 def _decode(decoder: msgspec.json.Decoder[Any], line: bytes) -> Any:  # noqa: ANN401  # of the decoder's type
@@ -113,40 +157,44 @@ def _decode(decoder: msgspec.json.Decoder[Any], line: bytes) -> Any:  # noqa: AN
         raise FormatError(f"not a line of an audit device: {exc}") from exc
 
 
-def _calls(line: _Line) -> Iterator[Call]:
+def _items_of(line: _Line) -> int:
+    return len(_list((line.request.data or {}).get("batch_input")))
+
+
+def _calls(line: _Line, at: int) -> Iterator[Call]:
     if line.type != "response":
         return
     if _DEVICE.fullmatch(line.request.path) and line.request.operation in {"update", "delete"}:
-        yield _recording(line)
+        yield _recording(line, at)
     # Other engines, such as a key-value store, may have paths that look the same: no key is used there.
     if line.request.mount_type != "transit":
         return
     for operation, verbs, path in _PATHS:
         match = path.fullmatch(line.request.path)
         if match is not None and line.request.operation in verbs:
-            yield from _calls_of(line, operation, match)
+            yield from _calls_of(line, at, operation, match)
             return
 
 
-def _recording(line: _Line) -> Call:
+def _recording(line: _Line, at: int) -> Call:
     what = "switched on" if line.request.operation == "update" else "switched off"
     who, refused = _who(line.auth or _Auth()), _refused(line, None)
-    at, device = parse_time(line.time), line.request.path
-    return Call("record", at, who, device, line.request.id, refused=refused, detail=what)
+    return Call("record", at, who, line.request.path, line.request.id, refused=refused, detail=what)
 
 
-def _calls_of(line: _Line, operation: Operation, match: re.Match[str]) -> Iterator[Call]:
+def _calls_of(line: _Line, at: int, operation: Operation, match: re.Match[str]) -> Iterator[Call]:
     data, answer = line.request.data or {}, line.response.data or {}
     # A batch holds several calls. An item that is no JSON object was a call too, and is counted as one.
     items, answers = _list(data.get("batch_input")) or [data], _list(answer.get("batch_results")) or [answer]
+    who, key = _who(line.auth or _Auth()), f"{match['mount']}/{match['key']}"
     for number, item in enumerate(items):
         given = answers[number] if number < len(answers) else {}
         context = _shown(item, "context")
         yield Call(
             operation=operation,
-            at=parse_time(line.time),
-            who=_who(line.auth or _Auth()),
-            key=f"{match['mount']}/{match['key']}",
+            at=at,
+            who=who,
+            key=key,
             id=line.request.id if len(items) == 1 else f"{line.request.id} item {number}",
             context=_context(context.plain),
             hidden=context.hashes,

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from epochseal.errors import FormatError
 from epochseal.format.seal_lines import NoteLine, TaggedLine, encode_line, parse_line
 
-# Each missing line costs a step of the ratchet: a forged index must not buy minutes of work with a few bytes.
-_MOST_MISSING = 10_000
 _LOOK_AHEAD = 64
 
 
@@ -46,15 +44,17 @@ class Aligner:
         lines: the lines without their newlines, the epoch line left out.
         index: the tree index of the first of them.
         stop: the tree size at which the next epoch begins, -1 if that is not known.
+        most: how many lines may be missing. Each costs a step of the ratchet: a forged index must not buy
+            minutes of work with a few bytes.
     """
 
-    def __init__(self, lines: Iterator[bytes], index: int, stop: int) -> None:
+    def __init__(self, lines: Iterator[bytes], index: int, stop: int, most: int) -> None:
         self._lines = lines
         self._index = index
         self._stop = stop
         self._ahead: deque[TaggedLine | NoteLine | _Garbled] = deque()
         self._garbled: list[_Garbled] = []
-        self._left = _MOST_MISSING
+        self._left = most
 
     @property
     def at_rest(self) -> bool:

@@ -21,6 +21,9 @@ from epochseal.verifier.sealed_entries import SealedEntries
 from epochseal.verifier.snapshot import SegmentPart
 from epochseal.verifier.unread_epoch import entries_in, payload_of, problem_in, read_without_header
 
+_FEW_MISSING, _SHORTEST_LINE = 16, 64
+"""So many lines may be missing in an epoch, and as many more as its bytes have room for."""
+
 
 def check_epoch(
     part: SegmentPart,
@@ -82,7 +85,8 @@ class _Walk:
         if keyring is not None:
             self._open(line, keyring)
         self._take(line)
-        aligner = Aligner(lines, result.index, self._epoch.next_line)
+        most_missing = _FEW_MISSING + (self._epoch.stop - self._epoch.start) // _SHORTEST_LINE
+        aligner = Aligner(lines, result.index, self._epoch.next_line, most_missing)
         first = self._header.tree.size
         runs = BlockRuns(lines, self._epoch, result, self._content, self._tags, first, self._late_from)
         steps = aligner.steps()
@@ -92,6 +96,8 @@ class _Walk:
             if (step := next(steps, None)) is None:
                 break
             self._step(step)
+        if lines.gave_up:
+            self._add("too_much_work", result.next_entry, result.next_entry, "more lines than bytes for them")
         if self._tags is not None and not result.authentic:
             self._bad_since = None
             self._report_whole("line_altered", "no line of this epoch was made with its key")

@@ -146,9 +146,9 @@ class Checkpoints:
         if self.keys is None:
             return ()
         try:
-            return verify_note(note, self.keys.keys_for(checkpoint.size))
+            return verify_note(note, self.keys.keys_for(note, checkpoint.size))
         except UnknownKey as exc:
-            raise UnknownKey(f"{exc}{self.keys.explain(checkpoint.size)}") from exc
+            raise UnknownKey(f"{exc}{self.keys.explain(note, checkpoint.size)}") from exc
 
     def signed_entries(self) -> int:
         """How many entries valid checkpoints vouch for, those before the first line present included."""

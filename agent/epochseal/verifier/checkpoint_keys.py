@@ -10,7 +10,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import product
 
 from epochseal.encoding import MAX_INT
 from epochseal.errors import FormatError, VerificationError
@@ -25,8 +24,8 @@ from epochseal.format.note import (
 )
 from epochseal.verifier.joined_log import JoinedLog, RotateLine
 
-_Waiting = dict[tuple[int, bytes, bytes], deque["Rotation"]]
-"""Lines that are not endorsed yet, in order: by their run and the ids of the keys that must sign."""
+_Waiting = dict[int, dict[bytes, dict[bytes, deque["Rotation"]]]]
+"""Lines that are not endorsed yet, in order: by run, and by the ids of the new and old key that must sign."""
 
 
 @dataclass(slots=True)
@@ -57,14 +56,14 @@ def find_rotations(log: JoinedLog, notes: Iterable[bytes], name: str) -> list[Ro
             old, new = parse_vkey(line.body.old), parse_vkey(line.body.new)
             if {old.name, new.name} == {name}:
                 rotations.append(Rotation(line, old, new))
-    waiting: _Waiting = defaultdict(deque)
+    waiting: _Waiting = defaultdict(lambda: defaultdict(lambda: defaultdict(deque)))
     latest: dict[tuple[int, VerifierKey, VerifierKey], Rotation] = {}
     for item in rotations:
         run = id(item.line.epoch.run)
         if (before := latest.get((run, item.old, item.new))) is not None:
             before.until = item.line.index
         latest[run, item.old, item.new] = item
-        waiting[run, item.new.key_id, b"" if item.compromised else item.old.key_id].append(item)
+        waiting[run][item.new.key_id][b"" if item.compromised else item.old.key_id].append(item)
     if rotations:
         for checkpoint, note in sorted(_parsed(notes), key=lambda pair: pair[0].size):
             _endorse(log, checkpoint, note, waiting)
@@ -82,24 +81,40 @@ def _endorse(log: JoinedLog, checkpoint: Checkpoint, note: Note, waiting: _Waiti
     at = log.signable.get(checkpoint.size)
     if at is None or not at.vouches or at.root != checkpoint.root:
         return
-    ids = dict.fromkeys(signature.key_id for signature in note.signatures)
-    for new, old in product(ids, (b"", *ids)):
-        lines = waiting.get((id(at.run), new, old), ())
-        while lines and lines[0].line.index < checkpoint.size:
-            if lines[0].until < checkpoint.size:
-                lines.popleft()
-            elif _endorses(note, checkpoint, lines[0]):
-                lines.popleft().endorsed = checkpoint.size
-            else:
-                break
+    by_new = waiting.get(id(at.run), {})
+    ids = {signature.key_id for signature in note.signatures}
+    signed = _Signed(note)
+    for new in sorted(ids & by_new.keys()):
+        for old in sorted((ids | {b""}) & by_new[new].keys()):
+            _endorse_lines(by_new[new][old], checkpoint, signed)
 
 
-def _endorses(note: Note, checkpoint: Checkpoint, item: Rotation) -> bool:
-    needed = {item.new} if item.compromised else {item.old, item.new}
-    try:
-        return checkpoint.origin == item.new.name and set(verify_note(note, needed)) == needed
-    except VerificationError:
-        return False
+def _endorse_lines(lines: deque[Rotation], checkpoint: Checkpoint, signed: _Signed) -> None:
+    while lines and lines[0].line.index < checkpoint.size:
+        item = lines[0]
+        if item.until >= checkpoint.size:
+            needed = (item.new,) if item.compromised else (item.new, item.old)
+            if checkpoint.origin != item.new.name or not all(map(signed.by, needed)):
+                return
+            item.endorsed = checkpoint.size
+        lines.popleft()
+
+
+class _Signed:
+    """Who signed a note; each signature is verified once, however many lines ask for it."""
+
+    def __init__(self, note: Note) -> None:
+        self._note = note
+        self._known: dict[VerifierKey, bool] = {}
+
+    def by(self, key: VerifierKey) -> bool:
+        """Whether this key did, once, and the signature holds."""
+        if key not in self._known:
+            try:
+                self._known[key] = bool(verify_note(self._note, (key,)))
+            except VerificationError:
+                self._known[key] = False
+        return self._known[key]
 
 
 class KnownKeys:
@@ -116,6 +131,7 @@ class KnownKeys:
     ) -> None:
         self.named = self.current = named
         self.bounds = {named: MAX_INT}
+        self._by_id = {(named.name, named.key_id): named}
         self._replaced: dict[VerifierKey, int] = {}
         endorsed = [item for item in rotations if item.endorsed]
         for item in endorsed:
@@ -124,31 +140,41 @@ class KnownKeys:
             # Whoever stole a key would endorse a key of their own: only the operator says what follows.
             if item.compromised or self._is_known(item.new) or not may_lead(item):
                 break
-            self.bounds |= {item.old: item.line.body.from_size, item.new: MAX_INT}
+            self.bounds[item.old] = item.line.body.from_size
+            self._add(item.new, MAX_INT)
             self.current = item.new
         oldest = named
         for item in reversed(endorsed):
             if item.new == oldest and item.endorsed <= self.bounds[oldest] and not self._is_known(item.old):
-                self.bounds[item.old] = item.line.body.from_size
+                self._add(item.old, item.line.body.from_size)
                 self._replaced[item.old] = item.line.index
                 oldest = item.old
 
-    def keys_for(self, size: int) -> list[VerifierKey]:
-        """The keys that a checkpoint of this size may be signed by."""
-        return [key for key, bound in self.bounds.items() if size <= bound]
+    def keys_for(self, note: Note, size: int) -> list[VerifierKey]:
+        """Of the keys that a checkpoint of this size may be signed by, those that this one names."""
+        return [key for key in self._named_by(note) if size <= self.bounds[key]]
 
     def passes_over(self, note: Note, size: int) -> bool:
         """Whether a checkpoint says nothing either way: the old key signed it while a thief had it too."""
-        keys = [key for key, index in self._replaced.items() if self.bounds[key] < size <= index]
+        keys = [key for key in self._named_by(note) if self.bounds[key] < size <= self._replaced.get(key, 0)]
         try:
             return bool(verify_note(note, keys))
         except VerificationError:
             return False
 
-    def explain(self, size: int) -> str:
-        """Which keys are known and count for less than `size`."""
-        old = (f"{key.name}+{key.key_id.hex()}" for key, bound in self.bounds.items() if bound < size)
+    def explain(self, note: Note, size: int) -> str:
+        """Which keys are known, are named by a checkpoint of `size`, and count for less than that."""
+        old = (f"{key.name}+{key.key_id.hex()}" for key in self._named_by(note) if self.bounds[key] < size)
         return "".join(f"; {name} was replaced before" for name in old)
 
+    def _named_by(self, note: Note) -> list[VerifierKey]:
+        """Of the known keys, however many there are, those that this note may have a signature of."""
+        found = (self._by_id.get((item.name, item.key_id)) for item in note.signatures)
+        return list(dict.fromkeys(filter(None, found)))
+
     def _is_known(self, key: VerifierKey) -> bool:
-        return any((key.name, key.key_id) == (known.name, known.key_id) for known in self.bounds)
+        return (key.name, key.key_id) in self._by_id
+
+    def _add(self, key: VerifierKey, bound: int) -> None:
+        self.bounds[key] = bound
+        self._by_id[key.name, key.key_id] = key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 
 from epochseal.format.seal_lines import Prune
@@ -29,6 +30,9 @@ class Files:
     def __init__(self, snapshot: Snapshot, log: JoinedLog, findings: Findings, prune: Prune | None) -> None:
         self._plan, self._log, self._findings = snapshot, log, findings
         self._joined = {item.part.segment.stem: item for item in log.segments}
+        # One of each number is read, in their order.
+        self._numbers = [item.part.segment.number for item in log.segments]
+        self._by_number = dict(zip(self._numbers, log.segments, strict=True))
         # Of a segment that was gone each time nothing is said but that.
         self._segments = [segment for segment in snapshot.listing.segments if not is_removed(segment, prune)]
         self._expired = {
@@ -128,24 +132,22 @@ class Files:
             found.problem("foreign_bytes", at, f"{part.log.name} is not whole")
         if not joined.bounded:
             found.problem("too_much_work", at, f"{part.log.name} asks for more than it may")
+        elif joined.too_far:
+            detail = f"{part.log.name} takes {part.stored} bytes on the disk; what follows byte "
+            detail += f"{part.reading.plain} of its content was not read"
+            found.problem("expands_too_far", at, detail, joined.began, joined.ended - 1)
 
     def _check_set_aside(self, segment: Segment, accepted: Mapping[bytes, str]) -> None:
         if segment.unsealed is None and segment.torn is None:
             return
-        following = next(
-            (
-                item
-                for item in self._log.segments
-                if item.part.segment.number == segment.number + 1 and item.first is not None
-            ),
-            None,
-        )
+        following = self._by_number.get(segment.number + 1)
         if following is not None and following.first is not None and following.first.leaf in accepted:
             return
-        up_to = [item for item in self._log.segments if item.part.segment.number <= segment.number]
-        lasting: Epoch | None = up_to[-1].lasting if up_to else None
-        entry = up_to[-1].ended if up_to else 0
-        at = Place(segment.number, up_to[-1].part.first_entry if up_to else 0, _number(lasting), entry)
+        place = bisect_right(self._numbers, segment.number)
+        up_to = self._log.segments[place - 1] if place else None
+        lasting: Epoch | None = up_to.lasting if up_to is not None else None
+        entry, base = (up_to.ended, up_to.part.first_entry) if up_to is not None else (0, 0)
+        at = Place(segment.number, base, _number(lasting), entry)
         if segment.unsealed is not None:
             bad = segment.seal is None or lasting is None or lasting.end_reason == "close"
             kind = "bad_unsealed" if bad else "unsealed_bytes"

@@ -60,7 +60,9 @@ class Joiner:
         )
         lasting = log.epochs[-1] if log.epochs else None
         log.segments.append(
-            JoinedSegment(part, end, done[-1].bounded, began, log.entries, first, lasting, unreadable)
+            JoinedSegment(
+                part, end, done[-1].bounded, done[-1].too_far, began, log.entries, first, lasting, unreadable
+            )
         )
 
     def _check_offset(self, part: SegmentPart, result: EpochResult, offset: int | None) -> int | None:

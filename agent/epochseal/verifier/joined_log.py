@@ -117,6 +117,7 @@ class JoinedSegment:
     part: SegmentPart
     end: LogEnd
     bounded: bool
+    too_far: bool
     began: int
     ended: int
     first: Epoch | None
@@ -182,7 +183,3 @@ class JoinedLog:
     def is_left_out(self, size: int) -> bool:
         """Whether the last line under this tree size may stand in a segment that did not settle."""
         return any(first < size <= stop for first, stop in self.left_out)
-
-    def entry_at(self, size: int) -> int:
-        """The number of the next entry at a tree size, or at the nearest one below of which it is known."""
-        return max((item.entry for known, item in self.signable.items() if known <= size), default=0)

@@ -268,6 +268,10 @@ _TABLE: dict[Grade, dict[str, tuple[str, str]]] = {
             "the log is neither closed nor alive",
             "is the agent running? was the end cut off? `--max-age` if the copy is known to be older",
         ),
+        "expands_too_far": (
+            "a log file holds far more bytes than it takes on the disk, and was not read to its end",
+            "decompress it, or copy it without holes, and verify again",
+        ),
         "next_epoch_missing": (
             "an epoch ended for another one to follow, and none does",
             "look for the next segment; or the agent died in that very moment and will start `cold`",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,7 @@ _SKIPPABLE = range(0x184D2A50, 0x184D2A60)
 _DICTIONARY_ID_SIZES = (0, 1, 2, 4)
 _CONTENT_SIZES = (0, 2, 4, 8)
 _RLE, _RESERVED = 1, 3
+_CUT = "the compressed file is cut off"
 
 
 class BrokenStreamError(Exception):
@@ -128,13 +130,11 @@ class _Zstandard:
         self._file, self._size, self._most = file, size, most
         decompressor = zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW)
         self._reader = decompressor.stream_reader(file, read_across_frames=True)
-        self._counted = False
+        self._found: _Frames | None = None
 
     def readinto(self, into: memoryview) -> int:
-        if not self._counted:
-            # Frames without content are passed over inside of one call: so they are counted before it.
-            self._counted = True
-            _count_frames(self._file.fileno(), self._size, self._most)
+        # Frames without content are passed over inside of one call: so they are counted before it.
+        self._frames()
         try:
             return self._reader.readinto(into)
         except self._error as exc:
@@ -142,28 +142,56 @@ class _Zstandard:
 
     def check_whole(self) -> None:
         """The library takes a frame that is cut for the end: the blocks say whether it is one."""
-        if not _count_frames(self._file.fileno(), self._size, self._most, strict=True):
-            raise BrokenStreamError("the compressed file has no frame")
+        if (fault := self._frames().fault) is not None:
+            raise fault
+
+    def _frames(self) -> _Frames:
+        if self._found is None:
+            self._found = _count_frames(_Window(self._file.fileno()), self._size, self._most)
+        return self._found
 
 
-def _count_frames(descriptor: int, size: int, most: int, *, strict: bool = False) -> int:
-    """The number of frames; of the last, unless `strict`, whatever is there."""
+@dataclass(frozen=True, slots=True)
+class _Frames:
+    """Why a file is not whole; None if it is."""
+
+    fault: BrokenStreamError | None
+
+
+_NO_FRAME = _Frames(BrokenStreamError("the compressed file has no frame"))
+
+
+class _Window:
+    """A few bytes at any place of a file, for many places that follow each other."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._start, self._data = 0, b""
+
+    def read(self, position: int, size: int) -> bytes:
+        at = position - self._start
+        if at < 0 or at + size > len(self._data):
+            self._start, at = position, 0
+            # Not mapped: whoever cuts the file meanwhile would end the process.
+            self._data = os.pread(self._descriptor, _PIECE, position)
+        return self._data[at : at + size]
+
+
+def _count_frames(content: _Window, size: int, most: int) -> _Frames:
     frames = skipped = position = 0
     while position < size:
         if frames + skipped == most:
             raise TooManyPartsError
         try:
-            position, has_content = _end_of_frame(descriptor, size, position)
-        except BrokenStreamError:
-            if strict:
-                raise
-            break
+            position, has_content = _end_of_frame(content, size, position)
+        except BrokenStreamError as exc:
+            return _Frames(exc)
         frames, skipped = frames + has_content, skipped + (not has_content)
-    return frames
+    return _Frames(None) if frames else _NO_FRAME
 
 
-def _end_of_frame(descriptor: int, size: int, position: int) -> tuple[int, bool]:
-    head = os.pread(descriptor, 8, position)
+def _end_of_frame(content: _Window, size: int, position: int) -> tuple[int, bool]:
+    head = content.read(position, 8)
     magic = int.from_bytes(head[:4], "little")
     if magic in _SKIPPABLE and len(head) == 8:  # noqa: PLR2004  # magic number and length
         end = position + 8 + int.from_bytes(head[4:], "little")
@@ -177,17 +205,19 @@ def _end_of_frame(descriptor: int, size: int, position: int) -> tuple[int, bool]
     content_size = _CONTENT_SIZES[flags >> 6] or single
     end = position + 5 + (not single) + _DICTIONARY_ID_SIZES[flags & 3] + content_size
     last = 0
+    # A block can be 4 bytes long: so there is little in this loop.
     while not last:
-        block = int.from_bytes(os.pread(descriptor, 3, end), "little")
-        end = _within(end + 3, size)
-        last, kind, length = block & 1, block >> 1 & 3, block >> 3
+        block = int.from_bytes(content.read(end, 3), "little")
+        last, kind = block & 1, block >> 1 & 3
         if kind == _RESERVED:
             raise BrokenStreamError("a block of no known kind")
-        end = _within(end + (1 if kind == _RLE else length), size)
+        end += 4 if kind == _RLE else 3 + (block >> 3)
+        if end > size:
+            raise BrokenStreamError(_CUT)
     return _within(end + 4 * (flags >> 2 & 1), size), True
 
 
 def _within(end: int, size: int) -> int:
     if end > size:
-        raise BrokenStreamError("the compressed file is cut off")
+        raise BrokenStreamError(_CUT)
     return end

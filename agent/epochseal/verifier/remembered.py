@@ -49,22 +49,24 @@ class Remembered:
 
     def known_keys(self, named: VerifierKey, rotations: list[Rotation]) -> KnownKeys:
         """The checkpoint keys that the named one leads to; beside pins, the pinned one is the named one."""
-        known = KnownKeys(named, rotations, self._may_lead)
+        pinned = pinned_run(self.log, self.pins)
+
+        def may_lead(rotation: Rotation) -> bool:
+            pins, line = self.pins, rotation.line
+            if pins is None or rotation.new in pins.checkpoint_keys:
+                return True
+            return line.authentic and line.epoch.run is pinned
+
+        known = KnownKeys(named, rotations, may_lead)
         key = self.request.checkpoint_key
         if self.pins is None or key is None or any(item.key == key for item in known.bounds):
             return known
-        beside = KnownKeys(VerifierKey(named.name, key), rotations, self._may_lead)
+        beside = KnownKeys(VerifierKey(named.name, key), rotations, may_lead)
         if named in beside.bounds:
             # Whoever names a later key beside a memory says so for its owner.
             return beside
         self._problem("unknown_key", "the checkpoint key that was named is not the pinned one")
         return known
-
-    def _may_lead(self, rotation: Rotation) -> bool:
-        pins, line = self.pins, rotation.line
-        if pins is None or rotation.new in pins.checkpoint_keys:
-            return True
-        return line.authentic and line.epoch.run is pinned_run(self.log, pins)
 
     # --- between the checkpoints and trust ------------------------------------------------------------------
 
@@ -132,6 +134,7 @@ class Remembered:
     def _check_wrapping_keys(self, pinned: frozenset[str]) -> None:
         run, told = pinned_run(self.log, self.pins), ""
         moved: dict[Epoch, bool] = {}
+        last_entries = {epoch.key: epoch.last_entry for epoch in self.log.epochs}
         for epoch in self.log.epochs:
             along = epoch.link == "carry" and epoch.before is not None and moved[epoch.before]
             if self.request.public:
@@ -139,10 +142,10 @@ class Remembered:
             moved[epoch] = epoch.key in pinned or along
             if not moved[epoch] and epoch.key != told:
                 told = epoch.key
-                stop = [item.last_entry for item in self.log.epochs if item.key == epoch.key]
+                stop = last_entries[epoch.key]
                 detail = f"the epoch key {epoch.key} is not pinned"
                 self.found = True
-                self.findings.problem("unknown_key", epoch.place, detail, epoch.place.entry, stop[-1])
+                self.findings.problem("unknown_key", epoch.place, detail, epoch.place.entry, stop)
 
     def seen(self, checkpoints: Checkpoints, now: int) -> Seen | None:
         """What a memory may take over, None if pins may not move; only of use if the log is verified."""

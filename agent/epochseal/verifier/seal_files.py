@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import FileIO
 from itertools import pairwise
 
 from epochseal.errors import FormatError
-from epochseal.format.seal_lines import MAX_LINE, Block, Header, TaggedLine, parse_line
+from epochseal.format.seal_lines import MAX_LINE, Block, Header, TaggedLine, parse_header, parse_line
 
 _PIECE = 1 << 20
 _WINDOW = 64 << 10
 _MARK = b"\nepoch "
+# The keys and the digests of an epoch line alone are more bytes than that.
+_SHORTEST_HEADER = 256
 
 
 @dataclass(frozen=True, slots=True)
 class EpochPart:
     """The lines of one epoch: bytes `start` to `stop` of a seal file; `header` is None if it cannot be read.
 
+    Epochs that cannot be read, and stand side by side, are one part: nothing can be shown of any of them.
     Of the epoch that follows on it, -1 if there is none: `asked_line` is the tree index whose tag that one
     quotes, `next_line` its own index, `next_entry` its first entry.
     """
@@ -36,11 +40,13 @@ class EpochPart:
 class SealFile:
     """What a seal file holds, in bytes: `leading` before its first epoch, up to `stop`, then `torn`.
 
-    By its last block line that can be read, `sealed` is where the entries end in the log file, and
-    `end_entry` the number of the next one, -1 if there is none.
+    `first_entry` is that of its first epoch that can be read. By its last block line that can be read,
+    `sealed` is where the entries end in the log file, and `end_entry` the number of the next one, -1 if there
+    is none.
     """
 
     epochs: list[EpochPart]
+    first_entry: int = 0
     leading: int = 0
     stop: int = 0
     torn: int = 0
@@ -57,18 +63,23 @@ def cut_seal_file(file: FileIO, size: int, *, last: bool) -> SealFile:
     starts, lines_end, zero = _scan(file, size, zeros=last)
     # A power cut leaves zeros where a write did not arrive: no line holds one.
     stop = lines_end if zero < 0 else _line_start(file, zero)
-    starts = [start for start in starts if start < stop]
+    while starts and starts[-1] >= stop:
+        starts.pop()
     sealed, end_entry = _sealed(file, stop)
-    epochs = [
-        EpochPart(start, end, _header(os.pread(file.fileno(), min(end - start, MAX_LINE + 1), start)))
-        for start, end in pairwise([*starts, stop])
-    ]
-    return SealFile(epochs, starts[0] if starts else stop, stop, size - stop, sealed, end_entry)
+    epochs: list[EpochPart] = []
+    for start, end in pairwise((*starts, stop)):
+        header = _read_header(file, start, end)
+        goes_on = header is None and epochs and epochs[-1].header is None
+        epochs.append(EpochPart(epochs.pop().start if goes_on else start, end, header))
+    first_entry = next((part.header.first_entry for part in epochs if part.header is not None), 0)
+    leading = starts[0] if starts else stop
+    return SealFile(epochs, first_entry, leading, stop, size - stop, sealed, end_entry)
 
 
-def _scan(file: FileIO, size: int, *, zeros: bool) -> tuple[list[int], int, int]:
+def _scan(file: FileIO, size: int, *, zeros: bool) -> tuple[array[int], int, int]:
     """Where epoch lines begin, where the last whole line ends, and where the first zero stands (or -1)."""
-    starts, lines_end, zero, position = [], 0, -1, 0
+    # An epoch line can be as short as its first word: so many numbers would be large objects.
+    starts, lines_end, zero, position = array("q"), 0, -1, 0
     # As if a line had ended before the file began.
     rest = b"\n"
     while position < size and (piece := os.pread(file.fileno(), min(_PIECE, size - position), position)):
@@ -126,9 +137,10 @@ def _sealed(file: FileIO, stop: int) -> tuple[int, int]:
     return 0, -1
 
 
-def _header(raw: bytes) -> Header | None:
-    try:
-        line = parse_line(raw.partition(b"\n")[0])
-    except FormatError:
+def _read_header(file: FileIO, start: int, stop: int) -> Header | None:
+    if stop - start < _SHORTEST_HEADER:
         return None
-    return line.body if isinstance(line, TaggedLine) and isinstance(line.body, Header) else None
+    raw = os.pread(file.fileno(), min(stop - start, _WINDOW), start)
+    if b"\n" not in raw:
+        raw = os.pread(file.fileno(), min(stop - start, MAX_LINE + 1), start)
+    return parse_header(raw.partition(b"\n")[0])

@@ -13,10 +13,14 @@ from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.snapshot import SegmentPart
 
 _BUFFER = 1 << 16
+_FEW, _SHORT = 16, 32
+"""So many lines are read whatever they are, and one more for each so many bytes: a tag alone takes more."""
 
 
 class LineReader:
     """Gives each line without its newline; of one that is too long the beginning, which is too long as well.
+
+    Where there are more lines than its bytes explain, the rest of the epoch is taken for one line: `gave_up`.
 
     Raises:
         GoneError: the file is gone.
@@ -24,7 +28,9 @@ class LineReader:
     """
 
     def __init__(self, part: SegmentPart, epoch: EpochPart) -> None:
+        self.gave_up = False
         self._path = part.seal
+        self._count = 0
         self._left = epoch.stop - epoch.start
         self._file = BufferedReader(open_file(part.seal), _BUFFER)
         self._lines = self._read(epoch.start)
@@ -54,9 +60,14 @@ class LineReader:
         self._left -= len(self._file.read(size))
 
     def _read(self, start: int) -> Iterator[bytes]:
+        size = self._left
         try:
             self._file.seek(start)
             while self._left > 0 and (raw := self._readline(MAX_LINE + 2)):
+                self._count += 1
+                self.gave_up = self._count > _FEW + (size - self._left) // _SHORT
+                if self.gave_up:
+                    self._left = 0
                 line = raw
                 while raw and self._left > 0 and not raw.endswith(b"\n"):
                     raw = self._readline(_BUFFER)

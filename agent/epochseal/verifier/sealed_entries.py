@@ -20,12 +20,14 @@ from epochseal.format.block_columns import digests_between
 from epochseal.format.seal_lines import Block
 from epochseal.storage.opener import GoneError, NotAFileError, open_file
 from epochseal.verifier.log_streams import BrokenStreamError, RepeatedStream, TooManyPartsError, open_stream
+from epochseal.verifier.reading_budget import SHARED, TIMES, Reading
 
 AT_ONCE = 1 << 20
 """So many bytes are read at once, and are the most that `holds_all` takes."""
 _WINDOW = 16 << 10
 _LINE_FEED = 0x0A
-_SEARCH_BUDGET = 64 << 20
+# To hash a piece and compare it costs as much as so many bytes more.
+_TRIAL = 2048
 
 Finding = Literal["good", "altered", "missing", "behind", "unread"]
 """`behind`: the log file of the last segment ends before the block; `unread`: too much was read already."""
@@ -43,6 +45,9 @@ class LogEnd:
 class SealedEntries:
     """Checks blocks against the log file of a segment.
 
+    `bounded` and `too_far` are whether it asked for what no file of its size is asked for, and whether it is
+    larger than what may be read of it (reading_budget.py).
+
     After an insertion or a deletion everything behind it is moved; `shift` follows, so that the damage that
     is reported is where it was done and not the whole rest of the file. With `keep`, `kept` holds the very
     bytes that were hashed for the last block, so that what is handed on is what was verified.
@@ -50,8 +55,9 @@ class SealedEntries:
     Args:
         path: the log file; what is no regular file is as good as an empty one.
         sealed: how many bytes of it are sealed.
+        reading: what it may cost.
         last: it is that of the last segment, which a copy may have taken before its seal file.
-        unread: no block is read; only what follows them is looked at.
+        asked: so many bytes of a plain file were read already, by others.
 
     Raises:
         GoneError: it is gone.
@@ -59,7 +65,14 @@ class SealedEntries:
     """
 
     def __init__(
-        self, path: Path, sealed: int, *, keep: bool = False, last: bool = False, unread: bool = False
+        self,
+        path: Path,
+        sealed: int,
+        reading: Reading,
+        *,
+        keep: bool = False,
+        last: bool = False,
+        asked: int = 0,
     ) -> None:
         self._path = path
         self._keep = keep
@@ -67,18 +80,20 @@ class SealedEntries:
         self._sealed = sealed
         self._buffer = bytearray(AT_ONCE)
         self._position = 0
-        self._budget = _SEARCH_BUDGET
+        self._most, self._largest, self._budget = reading.plain, reading.block, reading.search
+        self._own = TIMES * reading.stored
         self._matched = 0
         self._run = 0, 0
         self.shift = 0
-        self.asked = 0
-        self._unread = unread
-        self.bounded = True
+        self.asked = asked
+        self.bounded, self.too_far = True, False
         self._file, opened = _open(path)
         self._stream: RepeatedStream | None = None
         self.size = os.fstat(self._file.fileno()).st_size if self._file is not None else 0
         if self._file is not None and opened.suffix != ".log":
             self._stream = open_stream(opened, self._file)
+            # Holes are read too, and say nothing.
+            self.too_far = self.size - reading.stored > SHARED
         self._behind = last and self._stream is None and self.size < sealed
 
     def judge(self, block: Block) -> Finding:
@@ -91,13 +106,21 @@ class SealedEntries:
             return "behind"
         if self._stream is None and block.offset + self.shift + block.size <= self.size:
             self.asked += block.size
-            if self._unread or self.asked > 2 * self.size:
-                self.bounded = False
+            self.bounded = self.bounded and self.asked <= 2 * self.size
+            self.too_far = self.too_far or self.asked > self._most
+            if not self.bounded or self.too_far:
                 return "unread"
+        if self._keep and block.size > self._largest:
+            last = block.first_entry + block.entries - 1
+            raise StorageError(
+                f"the block of entries {block.first_entry} to {last} of {self._path} has {block.size} bytes, "
+                f"far more than lie on the disk",
+                "unpack the file, or copy it without holes, and try again",
+            )
         if self._holds(block, self.shift) or (self._stream is None and self._found_elsewhere(block)):
             self._matched = self._position
             return "good"
-        if not self.bounded:
+        if not self.bounded or self.too_far:
             return "unread"
         return "missing" if self._ends_before(block) else "altered"
 
@@ -111,10 +134,10 @@ class SealedEntries:
         """
         start, size = bounds[0], bounds[-1] - bounds[0]
         if self._stream is None:
-            known = bounds[-1] <= self.size and self.asked + size <= 2 * self.size
+            known = bounds[-1] <= self.size and self.asked + size <= min(2 * self.size, self._most)
         else:
-            known = self._position == start
-        if self.shift or self._keep or self._unread or not self.bounded or size > AT_ONCE or not known:
+            known = self._position == start and bounds[-1] <= self._most
+        if self.shift or self._keep or not self.bounded or self.too_far or size > AT_ONCE or not known:
             return False
         with memoryview(self._buffer) as view, view[:size] as data:
             count = self._fill(data) if self._skip_to(start) else 0
@@ -156,13 +179,12 @@ class SealedEntries:
         with memoryview(self._buffer) as view:
             try:
                 while self._position < self._sealed:
-                    if not (
-                        count := self._stream.readinto(view[: min(self._sealed - self._position, AT_ONCE)])
-                    ):
+                    most = min(self._sealed - self._position, AT_ONCE)
+                    if not (count := self._next(self._stream, view[:most])):
                         break
                     self._position += count
-                if self._stream.readinto(view[:1]):
-                    return LogEnd(extra=True)
+                if self.too_far or self._next(self._stream, view[:1]):
+                    return LogEnd(extra=not self.too_far)
                 self._stream.check_whole()
                 return LogEnd(empty=not self._position)
             except TooManyPartsError:
@@ -173,11 +195,21 @@ class SealedEntries:
             except OSError as exc:
                 raise StorageError(f"cannot read {self._path}: {exc.strerror}") from exc
 
-    def pieces(self) -> Iterator[bytes]:
-        """Everything in the file, decompressed, unchecked; what cannot be decompressed ends it."""
+    def pieces(self, shared: int = 0) -> Iterator[bytes]:
+        """Everything in the file, decompressed, unchecked; what cannot be decompressed ends it.
+
+        As far as it may be read: `shared` are bytes that it may have beside its own.
+        """
+        self._most = max(self._most, self._own + shared)
         with memoryview(self._buffer) as view:
-            while count := self._read(view):
+            while self._position < self._most and (count := self._read(view)):
                 yield bytes(view[:count])
+        self.too_far = self.too_far or self._position >= self._most
+
+    @property
+    def beyond(self) -> int:
+        """How many bytes were read beside those that it may have by itself."""
+        return max(self._position - self._own, 0)
 
     def close(self) -> None:
         """Close the file."""
@@ -211,7 +243,7 @@ class SealedEntries:
             # Never back into what an earlier block was found in: exchanged blocks are not moved ones.
             if shift == self.shift or block.offset + shift < self._matched or self._budget <= 0:
                 continue
-            self._budget -= block.size
+            self._budget -= block.size + _TRIAL
             if self._holds(block, shift):
                 self.shift = shift
                 return True
@@ -227,7 +259,7 @@ class SealedEntries:
         with memoryview(window) as view:
             have, place = self._fill(view), 0
             while 0 <= place <= min(have - block.size, 2 * _WINDOW) and self._budget > 0:
-                self._budget -= block.size
+                self._budget -= block.size + _TRIAL
                 shift = start + place - block.offset
                 found = view[place : place + block.size]
                 if (
@@ -271,7 +303,7 @@ class SealedEntries:
         if (source := self._stream or self._file) is None:
             return 0
         try:
-            count = source.readinto(view)
+            count = source.readinto(view) if self._stream is None else self._next(self._stream, view)
         except TooManyPartsError:
             self.bounded = False
             return 0
@@ -281,6 +313,13 @@ class SealedEntries:
             raise StorageError(f"cannot read {self._path}: {exc.strerror}") from exc
         self._position += count
         return count
+
+    def _next(self, stream: RepeatedStream, view: memoryview) -> int:
+        """What follows in a compressed file, as far as it may be read."""
+        room = self._most - self._position
+        if room <= 0:
+            self.too_far = self.too_far or bool(stream.readinto(view[:1]))
+        return 0 if self.too_far or room <= 0 else stream.readinto(view[:room])
 
 
 def _all_hold(data: memoryview, bounds: list[int], digests: list[str]) -> bool:

@@ -13,9 +13,11 @@ from pathlib import Path
 from epochseal.errors import FormatError, StorageError
 from epochseal.format.note import MAX_NOTE, parse_checkpoint, parse_note
 from epochseal.format.seal_lines import Header
+from epochseal.storage.holes import stored_bytes
 from epochseal.storage.opener import GoneError, NotAFileError, open_file, read_file
-from epochseal.storage.segments import Listing, Segment, list_segments
+from epochseal.storage.segments import COMPRESSED_ENDINGS, Listing, Segment, list_segments
 from epochseal.storage.settling import looks
+from epochseal.verifier.reading_budget import NOTHING, Reading, allot, reading_of
 from epochseal.verifier.seal_files import EpochPart, SealFile, cut_seal_file
 from epochseal.verifier.seal_tail import is_unfinished, read_tail
 from epochseal.verifier.sealed_entries import SealedEntries
@@ -30,8 +32,9 @@ _Identity = tuple[int, int, int] | None
 class SegmentPart:
     """One whole segment as it was when the snapshot was taken; `last` if no stem has a greater number.
 
-    `copied` is the tree size that the file `checkpoint` states, 0 if it is none. `seal_end` is the end
-    of the last seal file, as it was read.
+    `copied` is the tree size that the file `checkpoint` states, 0 if it is none; `stored` what the log file
+    takes on the disk, `reading` what it may cost. `seal_end` is the end of the last seal file, as it was
+    read.
     """
 
     segment: Segment
@@ -39,7 +42,9 @@ class SegmentPart:
     seal: Path
     lines: SealFile
     last: bool
+    stored: int = 0
     copied: int = 0
+    reading: Reading = NOTHING
     identity: tuple[_Identity, _Identity] = (None, None)
     seal_end: bytes = b""
 
@@ -85,7 +90,7 @@ class SegmentPart:
     @property
     def first_entry(self) -> int:
         """The number of the segment's first entry, as far as its lines say."""
-        return next((part.header.first_entry for part in self.epochs if part.header is not None), 0)
+        return self.lines.first_entry
 
 
 @dataclass(slots=True)
@@ -121,7 +126,14 @@ class Snapshot:
                 again = _read_part(part.segment, part.seal, part.log, last=last)
                 again.copied = part.copied
                 self.parts[place] = again
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Say of each part what only all of them together tell."""
         _look_ahead(self.parts)
+        files = [(part.stored, part.sealed, part.lines.stop) for part in self.parts]
+        for part, reading in zip(self.parts, allot(files), strict=True):
+            part.reading = reading
 
 
 def take_snapshot(
@@ -175,7 +187,7 @@ def _look(logdir: Path, *, witnessed: bool) -> Snapshot:
             snapshot.parts.append(part)
         except GoneError:
             snapshot.gone.add(segment.number)
-    _look_ahead(snapshot.parts)
+    snapshot.prepare()
     return snapshot
 
 
@@ -211,7 +223,16 @@ def _read_part(segment: Segment, seal: Path, log: Path, *, last: bool) -> Segmen
         lines = SealFile([])
     except OSError as exc:
         raise StorageError(f"cannot read {seal}: {exc.strerror}") from exc
-    return SegmentPart(segment, log, seal, lines, last, identity=identity, seal_end=end)
+    stored = _stored(log)
+    return SegmentPart(segment, log, seal, lines, last, stored, identity=identity, seal_end=end)
+
+
+def _stored(log: Path) -> int:
+    # A living agent may have put the compressed one in its place since it was listed.
+    for ending in ("", *COMPRESSED_ENDINGS.values()):
+        with suppress(GoneError, NotAFileError):
+            return stored_bytes(log.with_name(log.name + ending))
+    return 0
 
 
 def _identity(path: Path) -> _Identity:
@@ -272,7 +293,7 @@ def _is_empty(path: Path) -> bool:
             return not (stat.S_ISREG(found.st_mode) and found.st_size)
         return True
     try:
-        content = SealedEntries(path, 0)
+        content = SealedEntries(path, 0, reading_of(path, 0))
     except (GoneError, NotAFileError):
         return True
     try:

@@ -9,14 +9,16 @@ from epochseal.errors import FormatError
 from epochseal.format.merkle import leaf_hash
 from epochseal.format.seal_lines import Block, End, NoteLine, TaggedLine, parse_line
 from epochseal.verifier.epoch_result import EpochResult, Noted
+from epochseal.verifier.seal_reader import LineReader
 from epochseal.verifier.snapshot import SegmentPart
 from epochseal.verifier.verdict import Problem
 
 
-def read_without_header(part: SegmentPart, lines: Iterator[bytes]) -> EpochResult:
+def read_without_header(part: SegmentPart, lines: LineReader) -> EpochResult:
     """The epoch line cannot be read: nothing of the epoch can be shown, but say which entries it held."""
     result = EpochResult(part.segment.number, None, damaged=True)
-    entries: list[int] = []
+    first: int | None = None
+    stop = part.first_entry
     for raw in lines:
         if not raw.startswith(b"note "):
             result.unread.append(leaf_hash(payload_of(raw)))
@@ -24,20 +26,24 @@ def read_without_header(part: SegmentPart, lines: Iterator[bytes]) -> EpochResul
             line = parse_line(raw)
         except FormatError:
             if raw.startswith(b"note "):
-                result.notes.append(Noted(raw, result.index, max(entries, default=part.first_entry)))
+                result.notes.append(Noted(raw, result.index, stop))
             continue
         if isinstance(line, NoteLine):
-            result.notes.append(Noted(line.note, result.index, max(entries, default=part.first_entry)))
+            result.notes.append(Noted(line.note, result.index, stop))
             continue
         if isinstance(line.body, Block):
-            entries += [line.body.first_entry, line.body.first_entry + line.body.entries]
+            behind = line.body.first_entry + line.body.entries
+            stop = behind if first is None else max(stop, behind)
+            first = line.body.first_entry if first is None else min(first, line.body.first_entry)
         if isinstance(line.body, End):
             result.end = line.body
         result.index, result.last_tag = line.index + 1, line.tag
-    first = min(entries, default=part.first_entry)
-    result.next_entry = max(entries, default=first)
-    ends = first, max(result.next_entry - 1, first)
+    first, result.next_entry = part.first_entry if first is None else first, stop
+    ends = first, max(stop - 1, first)
     result.problems.append(problem_in(part, 0, "line_altered", ends, "an epoch line cannot be read"))
+    if lines.gave_up:
+        detail = "more lines than bytes for them"
+        result.problems.append(problem_in(part, 0, "too_much_work", (stop, stop), detail))
     return result
 
 

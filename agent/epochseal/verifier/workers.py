@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from epochseal.custody.memory import harden_process
 from epochseal.storage.opener import GoneError
@@ -19,6 +21,7 @@ from epochseal.verifier.check_epoch import check_epoch
 from epochseal.verifier.epoch_result import EpochResult
 from epochseal.verifier.epoch_secrets import Recoverers
 from epochseal.verifier.keyring import Keyring
+from epochseal.verifier.reading_budget import Reading, shares
 from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.sealed_entries import LogEnd, SealedEntries
 from epochseal.verifier.snapshot import SegmentPart
@@ -33,14 +36,18 @@ _IN_A_ROW = 16
 class Task:
     """Some epochs of one segment; `last`: what follows the sealed bytes is to be looked at too.
 
-    `unread`: its entries are not read, since those before it were more than the log file has.
+    `reading` is what it may cost.
     """
 
     part: SegmentPart
     epochs: tuple[EpochPart, ...]
     first: bool
     last: bool
-    unread: bool = False
+    reading: Reading
+
+    def alone(self) -> Task:
+        """The same for another process: without the segment's other epochs, which would go with each task."""
+        return replace(self, part=replace(self.part, lines=replace(self.part.lines, epochs=[])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,9 @@ class TaskResult:
 
     `end` is of the log file, where the task is the last of its segment. `asked` is how many bytes of entries
     its blocks have that lie in a plain log file of `size` bytes; `bounded` whether that, and what stood
-    before it in the segment, was no more than it may be. `gone`: a file of the segment was not there any
-    more; nothing else is known then.
+    before it in the segment, was no more than a file of that size is asked for, and `too_far` whether it was
+    more than is read of the file. `gone`: a file of the segment was not there any more; nothing else is known
+    then.
     """
 
     task: Task
@@ -59,6 +67,7 @@ class TaskResult:
     asked: int = 0
     size: int = 0
     bounded: bool = True
+    too_far: bool = False
     gone: bool = False
 
 
@@ -84,8 +93,10 @@ def cut_tasks(parts: Sequence[SegmentPart]) -> list[Task]:
                 size = 0
             groups[-1].append(epoch)
             size += epoch.stop - epoch.start
-        for place, group in enumerate(groups):
-            tasks.append(Task(part, tuple(group), place == 0, place == len(groups) - 1))
+        sizes = [sum(epoch.stop - epoch.start for epoch in group) for group in groups]
+        for place, (group, search) in enumerate(zip(groups, shares(part.reading.search, sizes), strict=True)):
+            reading = replace(part.reading, search=search)
+            tasks.append(Task(part, tuple(group), place == 0, place == len(groups) - 1, reading))
     return tasks
 
 
@@ -100,55 +111,88 @@ def run_tasks(
     """
     work = _Work()
     if jobs <= 1 or len(tasks) <= 1:
-        # A caller may verify in several threads: here each has a keyring of its own.
-        yield from _run_in_order(tasks, _keyring_of(make_recoverer), work)
+        # A caller may verify in several threads: here each has a worker of its own.
+        yield from map(work.add, _Worker(_keyring_of(make_recoverer)).run(tasks))
         return
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(jobs, context, initializer=_prepare_worker, initargs=(make_recoverer,)) as pool:
-        ahead: list[Future[list[TaskResult]]] = []
+        ahead: deque[tuple[Sequence[Task], Future[list[TaskResult]]]] = deque()
         # Tasks that follow each other have their secrets recovered in one call.
         in_a_row = min(_IN_A_ROW, len(tasks) // (jobs * _AHEAD)) if make_recoverer is not None else 1
         for start in range(0, len(tasks), step := max(in_a_row, 1)):
-            row = [work.allowed(task) for task in tasks[start : start + step]]
-            ahead.append(pool.submit(_run_in_worker, row))
+            row = tasks[start : start + step]
+            ahead.append((row, pool.submit(_run_in_worker, [task.alone() for task in row])))
             # Only a few results wait at any time, so that memory does not grow with the log.
             if len(ahead) >= jobs * _AHEAD:
-                yield from map(work.add, ahead.pop(0).result())
+                yield from map(work.add, _of(*ahead.popleft()))
         while ahead:
-            yield from map(work.add, ahead.pop(0).result())
+            yield from map(work.add, _of(*ahead.popleft()))
+
+
+def _of(row: Sequence[Task], future: Future[list[TaskResult]]) -> Iterator[TaskResult]:
+    return (replace(done, task=task) for task, done in zip(row, future.result(), strict=True))
 
 
 class _Work:
     """How much of the segment at hand was read: blocks that lie over each other would make it any amount."""
 
     def __init__(self) -> None:
-        self._stem = ""
         self._asked = 0
-        self._bounded = True
-
-    def allowed(self, task: Task) -> Task:
-        over = task.part.segment.stem == self._stem and not self._bounded
-        return replace(task, unread=True) if over else task
+        self._bounded, self._too_far = True, False
 
     def add(self, done: TaskResult) -> TaskResult:
         if done.task.first:
-            self._stem, self._asked, self._bounded = done.task.part.segment.stem, 0, True
+            self._asked, self._bounded, self._too_far = 0, True, False
         self._asked += done.asked
         self._bounded = self._bounded and done.bounded and self._asked <= 2 * done.size
-        return replace(done, bounded=self._bounded)
+        self._too_far = self._too_far or done.too_far or self._asked > done.task.reading.plain
+        return replace(done, bounded=self._bounded, too_far=self._too_far)
 
 
 class _Worker:
-    """What each process keeps: its own page and its own connection to the backend."""
+    """What each process keeps: its own page, its own connection to the backend, and how much it has read."""
 
-    keyring: Keyring | None = None
+    own: ClassVar[_Worker]
+
+    def __init__(self, keyring: Keyring | None) -> None:
+        self._keyring = keyring
+        self._stem, self._asked = "", 0
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[TaskResult]:
+        """Check the epochs of tasks that follow each other."""
+        keyring = self._keyring
+        if keyring is not None:
+            epochs = (epoch for task in tasks for epoch in task.epochs)
+            keyring.secrets.expect([epoch.header for epoch in epochs if epoch.header is not None])
+        try:
+            yield from map(self._run, tasks)
+        finally:
+            if keyring is not None:
+                keyring.secrets.wipe()
+
+    def _run(self, task: Task) -> TaskResult:
+        part = task.part
+        before = self._asked if self._stem == part.segment.stem else 0
+        try:
+            content = SealedEntries(part.log, part.sealed, task.reading, last=part.last, asked=before)
+            try:
+                results = tuple(check_epoch(part, epoch, content, self._keyring) for epoch in task.epochs)
+                end = content.end() if task.last else None
+                self._stem, self._asked = part.segment.stem, content.asked
+                return TaskResult(
+                    task, results, end, content.asked - before, content.size, content.bounded, content.too_far
+                )
+            finally:
+                content.close()
+        except GoneError:
+            return TaskResult(task, gone=True)
 
 
 def _prepare_worker(make_recoverer: Callable[[], Recoverers] | None) -> None:
     # Only in a process of our own: hardening lowers limits for good, and whether the calling process bears
     # that is for its owner to say.
     harden_process()
-    _Worker.keyring = _keyring_of(make_recoverer)
+    _Worker.own = _Worker(_keyring_of(make_recoverer))
 
 
 def _keyring_of(make_recoverer: Callable[[], Recoverers] | None) -> Keyring | None:
@@ -156,30 +200,5 @@ def _keyring_of(make_recoverer: Callable[[], Recoverers] | None) -> Keyring | No
 
 
 def _run_in_worker(tasks: Sequence[Task]) -> list[TaskResult]:
-    return list(_run_in_order(tasks, _Worker.keyring, _Work()))
-
-
-def _run_in_order(tasks: Sequence[Task], keyring: Keyring | None, work: _Work) -> Iterator[TaskResult]:
-    if keyring is not None:
-        epochs = (epoch for task in tasks for epoch in task.epochs)
-        keyring.secrets.expect([epoch.header for epoch in epochs if epoch.header is not None])
-    try:
-        for task in tasks:
-            yield work.add(_run(work.allowed(task), keyring))
-    finally:
-        if keyring is not None:
-            keyring.secrets.wipe()
-
-
-def _run(task: Task, keyring: Keyring | None) -> TaskResult:
-    part = task.part
-    try:
-        content = SealedEntries(part.log, part.sealed, last=part.last, unread=task.unread)
-        try:
-            results = tuple(check_epoch(part, epoch, content, keyring) for epoch in task.epochs)
-            end = content.end() if task.last else None
-            return TaskResult(task, results, end, content.asked, content.size, content.bounded)
-        finally:
-            content.close()
-    except GoneError:
-        return TaskResult(task, gone=True)
+    # Who gave the tasks has them already.
+    return [replace(done, task=replace(done.task, epochs=())) for done in _Worker.own.run(tasks)]

@@ -21,6 +21,7 @@ from epochseal.evidence.extract import extract
 from epochseal.storage.segments import list_segments
 from epochseal.verifier import Request, sealed_entries, verify
 from epochseal.verifier.log_streams import Stream, open_stream
+from epochseal.verifier.reading_budget import Reading
 from epochseal.verifier.sealed_entries import SealedEntries
 from tests.integration.agents import Place, kinds, warnings
 
@@ -366,10 +367,10 @@ def test_a_segment_that_is_compressed_after_it_was_listed(
     """A verifier that listed the plain file reads the compressed one in its place."""
     real = SealedEntries.__init__
 
-    def opening(self: SealedEntries, path: Path, *args: int, **options: bool) -> None:
+    def opening(self: SealedEntries, path: Path, sealed: int, reading: Reading, **options: bool) -> None:
         if path.suffix == ".log" and path.exists():
             replace(path, ".gz", gzip.compress(path.read_bytes(), 1))
-        real(self, path, *args, **options)
+        real(self, path, sealed, reading, **options)
 
     monkeypatch.setattr(SealedEntries, "__init__", opening)
     verdict = place.verify()

@@ -1,6 +1,6 @@
 """PKCS#11 modules besides SoftHSM's own: NSS's softokn, and p11-kit's proxy over SoftHSM.
 
-NSS gives every token the serial number 0, and takes its configuration in the parameters of C_Initialize alone:
+NSS gives every token the serial number 0, and reads its configuration from C_Initialize's parameters alone:
 a module of ours in C stands before it (nss_module.c).
 """
 

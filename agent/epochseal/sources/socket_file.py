@@ -85,6 +85,9 @@ class SocketFile:
             # the umask took is given back.
             os.fchmod(bound.fileno(), self._mode)
             bound.bind(str(self.path))
+            if self._kind == socket.SOCK_STREAM:
+                # At once: between the two whoever finds the file is refused.
+                bound.listen()
             if stat.S_IMODE(self.path.lstat().st_mode) != self._mode:
                 self.path.chmod(self._mode)
             return bound, self._stat()

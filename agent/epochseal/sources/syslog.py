@@ -44,6 +44,9 @@ class TlsFiles:
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # A ticket is written at the end of the handshake. Where a sender has reset the connection by then,
+        # that fails, and with it the handshake: what the sender had written could not be read any more.
+        context.num_tickets = 0
         try:
             context.load_cert_chain(self.cert, self.key, password=_no_passphrase)
         except (OSError, ValueError) as exc:

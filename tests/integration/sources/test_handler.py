@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -116,6 +117,27 @@ def test_a_logger_raises_when_nothing_is_sealed(place: Place) -> None:
         logging.raiseExceptions = before
     assert 0.3 <= time.monotonic() - start < 5
     assert caught.value.hint == "cannot connect: No such file or directory"
+
+
+def test_what_was_given_up_is_not_kept(place: Place) -> None:
+    """Records that nobody took in time use no memory while the agent is away, and do not come later."""
+    handler = SealedHandler(place.folder / "s", timeout=0.05)
+    for _ in range(5):
+        with pytest.raises(NotSealed):
+            handler.seal(record("x" * 1000))
+    with socket_agent(place, "unix-stream") as agent:
+        patient = SealedHandler(place.folder / "s", timeout=60)
+        patient.seal(record("first"))
+        for _ in range(50):
+            # Its time is short, so that on a slow machine it may need another try.
+            with suppress(NotSealed):
+                handler.seal(record("later"))
+                break
+        handler.close()
+        patient.close()
+        agent.stop()
+    assert lines_of(place)[0] == b"first"
+    assert set(lines_of(place)[1:]) == {b"later"}
 
 
 def test_an_agent_that_comes_late_is_waited_for(place: Place) -> None:

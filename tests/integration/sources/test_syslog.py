@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -304,6 +305,38 @@ def test_datagrams_of_udp(place: Place) -> None:
         agent.stop()
     assert lines_of(place)[0] == b"<13>one\\x0aline"
     assert {warning.kind for warning in checked(place).warnings} == {"source_gap"}
+
+
+def _reset(sock: ssl.SSLSocket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    socket.socket.close(sock)
+
+
+def _reset_later(sock: ssl.SSLSocket) -> None:
+    time.sleep(0.3)
+    _reset(sock)
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [socket.socket.close, lambda sock: sock.shutdown(socket.SHUT_WR), _reset_later, _reset],
+    ids=["without close_notify", "half", "reset later", "reset at once"],
+)
+def test_a_tls_sender_that_leaves_without_a_word(
+    place: Place, certificates: Certificates, leave: Callable[[ssl.SSLSocket], None]
+) -> None:
+    """However it goes: what had arrived is sealed, and that the last frame has no end is told."""
+    with socket_agent(place, "syslog", tls=certificates.files(clients=False)) as agent:
+        plain = agent.connect_tcp()
+        # Else the sender's system keeps the frames back for a moment, and throws them away at a reset.
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock = certificates.context().wrap_socket(plain, server_hostname="localhost")
+        sock.sendall(b"<13>one\n<13>two\n<13>par")
+        leave(sock)
+        agent.wait_for("ended within an entry: what came of it is sealed")
+        agent.stop()
+        socket.socket.close(sock)
+    assert lines_of(place) == [b"<13>one", b"<13>two", b"<13>par"]
 
 
 def test_a_proxy_before_tls(place: Place, certificates: Certificates) -> None:

@@ -3,9 +3,11 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
+import signal
 import socket
 import stat
 import time
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -348,6 +350,24 @@ def test_a_datagram_cannot_make_a_second_entry(place: Place) -> None:
         agent.stop()
     assert lines_of(place) == [escape(evil) for evil in EVIL]
     assert as_sent(place) == b"".join(evil + b"\n" for evil in EVIL)
+
+
+def test_a_writer_that_does_not_wait_is_told(place: Place) -> None:
+    """Where the queue is full it gets an error; every datagram that was taken is sealed."""
+    with socket_agent(place, "unix-datagram") as agent:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.connect(str(agent.path))
+            sock.settimeout(0)
+            os.kill(agent.process.pid, signal.SIGSTOP)
+            taken = 0
+            with suppress(BlockingIOError):
+                while taken < 100_000:
+                    sock.send(b"datagram %d" % taken)
+                    taken += 1
+            os.kill(agent.process.pid, signal.SIGCONT)
+        agent.stop()
+    assert 0 < taken < 100_000
+    assert lines_of(place) == [b"datagram %d" % number for number in range(taken)]
 
 
 def test_a_datagram_that_is_too_long(place: Place) -> None:

@@ -27,6 +27,7 @@ from epochseal.sealing.login_gate import LoginGates
 from epochseal.service.commit_loop import SystemClock, jitter
 from epochseal.service.sd_notify import Notifier
 from epochseal.service.signals import Signals
+from epochseal.service.source_messages import told_in
 from epochseal.service.stray_output import StrayOutput
 from epochseal.service.supervised_log import SupervisedLog
 
@@ -69,6 +70,7 @@ class Daemon:
         _allow_descriptors()
         with ExitStack() as stack:
             stray = stack.enter_context(StrayOutput(self._journal))
+            stack.enter_context(told_in(self._journal))
             signals = stack.enter_context(Signals().installed())
             self._open(config, stack)
             stack.callback(self._serve, None)

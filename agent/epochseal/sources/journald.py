@@ -352,7 +352,7 @@ class JournaldSource:
         if file.archived:
             file.close()
         more = any(self._has_more(other) for other in self._files.files if other is not file)
-        self._look_at = now if more else max(self._look_at, now + _SHARE * min(now - reading.began, 0.1))
+        self._look_at = now if more else max(self._look_at, now + _SHARE * min(now - reading.began, 0.05))
 
     def _lost(self, series: Series, message: str) -> None:
         """Entries may be missing: the chain is told at once."""

@@ -49,6 +49,8 @@ def test_a_hole_of_nuls(host: Host) -> None:
                 peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
                 assert peak < 120 << 10
             host.send("b", "later")
+            told = [event for event in host.told("source_message") if "it is skipped" in str(event["text"])]
+            assert [event["log"] for event in told] == (["a"] if start == 0 else [])
             process.terminate()
             assert process.wait(60) == 0
     assert host.verify("a").verdict == "verified"

@@ -68,7 +68,7 @@ class Delivery:
         # What is handed in for the next batch; in order, what was handed in before and is not acknowledged.
         self._filling = Batch()
         self._wire: deque[Batch] = deque()
-        self._loose = self._sent = 0
+        self._loose = self._sent = self._gates = 0
         # The batch that the leader waits for, and the gate of who was made the leader last.
         self._leading: Batch | None = None
         self._heir: LockType | None = None
@@ -192,6 +192,7 @@ class Delivery:
         gate = threading.Lock()
         gate.acquire()
         batch.gates.append(gate)
+        self._gates += 1
         return gate
 
     def _await(self, batch: Batch, gate: LockType | None, deadline: float) -> None:
@@ -201,6 +202,7 @@ class Delivery:
                 with self._lock:
                     if gate in batch.gates:
                         batch.gates.remove(gate)
+                        self._gates -= 1
                         return
             if self._heir is not gate:
                 return
@@ -217,6 +219,7 @@ class Delivery:
             with self._lock:
                 if (batch := self._find_waiting()) is not None:
                     self._heir, self._leading = batch.gates.pop(0), batch
+                    self._gates -= 1
                     self._heir.release()
                     return
                 self._leading = None
@@ -226,6 +229,8 @@ class Delivery:
             self._step(0.0, collect=False)
 
     def _find_waiting(self) -> Batch | None:
+        if not self._gates:
+            return None
         return next((batch for batch in (*self._wire, self._filling) if batch.gates and batch.missing), None)
 
     # --- the connection: the leader alone -------------------------------------------------------------------
@@ -327,6 +332,7 @@ class Delivery:
                 self._wire.popleft()
                 if not batch.dropped:
                     self._loose -= batch.loose
+                self._gates -= len(batch.gates)
                 for gate in batch.gates:
                     gate.release()
                 batch.gates.clear()

@@ -116,10 +116,7 @@ class Readers:
         logs = self._logs
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             # Each way of reading is tried on each log in turn.
-            jobs = [
-                pool.submit(task, logs[number % len(logs)], number + number // len(logs))
-                for task, number in tasks
-            ]
+            jobs = [pool.submit(task, logs[number % len(logs)], number) for task, number in tasks]
             for job in jobs:
                 job.result()
 
@@ -149,9 +146,10 @@ class Readers:
                 shutil.copytree(path, self._folder / f"alarm-{way}-{len(tally.alarms)}")
 
     def _verify_by_command(self, log: LiveLog, number: int) -> None:
-        keys = log.verifier_keys if number % 2 else log.verifier_keys[-2:]
+        turn = number // len(self._logs)
+        keys = log.verifier_keys if turn % 2 else log.verifier_keys[-2:]
         # In one memory, several at once. To a new key it may only be moved by a person.
-        remembers = number % 3 == 0 and not log.life.rotates
+        remembers = turn % 3 == 0 and not log.life.rotates
         options = () if remembers else ("--trust", "none")
         done = _run("verify", str(log.log), *keys, "--json", *options, memory=log.folder / "memory")
         way, name = "command, remembering" if remembers else "command", log.life.name
@@ -185,7 +183,8 @@ class Readers:
         self.commands.add(command, str(done.returncode), fair=fair, detail=detail)
 
     def _copy(self, log: LiveLog, number: int) -> None:
-        way = tuple(TOOLS)[number % len(TOOLS)]
+        turn = number // len(self._logs)
+        way = tuple(TOOLS)[(number + turn) % len(TOOLS)]
         target = self._folder / f"copy-{log.life.name}-{number}"
         for _ in range(_TRIES):
             done = subprocess.run(
@@ -197,7 +196,7 @@ class Readers:
                 check=False,
             )
             if done.returncode == 0:
-                self.judge(self.copies, way, log, target, public=number // len(TOOLS) % 2 == 1)
+                self.judge(self.copies, way, log, target, public=turn // len(TOOLS) % 2 == 1)
                 break
             self.copies.retry(way)
         else:

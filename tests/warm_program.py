@@ -38,14 +38,18 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     timeout: float = 120.0,
+    memory: int | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run `epochseal WORDS` with `data` as its input; its exit status, and all that it printed.
+
+    With `memory` it may take so many bytes, and has no capabilities: what is closed to its user is closed.
 
     Raises:
         subprocess.TimeoutExpired: it has not ended after `timeout` seconds; it is killed.
     """
     asked = {"words": list(words), "env": dict(os.environ if env is None else env)}
-    request = json.dumps({**asked, "cwd": str(Path.cwd() if cwd is None else cwd)}).encode()
+    asked |= {"cwd": str(Path.cwd() if cwd is None else cwd), "memory": memory}
+    request = json.dumps(asked).encode()
     ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
     # A pipe, as from a shell: a regular file as input would be another case.
     reading, writing = os.pipe()

@@ -5,13 +5,16 @@ It ends when the other end of that socket is closed.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import json
 import os
 import pkgutil
+import resource
 import signal
 import socket
+import struct
 import sys
 import time
 
@@ -19,6 +22,7 @@ import epochseal
 from epochseal.__main__ import main
 
 _LARGEST = 1 << 17
+_CAPABILITY_VERSION = 0x20080522
 
 
 def load() -> None:
@@ -67,7 +71,17 @@ def become_program(request: bytes, files: list[int]) -> bool:
     os.environ.update(asked["env"])
     time.tzset()
     os.chdir(asked["cwd"])
+    if asked["memory"] is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (asked["memory"],) * 2)
+        drop_capabilities()
     return True
+
+
+def drop_capabilities() -> None:
+    """Be a user like any other, also where the user is root."""
+    header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
+    if ctypes.CDLL(None).capset(header, bytes(24)) != 0:
+        raise OSError("the capabilities cannot be dropped")
 
 
 if __name__ == "__main__":

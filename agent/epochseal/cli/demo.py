@@ -16,6 +16,7 @@ import click
 from epochseal.cli.console import open_rich_console
 from epochseal.cli.options import LOGDIR
 from epochseal.errors import ConfigError
+from epochseal.foreign_text import visible
 
 if TYPE_CHECKING:
     from epochseal.demo import Stage
@@ -66,6 +67,9 @@ def _workplace(keep: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="epochseal-demo-") as directory:
             yield Path(directory)
         return
+    if (shown := visible(str(keep.absolute()))) != str(keep.absolute()):
+        hint = "name a directory whose whole path can be seen: it stands in every command of the story"
+        raise ConfigError(f"{shown} holds characters that cannot be seen", hint)
     if keep.exists() and any(keep.iterdir()):
         raise ConfigError(f"{keep} is not empty", "name a directory that is new or empty")
     keep.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ SECONDS := 600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-full power-states supervision live-copies live-readers neighbours tail-stories fuzz lint check bench clean
+.PHONY: help demo test test-full power-states supervision live-copies live-readers neighbours tail-stories fuzz lint check bench clean strange
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -51,6 +51,9 @@ live-readers: .venv/.dev ## verify and copy logs thousands of times while they a
 
 neighbours: .venv/.dev ## attack sources for a minute each, and measure how long the lines of another one wait
 	.venv/bin/python -m tests.fault.hostile_neighbours 60
+
+strange: .venv/.dev ## give every command every kind of file, closed stream and terminal
+	.venv/bin/python -m tests.integration.cli.strange_matrix
 
 lint: .venv/.dev ## format, lint, types and floors
 	.venv/bin/ruff format --check

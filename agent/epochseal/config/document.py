@@ -27,6 +27,8 @@ _MAX_FILE = 4 << 20
 _T = TypeVar("_T", bound=msgspec.Struct)
 _LINE = re.compile(r" \(at line ([0-9]+), column [0-9]+\)$")
 _AT_END = re.compile(r" \(at end of document\)$")
+# tomllib's time grows with the square of the parts, and the known keys have five.
+_MANY_PARTS = re.compile(r"""(?<![\w"' \t.-])(?:[\w"'-]*+[ \t]*+\.[ \t]*+){40}""")
 _COMPLAINT = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<where>[^`]*)`)?", re.DOTALL)
 _STEP = re.compile(r"\.([A-Za-z0-9_]+)|\[([0-9]+)\]")
 _EXPECTED = re.compile(r"Expected `([^`]*)`, got `([^`]*)`")
@@ -70,6 +72,8 @@ class Document:
     def __init__(self, path: Path) -> None:
         self.path = path
         text = self._read()
+        if (deep := _MANY_PARTS.search(text)) is not None:
+            self.fail_on(text.count("\n", 0, deep.start()) + 1, "a key has more than 40 parts", None)
         try:
             self.data: dict[str, Any] = tomllib.loads(text)
         except tomllib.TOMLDecodeError as exc:

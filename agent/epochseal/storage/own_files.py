@@ -24,6 +24,7 @@ OWN_MODE = 0o600
 OWN_FOLDER_MODE = 0o700
 
 _STEP = 0.02
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _NOT_ALONE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -67,7 +68,8 @@ def locked(path: Path) -> Iterator[None]:
     """Hold a file or folder of ours against other processes of ours.
 
     The lock lies on the file itself, which may be replaced while it is held: whoever has waited for it looks
-    whether it is still the file of that name. So there is no lock file, and none goes stale.
+    whether it is still the file of that name. So there is no lock file, and none goes stale. Whoever may read
+    it could hold it as well: where it belongs to us it is closed to all others.
 
     Raises:
         StorageError: it cannot be opened, or somebody holds it for longer than `LOCK_SECONDS`.
@@ -79,6 +81,7 @@ def locked(path: Path) -> Iterator[None]:
         except OSError as exc:
             raise StorageError(f"cannot lock {path}: {exc.strerror}") from exc
         try:
+            _close_to_others(descriptor)
             if _is_locked(descriptor, path):
                 yield
                 return
@@ -87,9 +90,15 @@ def locked(path: Path) -> Iterator[None]:
         if time.monotonic() > end:
             raise StorageError(
                 f"cannot lock {path}: another process has held it for {LOCK_SECONDS:.0f} s",
-                "see who holds it (fuser), and keep it where others cannot read it",
+                "see who holds it (fuser); who could read it once may hold it until it is replaced by a copy",
             )
         time.sleep(_STEP)
+
+
+def _close_to_others(descriptor: int) -> None:
+    found = os.fstat(descriptor)
+    if found.st_uid == os.geteuid() and found.st_mode & _OTHERS:
+        os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & ~_OTHERS)
 
 
 def _is_locked(descriptor: int, path: Path) -> bool:

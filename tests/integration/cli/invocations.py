@@ -58,7 +58,7 @@ LOG_FILES = ("checkpoint", "segments", "segments/FIRST.log", "segments/FIRST.sea
 
 @dataclass(frozen=True)
 class Invocation:
-    """A command, and where in it something strange stands: `words` have it, or `inside` says which file of the log.
+    """A command, and where in it something strange stands: in its words, or `inside`, as a file of the log.
 
     Attributes:
         command: its name, with that of the group.

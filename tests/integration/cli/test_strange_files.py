@@ -30,7 +30,7 @@ def no_fault(case: strange_matrix.Case, base: Path) -> None:
 
 
 def test_every_command_is_here() -> None:
-    """A command that is new has good words and places, or this fails; so has each argument that it must have."""
+    """A command that is new has good words and places, or this fails; so has each argument that it needs."""
     commands = dict(leaves())
     assert list(commands) == list(GOOD)
     for name, command in commands.items():
@@ -41,7 +41,7 @@ def test_every_command_is_here() -> None:
 
 @pytest.mark.parametrize("invocation", COMMANDS, ids=lambda item: item.name)
 def test_good_words_are_good(base: Path, invocation: Invocation) -> None:
-    """With them a command does its work, or fails for want of a witness, an authority or a calling service."""
+    """With them a command does its work, or fails for want of a witness or an authority."""
     if invocation.command in {"run", "witness serve"}:
         case = next(iter(strange_matrix.with_streams([invocation])))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,6 +101,17 @@ def test_a_lock_is_not_waited_for_without_an_end(tmp_path: Path, monkeypatch: py
         os.close(holder)
     with locked(path):
         pass
+
+
+def test_what_is_locked_is_closed_to_others(tmp_path: Path) -> None:
+    """A file that others may read could be locked by them, and is closed to them; so is a folder."""
+    path, folder = tmp_path / "file", tmp_path / "folder"
+    path.write_bytes(b"trusted")
+    path.chmod(0o644)
+    folder.mkdir(0o755)
+    for place, mode in ((path, 0o600), (folder, 0o700)):
+        with locked(place):
+            assert stat.S_IMODE(place.stat().st_mode) == mode
 
 
 def test_the_lock_is_on_the_file_of_that_name(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def run(
     Raises:
         subprocess.TimeoutExpired: it has not ended after `timeout` seconds; it is killed.
     """
-    asked = {"words": list(words), "env": dict(os.environ if env is None else env)}
+    asked: dict[str, object] = {"words": list(words), "env": dict(os.environ if env is None else env)}
     asked |= {"cwd": str(Path.cwd() if cwd is None else cwd), "memory": memory}
     request = json.dumps(asked).encode()
     ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)

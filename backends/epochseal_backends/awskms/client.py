@@ -32,6 +32,7 @@ from weakref import WeakValueDictionary
 import boto3
 import botocore.session
 from botocore.config import Config
+from botocore.httpsession import URLLib3Session
 
 from epochseal.errors import ConfigError, Denied, Unavailable
 from epochseal_backends.awskms.errors import Expired, translated
@@ -48,6 +49,28 @@ SIDE_BY_SIDE = 8
 
 _SESSION_SECONDS = 900
 _SESSION_NAME = re.compile(r"[A-Za-z0-9_=,.@-]{2,64}")
+
+
+class _Core(botocore.session.Session):  # type: ignore[misc]  # the library has no types
+    """A session of which every answer ends: also those of logins and of a container's or instance's service.
+
+    The library has no way to name a transport: its tables of pools are changed before the first call.
+    """
+
+    def create_client(self, *args: Any, **named: Any) -> Any:  # noqa: ANN401  # as the library has it
+        """A client, ours or one of a login."""
+        client = super().create_client(*args, **named)
+        bound_answers(client._endpoint.http_session._pool_classes_by_scheme)  # noqa: SLF001  # as said above
+        return client
+
+    def get_credentials(self, *args: Any, **named: Any) -> Any:  # noqa: ANN401  # as above
+        """Whatever the default chain finds."""
+        for provider in self.get_component("credential_provider").providers:
+            fetchers = (getattr(provider, name, None) for name in ("_fetcher", "_role_fetcher"))
+            for session in (getattr(fetcher, "_session", None) for fetcher in fetchers):
+                if isinstance(session, URLLib3Session):
+                    bound_answers(session._pool_classes_by_scheme)  # noqa: SLF001  # as said above
+        return super().get_credentials(*args, **named)
 
 
 class Kms:
@@ -160,7 +183,7 @@ def _make_client(login: _Login, key: KeyName, settings: Mapping[str, str], attem
 
 def _session(settings: Mapping[str, str], **found_by: object) -> Any:  # noqa: ANN401  # as above
     """A session whose clients all follow the settings: also those that it makes for a login."""
-    core = botocore.session.get_session()
+    core = _Core()
     if "ca_file" in settings:
         core.set_config_variable("ca_bundle", settings["ca_file"])
     fips = _flag(settings, "fips") if "fips" in settings else None
@@ -215,8 +238,6 @@ def _client_of(session: Any, service: str, subject: str, **options: object) -> A
                 f"the endpoint of {service} is not the URL of a server", "write it as https://HOST[:PORT]"
             ) from exc
     _check_endpoint(client.meta.endpoint_url)
-    # The library has no way to name a transport: its table of pools is changed before the first call.
-    bound_answers(client._endpoint.http_session._pool_classes_by_scheme)  # noqa: SLF001  # as said above
     return client
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from typing import Self
 
 import pytest
 
+from epochseal.answers import MAX_ANSWER
 from epochseal.errors import BackendError, Denied, EpochsealError, Unavailable, WrongKey
 from epochseal.keys import parse_key_uri, recover_one
 from epochseal_backends.awskms import backend as awskms
@@ -173,3 +176,60 @@ def test_an_agent_that_recovers_is_told_to_log_in_as_the_verifier(
 def test_an_endpoint_may_be_an_ipv6_address() -> None:
     """As URLs have it, in brackets."""
     assert parse(parse_key_uri("awskms://[::1]:4566/alias/x")).endpoint == "https://[::1]:4566"
+
+
+@pytest.mark.parametrize("place", ["container", "instance"])
+def test_metadata_that_never_ends(
+    settings: dict[str, str], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """A metadata service, or what stands in its place, that sends more than any answer has is not read on."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    with _Endless() as service:
+        variable = (
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+            if place == "container"
+            else "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+        )
+        monkeypatch.setenv(variable, service.address)
+        with pytest.raises(EpochsealError) as caught:
+            awskms.signer(URI, settings).sign(MESSAGE)
+    assert isinstance(caught.value, Unavailable | Denied), caught.value
+    assert 0 < service.sent <= service.asked * 8 * MAX_ANSWER
+
+
+class _Endless:
+    """Sends zeros to whoever asks, for as long as they are read."""
+
+    def __init__(self) -> None:
+        self.asked, self.sent = 0, 0
+        seen = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                """Begin an answer."""
+                seen.asked += 1
+                self.send_response(200)
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    for _ in range(256):
+                        self.wfile.write(bytes(1 << 20))
+                        seen.sent += 1 << 20
+
+            do_PUT = do_GET  # noqa: N815  # as above
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name in http.server
+                """Be quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self._server.server_port}/"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()

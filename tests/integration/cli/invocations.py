@@ -104,7 +104,7 @@ def strange() -> list[Invocation]:
         for parameter in filter(_is_place, command.params):
             place = str(parameter.name)
             given = {key: text for key, text in GOOD[name].items() if key not in _ALONE.get(place, set())}
-            uri = isinstance(parameter.type, click.ParamType) and parameter.type.name == "uri"
+            uri = parameter.type.name == "uri"
             given |= {**_WITH.get(place, {}), place: f"file:{STRANGE}" if uri else STRANGE}
             made.append(Invocation(name, parameter.opts[0], tuple(_words(name, command, given))))
         if "log" in GOOD[name].values():

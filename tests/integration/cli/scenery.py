@@ -35,7 +35,7 @@ class Scenery:
         run(["prove", str(place.log), "--entry", "0", "-o", str(folder / "entry.proof")]).check_returncode()
         run(["witness", "keygen", str(folder / "witness"), "--name", "witness.example/w"]).check_returncode()
         (folder / "log.vkey").write_text(f"{place.keys.vkey()}\n", encoding="utf-8")
-        (folder / "trail").write_text("{}\n", encoding="utf-8")
+        (folder / "trail").write_text('{"time":"2026-01-01T00:00:00Z","type":"request"}\n', encoding="utf-8")
         (folder / "authority.pem").write_bytes(
             (place.keys.directory / "auditor" / "checkpoint.pub").read_bytes()
         )

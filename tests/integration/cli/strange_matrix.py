@@ -72,6 +72,8 @@ class Outcome:
         if b"Traceback" in self.said:
             return "a traceback"
         allowed = ALLOWED | ({1} if self.tampered else set())
+        # Those are told to end, some before they listen to it.
+        allowed |= {-signal.SIGTERM} if self.command in DAEMONS else set()
         allowed |= COMMAND_NOT_RUN if self.command == "exec" else set()
         if self.status not in allowed:
             return f"status {self.status}"
@@ -168,7 +170,7 @@ def _started(words: list[str], folder: Path, command: str) -> tuple[int | None, 
     ) as process:
         if command in DAEMONS:
             try:
-                process.wait(PATIENCE / 4)
+                process.wait(PATIENCE / 2)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGTERM)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,11 @@ from tests.integration.cli.strange_places import KINDS
 
 PLACES, COMMANDS = strange(), [item for item in plain() if item.command != "demo"]
 """The demo has tests of its own, and takes a minute."""
+
+FAILING = {"witness submit": 6, "timestamp add": 6, "timestamp check": 2, "reconcile": 3}
+"""Commands that do not succeed: nobody listens, no key is an authority's, the trail has no call of this log."""
+FAILING |= {"forget": 5, "rotate": 2, "witness serve": -signal.SIGTERM}
+"""The log was copied, so that no state is that of its new place; and whoever serves is told to end."""
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +49,13 @@ def test_every_command_is_here() -> None:
 def test_good_words_are_good(base: Path, invocation: Invocation) -> None:
     """With them a command does its work, or fails for want of a witness or an authority."""
     if invocation.command in {"run", "witness serve"}:
-        case = next(iter(strange_matrix.with_streams([invocation])))
+        # Their standard output is closed, which they do without.
+        case = list(strange_matrix.with_streams([invocation]))[1]
     else:
         kinds = ["missing\x1b[2J"]
         case = next(iter(strange_matrix.in_places([invocation], kinds)))
     outcome = strange_matrix.outcome(case, base)
-    failing = {"witness submit": 6, "timestamp add": 6, "timestamp check": 2, "reconcile": 2, "doctor": 1}
-    assert outcome.status == failing.get(invocation.command, 0), outcome.said
+    assert outcome.status == FAILING.get(invocation.command, 0), outcome.said
 
 
 @pytest.mark.parametrize("place", range(len(PLACES)), ids=lambda number: PLACES[number].name)

@@ -97,7 +97,8 @@ def locked(path: Path) -> Iterator[None]:
 
 def _close_to_others(descriptor: int) -> None:
     found = os.fstat(descriptor)
-    if found.st_uid == os.geteuid() and found.st_mode & _OTHERS:
+    # What others may write is left as it is, to be refused: they may have written it.
+    if found.st_uid == os.geteuid() and found.st_mode & _OTHERS and not found.st_mode & _NOT_ALONE:
         os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & ~_OTHERS)
 
 

@@ -46,6 +46,18 @@ def test_a_page_of_a_proxy_is_an_outage(tmp_path: Path, status: int) -> None:
     assert "proxy" in str(refused.value.hint)
 
 
+@pytest.mark.parametrize("status", [200, 403, 500, 502])
+@pytest.mark.parametrize("body", [b'["x"]', b'"bad gateway"', b"7", b"[" * 5000 + b"]" * 5000], ids=len)
+def test_json_of_another_form_is_an_outage(tmp_path: Path, status: int, body: bytes) -> None:
+    """What says no errors in an object of JSON is not the server, and ends no log, however deep it is."""
+    write_secret(tmp_path / "token", "s.x")
+    with Answers(status, {"Content-Type": "application/json"}, body) as server:
+        settings = {"address": server.address, "token_file": str(tmp_path / "token")}
+        issuer = vault.issuer(parse_key_uri("openbao://transit/x"), settings)
+        with pytest.raises(Unavailable):
+            issuer.issue(CONTEXT, memoryview(bytearray(32)))
+
+
 def test_https_to_a_server_without_tls(tmp_path: Path) -> None:
     """The hint is about scheme and port, not about an authority."""
     write_secret(tmp_path / "token", "s.x")

@@ -112,6 +112,10 @@ def test_what_is_locked_is_closed_to_others(tmp_path: Path) -> None:
     for place, mode in ((path, 0o600), (folder, 0o700)):
         with locked(place):
             assert stat.S_IMODE(place.stat().st_mode) == mode
+    path.chmod(0o622)
+    with locked(path):
+        # Whoever reads it refuses it.
+        assert stat.S_IMODE(path.stat().st_mode) == 0o622
 
 
 def test_the_lock_is_on_the_file_of_that_name(tmp_path: Path) -> None:

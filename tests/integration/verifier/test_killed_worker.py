@@ -36,16 +36,17 @@ def test_no_verdict(
         entries(log).turn("segment")
     entries(log).close()
     workers, parent = sys.modules["epochseal.verifier.workers"], os.getpid()
-    run = vars(workers)["_run"]
+    checker = vars(workers)["_Worker"]
+    run = checker._run  # noqa: SLF001  # what a process does with one task
 
-    def die_at_it(task: Task, *more: object) -> TaskResult:
+    def die_at_it(self: object, task: Task) -> TaskResult:
         assert os.getpid() != parent
         if task.part.segment.number == segment:
             os.kill(os.getpid(), signal.SIGKILL)
-        done: TaskResult = run(task, *more)
+        done: TaskResult = run(self, task)
         return done
 
-    monkeypatch.setattr(workers, "_run", die_at_it)
+    monkeypatch.setattr(checker, "_run", die_at_it)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     words = ["epochseal", "verify", str(place.log), *place.verifier_keys, "--jobs", "2", *options]

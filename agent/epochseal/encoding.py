@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import binascii
 import re
-import threading
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
+from epochseal.decoders import json_decoder
 from epochseal.errors import FormatError
 
 MAX_INT = 2**63 - 1
@@ -30,8 +30,6 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 _T = TypeVar("_T")
-_decoders: dict[type, msgspec.json.Decoder[Any]] = {}
-_looking = threading.Lock()
 
 
 def parse_decimal(text: str, what: str) -> int:
@@ -72,18 +70,6 @@ def b64decode(text: str | bytes, what: str, size: int | None = None) -> bytes:
 def encode_json(value: object) -> bytes:
     """Canonical JSON of a msgspec struct: its field order, no blanks, escapes as in RFC 8785, 3.2.2.2."""
     return msgspec.json.encode(value)
-
-
-def json_decoder(kind: type[_T]) -> msgspec.json.Decoder[_T]:
-    """The decoder of a type that several threads may read.
-
-    msgspec looks into a type when it meets it first. A thread that comes to the same type meanwhile would see
-    half of what was found, and the process would crash: so one thread does it, and the others wait.
-    """
-    if (decoder := _decoders.get(kind)) is None:
-        with _looking:
-            decoder = _decoders.setdefault(kind, msgspec.json.Decoder(kind))
-    return decoder
 
 
 def decode_json(raw: bytes, kind: type[_T], what: str) -> _T:

@@ -82,7 +82,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
 Call = IssueCall | SignCall | KeyCall
 Reply = IssueReply | SignReply | KeyReply | Failure | Ready
-# Made here, once: the threads of several logs come to it at the same time (encoding.json_decoder).
+# Made here, once: the threads of several logs come to it at the same time (decoders.json_decoder).
 _replies = msgspec.msgpack.Decoder[Reply](Reply)
 
 

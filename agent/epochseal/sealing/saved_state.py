@@ -161,5 +161,5 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
         return Checkpoint(self.origin, self.due_size, self.due_root) if self.due_size else None
 
 
-# Made here, once: the threads of several logs come to it at the same time (encoding.json_decoder).
+# Made here, once: the threads of several logs come to it at the same time (decoders.json_decoder).
 _decoder = msgspec.msgpack.Decoder(SavedState)

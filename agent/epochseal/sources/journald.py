@@ -20,7 +20,8 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from epochseal.encoding import UNREADABLE, json_decoder
+from epochseal.decoders import json_decoder
+from epochseal.encoding import UNREADABLE
 from epochseal.errors import EpochsealError, FormatError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import LongEntries, Piece

@@ -31,7 +31,8 @@ import msgspec
 import requests
 import requests.adapters
 
-from epochseal.encoding import UNREADABLE, json_decoder
+from epochseal.decoders import json_decoder
+from epochseal.encoding import UNREADABLE
 from epochseal.errors import BackendError, Denied, Unavailable
 from epochseal_backends.servers import CONNECT_SECONDS, READ_SECONDS, TRIES, bound_answers, one_line
 from epochseal_backends.vault.access import Access

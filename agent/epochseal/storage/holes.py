@@ -27,15 +27,6 @@ def stored_bytes(path: Path) -> int:
         raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
 
 
-def first_hole(descriptor: int, size: int) -> int:
-    """Where the first hole of a file of `size` bytes begins; `size` if it has none.
-
-    Raises:
-        OSError: the file cannot be looked at.
-    """
-    return min(_seek(descriptor, 0, os.SEEK_HOLE, size), size) if size else 0
-
-
 def _outside_holes(descriptor: int, size: int) -> int:
     position = stored = 0
     while position < size:

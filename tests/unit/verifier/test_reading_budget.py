@@ -13,7 +13,7 @@ from epochseal.errors import StorageError
 from epochseal.evidence import extract
 from epochseal.evidence.extract import extract_unverified
 from epochseal.evidence.prover import prove
-from epochseal.storage.holes import first_hole, stored_bytes
+from epochseal.storage.holes import stored_bytes
 from epochseal.verifier import reading_budget
 from epochseal.verifier.reading_budget import SHARED, TIMES, Reading, allot, reading_of, shares
 from epochseal.verifier.sealed_entries import SealedEntries
@@ -131,16 +131,6 @@ def test_a_file_with_small_holes_is_read(log: Maker) -> None:
     """A copy may have them."""
     sparse(log)
     assert ask(log).verdict.verdict == "verified"
-
-
-def test_where_a_hole_begins(tmp_path: Path) -> None:
-    """Behind the last block of data."""
-    path = tmp_path / "file"
-    path.write_bytes(b"x")
-    os.truncate(path, 1 << 20)
-    with path.open("rb") as file:
-        assert 0 < first_hole(file.fileno(), 1 << 20) < 1 << 17
-        assert first_hole(file.fileno(), 0) == 0
 
 
 @pytest.mark.usefixtures("small")

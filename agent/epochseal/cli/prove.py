@@ -48,6 +48,7 @@ def prove(logdir: Path, entry: int, output: Path | None, keys: KeyOptions, log: 
     from epochseal.evidence.prover import NothingSealed, NotProvable
     from epochseal.evidence.prover import prove as make
     from epochseal.format.note import UnknownKey
+    from epochseal.storage.durable import replace_file
 
     of_log = keys.of_log(logdir)
     named, public_key = of_log.public_key()
@@ -63,7 +64,7 @@ def prove(logdir: Path, entry: int, output: Path | None, keys: KeyOptions, log: 
     if output is None:
         write_data(data)
     else:
-        output.write_bytes(data)
+        replace_file(output, data)
     if public_key is None:
         print_notice("the checkpoint's signature was not checked: name --checkpoint-key")
     return VERIFIED

@@ -104,8 +104,7 @@ class Header(_Body, frozen=True):
 class SourceMark(_Body, frozen=True):
     """Where a block's entries came from: the source, and up to which byte of it everything is sealed now.
 
-    `gap`: entries of the source may be missing here; `skipped`: so many bytes of it are, with the block's
-    offset behind them. Without entries the block is a position only.
+    `gap`: entries may be missing here; `skipped`: so many bytes are. Without entries it is a position only.
     """
 
     name: str
@@ -213,13 +212,8 @@ _NUMBER = rb"(0|[1-9][0-9]{0,18})"
 _BLOCK = re.compile(rb"block " + rb" ".join([_NUMBER] * 6) + rb" ([0-9A-Za-z+/]{43}=) (\{.*\})")
 _JSON_LINE = re.compile(rb"(epoch|prune|rotate|sign|end) " + _NUMBER + rb" (\{.*\})")
 _Json = Header | Prune | Rotate | Sign | End
-_KIND_NAMES: dict[type[_Json], str] = {
-    Header: "epoch",
-    Prune: "prune",
-    Rotate: "rotate",
-    Sign: "sign",
-    End: "end",
-}
+_KIND_NAMES: dict[type[_Json], str]
+_KIND_NAMES = {Header: "epoch", Prune: "prune", Rotate: "rotate", Sign: "sign", End: "end"}
 _JSON_KINDS = {name.encode("ascii"): kind for kind, name in _KIND_NAMES.items()}
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -36,6 +35,7 @@ from epochseal.encoding import UNREADABLE
 from epochseal.errors import BackendError, Denied, Unavailable
 from epochseal_backends.servers import CONNECT_SECONDS, READ_SECONDS, TRIES, bound_answers, one_line
 from epochseal_backends.vault.access import Access
+from epochseal_backends.vault.connection_faults import connection_reason, tls_reason
 from epochseal_backends.vault.login import (
     LoginDenied,
     login_body,
@@ -333,7 +333,7 @@ class Session:
                 f"{where} cannot serve {path} now: {said or status}", hint=_hint(status)
             ) from exc
         except requests.exceptions.SSLError as exc:
-            reason = _tls_reason(exc)
+            reason = tls_reason(exc)
             raise Unavailable(
                 f"{where}: no trusted connection: {reason}",
                 hint="what answers there speaks no TLS: check scheme and port of the address"
@@ -345,7 +345,7 @@ class Session:
         except requests.exceptions.ReadTimeout as exc:
             raise Unavailable(f"{where}: no answer to {path} within {READ_SECONDS} s") from exc
         except requests.exceptions.RequestException as exc:
-            raise Unavailable(f"{where} cannot be reached: {_reason(exc)}") from exc
+            raise Unavailable(f"{where} cannot be reached: {connection_reason(exc)}") from exc
         except AttributeError as exc:
             # hvac asks the JSON of a refusal for its errors, also where it is a list, a text or a number.
             raise Unavailable(
@@ -391,37 +391,3 @@ def _said(exc: hvac.exceptions.VaultError) -> str:
     """The server's own words."""
     errors = exc.errors if isinstance(exc.errors, list) else [exc.text or ""]
     return one_line(" ".join(str(error) for error in errors))
-
-
-def _causes(exc: BaseException | None) -> Iterator[BaseException]:
-    """Every error behind `exc`, as requests and urllib3 wrap them: by cause, context and argument."""
-    seen: list[BaseException] = []
-    waiting = [exc]
-    while waiting:
-        found = waiting.pop(0)
-        if found is None or found in seen:
-            continue
-        seen.append(found)
-        yield found
-        inner = [item for item in found.args if isinstance(item, BaseException)]
-        reason = getattr(found, "reason", None)
-        if isinstance(reason, BaseException):
-            inner.append(reason)
-        waiting += [*inner, found.__cause__, found.__context__]
-
-
-def _tls_reason(exc: requests.exceptions.SSLError) -> str:
-    for cause in _causes(exc):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return cause.verify_message
-    for cause in _causes(exc):
-        if isinstance(cause, ssl.SSLError) and cause.reason:
-            return cause.reason.lower().replace("_", " ")
-    return type(exc).__name__
-
-
-def _reason(exc: requests.exceptions.RequestException) -> str:
-    for cause in _causes(exc):
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror.lower()
-    return type(exc).__name__

@@ -57,6 +57,11 @@ def test_the_commands(tmp_path: Path, keys: LogKeys) -> None:
     vkey.write_text(VerifierKey(ORIGIN, keys.public).vkey + "\n", encoding="utf-8")
     made = run("prove", tmp_path / "log", "--entry", "700", *auditor(keys), "-o", file)
     assert (made.returncode, made.stdout, made.stderr) == (0, b"", b"")
+    # Nobody reads from it: it is replaced, and not waited for.
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert run("prove", tmp_path / "log", "--entry", "700", *auditor(keys), "-o", pipe).returncode == 0
+    assert pipe.read_bytes() == file.read_bytes()
     unchecked = run("prove", tmp_path / "log", "--entry", "700")
     assert (unchecked.returncode, unchecked.stdout) == (0, file.read_bytes())
     assert b"name --checkpoint-key" in unchecked.stderr

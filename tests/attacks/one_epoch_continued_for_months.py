@@ -9,7 +9,7 @@ from tests.attacks.dump import Dump
 from tests.attacks.forger import Forger
 from tests.attacks.scene import MODES, Scene
 
-_INTERVAL, _OVERDUE = 2, 1
+_INTERVAL, _OVERDUE = 2, 2
 """Seconds: what the epoch promises of itself, so short that its months pass in the test."""
 
 

@@ -25,6 +25,7 @@ from epochseal.verifier import Request, verify
 from epochseal_backends.pkcs11 import session
 from tests.backends_under_test.openbao import OpenBao
 from tests.backends_under_test.softhsm import PIN, SoftHSM, make_roles
+from tests.contract.pkcs11.parties import fresh_process
 from tests.fault.story import ORIGIN, Clock, Host, Story
 from tests.integration.agents import PROGRAM
 
@@ -89,6 +90,7 @@ def openbao(bao: OpenBao) -> Service:
 def softhsm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
     """Wrong PINs that reached the token: every login of a courier leaves a byte, where it was refused."""
     roles = make_roles(SoftHSM.shared())
+    fresh_process()  # tests before may have opened the module, which has not seen these tokens
     given = folder / "refused"
     given.touch()
     pin = folder / "pin"

@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from epochseal.custody import courier_process
+from epochseal.custody import courier_messages, courier_process
 from epochseal.custody.courier import Courier
 from epochseal.custody.memory import SecretPage
 from epochseal.custody.zygote import Zygote
@@ -149,15 +148,15 @@ def test_each_backend_is_handed_its_own_settings(
 def test_a_secret_is_in_no_message(keys: Path, mailbox: SecretPage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bytes that come over the socket hold the secret in no form; the mailbox alone has it."""
     seen: list[bytes] = []
-    decode = msgspec.msgpack.decode
+    replies = courier_messages._replies  # noqa: SLF001  # what every answer goes through
 
-    def watch(message: bytes, **options: Any) -> object:  # noqa: ANN401  # handed on as they came
+    def watch(message: bytes) -> object:
         seen.append(message)
-        return decode(message, **options)
+        return replies.decode(message)
 
     uri = parse_key_uri(f"file:{keys / 'agent'}")
     with zygote(mailbox, uri) as made, fork_courier(made) as messenger:
-        monkeypatch.setattr(msgspec.msgpack, "decode", watch)
+        monkeypatch.setattr(courier_messages, "_replies", SimpleNamespace(decode=watch))
         messenger.ask_issue(CONTEXT)
         messenger.take_issued()
     secret = bytes(mailbox.view[:SECRET_SIZE])

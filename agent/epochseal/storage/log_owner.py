@@ -38,15 +38,11 @@ def check_owner(logdir: Path) -> None:
 
 def others_files(logdir: Path, paths: Iterable[Path]) -> list[Path]:
     """Those of the files that belong to another user than a file that is made in `logdir` now."""
-    found = []
-    for path in paths:
-        try:
-            owner = path.lstat().st_uid
-        except OSError:
-            continue
-        if owner not in {os.geteuid(), _owner_of_new_files(logdir, owner)}:
-            found.append(path)
-    return found
+    here = os.geteuid()
+    owners = {path: owner for path in paths if (owner := _owner(path)) not in {None, here}}
+    # Only where there is a doubt: it makes a file.
+    ours = _owner_of_new_files(logdir) if owners else here
+    return [path for path, owner in owners.items() if owner != ours]
 
 
 def user_name(number: int) -> str:
@@ -57,10 +53,15 @@ def user_name(number: int) -> str:
         return f"user {number}"
 
 
-def _owner_of_new_files(logdir: Path, owner: int) -> int:
+def _owner(path: Path) -> int | None:
+    try:
+        return path.lstat().st_uid
+    except OSError:
+        return None
+
+
+def _owner_of_new_files(logdir: Path) -> int:
     """As the file system says: a network share may give root's files to another user (root_squash)."""
-    if owner == os.geteuid():
-        return owner
     try:
         with tempfile.TemporaryFile(dir=logdir, buffering=0) as file:
             return os.fstat(file.fileno()).st_uid

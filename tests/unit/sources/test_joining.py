@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 
@@ -10,53 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epochseal.format.escaping import unescape
-from epochseal.sealing.limits import Piece
 from epochseal.sources.joining import QUIET_SECONDS
 from epochseal.sources.records import ContainerFormat, ContainerLines, Rule, StartOfRecord
-from epochseal.sources.stream import StreamSource
+from tests.unit.sources.fed_stream import FedStream
 
-BIG = 1 << 40
 START = StartOfRecord.of("[0-9]")
 
 
-class _Fed:
-    """A stream with a rule, and what came out of it: each piece with its bytes."""
+class _Fed(FedStream):
+    """A stream with a rule."""
 
     def __init__(self, rule: Rule, block: int = 64, longest: int = 1000) -> None:
-        read, self._write = os.pipe()
-        os.set_blocking(read, False)
-        self.source = StreamSource(
-            read, "stdin", block_bytes=block, max_entry_bytes=longest, on_long="skip", rule=rule
-        )
-        self.taken: list[tuple[Piece, bytes]] = []
-
-    def write(self, data: bytes) -> None:
-        """Send bytes and have them read."""
-        for start in range(0, len(data), 4096):
-            os.write(self._write, data[start : start + 4096])
-            self.source.read()
-
-    def end(self) -> None:
-        """End the stream, and take all that is left."""
-        os.close(self._write)
-        while not self.source.eof:
-            self.source.read()
-        while not self.source.ended:
-            assert self.take()
-        self.source.close()
-
-    def take(self, most: int = 8, size: int = BIG) -> list[Piece]:
-        """Pieces as one commit takes them."""
-        pieces: list[Piece] = []
-        while len(pieces) < most and (piece := self.source.cut_piece(BIG, size, BIG)) is not None:
-            pieces.append(piece)
-        data, start = bytes(self.source.piece_bytes()), 0
-        for piece in pieces:
-            self.taken.append((piece, data[start : start + piece.size]))
-            start += piece.size
-        assert start == len(data)
-        self.source.done(0)
-        return pieces
+        super().__init__(block=block, longest=longest, on_long="skip", rule=rule)
 
     def entries(self) -> list[bytes]:
         """The records as they were written, each without its last newline."""

@@ -1,59 +1,18 @@
 from __future__ import annotations
 
-import os
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epochseal.sealing.limits import LongEntries, Piece
+from epochseal.sealing.limits import LongEntries
 from epochseal.sources.buffer import READ_SIZE
-from epochseal.sources.stream import StreamSource
+from tests.unit.sources.fed_stream import FedStream
 
 LONGEST = 40
-BIG = 1 << 40
 _sizes = st.sampled_from((0, 1, 39, 40, 41, 42, 80, 81, 120, 300))
 
 
-class _Fed:
-    """A source on a pipe, and what came out of it: each piece with its bytes."""
-
-    def __init__(self, on_long: LongEntries, block: int = 64, longest: int = LONGEST) -> None:
-        read, self._write = os.pipe()
-        os.set_blocking(read, False)
-        self.source = StreamSource(read, "stdin", block_bytes=block, max_entry_bytes=longest, on_long=on_long)
-        self.taken: list[tuple[Piece, bytes]] = []
-
-    def write(self, data: bytes) -> None:
-        """Send bytes and have them read."""
-        for start in range(0, len(data), 4096):
-            os.write(self._write, data[start : start + 4096])
-            self.source.read()
-
-    def end(self) -> None:
-        """End the stream, and take all that is left."""
-        os.close(self._write)
-        while not self.source.eof:
-            self.source.read()
-        while not self.source.ended:
-            assert self.take()
-        self.source.close()
-
-    def take(self, most: int = 8) -> list[Piece]:
-        """Pieces as one commit takes them."""
-        pieces: list[Piece] = []
-        while len(pieces) < most and (piece := self.source.cut_piece(BIG, BIG, BIG)) is not None:
-            pieces.append(piece)
-        data, start = bytes(self.source.piece_bytes()), 0
-        for piece in pieces:
-            self.taken.append((piece, data[start : start + piece.size]))
-            start += piece.size
-        assert start == len(data)
-        self.source.done(0)
-        return pieces
-
-
-def _run(on_long: LongEntries, whole: bytes, cuts: list[tuple[int, int]], block: int) -> _Fed:
-    fed = _Fed(on_long, block)
+def _run(on_long: LongEntries, whole: bytes, cuts: list[tuple[int, int]], block: int) -> FedStream:
+    fed = FedStream(block=block, longest=LONGEST, on_long=on_long)
     for size, most in cuts:
         fed.write(whole[:size])
         whole = whole[size:]
@@ -117,7 +76,7 @@ def test_what_is_split_comes_back(given: tuple[list[int], int, list[tuple[int, i
 
 def test_an_endless_entry_takes_no_memory() -> None:
     """A hundred megabytes without a newline: the buffer stays as large as it was made; one gap tells all."""
-    fed = _Fed("skip", longest=3 * READ_SIZE)
+    fed = FedStream(block=64, longest=3 * READ_SIZE, on_long="skip")
     least = len(fed.source._buffer)  # noqa: SLF001  # its size is what is looked at
     fed.write(b"before\n")
     fed.take()

@@ -55,6 +55,11 @@ class Entrance:
         """Who was sent away, and is still read."""
 
     @property
+    def has_newcomer(self) -> bool:
+        """Whether somebody waits at the door."""
+        return self._door is not None
+
+    @property
     def is_occupied(self) -> bool:
         """Whether somebody waits at the door, or is about to leave."""
         return self._door is not None or bool(self.leaving)

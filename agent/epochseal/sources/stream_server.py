@@ -22,7 +22,7 @@ from epochseal.sources.framing import Cut, FramingError
 from epochseal.sources.listener import Listener
 from epochseal.sources.replies import Replies
 from epochseal.sources.shared_buffer import SharedBuffer
-from epochseal.sources.unread_bytes import unread_bytes
+from epochseal.sources.unread_bytes import has_unread, unread_bytes
 
 MAX_UNFINISHED = 64 << 20
 """Bytes of unfinished entries of all clients together, beyond one entry of the largest size."""
@@ -164,7 +164,12 @@ class StreamServer(SharedBuffer[Client]):
 
     def finish(self) -> None:
         """Accept nobody any more; what clients have written is read, sealed and acknowledged."""
-        self._let_in(self._entrance.accept(self._clients, hurry=True))
+        before = -1
+        while before < len(self._clients):
+            before = len(self._clients)
+            self._let_in(self._entrance.accept(self._clients, hurry=True))
+        if self._entrance.has_newcomer:
+            self._miss("clients that waited for a place are turned away by the stop", 0)
         self._finish_by = time.monotonic() + FINISH_SECONDS
         self._entrance.stop()
         for client in self._clients.values():
@@ -295,8 +300,13 @@ class StreamServer(SharedBuffer[Client]):
             quiet_since = max(client.read_at, self._full_at, finish_by - FINISH_SECONDS)
             if now > finish_by:
                 client.listens = False
-            if self.wants_more and (now > finish_by or now - quiet_since > SILENT_SECONDS):
+            if not self.wants_more or (now <= finish_by and now - quiet_since <= SILENT_SECONDS):
+                continue
+            # A commit may have kept us from reading for long: who has sent something is not quiet.
+            if not client.reads or not has_unread(client.number):
                 self._end_of_input(client)
+            elif now > finish_by:
+                self.refuse(client, "it was still sending when its time was over")
 
     def _end_of_input(self, client: Client) -> None:
         """Nothing more comes: an entry that was begun is sealed as far as it came, and flagged."""

@@ -43,14 +43,8 @@ def check_scheme(document: Document, at: KeyPath, uri: KeyURI) -> None:
 
 def check_source(document: Document, at: KeyPath, source: SourceTable) -> None:
     """Refuse what the source could not be opened with, without opening anything."""
-    if isinstance(source, TailTable) and not (source.paths and all(source.paths)):
-        hint = 'name files, as paths = ["/var/log/app/*.log"]'
-        document.fail((*at, "paths"), "paths is empty, or one of them is", hint)
-    if isinstance(source, TailTable) and not all(Path(path).is_absolute() for path in source.paths):
-        # The log names a source by its path, and a daemon may be started anywhere.
-        document.fail(
-            (*at, "paths"), "a path is not absolute", 'write it from the root on, as "/var/log/app/*.log"'
-        )
+    if isinstance(source, TailTable):
+        _check_tail(document, at, source)
     if isinstance(source, UnixStreamTable | UnixDatagramTable) and not _MODE.fullmatch(source.mode):
         document.fail((*at, "mode"), f"mode {source.mode!r} is not octal", 'write it as mode = "0660"')
     if isinstance(source, StdinTable | TailTable):
@@ -59,6 +53,21 @@ def check_source(document: Document, at: KeyPath, source: SourceTable) -> None:
         _check_journal(document, at, source)
     if isinstance(source, SyslogTable):
         check_address(document, (*at, "listen"), source.listen)
+
+
+def _check_tail(document: Document, at: KeyPath, source: TailTable) -> None:
+    if not (source.paths and all(source.paths)):
+        hint = 'name files, as paths = ["/var/log/app/*.log"]'
+        document.fail((*at, "paths"), "paths is empty, or one of them is", hint)
+    if not all(Path(path).is_absolute() for path in source.paths):
+        # The log names a source by its path, and a daemon may be started anywhere.
+        document.fail(
+            (*at, "paths"), "a path is not absolute", 'write it from the root on, as "/var/log/app/*.log"'
+        )
+    for pattern in source.exclude:
+        if not pattern.startswith(("/", "*")):
+            hint = 'it is compared with the whole path: write it as "*/debug.log", or from the root on'
+            document.fail((*at, "exclude"), f"exclude: {pattern!r} leaves no file out", hint)
 
 
 def _check_records(document: Document, at: KeyPath, source: StdinTable | TailTable) -> None:

@@ -39,9 +39,10 @@ class StdinTable(_Source, frozen=True, tag="stdin"):
 
 
 class TailTable(_Source, frozen=True, tag="tail"):
-    """Files that another program appends to; `paths` are globs."""
+    """Files that another program appends to; `paths` are globs, and `exclude` those of files to leave out."""
 
     paths: list[str]
+    exclude: list[str] = []
     on_long_entry: LongEntries = "skip"
     multiline: str | None = None
     container: Literal["cri", "docker"] | None = None

@@ -58,6 +58,7 @@ def open_source(table: SourceTable, log: LogConfig, signals: Signals) -> Source:
                 max_entry_bytes=longest,
                 on_long=table.on_long_entry,
                 rule=_rule(table),
+                exclude=table.exclude,
             )
         case JournaldTable():
             from epochseal.sources.journal_selection import Selection

@@ -5,6 +5,7 @@ How it is known again is `file_identity.py`'s part.
 
 from __future__ import annotations
 
+import bz2
 import errno
 import gzip
 import os
@@ -16,7 +17,8 @@ from typing import Self
 from epochseal.descriptors import is_reserved
 from epochseal.sources.file_identity import HEAD, TRAIL, Identity, ends
 
-UNREADABLE = (".bz2", ".xz", ".zst", ".Z")
+READABLE = (".gz", ".bz2")
+UNREADABLE = (".xz", ".zst", ".Z")
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
 
 
@@ -166,7 +168,7 @@ class LogFile:
 
 
 class CompressedCopy:
-    """A `.gz` that a rotation left: read once, in order; it does not grow."""
+    """A `.gz` or `.bz2` that a rotation left: read once, in order; it does not grow."""
 
     static = True
     limit = None
@@ -179,7 +181,9 @@ class CompressedCopy:
         plain = LogFile.open(path)
         self.key = plain.key
         self._raw = os.fdopen(plain.release(), "rb")
-        self._file = gzip.GzipFile(fileobj=self._raw, mode="rb")
+        self._file: gzip.GzipFile | bz2.BZ2File = (
+            bz2.BZ2File(self._raw) if path.endswith(".bz2") else gzip.GzipFile(fileobj=self._raw, mode="rb")
+        )
         self.head = b""
         self.queued_at = self.grew_at = plain.queued_at
         self.position = 0
@@ -246,4 +250,4 @@ def open_content(path: str) -> Content:
     """
     if path.endswith(UNREADABLE):
         raise OSError(0, "it is compressed in a form that is not read", path)
-    return CompressedCopy(path) if path.endswith(".gz") else LogFile.open(path)
+    return CompressedCopy(path) if path.endswith(READABLE) else LogFile.open(path)

@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatch, translate
+from fnmatch import fnmatchcase, translate
 from pathlib import Path, PurePath
 
 # A folder's time of change is as coarse as the kernel's clock: a listing made this soon after it may be old.
@@ -19,16 +19,22 @@ class MatchedPaths:
 
     Args:
         patterns: absolute and normal; each a path or a glob.
+        exclude: globs of what is not meant; a star in them stands for folders too.
     """
 
-    def __init__(self, patterns: Sequence[str]) -> None:
+    def __init__(self, patterns: Sequence[str], exclude: Sequence[str] = ()) -> None:
+        self._exclude = [re.compile(translate(pattern)) for pattern in exclude]
         self.patterns = list(patterns)
-        self.fixed = [pattern for pattern in patterns if not glob.has_magic(pattern)]
+        # In the order in which they were written; as keys, since thousands of paths may be asked for.
+        self.fixed = dict.fromkeys(
+            path for path in patterns if not (glob.has_magic(path) or self._is_excluded(path))
+        )
+        self._globs = [PurePath(pattern).parts for pattern in patterns if glob.has_magic(pattern)]
         self._by_folder: dict[str, list[re.Pattern[str]]] = {}
         self._others: list[str] = []
         for pattern in patterns:
             folder, name = os.path.split(pattern)
-            if pattern in self.fixed:
+            if not glob.has_magic(pattern):
                 self._by_folder.setdefault(folder, [])
             elif glob.has_magic(folder) or "**" in name:
                 self._others.append(pattern)
@@ -40,7 +46,16 @@ class MatchedPaths:
 
     def matches(self, path: str) -> bool:
         """Whether a pattern names it."""
-        return path in self.fixed or any(_names(pattern, path) for pattern in self.patterns)
+        if self._is_excluded(path):
+            return False
+        return path in self.fixed or self._is_globbed(path)
+
+    def _is_globbed(self, path: str) -> bool:
+        parts = PurePath(path).parts
+        return any(_names(pattern, parts) for pattern in self._globs)
+
+    def _is_excluded(self, path: str) -> bool:
+        return any(pattern.match(path) for pattern in self._exclude)
 
     def unmatched(self, found: Sequence[str]) -> list[str]:
         """The patterns that name nothing, neither among `found` nor at a path of their own."""
@@ -50,7 +65,7 @@ class MatchedPaths:
             if not (
                 os.path.lexists(pattern)
                 if pattern in self.fixed
-                else any(_names(pattern, path) for path in found)
+                else any(_names(PurePath(pattern).parts, PurePath(path).parts) for path in found)
             )
         ]
 
@@ -81,11 +96,19 @@ class MatchedPaths:
         for pattern in self._others:
             paths = glob.iglob(pattern, recursive=True)  # noqa: PTH207  # Path.glob takes no absolute pattern
             found += [path for path in paths if Path(path).is_file()]
-        return sorted(set(found))
+        return sorted(path for path in set(found) if not self._is_excluded(path))
 
 
-def _names(pattern: str, path: str) -> bool:
-    return fnmatch(path, pattern) if "**" in pattern else PurePath(path).match(pattern)
+def _names(pattern: Sequence[str], path: Sequence[str]) -> bool:
+    """Whether a glob names a path, part by part, as `glob` does: `**` stands for any folders, or none."""
+    if not pattern or not path:
+        return not pattern and not path
+    first, rest = pattern[0], pattern[1:]
+    shown = first.startswith(".") or not path[0].startswith(".")
+    if first == "**":
+        into = shown and _names(pattern, path[1:])
+        return into or (_names(rest, path) if rest else shown and len(path) == 1)
+    return shown and fnmatchcase(path[0], first) and _names(rest, path[1:])
 
 
 def _list(folder: str, names: Sequence[re.Pattern[str]]) -> tuple[list[str], bool]:

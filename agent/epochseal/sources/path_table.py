@@ -13,7 +13,7 @@ import logging
 import os
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
 from msgspec.structs import replace
@@ -44,15 +44,15 @@ class PathTable:
     """The paths that some globs name.
 
     Args:
-        patterns: absolute and normal.
+        matched: the globs.
         positions: where the chain says that sealing stopped, by source name.
         buffers: makes them.
     """
 
     def __init__(
-        self, patterns: Sequence[str], positions: Mapping[str, SourceMark], buffers: FileBuffers
+        self, matched: MatchedPaths, positions: Mapping[str, SourceMark], buffers: FileBuffers
     ) -> None:
-        self._matched = MatchedPaths(patterns)
+        self._matched = matched
         self._buffers = buffers
         self._watches = Watches(self._is_followed, self._matched.matches)
         self._siblings = Siblings()

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from epochseal.sources.file_identity import Identity, holds
-from epochseal.sources.log_file import UNREADABLE, Content, LogFile, open_content
+from epochseal.sources.log_file import READABLE, UNREADABLE, Content, LogFile, open_content
 
-COMPRESSED = (".gz", *UNREADABLE)
+COMPRESSED = (*READABLE, *UNREADABLE)
 _MARK = r"[._-](\d[\dT:._-]*|old|bak)"
 _AT_END = re.compile(rf"(.+?){_MARK}")
 _BEFORE_ENDING = re.compile(rf"(.+?){_MARK}(\.[A-Za-z][^.]*)")

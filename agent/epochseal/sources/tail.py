@@ -18,6 +18,7 @@ from epochseal.sources.file_reader import FileBuffers
 from epochseal.sources.follower import Follower
 from epochseal.sources.joining import QUIET_SECONDS
 from epochseal.sources.log_file import source_name
+from epochseal.sources.matched_paths import MatchedPaths
 from epochseal.sources.path_table import MOST_NAME, SHORTEST, PathTable
 from epochseal.sources.records import Rule
 
@@ -32,6 +33,7 @@ class TailSource:
 
     Args:
         paths: files, or globs; looked up again all the time.
+        exclude: globs of files that are left out, by their whole path; also of those that were sealed before.
         positions: where the chain says that sealing stopped, by source name (`positions.read_positions`).
         block_bytes, max_entry_bytes, on_long: see `LineBuffer`.
         rule: see `JoiningBuffer`.
@@ -52,6 +54,7 @@ class TailSource:
         max_entry_bytes: int,
         on_long: LongEntries = "stop",
         rule: Rule | None = None,
+        exclude: Sequence[str] = (),
     ) -> None:
         for path in paths:
             if not Path(path).is_absolute() or len(source_name(path)) > MOST_NAME:
@@ -59,7 +62,9 @@ class TailSource:
         buffers = FileBuffers(
             block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, on_long=on_long, rule=rule
         )
-        self._table = PathTable([os.path.normpath(path) for path in paths], positions, buffers)
+        self._table = PathTable(
+            MatchedPaths([os.path.normpath(path) for path in paths], exclude), positions, buffers
+        )
         self._givers: list[Follower] = []
         self._place = 0
         self._names = 0

@@ -16,7 +16,16 @@ from urllib.parse import unquote
 import msgspec
 
 from epochseal.config.backend_settings import CHOICES, any_of
-from epochseal.config.schema import Compression, LogTable, Metrics, TopLevel, VerifierTable, WitnessTable
+from epochseal.config.schema import (
+    Compression,
+    LogTable,
+    Metrics,
+    MonitorLogTable,
+    MonitorTable,
+    TopLevel,
+    VerifierTable,
+    WitnessTable,
+)
 from epochseal.config.source_tables import SOURCE_TABLES, TlsTable
 from epochseal.config.toml_positions import KeyLines, KeyPath
 from epochseal.errors import ConfigError
@@ -45,6 +54,7 @@ _TYPES = {
 }
 _UNITS = frozenset(
     {"epoch_interval", "commit_interval", "segment_age", "heartbeat", "max_overdue", "retention", "keep"}
+    | {"interval", "scrub", "max_age"}
 )
 _SECRET_KEYS = re.compile(
     r"token|pin|jwt|passw(or)?d|passphrase|secret(_?(id|key))?|access_?key(_?id)?|secret_?access_?key|api_?key|private_?key"
@@ -183,6 +193,11 @@ class Document:
             self._check_keys((*at, "metrics"), metrics, Metrics.__struct_fields__)
         for place, witness in enumerate(_tables(table.get("witness"))):
             self._check_keys((*at, "witness", place), witness, WitnessTable.__struct_fields__)
+        if isinstance(monitor := table.get("monitor"), dict):
+            self._check_keys((*at, "monitor"), monitor, MonitorTable.__struct_fields__)
+            for place, log in enumerate(_tables(monitor.get("log"))):
+                self._check_keys((*at, "monitor", "log", place), log, MonitorLogTable.__struct_fields__)
+                self._check_families((*at, "monitor", "log", place), log)
 
     def _check_families(self, at: KeyPath, table: dict[str, Any]) -> None:
         for name, family in FAMILIES.items():

@@ -41,12 +41,18 @@ def read_config(path: Path, env: str | None = None, *, sealing: bool = True) -> 
         ConfigError: what is wrong, with file and line.
     """
     try:
-        return _Merger(Document(path), env if env is not None else overlay_from_environment(), sealing).read()
+        return Merger(Document(path), env if env is not None else overlay_from_environment(), sealing).read()
     except RecursionError:
         raise ConfigError(f"{path} is nested too deep to be a configuration") from None
 
 
-class _Merger:
+class Merger:
+    """The tables of one document, laid over each other for one environment.
+
+    Raises:
+        ConfigError: a table, or the overlay that is asked for, cannot be used.
+    """
+
     def __init__(self, document: Document, env: str | None, sealing: bool) -> None:  # noqa: FBT001  # as above
         self._document = document
         self._env = env
@@ -61,6 +67,11 @@ class _Merger:
             raise ConfigError(f"{document.path}: there is no [env.{env}]", hint)
 
     def read(self) -> Configuration:
+        """What an agent runs with, or a verifier of its logs.
+
+        Raises:
+            ConfigError: what is wrong, with file and line.
+        """
         document = self._document
         tables = [
             document.convert(("log", place), raw, LogTable) for place, raw in enumerate(self._log_tables())
@@ -174,12 +185,19 @@ class _Merger:
             "epoch_key": replace(agent["epoch_key"], value=(agent["epoch_key"].value,)),
             "checkpoint_key": replace(agent["checkpoint_key"], value=agent["checkpoint_key"].text),
         }
+        return self._verifier_keys(values, layers, own)
+
+    def _verifier_keys(self, values: dict[str, Value], layers: _Tables, own: _Tables) -> VerifierConfig:
+        """Those of `values`, unless a table of `own` names others, and the settings of their backends."""
         if (found := self._found("epoch_key", own)) is not None:
             values["epoch_key"] = self._value(found[0], _parse_epoch_keys, found[1])
             for uri in values["epoch_key"].value:
                 check_scheme(self._document, found[0], uri)
         if (found := self._found("checkpoint_key", own)) is not None:
             values["checkpoint_key"] = self._value(found[0], _parse_checkpoint_key, found[1])
+        if "checkpoint_key" not in values:
+            hint = "name the public key that signs its checkpoints: a vkey, its file, or a key URI"
+            self._document.fail(own[-1][0], "checkpoint_key is missing", hint)
         checkpoint = SCHEMES.get(values["checkpoint_key"].value.partition(":")[0])
         families = [uri.family for uri in values["epoch_key"].value]
         for family in dict.fromkeys([*families, checkpoint.name if checkpoint is not None else None]):

@@ -68,6 +68,28 @@ class WitnessTable(_Table, frozen=True):
     vkey: str
 
 
+class MonitorLogTable(VerifierTable, kw_only=True, frozen=True):
+    """One `[[monitor.log]]`: the logs that a directory or a pattern names, with a verifier's keys."""
+
+    dir: str
+    origin: str | None = None
+    log: str | None = None
+    max_age: str | None = None
+
+
+class MonitorTable(_Table, frozen=True):
+    """`[monitor]`: what is verified all the time, and whom it is told."""
+
+    listen: str | None = None
+    interval: str | None = None
+    scrub: str | None = None
+    scrub_share: int | None = None
+    state_dir: str | None = None
+    expected: list[str] | None = None
+    on_change: list[str] | None = None
+    log: list[MonitorLogTable] | None = None
+
+
 class LogTable(Level, frozen=True):
     """One `[[log]]`; in an overlay every key may be absent."""
 
@@ -81,6 +103,7 @@ class TopLevel(Level, frozen=True):
     """A whole file without its `[env.*]` tables, which are read by the same classes."""
 
     metrics: Metrics | None = None
+    monitor: MonitorTable | None = None
     witness: list[WitnessTable] | None = None
     quorum: int | None = None
 

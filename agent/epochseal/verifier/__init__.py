@@ -6,6 +6,7 @@ Never: a write, a backend call that seals or signs, or a failure that is in no p
 
 from epochseal.verifier.kinds import KINDS, PROBLEMS, WARNINGS, Kind
 from epochseal.verifier.request import Examination, Pins, Promise, Request, Seen, merge_promises
+from epochseal.verifier.resume_point import ResumeMisfitError, ResumePoint
 from epochseal.verifier.verdict import Problem, Verdict
 from epochseal.verifier.verify import examine, verify
 
@@ -19,6 +20,8 @@ __all__ = [
     "Problem",
     "Promise",
     "Request",
+    "ResumeMisfitError",
+    "ResumePoint",
     "Seen",
     "Verdict",
     "examine",

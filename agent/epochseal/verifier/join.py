@@ -19,6 +19,7 @@ from epochseal.verifier.joined_log import (
     Run,
     Signable,
 )
+from epochseal.verifier.resume_point import ResumePoint
 from epochseal.verifier.snapshot import SegmentPart
 from epochseal.verifier.workers import TaskResult
 
@@ -26,10 +27,19 @@ _TO_THE_END = 2**63
 
 
 class Joiner:
-    """Takes the results of segments in order and builds the joined log."""
+    """Takes the results of segments in order and builds the joined log.
 
-    def __init__(self, findings: Findings) -> None:
+    Args:
+        findings: where problems go.
+        since: where the first of them begins, if not at the beginning of the log.
+    """
+
+    def __init__(self, findings: Findings, since: ResumePoint | None = None) -> None:
         self.log = JoinedLog()
+        if since is not None:
+            self.log.epoch_count, self.log.bytes = since.epochs, since.entry_bytes
+            self.log.entries = since.entries
+        self._since = since
         self._findings = findings
         self._before: Epoch | None = None
         self._last: EpochResult | None = None
@@ -45,10 +55,11 @@ class Joiner:
         """Join the epochs of one segment to those before."""
         log, part, began = self.log, done[0].task.part, self.log.entries
         first: Epoch | None = None
-        offset: int | None = 0
+        since, self._since = self._since, None
+        offset: int | None = 0 if since is None else since.log_offset
         for place, result in enumerate(item for task in done for item in task.results):
             offset = self._check_offset(part, result, offset)
-            epoch = self._join_epoch(part, result, first_in_segment=place == 0)
+            epoch = self._join_epoch(part, result, first_in_segment=place == 0 and since is None)
             first = first or epoch
         end = done[-1].end
         assert end is not None  # noqa: S101  # the last task of each segment looks at the end of its file
@@ -227,6 +238,9 @@ class Joiner:
             announced=result.announced,
             run=run,
             before=self._before,
+            epochs_before=log.epoch_count,
+            bytes_before=log.bytes,
+            log_offset=result.begins,
             bare=self._bare,
         )
         run.epochs.append(epoch)

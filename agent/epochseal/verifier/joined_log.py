@@ -37,7 +37,8 @@ class Epoch:
     `index` is that of its first line, `leaf` its leaf, `stop` the tree size behind its last line. `wrapped`
     is SHA-256 of its wrapped secret, `denies` the log that it says was here before. `before` is the epoch
     that it was compared with. `bare`: begun behind a close, and nothing stands in it yet (9.7). `by_person`:
-    trusted for nothing but that a person accepted it.
+    trusted for nothing but that a person accepted it. Before it lie `epochs_before` epochs with
+    `bytes_before` bytes of entries; its own begin at `log_offset` of the log file, None if it has none.
     """
 
     place: Place
@@ -58,6 +59,9 @@ class Epoch:
     announced: tuple[int, Next] | None
     run: Run
     before: Epoch | None
+    epochs_before: int = 0
+    bytes_before: int = 0
+    log_offset: int | None = None
     bare: bool = False
     trusted: bool = False
     by_person: bool = False

@@ -11,6 +11,7 @@ from epochseal.format.note import VerifierKey
 from epochseal.format.witness_policy import Policy
 from epochseal.keys import PublicKey
 from epochseal.verifier.epoch_secrets import Recoverers
+from epochseal.verifier.resume_point import ResumePoint
 from epochseal.verifier.verdict import Verdict
 
 
@@ -69,7 +70,8 @@ class Request:
     """What to verify with. Without `make_recoverer` only what a public key can show; durations in ms.
 
     `log` is the id that is expected, 32 bytes. `pins` bring their own checkpoint key and origin: another
-    `checkpoint_key` beside them is untrusted, unless the log leads from it to the pinned one.
+    `checkpoint_key` beside them is untrusted, unless the log leads from it to the pinned one. `since` is
+    where an earlier verification with these pins said that the next one may begin.
     """
 
     make_recoverer: Callable[[], Recoverers] | None = None
@@ -77,6 +79,7 @@ class Request:
     origin: str | None = None
     log: bytes | None = None
     pins: Pins | None = None
+    since: ResumePoint | None = None
     max_age: int | None = None
     strict: bool = False
     policy: Policy | None = None
@@ -118,7 +121,8 @@ class Examination:
     `seen` is None where nothing may be taken over: no valid checkpoint, or none that the pins may move to;
     it is only to be used if the verdict is `verified`. `roots` has the root for each size at which this log
     may be signed. `starts` are the leaves of all epoch lines present, each with the number of its epoch.
-    `first_entry` is the number of the first entry present.
+    `first_entry` is the number of the first entry present. `resume` is where the next verification may
+    begin, None if only at the beginning; only of use if `seen` is remembered.
     """
 
     verdict: Verdict
@@ -126,3 +130,4 @@ class Examination:
     roots: Mapping[int, bytes]
     starts: Mapping[bytes, int]
     first_entry: int
+    resume: ResumePoint | None = None

@@ -18,6 +18,7 @@ from epochseal.storage.opener import GoneError, NotAFileError, open_file, read_f
 from epochseal.storage.segments import COMPRESSED_ENDINGS, Listing, Segment, list_segments
 from epochseal.storage.settling import looks
 from epochseal.verifier.reading_budget import NOTHING, Reading, allot, reading_of
+from epochseal.verifier.resume_point import ResumePoint
 from epochseal.verifier.seal_files import EpochPart, SealFile, cut_seal_file
 from epochseal.verifier.seal_tail import is_unfinished, read_tail
 from epochseal.verifier.sealed_entries import SealedEntries
@@ -110,6 +111,9 @@ class Snapshot:
     gone: set[int] = field(default_factory=set)
     empty_halves: set[str] = field(default_factory=set)
 
+    since: ResumePoint | None = None
+    """Where it begins, if not at the beginning of the log."""
+
     last_number: int = 0
     """The greatest number of a segment, 0 if there is none."""
 
@@ -123,7 +127,7 @@ class Snapshot:
         for place, part in enumerate(self.parts):
             if part.last != (part.segment.number == number):
                 last = part.segment.number == number
-                again = _read_part(part.segment, part.seal, part.log, last=last)
+                again = _read_part(part.segment, part.seal, part.log, last=last, since=self.since)
                 again.copied = part.copied
                 self.parts[place] = again
         self.prepare()
@@ -137,17 +141,22 @@ class Snapshot:
 
 
 def take_snapshot(
-    logdir: Path, *, witnessed: bool = True, sleep: Callable[[float], None] = time.sleep
+    logdir: Path,
+    *,
+    witnessed: bool = True,
+    since: ResumePoint | None = None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Snapshot:
     """Read what is there; while a living agent is in the middle of something, wait for it a moment.
 
-    `witnessed`: read the file of that name too.
+    `witnessed`: read the file of that name too. `since`: leave out what stands before it.
 
     Raises:
         StorageError: a file cannot be read.
+        ResumeMisfitError: there is no such place any more.
     """
     for last in looks(sleep=sleep):
-        snapshot = _look(logdir, witnessed=witnessed)
+        snapshot = _look(logdir, witnessed=witnessed, since=since)
         snapshot.gone |= _listed_otherwise(snapshot, logdir)
         if last or not (snapshot.gone or _is_in_motion(snapshot)):
             return snapshot
@@ -158,17 +167,24 @@ def _listed_otherwise(snapshot: Snapshot, logdir: Path) -> set[int]:
     """The numbers of segments of which other files stand there now; what follows the last one is new."""
     now, before = (
         {item for item in listing.segments if item.number <= snapshot.last_number}
-        for listing in (list_segments(logdir), snapshot.listing)
+        for listing in (_list(logdir, snapshot.since), snapshot.listing)
     )
     return {item.number for item in now ^ before}
 
 
-def _look(logdir: Path, *, witnessed: bool) -> Snapshot:
+def _list(logdir: Path, since: ResumePoint | None) -> Listing:
+    listing = list_segments(logdir)
+    if since is None:
+        return listing
+    return replace(listing, segments=tuple(item for item in listing.segments if item.number >= since.segment))
+
+
+def _look(logdir: Path, *, witnessed: bool, since: ResumePoint | None) -> Snapshot:
     not_files: list[str] = []
     cosigned = _note(logdir / "witnessed", not_files) if witnessed else None
     checkpoint = _note(logdir / "checkpoint", not_files)
-    listing = list_segments(logdir)
-    snapshot = Snapshot(listing, checkpoint, cosigned, [*not_files, *listing.not_files])
+    listing = _list(logdir, since)
+    snapshot = Snapshot(listing, checkpoint, cosigned, [*not_files, *listing.not_files], since=since)
     snapshot.last_number = max((segment.number for segment in listing.segments), default=0)
     read: set[int] = set()
     for segment in listing.segments:
@@ -182,7 +198,7 @@ def _look(logdir: Path, *, witnessed: bool) -> Snapshot:
         read.add(segment.number)
         try:
             last = segment.number == snapshot.last_number
-            part = _read_part(segment, segment.seal, segment.logs[0], last=last)
+            part = _read_part(segment, segment.seal, segment.logs[0], last=last, since=since)
             part.copied = stated_size(checkpoint or b"")
             snapshot.parts.append(part)
         except GoneError:
@@ -209,13 +225,17 @@ def _note(path: Path, not_files: list[str]) -> bytes | None:
         return b""
 
 
-def _read_part(segment: Segment, seal: Path, log: Path, *, last: bool) -> SegmentPart:
+def _read_part(
+    segment: Segment, seal: Path, log: Path, *, last: bool, since: ResumePoint | None
+) -> SegmentPart:
     identity = _identity(seal), _identity(log)
     end = b""
     try:
         with open_file(seal) as file:
             size = os.fstat(file.fileno()).st_size
             lines = cut_seal_file(file, size, last=last)
+            if since is not None and segment.number == since.segment:
+                lines = since.cut(lines)
             if last:
                 end = os.pread(file.fileno(), min(size, _END), max(size - _END, 0))
     except NotAFileError:

@@ -12,6 +12,7 @@ from epochseal.verifier.checkpoint_check import Checkpoints
 from epochseal.verifier.checkpoint_keys import KnownKeys, Rotation, find_rotations
 from epochseal.verifier.ends import check_beginning, check_end
 from epochseal.verifier.files import Files, prune_line
+from epochseal.verifier.find_resume import find_resume_point
 from epochseal.verifier.findings import Findings
 from epochseal.verifier.join import Joiner
 from epochseal.verifier.joined_log import JoinedLog, RotateLine
@@ -36,14 +37,21 @@ def verify(logdir: Path, request: Request) -> Verdict:
 
 
 def examine(logdir: Path, request: Request) -> Examination:
-    """As `verify`, with what a memory needs beside the verdict."""
+    """As `verify`, with what a memory needs beside the verdict.
+
+    Raises:
+        ResumeMisfitError: the log is not as it was where the request says that it is to begin.
+        StorageError, BackendError: as `verify`.
+    """
     for last_look in looks():
-        snapshot = take_snapshot(logdir, witnessed=request.policy is not None)
-        judged = _judge(snapshot, request)
+        # How old its end is, is asked as of the moment of the look: to read a large log takes a while.
+        now = request.now()
+        snapshot = take_snapshot(logdir, witnessed=request.policy is not None, since=request.since)
+        judged = _judge(snapshot, request, now)
         if (last := judged.last_number) != snapshot.last_number:
             # What stood behind the last segment counts as removed.
             snapshot.settle_last(last)
-            judged = _judge(snapshot, request)
+            judged = _judge(snapshot, request, now)
         if last_look or not snapshot.gone:
             return judged.examination
     raise AssertionError("looks() ends with a last one")
@@ -57,7 +65,7 @@ class _Judged:
 
 def _read(snapshot: Snapshot, findings: Findings, request: Request) -> JoinedLog:
     """Check all segments, and join those that were read as they were when the snapshot was taken."""
-    joiner = Joiner(findings)
+    joiner = Joiner(findings, request.since)
     total, done, left_out = sum(part.sealed for part in snapshot.parts), 0, set(snapshot.gone)
     waiting: list[TaskResult] = []
     for result in run_tasks(cut_tasks(snapshot.parts), request.make_recoverer, request.jobs):
@@ -82,10 +90,12 @@ def _read(snapshot: Snapshot, findings: Findings, request: Request) -> JoinedLog
     return joiner.log
 
 
-def _judge(snapshot: Snapshot, request: Request) -> _Judged:
+def _judge(snapshot: Snapshot, request: Request, now: int) -> _Judged:
     findings = Findings()
     log = _read(snapshot, findings, request)
-    now, pins = request.now(), request.pins
+    pins, since = request.pins, request.since
+    if since is not None:
+        since.compare(log.first_leaf, log.first_size, pins.size if pins is not None else 0)
     accepted = pins.starts if pins is not None else {}
     expected = request.origin or (pins.origin if pins is not None else None)
     remembered = Remembered(log, request, findings)
@@ -112,7 +122,8 @@ def _judge(snapshot: Snapshot, request: Request) -> _Judged:
     files.check(accepted, copied=checkpoints.is_copied(snapshot.checkpoint))
     rotate_lines = RotateLines.of(log, findings, rotations, keys)
     rotate_lines.check(public=request.public, strict=request.strict, expected=expected)
-    check_beginning(log, findings, prune, remembered, now)
+    if since is None:
+        check_beginning(log, findings, prune, remembered, now)
     check_end(checkpoints, findings, request, now)
     last, closed = log.last, log.closed
     verdict = Verdict(
@@ -121,7 +132,7 @@ def _judge(snapshot: Snapshot, request: Request) -> _Judged:
         entries=log.entries,
         bytes=log.bytes,
         epochs=log.epoch_count,
-        segments=len(snapshot.parts),
+        segments=len(snapshot.parts) + (since.segments if since is not None else 0),
         log=b64encode(id_of(log)),
         signed_entries=checkpoints.signed_entries(),
         tree_size=log.tree_size,
@@ -138,12 +149,14 @@ def _judge(snapshot: Snapshot, request: Request) -> _Judged:
         checkpoint_key=keys.current.vkey if keys is not None else "",
         rotations=[_view(line, rotate_lines.endorsed) for line in log.rotates],
     )
+    seen = remembered.seen(checkpoints, now)
     examination = Examination(
         verdict,
-        remembered.seen(checkpoints, now),
+        seen,
         {size: item.root for size, item in log.signable.items()},
         {epoch.leaf: epoch.place.epoch for epoch in log.epochs},
         log.first.first_entry if log.first is not None else 0,
+        find_resume_point(log, snapshot.parts, seen.size, since) if seen is not None else None,
     )
     return _Judged(examination, files.last_number)
 

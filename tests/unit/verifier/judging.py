@@ -8,7 +8,7 @@ from pathlib import Path
 
 from epochseal.format.note import parse_vkey
 from epochseal.keys import Recoverer, load_backend, parse_key_uri
-from epochseal.verifier import Examination, Pins, Request, examine
+from epochseal.verifier import Examination, Pins, Request, ResumePoint, examine
 from tests.reference.keys import ORIGIN, Keys
 from tests.reference.maker import Maker
 
@@ -18,6 +18,7 @@ def ask(
     mode: str = "keys",
     *,
     pins: Pins | None = None,
+    since: ResumePoint | None = None,
     log_id: bytes | None = None,
     meanwhile: Callable[[], object] | None = None,
 ) -> Examination:
@@ -40,6 +41,7 @@ def ask(
             make_recoverer=make_recoverer if mode == "keys" else None,
             checkpoint_key=None if pins is not None else parse_vkey(log.keys.vkey()).key,
             pins=pins,
+            since=since,
             log=log_id,
             now=lambda: log.time + 1000,
         ),

@@ -15,7 +15,7 @@ SECONDS := 600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-full power-states supervision live-copies live-readers neighbours tail-stories fuzz lint check bench clean strange
+.PHONY: help demo test test-full faults power-states supervision live-copies live-readers neighbours tail-stories fuzz lint check bench clean strange
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -29,6 +29,10 @@ test: .venv/.dev ## run the tests against the installed wheel
 
 test-full: export EPOCHSEAL_FULL = 1
 test-full: test ## the same with the large samples
+
+faults: export EPOCHSEAL_FULL = 1
+faults: .venv/.dev ## inject every fault at every step, where `make test` takes some of each kind
+	.venv/bin/python -m pytest -n 2 --dist worksteal tests/fault
 
 power-states: .venv/.dev ## cut the power 2,000 times, torn at sectors, and start again
 	.venv/bin/python -m tests.fault.power_states 2000

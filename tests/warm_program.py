@@ -56,7 +56,7 @@ def run(
     with ours, os.fdopen(writing, "wb") as feed, TemporaryFile() as stdout, TemporaryFile() as stderr:
         with theirs, os.fdopen(reading, "rb") as stdin:
             files = [item.fileno() for item in (theirs, stdin, stdout, stderr)]
-            socket.send_fds(_server(), [request], files)
+            socket.send_fds(server(), [request], files)
         feeding = threading.Thread(target=_feed, args=(feed, data))
         feeding.start()
         try:
@@ -94,7 +94,8 @@ def _status(answers: socket.socket, words: Sequence[str], timeout: float) -> int
     return int(answers.recv(64))
 
 
-def _server() -> socket.socket:
+def server() -> socket.socket:
+    """What is asked to fork: arguments, environment and so on, with four descriptors."""
     with _lock:
         # One for each process that tests: a fork of it must not share the socket's answers.
         if (server := _servers.get(os.getpid())) is None:

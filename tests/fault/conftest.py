@@ -33,3 +33,10 @@ def runtime_dir(request: pytest.FixtureRequest) -> Iterator[Path | None]:
         return
     with TemporaryDirectory(dir="/dev/shm") as directory:  # keys are kept on no other file system
         yield Path(directory)
+
+
+@pytest.fixture
+def here(request: pytest.FixtureRequest) -> str:
+    """Which test it is, and with what: by that it takes its samples (tests/fault/samples.py)."""
+    name: str = request.node.name
+    return name

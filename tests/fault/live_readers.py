@@ -27,7 +27,8 @@ from epochseal.errors import EpochsealError
 from epochseal.keys import Recoverer
 from epochseal.verifier import Request, Verdict, verify
 from tests.fault.live_writers import LIVES, Life, LiveLog
-from tests.integration.agents import PROGRAM, tmpfs
+from tests.integration.agents import tmpfs
+from tests.warm_program import run_text
 
 _AT_ONCE = 12
 _BY_COMMAND = 0.05
@@ -41,15 +42,16 @@ _FAIR_OF_PROVE = {0, 2, 3}
 # says of a file that grew while it was read is no failure, of one that vanished it is.
 _START = 'rm -rf "$DEST"; mkdir "$DEST" && cp -p "$LOG/checkpoint" "$DEST"; '
 _PAIRED = ' && for log in "$DEST"/segments/*.log*; do test -e "${log%.log*}.seal" || exit 1; done'
-TOOLS = {
+_SHELL_TOOLS = {
     "cp": _START + 'cp -rp "$LOG/segments" "$DEST"' + _PAIRED,
     "tar": 'rm -rf "$DEST"; mkdir "$DEST"; '
     'tar -C "$LOG" --warning=no-file-changed -cf - checkpoint segments 2>"$DEST.said" | tar -C "$DEST" -xf - '
     '&& ! test -s "$DEST.said"' + _PAIRED,
     "rsync": 'mkdir -p "$DEST" && rsync -a "$LOG/checkpoint" "$DEST" '
     '&& rsync -a --delete "$LOG/segments" "$DEST"' + _PAIRED,
-    "epochseal copy": f'"{PROGRAM}" copy --no-links "$LOG" "$DEST"',
 }
+_OWN = "epochseal copy"
+TOOLS = (*_SHELL_TOOLS, _OWN)
 
 
 @dataclass
@@ -184,17 +186,10 @@ class Readers:
 
     def _copy(self, log: LiveLog, number: int) -> None:
         turn = number // len(self._logs)
-        way = tuple(TOOLS)[(number + turn) % len(TOOLS)]
+        way = TOOLS[(number + turn) % len(TOOLS)]
         target = self._folder / f"copy-{log.life.name}-{number}"
         for _ in range(_TRIES):
-            done = subprocess.run(
-                ["/bin/sh", "-c", TOOLS[way]],
-                env={"PATH": "/usr/bin:/bin", "LOG": str(log.log), "DEST": str(target)},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            done = _copy_by(way, log.log, target)
             if done.returncode == 0:
                 self.judge(self.copies, way, log, target, public=turn // len(TOOLS) % 2 == 1)
                 break
@@ -202,6 +197,19 @@ class Readers:
         else:
             self.copies.add(way, "no copy", fair=False, detail=f"{log.life.name}: {done.stderr}")
         shutil.rmtree(target, ignore_errors=True)
+
+
+def _copy_by(way: str, log: Path, target: Path) -> subprocess.CompletedProcess[str]:
+    if way == _OWN:
+        return _run("copy", "--no-links", str(log), str(target))
+    return subprocess.run(
+        ["/bin/sh", "-c", _SHELL_TOOLS[way]],
+        env={"PATH": "/usr/bin:/bin", "LOG": str(log), "DEST": str(target)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def _last_entry(log: LiveLog) -> int:
@@ -218,15 +226,7 @@ def _problems(verdict: Verdict) -> str:
 
 
 def _run(*words: str, memory: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PROGRAM, *words],
-        env={**os.environ, "XDG_STATE_HOME": str(memory)} if memory is not None else None,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    return run_text(words, env={**os.environ, "XDG_STATE_HOME": str(memory)} if memory is not None else None)
 
 
 def read_live(

@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -17,15 +16,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.integration.agents import PROGRAM
 from tests.integration.logs import LogKeys
+from tests.warm_process import WarmProcess
+from tests.warm_program import run_text
 
 _PATIENCE = 120.0
+_SHORTEST_SECONDS, _LONGEST_SECONDS = 1.0, 8.0
+# What there is beside `segments` while a log file is compressed, and while the folder is exchanged.
+_INSIDE = (".packed", ".segments.new")
+_INSIDE_SECONDS = 6.0
 
 
 @dataclass(frozen=True)
 class Life:
-    """What becomes of an agent, by chance; `ends` are the signals that one of its runs ends by."""
+    """What becomes of an agent, by chance; `ends` are the signals that one of its runs ends by.
+
+    Every second SIGKILL, and a stall, waits for the agent to be inside a compression.
+    """
 
     name: str
     ends: tuple[signal.Signals, ...]
@@ -124,23 +131,22 @@ class LiveLog:
         """One run of the agent, under load, up to a signal."""
         self._configure()
         with (self.folder / "stderr").open("ab") as stderr:
-            process = subprocess.Popen(
-                [PROGRAM, "run", "--config", "epochseal.toml"],
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stderr=stderr,
-            )
+            words = ["run", "--config", "epochseal.toml"]
+            process = WarmProcess(words, self.folder, stderr.fileno())
         try:
             end = self._chance.choice(self.life.ends)
-            self._load(process, self._chance.uniform(0.5, 5))
+            inside = end == signal.SIGKILL and self._chance.random() < 0.5
+            self._load(process, self._chance.uniform(_SHORTEST_SECONDS, _LONGEST_SECONDS), inside=inside)
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM if self._over.is_set() else end)
                 self.done[end.name] += 1
             status = process.wait(_PATIENCE)
+            if status == -signal.SIGKILL:
+                self.done.update(f"killed with {name}" for name in _INSIDE if (self.log / name).exists())
         finally:
             if process.poll() is None:
                 process.kill()
-                process.wait()
+                process.wait(_PATIENCE)
         self.said = (self.folder / "stderr").read_text(encoding="utf-8")
         if status == 6 and "before the stop" in self.said.splitlines()[-1]:
             # Where an epoch had its most entries, and this machine no time for the next key.
@@ -149,8 +155,11 @@ class LiveLog:
         elif status not in (0, -signal.SIGKILL, -signal.SIGTERM):
             raise AssertionError(f"{self.life.name}: the agent ended with {status}: {self.said[-2000:]}")
 
-    def _load(self, process: subprocess.Popen[bytes], seconds: float) -> None:
-        """Entries for so long from the first one on, with pauses; some stalls of the whole agent."""
+    def _load(self, process: WarmProcess, seconds: float, *, inside: bool) -> None:
+        """Entries for so long from the first one on, with pauses; some stalls of the whole agent.
+
+        With `inside` up to the next moment at which it is in the middle of a compression.
+        """
         until = 0.0
         while process.poll() is None and not self._over.is_set():
             with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
@@ -162,8 +171,19 @@ class LiveLog:
                     if self.life.stalls and self._chance.random() < 0.05:
                         self._stall(process)
             if until and time.monotonic() >= until:
+                if inside:
+                    self._wait_inside()
                 return
             time.sleep(0.02)
+
+    def _wait_inside(self) -> bool:
+        """Up to the middle of a compression; whether it came."""
+        deadline = time.monotonic() + _INSIDE_SECONDS
+        while time.monotonic() < deadline and not self._over.is_set():
+            if any(os.path.lexists(self.log / name) for name in self._chance.sample(_INSIDE, 1)):
+                return True
+            time.sleep(0.0005)
+        return False
 
     def _send(self, client: socket.socket) -> None:
         count = self._chance.randrange(1, 12)
@@ -173,8 +193,9 @@ class LiveLog:
         self.done["entries"] += count
         time.sleep(self._chance.choice((0.0, 0.01, 0.05, 0.1)))
 
-    def _stall(self, process: subprocess.Popen[bytes]) -> None:
+    def _stall(self, process: WarmProcess) -> None:
         """Wherever it stands: in the middle of a turn, of an exchange, of making a file pair."""
+        self.done["stalls in a compression"] += self._chance.random() < 0.3 and self._wait_inside()
         process.send_signal(signal.SIGSTOP)
         time.sleep(self._chance.choice((0.05, 0.2, 4.0)))
         process.send_signal(signal.SIGCONT)
@@ -189,25 +210,8 @@ class LiveLog:
         else:
             issuer = self._add_keys()
             option = "--epoch-key", f"file:keys{issuer}/agent"
-        done = subprocess.run(
-            [
-                PROGRAM,
-                "rotate",
-                "--config",
-                "epochseal.toml",
-                "--reason",
-                "a test",
-                "--who",
-                "alice",
-                *option,
-            ],
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_PATIENCE,
-        )
+        words = ["rotate", "--config", "epochseal.toml", "--reason", "a test", "--who", "alice", *option]
+        done = run_text(words, cwd=self.folder, timeout=_PATIENCE)
         assert done.returncode == 0, done.stderr
         self._signer, self._issuer = signer, issuer
         self.done["rotations"] += 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -20,8 +19,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple
 
-from tests.integration.agents import PROGRAM, tmpfs
+from tests.integration.agents import tmpfs
 from tests.integration.service.test_run import Host
+from tests.warm_process import WarmProcess
 
 Part = Literal["daemon", "zygote", "courier"]
 PARTS: tuple[Part, ...] = ("daemon", "zygote", "courier")
@@ -46,17 +46,23 @@ class Outcome(NamedTuple):
 
 
 class Manager:
-    """Starts a daemon, starts it again when it ends by itself, and kills it when its watchdog is not fed."""
+    """Starts a daemon, starts it again when it ends by itself, and kills it when its watchdog is not fed.
 
-    def __init__(self, host: Host) -> None:
+    Args:
+        host: what the daemon is started with.
+        watchdog_seconds: how long it may say nothing.
+    """
+
+    def __init__(self, host: Host, watchdog_seconds: float = WATCHDOG_SECONDS) -> None:
         self._host = host
+        self._watchdog_seconds = watchdog_seconds
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._path = host.folder / "notify"
         self._socket.bind(str(self._path))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._manage)
         self.starts = 0
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: WarmProcess | None = None
 
     @contextmanager
     def running(self) -> Iterator[Manager]:
@@ -70,21 +76,16 @@ class Manager:
             self._socket.close()
 
     def _manage(self) -> None:
-        watchdog = {"NOTIFY_SOCKET": str(self._path), "WATCHDOG_USEC": str(int(WATCHDOG_SECONDS * 1e6))}
+        watchdog = {"NOTIFY_SOCKET": str(self._path), "WATCHDOG_USEC": str(int(self._watchdog_seconds * 1e6))}
         with (self._host.folder / "stderr").open("ab") as stderr:
             while not self._stop.is_set():
-                self.process = subprocess.Popen(
-                    [PROGRAM, "run", "--config", self._host.file.name],
-                    cwd=self._host.folder,
-                    stdin=subprocess.DEVNULL,
-                    stderr=stderr,
-                    env={**os.environ, **watchdog},
-                )
+                words = ["run", "--config", self._host.file.name]
+                self.process = WarmProcess(words, self._host.folder, stderr.fileno(), watchdog)
                 self._watch(self.process)
                 self.starts += 1
                 time.sleep(RESTART_SECONDS)
 
-    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+    def _watch(self, process: WarmProcess) -> None:
         fed, ready = time.monotonic(), False
         while process.poll() is None:
             if self._stop.is_set():
@@ -97,18 +98,28 @@ class Manager:
                 message = self._socket.recv(4096)
                 ready = ready or b"READY=1" in message
                 fed = time.monotonic()
-            if ready and time.monotonic() - fed > WATCHDOG_SECONDS:
+            if ready and time.monotonic() - fed > self._watchdog_seconds:
                 process.kill()
                 process.wait(_PATIENCE)
 
 
-def interrupt(host: Host, part: Part, number: signal.Signals) -> Outcome:
-    """Signal one process of a daemon under load; what it came to when entries were acknowledged again."""
+def interrupt(
+    host: Host,
+    part: Part,
+    number: signal.Signals,
+    *,
+    watchdog_seconds: float = WATCHDOG_SECONDS,
+    epochs: int = 15,
+) -> Outcome:
+    """Signal one process of a daemon under load; what it came to when so many epochs had begun behind it.
+
+    Whatever does not answer any more has been asked by then.
+    """
     host.configure(f'a\nepoch_interval = "1s"\n{host.resuming}')
     moments: list[float] = []
     over = threading.Event()
     load = threading.Thread(target=_load, args=(host.folder / "a.sock", moments, over))
-    with Manager(host).running() as manager:
+    with Manager(host, watchdog_seconds).running() as manager:
         load.start()
         _wait(moments, time.monotonic(), 20)
         assert manager.process is not None
@@ -118,9 +129,7 @@ def interrupt(host: Host, part: Part, number: signal.Signals) -> Outcome:
             os.kill(daemon, number)
         else:
             _signal_child(daemon, part, number)
-        # Several turns behind it: whatever does not answer any more has been asked by then.
-        while time.monotonic() - began < 3 * WATCHDOG_SECONDS:
-            time.sleep(0.1)
+        _wait_for_epochs(host, epochs)
         _wait(moments, time.monotonic(), 20)
         starts = manager.starts
         over.set()
@@ -174,6 +183,17 @@ def _wait(moments: list[float], since: float, count: int) -> None:
     deadline = time.monotonic() + _PATIENCE
     while sum(moment > since for moment in moments[-count:]) < count:
         assert time.monotonic() < deadline, "nothing is acknowledged any more"
+        time.sleep(0.05)
+
+
+def _wait_for_epochs(host: Host, more: int) -> None:
+    def begun() -> int:
+        seals = (host.folder / "logs" / "a" / "segments").glob("*.seal")
+        return sum(path.read_bytes().count(b"\nepoch ") for path in seals)
+
+    wanted, deadline = begun() + more, time.monotonic() + _PATIENCE
+    while begun() < wanted:
+        assert time.monotonic() < deadline, "no epoch begins any more"
         time.sleep(0.05)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from epochseal.sealing.backend_calls import BackendCalls
 from tests.fault.story import Host, Story, check, go_on, read_files, read_log
-from tests.fault.test_sealer_faults import Faults, Killed, cases, steps_of
+from tests.fault.test_sealer_faults import Faults, Killed, some, steps_of
 
 
 def story(host: Host, folder: Path, *, page: bool) -> Story:
@@ -42,13 +42,13 @@ def carries(made: Story) -> list[Path]:
 
 
 @pytest.mark.parametrize("page", [True, False], ids=["page", "state only"])
-def test_a_close_that_is_killed(host: Host, directory: Path, *, page: bool) -> None:
+def test_a_close_that_is_killed(host: Host, directory: Path, here: str, *, page: bool) -> None:
     """With a page nothing is lost. Without, it is a crash until the carry is there, then a close."""
     steps = steps_of(story(host, directory / "counted", page=page).finish)
     assert steps.index("append") < steps.index("state") < steps.index("carry")
     assert "replace" in steps[steps.index("carry") :]
     links = {}
-    for victim, mode in cases(steps):
+    for victim, mode in some(steps, here):
         made = story(host, directory / f"{victim}-{mode}", page=page)
         killed_in(made.finish, made, victim, mode)
         point = made.start()
@@ -69,14 +69,14 @@ def test_a_close_that_is_killed(host: Host, directory: Path, *, page: bool) -> N
 
 
 @pytest.mark.parametrize("page", [True, False], ids=["page", "state only"])
-def test_a_start_behind_a_close_that_is_killed(host: Host, directory: Path, *, page: bool) -> None:
+def test_a_start_behind_a_close_that_is_killed(host: Host, directory: Path, here: str, *, page: bool) -> None:
     """Then it goes on by the carry, also if it happened twice: no gap, nothing for a person to do."""
     counted = story(host, directory / "counted", page=page)
     counted.finish()
     steps = steps_of(counted.start)
     assert {"append", "publish", "state", "replace"} <= set(steps)
     assert "destroy" not in steps
-    for victim, mode in cases(steps):
+    for victim, mode in some(steps, here):
         made = story(host, directory / f"{victim}-{mode}", page=page)
         made.finish()
         # With a page the next start is further on already.
@@ -94,7 +94,7 @@ def test_a_start_behind_a_close_that_is_killed(host: Host, directory: Path, *, p
         assert carries(made)
 
 
-def test_the_first_line_behind_it_uses_the_carry_up(host: Host, directory: Path) -> None:
+def test_the_first_line_behind_it_uses_the_carry_up(host: Host, directory: Path, here: str) -> None:
     """Until that line is durable a kill is none; from then on it is one like any other. The carry is gone."""
     counted = story(host, directory / "counted", page=False)
     counted.finish()
@@ -102,7 +102,7 @@ def test_the_first_line_behind_it_uses_the_carry_up(host: Host, directory: Path)
     steps = steps_of(partial(counted.commit, 1))
     assert steps[-1] == "destroy"
     line = len(steps) - 1 - steps[::-1].index("sync")
-    for victim, mode in cases(steps):
+    for victim, mode in some(steps, here):
         made = story(host, directory / f"{victim}-{mode}", page=False)
         made.finish()
         made.start()
@@ -211,12 +211,12 @@ def reboot(made: Story) -> None:
         path.unlink()
 
 
-def test_a_page_that_was_made_of_the_carry_file(host: Host, directory: Path) -> None:
+def test_a_page_that_was_made_of_the_carry_file(host: Host, directory: Path, here: str) -> None:
     """Behind a close and a bare epoch, after two reboots: from the file to the page, killed at each step."""
     counted = story(host, directory / "counted", page=True)
     counted.finish()
     reboot(counted)
-    for victim, mode in cases(steps_of(counted.start)):
+    for victim, mode in some(steps_of(counted.start), here):
         made = story(host, directory / f"{victim}-{mode}", page=True)
         made.finish()
         reboot(made)

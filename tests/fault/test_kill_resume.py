@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
 import shutil
 import signal
@@ -19,10 +18,11 @@ import pytest
 
 from epochseal.storage.chain_end import read_chain_end
 from epochseal.storage.segments import list_segments
+from tests import warm_program
+from tests.fault.samples import FULL
 
-FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
-RESUME_ROUNDS = 200 if FULL else 10
-COLD_ROUNDS = 20 if FULL else 6
+RESUME_ROUNDS = 200 if FULL else 4
+COLD_ROUNDS = 20 if FULL else 3
 
 
 @pytest.fixture
@@ -106,9 +106,7 @@ def _command(folder: Path, *more: str) -> list[str]:
 
 def _verify(folder: Path) -> tuple[int, dict[str, object]]:
     keys = ["--epoch-key", f"file:{folder}/keys/verifier", "--checkpoint-key", f"file:{folder}/keys/auditor"]
-    done = subprocess.run(
-        ["epochseal", "verify", str(folder / "log"), "--json", *keys], capture_output=True, check=False
-    )
+    done = warm_program.run(["verify", str(folder / "log"), "--json", *keys])
     return done.returncode, json.loads(done.stdout)
 
 
@@ -125,7 +123,7 @@ def _sealed(folder: Path) -> list[bytes]:
 
 def test_kill_and_resume_leaves_no_gap_and_no_warning(tmp_path: Path, runtime: Path) -> None:
     """Every acknowledged entry is there exactly once, in order, and verify has nothing to say."""
-    subprocess.run(["epochseal", "keygen", str(tmp_path / "keys")], check=True, capture_output=True)
+    warm_program.run(["keygen", str(tmp_path / "keys")]).check_returncode()
     command = _command(tmp_path, "--runtime-dir", str(runtime))
     chance = random.Random(7)
     acknowledged = 0
@@ -147,7 +145,7 @@ def test_kill_and_resume_leaves_no_gap_and_no_warning(tmp_path: Path, runtime: P
 
 def test_kill_without_runtime_directory_is_cold_and_never_tampering(tmp_path: Path) -> None:
     """The next start says `cold`, verify says incomplete, and nothing acknowledged is lost."""
-    subprocess.run(["epochseal", "keygen", str(tmp_path / "keys")], check=True, capture_output=True)
+    warm_program.run(["keygen", str(tmp_path / "keys")]).check_returncode()
     chance = random.Random(8)
     acknowledged = 0
     for number in range(COLD_ROUNDS):

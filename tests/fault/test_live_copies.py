@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from tests.fault.live_copies import KILLED, TOOLS, make_copies
+from tests.fault.samples import FULL
 from tests.integration.agents import tmpfs
 from tests.integration.service.test_run import Host
 
-_COUNT = 120 if os.environ.get("EPOCHSEAL_FULL") else 12
+_COUNT = 120 if FULL else 6
 _ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -29,9 +29,9 @@ from tests.fault.restarts import (
     go_on,
     links,
 )
+from tests.fault.samples import FULL
 from tests.integration.agents import Place, kinds, tmpfs, warnings
 
-FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
 WORK, SLOT = 4096, 14336
 """Bytes of a page's work area and of each of its two slots."""
 NO_STATE = ("--state-dir", "none")

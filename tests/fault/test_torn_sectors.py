@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise, product
@@ -11,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from epochseal.storage.durable import AppendFile
+from tests.fault.samples import FULL
 from tests.fault.story import Host, Story, check, go_on, read_log
 from tests.fault.test_sealer_faults import Killed
 
 SECTOR = 512
-FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
 
 
 class PowerCut:

@@ -18,7 +18,7 @@ from epochseal.format.seal_lines import EndReason, Header, TaggedLine, parse_lin
 from epochseal.sealing.chain import Pace
 from epochseal.storage.segments import list_segments
 from tests.fault.story import Host, Story, check, read_log
-from tests.fault.test_sealer_faults import Faults, Killed, cases
+from tests.fault.test_sealer_faults import Faults, Killed, some
 
 
 class Memory(NamedTuple):
@@ -94,7 +94,7 @@ def check_calls(logdir: Path, made: int) -> None:
 
 @pytest.mark.parametrize("reason", ["interval", "segment"])
 def test_a_kill_at_every_step_of_a_turn(
-    host: Host, directory: Path, memory: Memory, reason: EndReason, monkeypatch: pytest.MonkeyPatch
+    host: Host, directory: Path, memory: Memory, reason: EndReason, monkeypatch: pytest.MonkeyPatch, here: str
 ) -> None:
     """Nothing acknowledged is lost, nothing unknown is signed; with a page there is no gap at all."""
     signed = Signed(monkeypatch)
@@ -104,7 +104,7 @@ def test_a_kill_at_every_step_of_a_turn(
     assert steps.count("rename") == (2 if reason == "segment" else 0)
     counted.kill()
     # A kill behind a step is one before the next.
-    for victim, mode in [case for case in cases(steps) if case[1] != "done"]:
+    for victim, mode in [case for case in some(steps, here) if case[1] != "done"]:
         story = _story(host, directory / f"{victim}-{mode}", memory)
         signed.asked.clear()
         with pytest.raises(Killed):

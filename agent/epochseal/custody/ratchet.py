@@ -22,8 +22,9 @@ SEALED_CARRY_SIZE = KEY_SIZE + 16
 # The one place for labels: what is derived for one purpose can never be mistaken for another. The last byte
 # of `next` and `carry` is the block number of HKDF-Expand (RFC 5869, 2.3): 32 bytes are its first block.
 _EPOCH = memoryview(bytearray(b"epochseal/v1/epoch"))
-_TAG = b"epochseal/v1/tag"
-_NEXT = memoryview(bytearray(b"epochseal/v1/next\x01"))
+TAG_LABEL = b"epochseal/v1/tag"
+NEXT_LABEL = b"epochseal/v1/next\x01"
+_NEXT = memoryview(bytearray(NEXT_LABEL))
 _CARRY = memoryview(bytearray(b"epochseal/v1/carry\x01"))
 _CARRY_SEAL = b"epochseal/v1/carry-seal"
 _NO_SALT = memoryview(bytearray(32))
@@ -37,7 +38,7 @@ def derive_epoch_key(secret_and_carry: memoryview, header_payload: bytes, into: 
 def compute_tag(key: memoryview, previous_tag: bytes, leaf: bytes) -> bytes:
     """The tag of one line: 32 bytes, chained to the line before by its tag."""
     mac = HMAC(key, SHA256())
-    mac.update(_TAG + previous_tag + leaf)
+    mac.update(TAG_LABEL + previous_tag + leaf)
     return mac.finalize()
 
 

@@ -15,14 +15,15 @@ from epochseal.errors import FormatError, VerificationError
 
 HASH_SIZE = 32
 EMPTY_ROOT = sha256().digest()
-_LEAF = b"\x00"
+LEAF = b"\x00"
+"""Stands before what is hashed as a leaf."""
 _NODE = b"\x01"
 _AT_ONCE = 1 << 16
 
 
 def leaf_hash(data: bytes | memoryview) -> bytes:
     """The 32-byte hash of a leaf: SHA-256(0x00 + data)."""
-    return sha256(_LEAF + data).digest()
+    return sha256(LEAF + data).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:

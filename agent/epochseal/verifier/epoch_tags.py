@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 
 from epochseal.custody import ratchet
-from epochseal.encoding import b64decode, b64encode
+from epochseal.custody.line_tags import tag_lines
+from epochseal.encoding import b64decode
 from epochseal.errors import VerificationError
+from epochseal.format.block_columns import spell
 from epochseal.format.seal_lines import Header
 from epochseal.verifier.epoch_secrets import NoKeyError
 from epochseal.verifier.keyring import Keyring
@@ -63,17 +65,12 @@ class EpochTags:
         if self._computed or self._place != place:
             return None
         keyring.key_before[:] = keyring.key
-        tags, key, scratch = [], keyring.key, keyring.scratch
-        for leaf in leaves:
-            last_tag = ratchet.compute_tag(key, last_tag, leaf)
-            tags.append(last_tag)
-            ratchet.advance(key, scratch)
-            key[:] = scratch
-        held = list(map(b64encode, tags)) == texts
+        tags = tag_lines(keyring.key, last_tag, leaves)
+        held = spell(tags, texts)
         if held:
             self._place += len(leaves)
         else:
-            key[:] = keyring.key_before
+            keyring.key[:] = keyring.key_before
         keyring.key_before[:] = bytes(ratchet.KEY_SIZE)
         return tags if held else None
 

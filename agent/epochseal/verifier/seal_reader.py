@@ -12,7 +12,7 @@ from epochseal.storage.opener import open_file
 from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.snapshot import SegmentPart
 
-_BUFFER = 1 << 16
+_BUFFER = 1 << 17
 _FEW, _SHORT = 16, 32
 """So many lines are read whatever they are, and one more for each so many bytes: a tag alone takes more."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from epochseal.errors import StorageError
-from epochseal.format.block_columns import digests_between
+from epochseal.format.block_columns import digests_between, spell
 from epochseal.format.seal_lines import Block
 from epochseal.storage.opener import GoneError, NotAFileError, open_file
 from epochseal.verifier.log_streams import BrokenStreamError, RepeatedStream, TooManyPartsError, open_stream
@@ -323,10 +323,10 @@ class SealedEntries:
 
 
 def _all_hold(data: memoryview, bounds: list[int], digests: list[str]) -> bool:
-    if digests_between(data, bounds) != digests:
+    if not spell(digests_between(data, bounds), digests):
         return False
     ends = [bound - bounds[0] - 1 for bound in bounds[1:]]
-    return all(data[end] == _LINE_FEED for end in ends)
+    return set(map(data.__getitem__, ends)) == {_LINE_FEED}
 
 
 def _open(path: Path) -> tuple[FileIO | None, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import select
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from epochseal.errors import EpochsealError, StorageError, Unavailable
+from epochseal.format.seal_lines import SourceMark
 from epochseal.polling import is_readable
 from epochseal.sealing.backend_calls import LOOK_SECONDS
 from epochseal.sealing.limits import Piece, Room
@@ -19,6 +21,8 @@ from epochseal.sources.source import Source
 
 CLOSE_SECONDS = 10.0
 """At a clean stop the last checkpoint is waited for this long; without it the log is closed all the same."""
+
+_log = logging.getLogger(__name__)
 
 
 def jitter() -> float:
@@ -206,6 +210,21 @@ class CommitLoop:
         while not self._ended() and (left := deadline - time.monotonic()) > 0:
             self._round(min(left, 0.05))
             self._commit_all()
+        self._state_losses()
+
+    def _state_losses(self) -> None:
+        """After the time of a stop: what still comes, or lies unsealed, is a gap where nothing keeps it."""
+        for source in self._sources:
+            if not self._sealer.live or source.ended or not (size := source.perishable):
+                continue
+            _log.error(
+                "%s: more came than could be sealed within %d s after the stop: %d bytes or more are missing",
+                source.name,
+                CLOSE_SECONDS,
+                size,
+            )
+            mark = SourceMark(source.name, 0, gap=1)
+            self._sealer.commit(memoryview(b""), [Piece(0, 0, mark)])
 
     def _commit_all(self) -> None:
         while self._has_entry() and self._commit():

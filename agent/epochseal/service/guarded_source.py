@@ -88,6 +88,11 @@ class GuardedSource:
         return source.lag if (source := self._source) is not None else 0
 
     @property
+    def perishable(self) -> int:
+        """As the source's; nothing while it is closed, for which there is a gap already."""
+        return self._source.perishable if self._source is not None else 0
+
+    @property
     def trouble(self) -> str:
         """Why nothing new reaches it: what it failed with, or as the source's. Any thread may ask."""
         if (failure := self.failure) is not None:

@@ -96,6 +96,11 @@ class LineBuffer:
         return self.buffered
 
     @property
+    def perishable(self) -> int:
+        """None: it can be read again; a subclass may know better."""
+        return 0
+
+    @property
     def has_entry(self) -> bool:
         """Whether at least one whole entry is waiting; at the end of the stream also one without newline.
 

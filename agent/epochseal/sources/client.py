@@ -44,9 +44,10 @@ class Client:
         self.counted = 0
         # When it is read no more, because it had to make room.
         self.leaves_at: float | None = None
-        # `receive` sets this where it gave bytes and saw the end, or an error, right behind them: those bytes
+        # `receive` sets these where it gave bytes and saw the end, or an error, right behind them: the bytes
         # are taken first.
         self.over = False
+        self.broken: OSError | None = None
 
     @property
     def is_quiet(self) -> bool:

@@ -83,7 +83,10 @@ class DatagramSource(SharedBuffer[None]):
             if self._finish_by == math.inf:
                 self._renew()
         if self._finish_by < math.inf and self.wants_more:
-            self.eof = not self._receive() or now > self._finish_by
+            self.eof = not self._receive()
+            if not self.eof and now > self._finish_by:
+                self.eof = True
+                self._leave_unread()
 
     def finish(self) -> None:
         """Let nothing more in; what was sent before is still taken."""
@@ -104,8 +107,11 @@ class DatagramSource(SharedBuffer[None]):
     def _renew(self) -> None:
         renewed = self.endpoint.renewed(self._complaints)
         if renewed is not None:
-            # What was sent to the socket before is still in it: a short queue, and nobody reaches it now.
-            self._receive()
+            # What was sent to the socket before is still in it. Nothing more can come: who is connected to it
+            # gets an error from now on, and others find the new one.
+            self.endpoint.stop_input(self._socket)
+            while self._receive():
+                pass
             self._socket.close()
             self._socket = renewed
             renewed.settimeout(0)
@@ -125,6 +131,19 @@ class DatagramSource(SharedBuffer[None]):
                     f"{new} datagrams came faster than they were read, and are not sealed",
                     level=logging.ERROR,
                 )
+
+    def _leave_unread(self) -> None:
+        """The time after a stop is over: what still lies in the socket is missing, if there is anything."""
+        self._count_dropped()
+        try:
+            self._socket.recv_into(self._datagram, 0, socket.MSG_PEEK)
+        except (BlockingIOError, ConnectionError):
+            return
+        self.put_gap()
+        self._complaints.tell(
+            "datagrams still came when the time after the stop was over: some are not sealed",
+            level=logging.ERROR,
+        )
 
     def _receive(self) -> bool:
         """Read what is there; whether that was anything."""

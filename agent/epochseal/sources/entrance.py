@@ -20,6 +20,7 @@ LEAVE_SECONDS = 1.0
 PAUSE_SECONDS = 0.1
 """Where nobody can be let in, it is tried again after this time."""
 _ACCEPTS_AT_ONCE = 16
+_TURNED_AWAY = "clients that waited for a place are turned away"
 _LEAVING_AT_ONCE = 16
 
 
@@ -30,6 +31,7 @@ class Entrance:
         listener: accepts them.
         make_client: for an accepted connection and its address.
         send_away: lets nothing more in from a client; it is read on as long as its `leaves_at` says.
+        miss: is told that a client was turned away, who may have sent entries.
         complaints: is told who waits and who has to go.
     """
 
@@ -38,11 +40,13 @@ class Entrance:
         listener: Listener,
         make_client: Callable[[socket.socket, Any], Client],
         send_away: Callable[[Client], None],
+        miss: Callable[[str], None],
         complaints: Complaints,
     ) -> None:
         self._listener = listener
         self._make_client = make_client
         self._send_away = send_away
+        self._miss = miss
         self._complaints = complaints
         # Accepted, but without a place yet; and until when newcomers do not wait for somebody to fall quiet.
         self._door: Client | None = None
@@ -53,11 +57,6 @@ class Entrance:
         self._together_at = 0.0
         self.leaving: set[Client] = set()
         """Who was sent away, and is still read."""
-
-    @property
-    def has_newcomer(self) -> bool:
-        """Whether somebody waits at the door."""
-        return self._door is not None
 
     @property
     def is_occupied(self) -> bool:
@@ -88,11 +87,15 @@ class Entrance:
             yield from self.accept(clients)
 
     def replace(self, sock: socket.socket) -> None:
-        """Listen at another socket; who waits at the one before was let in."""
+        """Listen at another socket; who waits at the one before, and was not let in, is turned away."""
+        if self._listener.has_waiting:
+            self._miss(_TURNED_AWAY)
         self._listener.replace(sock)
 
     def stop(self) -> None:
         """Let nobody in any more."""
+        if self._door is not None or self._listener.has_waiting:
+            self._miss(_TURNED_AWAY)
         self._listener.close()
 
     def close(self) -> None:
@@ -122,7 +125,7 @@ class Entrance:
             return True
         if scarce and not clients:
             # Other parts of the agent have the descriptors, so nobody here can make room.
-            self._complaints.tell("no descriptors are left: a connection is closed; raise LimitNOFILE")
+            self._miss("no descriptors are left, so a connection is closed: raise LimitNOFILE")
             client.sock.close()
             self._door = None
             return False

@@ -87,6 +87,11 @@ class StreamFraming:
         self._skipping: _Skip | None = None
 
     @property
+    def begun(self) -> bool:
+        """Whether anything of an entry has come."""
+        return self._begun
+
+    @property
     def pending(self) -> int:
         """Bytes that are kept of an entry that is not whole yet; 1 of one that is left out."""
         return len(self._kept) + (self._skipping is not None)

@@ -80,6 +80,7 @@ class JournaldSource:
     """
 
     name = NAME
+    perishable = 0
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ import socket
 import time
 from typing import Any
 
+from epochseal.polling import is_readable
 from epochseal.sources.complaints import Complaints
 
 _BACKLOG = 1024
@@ -60,6 +61,11 @@ class Listener:
             self._complaints.tell(f"cannot accept a connection: {exc.strerror}")
             self.pause(_PAUSE_SECONDS)
             return None
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether somebody has connected and was not accepted."""
+        return is_readable(self._sock.fileno(), 0)
 
     def close(self) -> None:
         """Stop listening; closing again does nothing."""

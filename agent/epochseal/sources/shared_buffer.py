@@ -57,6 +57,11 @@ class SharedBuffer(LineBuffer, Generic[Owner]):
         self._taken: list[Run[Owner]] = []
 
     @property
+    def perishable(self) -> int:
+        """All of it: what came over a socket comes once."""
+        return self.lag
+
+    @property
     def has_entry(self) -> bool:
         """Whether at least one entry is waiting, or a gap that no entry follows: all of it is whole."""
         return bool(self._stretches)

@@ -38,6 +38,11 @@ class Source(Protocol):
         ...
 
     @property
+    def perishable(self) -> int:
+        """Bytes of `lag` that no later start can read again, if they are not sealed before the end."""
+        ...
+
+    @property
     def trouble(self) -> str:
         """Why nothing new reaches it at this moment, though it is open; empty while all is well."""
         ...

@@ -75,6 +75,11 @@ class StreamSource(JoiningBuffer):
         return self.buffered + unread_bytes(self._fd)
 
     @property
+    def perishable(self) -> int:
+        """All of it."""
+        return self.lag
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more will come, and all that came is sealed."""
         return self.eof and not self.has_entry

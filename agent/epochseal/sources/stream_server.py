@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from socket import AF_UNIX
 from socket import socket as Socket  # noqa: N812  # as in endpoint.py
 from typing import Any
 
@@ -88,7 +89,7 @@ class StreamServer(SharedBuffer[Client]):
         self._rest_until = self._full_at = self._look_at = 0.0
         self._reading = select.epoll()
         listener = Listener(endpoint.socket, self._complaints, self._reading)
-        self._entrance = Entrance(listener, make_client, self._send_away, self._complaints)
+        self._entrance = Entrance(listener, make_client, self._send_away, self._miss, self._complaints)
 
     # --- what the loop asks ---------------------------------------------------------------------------------
 
@@ -159,19 +160,14 @@ class StreamServer(SharedBuffer[Client]):
             self._check_times(now)
             self._let_in(self._entrance.retry(self._clients))
             if (renewed := self.endpoint.renewed(self._complaints)) is not None:
-                self._let_in(self._entrance.accept(self._clients))
+                self._let_all_in()
                 self._entrance.replace(renewed)
 
     def finish(self) -> None:
         """Accept nobody any more; what clients have written is read, sealed and acknowledged."""
-        before = -1
-        while before < len(self._clients):
-            before = len(self._clients)
-            self._let_in(self._entrance.accept(self._clients, hurry=True))
-        if self._entrance.has_newcomer:
-            self._miss("clients that waited for a place are turned away by the stop", 0)
-        self._finish_by = time.monotonic() + FINISH_SECONDS
+        self._let_all_in()
         self._entrance.stop()
+        self._finish_by = time.monotonic() + FINISH_SECONDS
         for client in self._clients.values():
             if client.is_ready:
                 self.endpoint.stop_input(client.sock)
@@ -213,6 +209,13 @@ class StreamServer(SharedBuffer[Client]):
             self._reading.register(client.number, client.waiting_for)
             self._turns.append(client.number)
 
+    def _let_all_in(self) -> None:
+        """Before nobody is accepted any more: who has connected, as far as there are places."""
+        before = -1
+        while before < len(self._clients):
+            before = len(self._clients)
+            self._let_in(self._entrance.accept(self._clients, hurry=True))
+
     def _read_in_turn(self) -> None:
         """Read clients in turn, each a part: whoever sends most does not keep the others waiting."""
         if not self._turns:
@@ -237,15 +240,13 @@ class StreamServer(SharedBuffer[Client]):
             self.refuse(client, str(exc))
         except FormatError as exc:
             self.refuse(client, str(exc))
-        except ConnectionError:
-            # A client that leaves without reading its acknowledgements resets the connection. Nothing is
-            # lost by that: the error comes only after everything that it sent was read.
-            self._end_of_input(client)
         except OSError as exc:
-            self.refuse(client, str(exc))
+            self._break_off(client, exc)
         else:
             self._count_unfinished(client)
-            if count == 0 or client.over:
+            if client.broken is not None:
+                self._break_off(client, client.broken)
+            elif count == 0 or client.over:
                 self._end_of_input(client)
             elif client.waits_for != client.waiting_for and client.reads:
                 self._reading.modify(client.number, client.waits_for)
@@ -262,7 +263,7 @@ class StreamServer(SharedBuffer[Client]):
             if cut.trouble:
                 self._miss(f"{client.label}: {cut.trouble}", cut.skipped)
 
-    def _miss(self, message: str, skipped: int) -> None:
+    def _miss(self, message: str, skipped: int = 0) -> None:
         """Entries may be missing: say so in the log and to the operator."""
         self.put_gap(skipped)
         self._complaints.tell(f"{message}; {skipped} bytes are not sealed", level=logging.ERROR)
@@ -319,6 +320,17 @@ class StreamServer(SharedBuffer[Client]):
         if rest.trouble:
             self._miss(f"{client.label}: {rest.trouble}", rest.skipped)
         self._stop_reading(client)
+
+    def _break_off(self, client: Client, error: OSError) -> None:
+        """Its connection broke; all that had come over it was read before."""
+        if not isinstance(error, ConnectionError):
+            self.refuse(client, str(error))
+            return
+        self._end_of_input(client)
+        # A client at a socket file resets its connection when it leaves without reading its acknowledgements,
+        # and what it wrote is here. A sender's system throws away what was not on its way yet.
+        if client.sock.family != AF_UNIX and client.framing.begun:
+            self._miss(f"{client.label} reset its connection: what it had not sent yet may be missing")
 
     def refuse(self, client: Client, message: str) -> None:
         """Read nothing more from it; what was whole is sealed and acknowledged before it is closed."""

@@ -44,6 +44,7 @@ class TailSource:
 
     name = "tail"
     trouble = ""
+    perishable = 0
 
     def __init__(
         self,

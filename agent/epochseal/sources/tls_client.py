@@ -77,10 +77,10 @@ class TlsClient(Client):
             except ssl.SSLWantWriteError:
                 self.waits_for = select.EPOLLOUT
                 return count or None
-            except OSError:
+            except OSError as exc:
                 if not count:
                     raise
-                got = 0
+                self.broken, got = exc, 0
             if not got:
                 self.over = True
                 return count

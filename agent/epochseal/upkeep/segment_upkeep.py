@@ -73,7 +73,7 @@ class SegmentUpkeep:
     trouble = ""
     has_entry = full_block = False
     ended = True
-    buffered = lag = 0
+    buffered = lag = perishable = 0
 
     def __init__(self, sealer: Sealer, kind: Kind | None, keeping: Keeping, journal: Journal) -> None:
         if kind is not None:

@@ -24,12 +24,17 @@ class Room:
     def __init__(self, path: Path, epoll: select.epoll) -> None:
         self.path = path
         self.sent_away: list[Client] = []
+        self.missed: list[str] = []
         self.clients: dict[int, Client] = {}
         sock = socket.socket(socket.AF_UNIX)
         sock.bind(str(path))
         complaints = Complaints("room")
         self.entrance = Entrance(
-            Listener(sock, complaints, epoll), self._make, self.sent_away.append, complaints
+            Listener(sock, complaints, epoll),
+            self._make,
+            self.sent_away.append,
+            self.missed.append,
+            complaints,
         )
 
     def knock(self) -> socket.socket:
@@ -87,14 +92,14 @@ def test_no_client_keeps_a_reserved_descriptor(room: Room, monkeypatch: pytest.M
 
 
 def test_without_any_client_one_beyond_the_descriptors_is_closed(
-    room: Room, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is nobody who could make room for it, and it is told."""
+    """There is nobody who could make room for it, and what it sent is missing."""
     monkeypatch.setattr(entrance, "is_reserved", lambda _: True)
     with room.knock() as caller:
         room.accept()
         assert caller.recv(1) == b""
-    assert "raise LimitNOFILE" in caplog.text
+    assert ["raise LimitNOFILE" in missed for missed in room.missed] == [True]
     assert not room.clients
 
 
@@ -113,5 +118,26 @@ def test_a_long_queue_has_more_leave_together(room: Room, monkeypatch: pytest.Mo
         counts.append(len(room.sent_away))
         room.leave()
     assert counts == [1, 2, 4]
+    for caller in callers:
+        caller.close()
+
+
+@pytest.mark.parametrize("waits", ["in the queue", "at the door", "nowhere"])
+def test_who_is_not_let_in_by_the_end_is_missed(
+    room: Room, monkeypatch: pytest.MonkeyPatch, waits: str
+) -> None:
+    """What it has sent is not known to anybody."""
+    monkeypatch.setattr(entrance, "MAX_CLIENTS", 1)
+    callers = [room.knock()]
+    room.accept()
+    for client in room.clients.values():
+        # It is not quiet, so it keeps its place.
+        client.read_at = time.monotonic()
+    if waits != "nowhere":
+        callers.append(room.knock())
+    if waits == "at the door":
+        room.accept()
+    room.entrance.stop()
+    assert len(room.missed) == (waits != "nowhere")
     for caller in callers:
         caller.close()

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.sealing.limits import Piece
 from epochseal.sources import stream_server
 from epochseal.sources.stream_server import StreamServer
 from epochseal.sources.unix import open_stream
+from tests.unit.sources.driven import read, sealed_to_the_end
 
 
 @pytest.fixture
@@ -30,44 +30,24 @@ def _caller(server: StreamServer, sent: bytes) -> socket.socket:
     return made
 
 
-def _read(server: StreamServer) -> None:
-    for descriptor in server.descriptors():
-        server.ready(descriptor)
-
-
-def _sealed(server: StreamServer) -> tuple[list[bytes], list[Piece]]:
-    """As the commit loop does it, to the end: the lines, and the pieces they came in."""
-    data, pieces = bytearray(), []
-    deadline = time.monotonic() + 30
-    while not server.ended:
-        assert time.monotonic() < deadline
-        server.tick()
-        _read(server)
-        while (piece := server.cut_piece(1 << 20, 1 << 20, 0)) is not None:
-            pieces.append(piece)
-            data += server.piece_bytes()
-            server.done(0)
-    return bytes(data).splitlines(), pieces
-
-
 def test_a_loop_that_is_late_takes_what_lies_in_the_socket(server: StreamServer) -> None:
     """A commit that takes longer than a quiet client is given costs none of its entries."""
     with _caller(server, b"") as client:
-        _read(server)
+        read(server)
         assert server.connections == 1
         client.sendall(b"entry\n" * 5000)
         server.finish()
         time.sleep(1.5 * stream_server.SILENT_SECONDS)
-        lines, pieces = _sealed(server)
+        lines, pieces = sealed_to_the_end(server)
     assert lines == [b"entry"] * 5000
     assert not any(piece.src.gap for piece in pieces)
 
 
-def test_all_who_connected_are_read(server: StreamServer) -> None:
+def test_all_who_connected_areread(server: StreamServer) -> None:
     """However many wait to be accepted when the stop comes."""
     callers = [_caller(server, b"entry %d\n" % number) for number in range(200)]
     server.finish()
-    lines, pieces = _sealed(server)
+    lines, pieces = sealed_to_the_end(server)
     assert sorted(lines) == sorted(b"entry %d" % number for number in range(200))
     assert not any(piece.src.gap for piece in pieces)
     for caller in callers:
@@ -78,10 +58,10 @@ def test_what_is_not_read_in_time_is_a_gap(server: StreamServer, monkeypatch: py
     """A client that goes on sending is left at last, and the log says that entries may be missing."""
     monkeypatch.setattr(stream_server, "FINISH_SECONDS", 0.05)
     with _caller(server, b"") as client:
-        _read(server)
+        read(server)
         client.sendall(b"entry\n" * 5000)
         server.finish()
         time.sleep(0.1)
-        lines, pieces = _sealed(server)
+        lines, pieces = sealed_to_the_end(server)
     assert len(lines) < 5000
     assert any(piece.src.gap for piece in pieces)

@@ -25,14 +25,14 @@ demo: .venv/.installed ## install into .venv and tell the whole story on this ma
 
 test: .venv/.dev ## run the tests against the installed wheel
 	@$(call apt_install,$(TEST_PACKAGES))
-	.venv/bin/python -m pytest -n 2 --dist worksteal
+	.venv/bin/python -m pytest -n 4 --dist worksteal
 
 test-full: export EPOCHSEAL_FULL = 1
 test-full: test ## the same with the large samples
 
 faults: export EPOCHSEAL_FULL = 1
 faults: .venv/.dev ## inject every fault at every step, where `make test` takes some of each kind
-	.venv/bin/python -m pytest -n 2 --dist worksteal tests/fault
+	.venv/bin/python -m pytest -n 4 --dist worksteal tests/fault
 
 power-states: .venv/.dev ## cut the power 2,000 times, torn at sectors, and start again
 	.venv/bin/python -m tests.fault.power_states 2000

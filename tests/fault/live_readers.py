@@ -30,7 +30,9 @@ from tests.fault.live_writers import LIVES, Life, LiveLog
 from tests.integration.agents import tmpfs
 from tests.warm_program import run_text
 
-_AT_ONCE = 12
+_AT_ONCE = 8
+# In the long run most of the time is the agents'.
+_PAUSE = 2.0
 _BY_COMMAND = 0.05
 _TRIES = 50
 _COMMANDS = ("inspect", "cat", "cat --unverified", "prove", "verify --report")
@@ -104,8 +106,8 @@ class Readers:
         """All of them."""
         return {"verifications": self.verifications, "copies": self.copies, "commands": self.commands}
 
-    def read(self, verifications: int, copies: int, commands: int) -> None:
-        """So many of each, mixed."""
+    def read(self, verifications: int, copies: int, commands: int, pause: float) -> None:
+        """So many of each, mixed; each reader rests for `pause` seconds between two, more or less."""
         by_command = int(verifications * _BY_COMMAND)
         counts: dict[Callable[[LiveLog, int], None], int] = {
             self._copy: copies,
@@ -116,11 +118,24 @@ class Readers:
         tasks = [(task, number) for task, count in counts.items() for number in range(count)]
         self._chance.shuffle(tasks)
         logs = self._logs
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        rests = [self._chance.uniform(0, 2 * pause) for _ in tasks]
+
+        def do(task: Callable[[LiveLog, int], None], number: int, rest: float) -> None:
+            time.sleep(rest)
             # Each way of reading is tried on each log in turn.
-            jobs = [pool.submit(task, logs[number % len(logs)], number) for task, number in tasks]
-            for job in jobs:
+            task(logs[number % len(logs)], number)
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            jobs = [pool.submit(do, *task, rest) for task, rest in zip(tasks, rests, strict=True)]
+            for place, job in enumerate(jobs):
                 job.result()
+                if place % 100 == 99:
+                    self._tell()
+
+    def _tell(self) -> None:
+        alarms = sum(len(tally.alarms) for tally in self.tallies.values())
+        counts = ", ".join(f"{tally.count()} {name}" for name, tally in self.tallies.items())
+        sys.stderr.write(f"{counts}; {alarms} false alarms or reads without a verdict\n")
 
     def _verify(self, log: LiveLog, number: int) -> None:
         public = number % 3 == 0
@@ -230,7 +245,14 @@ def _run(*words: str, memory: Path | None = None) -> subprocess.CompletedProcess
 
 
 def read_live(
-    folder: Path, runtime: Path, lives: Sequence[Life], verifications: int, copies: int, commands: int
+    folder: Path,
+    runtime: Path,
+    lives: Sequence[Life],
+    verifications: int,
+    copies: int,
+    commands: int,
+    *,
+    pause: float = 0.0,
 ) -> tuple[Readers, list[LiveLog]]:
     """Logs of these lives in `folder`, and so many readers of them."""
     logs = []
@@ -242,7 +264,7 @@ def read_live(
     try:
         for log in logs:
             log.start()
-        readers.read(verifications, copies, commands)
+        readers.read(verifications, copies, commands, pause)
     finally:
         for log in logs:
             log.stop()
@@ -277,7 +299,7 @@ def main() -> None:
     began = time.monotonic()
     folder = Path(mkdtemp(prefix="live-readers-"))
     with tmpfs() as runtime:
-        readers, logs = read_live(folder, runtime, LIVES, verifications, copies, copies // 2)
+        readers, logs = read_live(folder, runtime, LIVES, verifications, copies, copies // 2, pause=_PAUSE)
     alarms = [alarm for tally in readers.tallies.values() for alarm in tally.alarms]
     lines = [_told(log) for log in logs]
     for title, tally in readers.tallies.items():

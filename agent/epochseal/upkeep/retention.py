@@ -7,15 +7,19 @@ segment_upkeep.py, the command in service/single_line.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 from epochseal.encoding import b64encode, format_time
-from epochseal.errors import StorageError, VerificationError
-from epochseal.format.seal_lines import Header, Prune
+from epochseal.errors import FormatError, StorageError, VerificationError
+from epochseal.format.seal_lines import MAX_LINE, Header, NoteLine, Prune, parse_line
 from epochseal.storage.durable import sync_directory
+from epochseal.storage.opener import open_file
 from epochseal.storage.segments import FOLDER, Segment
-from epochseal.verifier.snapshot import SegmentPart, take_snapshot
+from epochseal.verifier.seal_files import EpochPart
+from epochseal.verifier.snapshot import SegmentPart, stated_size, take_snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,9 @@ class ExpiredSegments:
 def find_expired(logdir: Path, keep: int, policy: str, now: int) -> ExpiredSegments | None:
     """The segments that ended more than `keep` ms ago; None where there is none. The last one always stays.
 
+    So does the one before an epoch that nothing else vouches for. It was announced and signed for there; an
+    agent that was killed before its next signature left no other one, and without any it would be untrusted.
+
     Raises:
         StorageError: a file cannot be read, or the log itself promised to keep longer.
         VerificationError: an epoch line that must be quoted cannot be read.
@@ -40,6 +47,8 @@ def find_expired(logdir: Path, keep: int, policy: str, now: int) -> ExpiredSegme
     # A segment has ended when the next one begins.
     while count + 1 < len(parts) and _first_header(parts[count + 1]).time + keep <= now:
         count += 1
+    while count and not _is_signed_for(parts[count:]):
+        count -= 1
     if not parts or _first_header(parts[count]).time + keep > now:
         return None
     kept = _first_header(parts[count])
@@ -84,6 +93,32 @@ def remove_expired(logdir: Path, expired: ExpiredSegments) -> None:
             except OSError as exc:
                 raise StorageError(f"cannot remove {path}: {exc.strerror}", "run prune again") from exc
         sync_directory(logdir / FOLDER)
+
+
+def _is_signed_for(parts: Sequence[SegmentPart]) -> bool:
+    """Whether a note of its own run is over the line of their first epoch (docs/format.md, 13.7)."""
+    first = _first_header(parts[0])
+    for part in parts:
+        for epoch in part.epochs:
+            header = epoch.header
+            if header is not None and header.link != "carry" and header.epoch != first.epoch:
+                return False  # another run begins
+            if any(stated_size(note) > first.tree.size for note in _notes(part.seal, epoch)):
+                return True
+    return False
+
+
+def _notes(seal: Path, epoch: EpochPart) -> Iterator[bytes]:
+    with BufferedReader(open_file(seal)) as file:
+        file.seek(epoch.start)
+        while file.tell() < epoch.stop and (raw := file.readline(MAX_LINE + 1)):
+            if raw.startswith(b"note "):
+                try:
+                    line = parse_line(raw.removesuffix(b"\n"))
+                except FormatError:
+                    continue  # it vouches for nothing
+                if isinstance(line, NoteLine):
+                    yield line.note
 
 
 def _first_header(part: SegmentPart) -> Header:

@@ -23,13 +23,17 @@ class UnsettledError(StorageError):
     """A file of the log was gone each time that the log was read, so nothing can be said of it."""
 
 
-def looks(*, sleep: Callable[[float], object] = time.sleep) -> Iterator[bool]:
-    """Go round once for each look, with whether it is the last one: two at least, then until time is up."""
-    deadline = time.monotonic() + SETTLE_SECONDS
+def settling_ends() -> float:
+    """When whoever begins to read a log now no longer looks again, by the monotonic clock."""
+    return time.monotonic() + SETTLE_SECONDS
+
+
+def looks(until: float, *, sleep: Callable[[float], object] = time.sleep) -> Iterator[bool]:
+    """Go round once for each look, with whether it is the last one: two at least, then `until` that time."""
     yield False
     while True:
         sleep(_PAUSE_SECONDS)
-        last = time.monotonic() > deadline
+        last = time.monotonic() > until
         yield last
         if last:
             return
@@ -43,7 +47,7 @@ def read_settled(read: Callable[[], _T], *, expiring: type[Exception] = GoneErro
     Raises:
         UnsettledError: a file was gone each time.
     """
-    for last in looks():
+    for last in looks(settling_ends()):
         try:
             return read()
         except GoneError as exc:

@@ -16,7 +16,7 @@ from epochseal.format.seal_lines import Header
 from epochseal.storage.holes import stored_bytes
 from epochseal.storage.opener import GoneError, NotAFileError, open_file, read_file
 from epochseal.storage.segments import COMPRESSED_ENDINGS, Listing, Segment, list_segments
-from epochseal.storage.settling import looks
+from epochseal.storage.settling import looks, settling_ends
 from epochseal.verifier.reading_budget import NOTHING, Reading, allot, reading_of
 from epochseal.verifier.resume_point import ResumePoint
 from epochseal.verifier.seal_files import EpochPart, SealFile, cut_seal_file
@@ -145,17 +145,19 @@ def take_snapshot(
     *,
     witnessed: bool = True,
     since: ResumePoint | None = None,
+    until: float | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Snapshot:
     """Read what is there; while a living agent is in the middle of something, wait for it a moment.
 
     `witnessed`: read the file of that name too. `since`: leave out what stands before it.
+    `until`: look again up to that time, of the monotonic clock; by default for as long as from now on.
 
     Raises:
         StorageError: a file cannot be read.
         ResumeMisfitError: there is no such place any more.
     """
-    for last in looks(sleep=sleep):
+    for last in looks(settling_ends() if until is None else until, sleep=sleep):
         snapshot = _look(logdir, witnessed=witnessed, since=since)
         snapshot.gone |= _listed_otherwise(snapshot, logdir)
         if last or not (snapshot.gone or _is_in_motion(snapshot)):

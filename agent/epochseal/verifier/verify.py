@@ -7,7 +7,7 @@ from pathlib import Path
 
 from epochseal.encoding import b64encode, format_time
 from epochseal.format.note import VerifierKey
-from epochseal.storage.settling import looks
+from epochseal.storage.settling import looks, settling_ends
 from epochseal.verifier.checkpoint_check import Checkpoints
 from epochseal.verifier.checkpoint_keys import KnownKeys, Rotation, find_rotations
 from epochseal.verifier.ends import check_beginning, check_end
@@ -43,10 +43,13 @@ def examine(logdir: Path, request: Request) -> Examination:
         ResumeMisfitError: the log is not as it was where the request says that it is to begin.
         StorageError, BackendError: as `verify`.
     """
-    for last_look in looks():
+    until = settling_ends()
+    for last_look in looks(until):
         # How old its end is, is asked as of the moment of the look: to read a large log takes a while.
         now = request.now()
-        snapshot = take_snapshot(logdir, witnessed=request.policy is not None, since=request.since)
+        snapshot = take_snapshot(
+            logdir, witnessed=request.policy is not None, since=request.since, until=until
+        )
         judged = _judge(snapshot, request, now)
         if (last := judged.last_number) != snapshot.last_number:
             # What stood behind the last segment counts as removed.

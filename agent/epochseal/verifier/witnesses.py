@@ -36,7 +36,7 @@ def check_witnesses(
     if policy.logs and keys is not None and not keys.bounds.keys() & set(policy.logs):
         detail = f"the policy is not for the checkpoint key {keys.named.vkey}"
         findings.problem("unknown_key", at, detail, 0, last)
-    best, why = NOT_WITNESSED, "there is no file `witnessed`"
+    best, why, unsettled = NOT_WITNESSED, "there is no file `witnessed`", False
     for raw in (witnessed, checkpoint):
         if raw is None:
             continue
@@ -47,15 +47,19 @@ def check_witnesses(
         except VerificationError as exc:
             why = str(exc) if raw is witnessed or witnessed is None else why
             continue
-        best = max(best, found, key=lambda item: item.size)
-    if not best.size:
-        findings.problem("not_witnessed", at, why, 0, last)
-    else:
+        if found is None:
+            unsettled = True
+        else:
+            best = max(best, found, key=lambda item: item.size)
+    if best.size:
         _check_tail(checkpoints, best, now)
+    elif not unsettled:
+        findings.problem("not_witnessed", at, why, 0, last)
     return best
 
 
-def _quorum(note: Note, raw: bytes, checkpoints: Checkpoints, policy: Policy) -> Witnessed:
+def _quorum(note: Note, raw: bytes, checkpoints: Checkpoints, policy: Policy) -> Witnessed | None:
+    """What a quorum cosigned; None if its last line is in what did not settle, so that nobody can compare."""
     size = parse_checkpoint(note.text).size
     try:
         found = find_cosignatures(note, policy.keys())
@@ -63,6 +67,8 @@ def _quorum(note: Note, raw: bytes, checkpoints: Checkpoints, policy: Policy) ->
         checkpoints.findings.problem("checkpoint_bad", checkpoints.log.end_place, str(exc))
         raise
     policy.check(list(found))
+    if checkpoints.log.is_left_out(size):
+        return None
     if raw not in checkpoints.valid_files:
         raise VerificationError(f"what was cosigned, {size} lines, is no signed checkpoint of these lines")
     at = checkpoints.log.signable.get(size)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from epochseal.format.note import parse_vkey
+from epochseal.format.witness_policy import Policy
 from epochseal.keys import Recoverer, load_backend, parse_key_uri
 from epochseal.verifier import Examination, Pins, Request, ResumePoint, examine
 from tests.reference.keys import ORIGIN, Keys
@@ -20,6 +21,7 @@ def ask(
     pins: Pins | None = None,
     since: ResumePoint | None = None,
     log_id: bytes | None = None,
+    policy: Policy | None = None,
     meanwhile: Callable[[], object] | None = None,
 ) -> Examination:
     """What it finds, with the log's first keys or with what is pinned.
@@ -43,6 +45,7 @@ def ask(
             pins=pins,
             since=since,
             log=log_id,
+            policy=policy,
             now=lambda: log.time + 1000,
         ),
     )

@@ -11,6 +11,7 @@ from epochseal.config.document import Document
 from epochseal.config.model import LogConfig
 from epochseal.config.source_tables import (
     JournaldTable,
+    RotatedTable,
     SourceTable,
     StdinTable,
     SyslogTable,
@@ -19,9 +20,12 @@ from epochseal.config.source_tables import (
     UnixStreamTable,
 )
 from epochseal.config.toml_positions import KeyPath
+from epochseal.errors import ConfigError
 from epochseal.families import SCHEMES, SHIPPED_SCHEMES
 from epochseal.keys import KeyURI
+from epochseal.units import parse_duration
 
+_ROTATED_NAME = re.compile(r"[^/{}]*\{name\}[^/{}]*|[^/{}]*\{stem\}[^/{}]*\{ending\}[^/{}]*")
 _MODE = re.compile(r"0?[0-7]{3}")
 _ADDRESS = re.compile(r"(?:[^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 _JOURNAL_FIELD = re.compile(r"[A-Z_][A-Z0-9_]{0,63}=[^\n]+")
@@ -68,6 +72,30 @@ def _check_tail(document: Document, at: KeyPath, source: TailTable) -> None:
         if not pattern.startswith(("/", "*")):
             hint = 'it is compared with the whole path: write it as "*/debug.log", or from the root on'
             document.fail((*at, "exclude"), f"exclude: {pattern!r} leaves no file out", hint)
+    for key, text in (("ignore_older", source.ignore_older), ("close_inactive", source.close_inactive)):
+        if text is not None:
+            _check_duration(document, (*at, key), text)
+    if source.olddir is not None and not source.olddir.strip("/"):
+        document.fail((*at, "olddir"), "olddir names no folder", 'write it as olddir = "old"')
+    if source.rotated is not None:
+        _check_rotated(document, (*at, "rotated"), source.rotated)
+
+
+def _check_rotated(document: Document, at: KeyPath, rotated: RotatedTable) -> None:
+    if not rotated.names:
+        hint = 'leave rotated out for the usual names, or write names = ["{name}.*"]'
+        document.fail(at, "rotated names no files", hint)
+    for name in rotated.names:
+        if not _ROTATED_NAME.fullmatch(name) or name in ("{name}", "{stem}{ending}"):
+            hint = 'write {name}, or {stem} and {ending}, for the name of the log, as "{stem}-*{ending}"'
+            document.fail(at, f"{name!r} does not say of which log a rotated file is", hint)
+
+
+def _check_duration(document: Document, at: KeyPath, text: str) -> None:
+    try:
+        parse_duration(text)
+    except ConfigError as exc:
+        document.fail(at, f"{at[-1]}: {exc}", exc.hint)
 
 
 def _check_records(document: Document, at: KeyPath, source: StdinTable | TailTable) -> None:

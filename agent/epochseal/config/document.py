@@ -26,7 +26,7 @@ from epochseal.config.schema import (
     VerifierTable,
     WitnessTable,
 )
-from epochseal.config.source_tables import SOURCE_TABLES, TlsTable
+from epochseal.config.source_tables import SOURCE_TABLES, RotatedTable, TlsTable, words_of
 from epochseal.config.toml_positions import KeyLines, KeyPath
 from epochseal.errors import ConfigError
 from epochseal.families import FAMILIES, ways_to
@@ -181,8 +181,9 @@ class Document:
             hint = self.near(str(kind), SOURCE_TABLES, _SOURCES_HINT)
             self.fail((*at, "kind"), f"unknown kind of source {kind!r}", hint)
         self._check_keys(at, source, ("kind", *SOURCE_TABLES[kind].__struct_fields__))
-        if isinstance(tls := source.get("tls"), dict):
-            self._check_keys((*at, "tls"), tls, TlsTable.__struct_fields__)
+        for key, table in (("tls", TlsTable), ("rotated", RotatedTable)):
+            if isinstance(nested := source.get(key), dict):
+                self._check_keys((*at, key), nested, table.__struct_fields__)
 
     def _check_table(
         self, at: KeyPath, table: dict[str, Any], kind: type[msgspec.Struct], more: tuple[str, ...]
@@ -227,7 +228,7 @@ class Document:
             what = f"{name} must be {' or '.join(wanted)}, not {_TYPES.get(expected[2], expected[2])}"
             hint = 'write a number and a unit in quotes, such as "5m" or "90d"' if name in _UNITS else None
         elif what.startswith("Invalid enum value"):
-            words = CHOICES.get(name, get_args(Compression))
+            words = CHOICES.get(name) or words_of(name) or get_args(Compression)
             what, hint = f"{name} cannot be {what.rpartition('value ')[2]}", f"write {any_of(words)}"
         elif missing := re.fullmatch(r"Object missing required field `(\w+)`", what):
             what, hint = f"{missing[1]} is missing in {_name(at)}", f"add {missing[1]} = …"

@@ -7,7 +7,7 @@ docs/configuration.md.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, get_args, get_origin
 
 import msgspec
 
@@ -30,6 +30,13 @@ class TlsTable(_Written, frozen=True):
     client_ca: str | None = None
 
 
+class RotatedTable(_Written, frozen=True):
+    """`rotated` of a tail source: how rotated files are named, and in which order they were made."""
+
+    names: list[str]
+    order: Literal["time", "up", "down"] = "time"
+
+
 class StdinTable(_Source, frozen=True, tag="stdin"):
     """Standard input of the daemon."""
 
@@ -43,6 +50,11 @@ class TailTable(_Source, frozen=True, tag="tail"):
 
     paths: list[str]
     exclude: list[str] = []
+    start: Literal["beginning", "end"] = "beginning"
+    ignore_older: str | None = None
+    close_inactive: str | None = None
+    rotated: RotatedTable | None = None
+    olddir: str | None = None
     on_long_entry: LongEntries = "skip"
     multiline: str | None = None
     container: Literal["cri", "docker"] | None = None
@@ -107,3 +119,16 @@ def kind_of(table: SourceTable | type[SourceTable]) -> str:
 
 SOURCE_TABLES: dict[str, type[SourceTable]] = {kind_of(table): table for table in get_args(SourceTable)}
 """The tables by their kind."""
+
+
+def words_of(key: str) -> list[str]:
+    """The words that a key of these tables may have, of whatever kind; none if it is no choice."""
+    words = dict[str, None]()
+    for table in (*SOURCE_TABLES.values(), RotatedTable):
+        for field in msgspec.structs.fields(table):
+            if field.name == key:
+                kinds = (field.type, *get_args(field.type))
+                words |= dict.fromkeys(
+                    word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)
+                )
+    return list(words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from epochseal.config import LogConfig
 from epochseal.config.source_tables import (
@@ -22,6 +23,10 @@ from epochseal.service.signals import Signals
 from epochseal.sources.records import Rule
 from epochseal.sources.source import Source
 from epochseal.sources.stream import StreamSource
+from epochseal.units import parse_duration
+
+if TYPE_CHECKING:
+    from epochseal.sources.tail_options import TailOptions
 
 # ruff: noqa: PLC0415  # imports inside of functions are what this module is for
 
@@ -58,7 +63,7 @@ def open_source(table: SourceTable, log: LogConfig, signals: Signals) -> Source:
                 max_entry_bytes=longest,
                 on_long=table.on_long_entry,
                 rule=_rule(table),
-                exclude=table.exclude,
+                options=_tail_options(table),
             )
         case JournaldTable():
             from epochseal.sources.journal_selection import Selection
@@ -119,6 +124,25 @@ def _open_socket(
             return open_syslog_udp(
                 table.listen, block_bytes=block, max_entry_bytes=min(longest, _LONGEST_FRAME)
             )
+
+
+def _tail_options(table: TailTable) -> TailOptions:
+    from epochseal.sources.rotated_names import RotatedNames
+    from epochseal.sources.tail_options import TailOptions
+
+    by_hand = table.rotated
+    order = by_hand.order if by_hand is not None else "time"
+    return TailOptions(
+        exclude=table.exclude,
+        from_end=table.start == "end",
+        ignore_older=_seconds(table.ignore_older),
+        close_inactive=_seconds(table.close_inactive),
+        names=RotatedNames(by_hand.names if by_hand is not None else (), order, table.olddir),
+    )
+
+
+def _seconds(duration: str | None) -> float | None:
+    return parse_duration(duration) / 1000 if duration is not None else None
 
 
 def _rule(table: StdinTable | TailTable) -> Rule | None:

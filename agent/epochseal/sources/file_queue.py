@@ -9,12 +9,15 @@ from itertools import islice
 
 from epochseal.errors import FormatError
 from epochseal.format.seal_lines import SourceMark
-from epochseal.sources.file_identity import Identity, holds
-from epochseal.sources.log_file import CompressedCopy, Content, LogFile, open_content
-from epochseal.sources.rotated_files import Rotated, find_by_inode, find_file, list_rotated, missing_numbers
+from epochseal.sources.compressed_copy import CompressedCopy, Content, Search, open_content, reach
+from epochseal.sources.file_identity import HEAD, Identity, holds
+from epochseal.sources.log_file import LogFile
+from epochseal.sources.rotated_files import Rotated, find_by_inode, find_file, is_copy_of, list_rotated
+from epochseal.sources.rotated_names import RotatedNames, missing_numbers
 from epochseal.sources.sightings import Sighting
 
 _MOST_LEFT = 32
+_MOST_SEARCHES = 3
 
 
 class FileQueue:
@@ -22,22 +25,27 @@ class FileQueue:
 
     Args:
         path: absolute.
+        names: of rotated files.
         lost: is told, in words, of every case in which lines may be missing.
         is_foreign: whether a file, by device and inode, is read under another path.
     """
 
     def __init__(
-        self, path: str, lost: Callable[[str], None], is_foreign: Callable[[tuple[int, int]], bool]
+        self,
+        path: str,
+        names: RotatedNames,
+        lost: Callable[[str], None],
+        is_foreign: Callable[[tuple[int, int]], bool],
     ) -> None:
         self._path = path
+        self._names = names
         self._lost = lost
         self._is_foreign = is_foreign
         self._files: deque[Content] = deque()
         self.is_elsewhere = False
         """Whether the file that was to be resumed is read under another path."""
-        # What was read of the files before, by which a compressed copy of one is known.
-        self._left: deque[tuple[Identity, int]] = deque(maxlen=_MOST_LEFT)
-        self._left_heads: deque[bytes] = deque(maxlen=_MOST_LEFT)
+        # What was read of the files before, and how they began, by which a compressed copy of one is known.
+        self._left: deque[tuple[Identity, int, bytes]] = deque(maxlen=_MOST_LEFT)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -55,7 +63,7 @@ class FileQueue:
     @property
     def heads(self) -> list[bytes]:
         """The first bytes of the files that were read lately, and of those in the queue."""
-        return [*self._left_heads, *(content.head for content in self._files)]
+        return [*(head for _, _, head in self._left), *(content.head for content in self._files)]
 
     @property
     def later_bytes(self) -> int:
@@ -73,7 +81,7 @@ class FileQueue:
         """The first files of a path."""
         self._files.extend(sighting.files)
 
-    def rotate(self, sighting: Sighting) -> None:
+    def rotate(self, sighting: Sighting) -> Search[None]:
         """Queue what now stands at the path, behind the files that stood there since the last one queued."""
         here = sighting.here
         if sighting.complete or here is None:
@@ -81,22 +89,25 @@ class FileQueue:
             return
         last = self._files[-1].key
         self._files.extend(sighting.between)
-        rotated = list_rotated(self._path)
+        rotated = self._rotated()
         place = next((i for i, item in enumerate(rotated) if item.key == last), None)
         if place is not None:
-            self._append_after(rotated, place, here)
+            yield from self._append_after(rotated, place, here)
             return
         # The last one queued has no name here any more. Files that were written to after it stood at the path
         # since; whether others did that are gone too, nobody can tell.
         self._lost(f"{self._path} may have been rotated faster than it was read: lines may be lost")
-        self._append_after(self._written_since(rotated), -1, here)
+        yield from self._append_after(self._written_since(rotated), -1, here)
+
+    def _rotated(self) -> list[Rotated]:
+        return list_rotated(self._path, self._names)
 
     def _written_since(self, rotated: list[Rotated]) -> list[Rotated]:
         last = self._files[-1]
         newest = last.stat().st_mtime_ns if isinstance(last, LogFile) else 0
         return [item for item in rotated if item.found.st_mtime_ns >= newest and item.key not in self.keys]
 
-    def resume(self, mark: SourceMark, sighting: Sighting) -> bytes | None:
+    def resume(self, mark: SourceMark, sighting: Sighting) -> Search[bytes | None]:
         """Queue the file that `mark` is of, set to its offset, and all that came after it.
 
         The answer are the last of its sealed bytes, at most `TRAIL`. It is None where no such file is there
@@ -109,13 +120,11 @@ class FileQueue:
             return None
         if (trail := self._resume_sighted(wanted, mark.offset, sighting)) is not None:
             return trail
-        found = self._find(wanted, mark.offset)
+        found = yield from self._find(wanted, mark.offset)
         if found is None:
             self.begin(sighting)
             return None
-        rotated, place, old = found
-        _, trail = old.ends(mark.offset)
-        old.go_to(mark.offset)
+        rotated, place, old, trail = found
         # Found by its content under another inode it is a copy, and nobody writes to a copy.
         same = old.key[1] == wanted.inode
         old.static = old.static or not same
@@ -128,7 +137,7 @@ class FileQueue:
         else:
             self._files.extend(sighting.between)
             after = rotated if place is not None else self._written_since(rotated)
-            self._append_after(after, -1 if place is None else place, here)
+            yield from self._append_after(after, -1 if place is None else place, here)
         return trail
 
     def _resume_sighted(self, wanted: Identity, offset: int, sighting: Sighting) -> bytes | None:
@@ -143,47 +152,79 @@ class FileQueue:
                 return content.ends(offset)[1]
         return None
 
-    def _find(self, wanted: Identity, offset: int) -> tuple[list[Rotated], int | None, Content] | None:
-        rotated = [item for item in list_rotated(self._path) if not self._is_foreign(item.key)]
-        if (found := find_file(rotated, wanted, offset, copies=False)) is not None:
-            return rotated, *found
-        # A name that no rotation gives, or another one that the link led to.
-        if (other := find_by_inode(self._path, wanted, offset)) is not None:
-            if not self._is_foreign(other.key):
-                return rotated, None, other
-            other.close()
-            self.is_elsewhere = True
-            return None
-        if (found := find_file(rotated, wanted, offset, copies=True)) is not None:
-            return rotated, *found
+    def _find(
+        self, wanted: Identity, offset: int
+    ) -> Search[tuple[list[Rotated], int | None, Content, bytes] | None]:
+        """The file that was sealed up to `offset`, its place among the rotated ones, and its last bytes."""
+        for _ in range(_MOST_SEARCHES):
+            rotated = self._own_rotated()
+            found = yield from find_file(rotated, wanted, offset, copies=False)
+            if (
+                found is None
+                and (moved := find_by_inode(self._path, self._names, wanted, offset)) is not None
+            ):
+                # A name that no rotation gives, or another one that the link led to.
+                if self._is_foreign(moved.key):
+                    moved.close()
+                    self.is_elsewhere = True
+                    return None
+                found = moved, moved.ends(offset)[1]
+            is_copy = found is None
+            if found is None:
+                found = yield from find_file(rotated, wanted, offset, copies=True)
+            # It may have taken minutes: they have other names now, if they were rotated again meanwhile.
+            now = self._own_rotated()
+            if found is None and {item.key for item in now} <= {item.key for item in rotated}:
+                return None
+            if found is not None:
+                place = next((i for i, item in enumerate(now) if item.key == found[0].key), None)
+                if place is not None or not is_copy:
+                    return now, place, *found
+                found[0].close()
         return None
 
-    def _append_after(self, files: list[Rotated], place: int, content: LogFile | None) -> None:
+    def _own_rotated(self) -> list[Rotated]:
+        return [item for item in self._rotated() if not self._is_foreign(item.key)]
+
+    def _append_after(self, files: list[Rotated], place: int, content: LogFile | None) -> Search[None]:
         """Queue those behind the one at `place` (queued already; -1: none), and `content` if there is one."""
-        if holes := missing_numbers(files[max(place, 0) :]):
+        if holes := missing_numbers([item.age for item in files[max(place, 0) :]]):
             self._lost(f"{self._path}: rotated files are missing in between: {holes} of them")
         for item in files[place + 1 :]:
-            here = content is not None and item.key == content.key
-            known = here or item.key in self.keys or self._is_foreign(item.key)
-            if item.found.st_size and not known:
-                try:
-                    found = open_content(item.path)
-                except OSError as exc:
-                    self._lost(f"cannot read {item.path}: {exc.strerror}")
-                    continue
-                if self._was_left(found):
-                    found.close()
-                else:
-                    self._files.append(found)
+            if content is not None and item.key == content.key:
+                # Rotated since it was sighted: others follow it.
+                self._files.append(content)
+                content = None
+            elif item.found.st_size and not (item.key in self.keys or self._is_foreign(item.key)):
+                yield from self._append(item)
         if content is not None:
             self._files.append(content)
 
-    def _was_left(self, content: Content) -> bool:
+    def _append(self, item: Rotated) -> Search[None]:
+        """Queue a rotated file, unless it is a compressed copy of one that was read before."""
+        try:
+            found = open_content(item.path)
+        except OSError as exc:
+            self._lost(f"cannot read {item.path}: {exc.strerror}")
+            return
+        is_new = False
+        try:
+            is_new = not (isinstance(found, CompressedCopy) and (yield from self._was_left(found)))
+        finally:
+            if not is_new:
+                found.close()
+        if is_new:
+            self._files.append(found)
+
+    def _was_left(self, content: CompressedCopy) -> Search[bool]:
         """Whether it is a compressed copy of a file that was read before; its time of change says nothing."""
-        if not isinstance(content, CompressedCopy):
-            return False
-        known = any(holds(content.ends(offset), wanted, offset) for wanted, offset in self._left if offset)
-        content.go_to(0)
+        known = False
+        if self._left:
+            head, _ = yield from content.reach(HEAD)
+            for wanted, offset, begun in self._left:
+                if offset and head[:offset] == begun:
+                    known = known or (yield from is_copy_of(content, wanted, offset))
+            content.rewind()
         return known
 
     # --- the files themselves -------------------------------------------------------------------------------
@@ -207,20 +248,21 @@ class FileQueue:
         """Whether a file behind the first has anything in it."""
         return any(content.has_more() or content.truncated for content in islice(self._files, 1, None))
 
-    def queue_truncated(self, content: LogFile) -> bool:
+    def queue_truncated(self, content: LogFile, position: int) -> Search[bool]:
         """The first file was truncated: queue it anew; whether a copy of its old content takes its place.
 
         A rotation by copytruncate leaves such a copy. It has what was not read yet, but nothing that was
-        written after the copy was made.
+        written after the copy was made. It is set to `position`.
         """
         wanted, seen = content.was
-        found = find_file(list_rotated(self._path), wanted, seen, copies=True)
+        found = yield from find_file(self._rotated(), wanted, seen, copies=True)
+        if found is not None:
+            yield from reach(found[0], position)
         self._files.insert(1, content.again())
         if found is None:
             return False
-        copy = found[1]
+        copy = found[0]
         copy.static = True
-        copy.go_to(content.position)
         content.close()
         self._files[0] = copy
         return True
@@ -229,8 +271,7 @@ class FileQueue:
         """Take the first file out of the queue."""
         content = self._files.popleft()
         if isinstance(content, LogFile):
-            self._left.append(content.was)
-            self._left_heads.append(content.head)
+            self._left.append((*content.was, content.head))
         return content
 
     def limit(self) -> None:

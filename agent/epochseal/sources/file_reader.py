@@ -6,12 +6,13 @@ from msgspec.structs import replace
 
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import LongEntries, Piece
+from epochseal.sources.buffer import READ_SIZE
+from epochseal.sources.compressed_copy import Content
 from epochseal.sources.file_identity import HEAD, TRAIL, Identity
 from epochseal.sources.joining import JoiningBuffer
-from epochseal.sources.log_file import Content, LogFile
+from epochseal.sources.log_file import LogFile
 from epochseal.sources.records import Rule
 
-_SMALL = 64 << 10
 _MOST_FREE, _MOST_FREE_BYTES = 16, 4 << 20
 
 
@@ -64,6 +65,9 @@ class FileBuffers:
         self, *, block_bytes: int, max_entry_bytes: int, on_long: LongEntries, rule: Rule | None = None
     ) -> None:
         self._limits = block_bytes, max_entry_bytes, on_long
+        self.longest = max_entry_bytes
+        # Where lines are looked through that are not whole yet.
+        self.scratch = bytearray(READ_SIZE)
         self._rule = rule
         self._free: list[bytearray] = []
 
@@ -92,7 +96,7 @@ class FileReader:
 
     Args:
         name: the source's name in the log.
-        content: the file; another one may take its place that holds the same bytes.
+        content: the file; another one may take its place that holds the same bytes, set to `position`.
         offset: bytes of it that are sealed.
         trail: the last of them, at most `TRAIL`.
         buffers: makes them.
@@ -106,6 +110,13 @@ class FileReader:
         self._buffers = buffers
         self._buffer: FileBuffer | None = None
         self._cut: SourceMark | None = None
+        self.is_last = False
+        """Whether nothing more is written to the file."""
+
+    @property
+    def position(self) -> int:
+        """Up to where the file need not be read again."""
+        return self._offset if self._buffer is None else self.content.position
 
     @property
     def wants_more(self) -> bool:
@@ -156,35 +167,52 @@ class FileReader:
             OSError: the file cannot be read.
         """
         if self._buffer is None:
-            if isinstance(self.content, LogFile) and not self.content.has_more():
-                return 0
+            content = self.content
+            if isinstance(content, LogFile):
+                if not content.has_more():
+                    return 0
+                if content.position > self._offset and (count := self._look_for_newline(content)) is not None:
+                    return count
             self._open_buffer()
         return self._fill()
+
+    def _look_for_newline(self, content: LogFile) -> int | None:
+        """Look at what has come of a line that waits in its file; None when it is to be read.
+
+        So lines that come slowly take no memory, however long they are and in however many files.
+        """
+        scratch = self._buffers.scratch
+        with memoryview(scratch) as free:
+            count = content.read_into(free)
+        is_whole = scratch.find(b"\n", 0, count) >= 0
+        return None if is_whole or content.position - self._offset > self._buffers.longest else count
 
     def _open_buffer(self) -> None:
         self._buffer = self._buffers.take(self._name, self._offset)
         self._buffer.trail = self._trail
-        # Bytes of an unfinished line were given up with the last buffer: they are read again.
         if isinstance(self.content, LogFile):
             self.content.position = self._offset
-        elif self.content.position != self._offset:
-            # A truncation may have put a compressed copy in the file's place, set to what was read of it.
-            self.content.go_to(self._offset)
 
     def _fill(self) -> int:
         return self._buffer.fill(self.content.read_into) if self._buffer is not None else 0
 
     def drop_unfinished(self) -> None:
-        """An unfinished line that is not long waits in the file, and not in memory."""
+        """An unfinished line waits in its file, and not in memory."""
         buffer = self._buffer
-        if buffer is not None and not (buffer.has_entry or self.skipping or buffer.buffered > _SMALL):
+        if buffer is not None and not (buffer.has_entry or self.skipping):
             self._drop_buffer(buffer)
 
     def finish(self) -> bool:
-        """Nothing more comes: the last line is an entry, even without a newline; whether all is sealed."""
-        if self._buffer is None and self.content.position > self._offset:
+        """Nothing more comes: the last line is an entry, even without a newline; whether all is sealed.
+
+        A line that waited in its file is to be read again before that: then it is not `at_end` yet.
+        """
+        self.is_last = True
+        content = self.content
+        waits = self._buffer is None and content.position > self._offset and not content.truncated
+        if waits:
             self._open_buffer()
-            self._fill()
+            return False
         if self._buffer is None or not (self._buffer.buffered or self._buffer.skipping):
             return True
         self._buffer.eof = True

@@ -1,26 +1,26 @@
 """One path of a tailed log, through all the files that stand there one after the other.
 
-The files wait in a queue, the oldest first; only the first is read. A file that was rotated away is read on
-until nothing has been added to it for `GRACE` seconds, counted from when the next one appeared, and the file
-after it has content: services go on writing to the old file until they are told to open the new one. Nothing
-of the next file is sealed before.
+The files wait in a queue, the oldest first (`succession.py`); only the first is read. A file that was rotated
+away is read on until nothing has been added to it for `GRACE` seconds, counted from when the next one
+appeared, and the file after it has content: services go on writing to the old file until they are told to
+open the new one. Nothing of the next file is sealed before.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
 from epochseal.sources.announcement import Announcement
-from epochseal.sources.file_queue import FileQueue
+from epochseal.sources.compressed_copy import CompressedCopy, Search
 from epochseal.sources.file_reader import FileBuffers, FileReader
 from epochseal.sources.left_files import LeftFiles
 from epochseal.sources.log_file import LogFile, source_name
-from epochseal.sources.resting_files import Look, Resting
-from epochseal.sources.sightings import Sight, Sighting
+from epochseal.sources.resting_files import Resting
+from epochseal.sources.rotated_names import RotatedNames
+from epochseal.sources.succession import Succession
 from epochseal.sources.watches import Watches
 
 GRACE = 2.0
@@ -34,6 +34,7 @@ class Follower:
         path: absolute.
         resting: what is known of it.
         watches: the news.
+        names: of rotated files.
         buffers: makes them.
         is_foreign: whether a file, by device and inode, is read under another path.
     """
@@ -44,23 +45,19 @@ class Follower:
         resting: Resting,
         *,
         watches: Watches,
+        names: RotatedNames,
         buffers: FileBuffers,
         is_foreign: Callable[[tuple[int, int]], bool],
     ) -> None:
         self.path = path
         self.name = source_name(path)
         self.told = Announcement(path, resting.said)
-        self._sight = Sight(path, watches, resting.generation)
-        self._buffers = buffers
-        self._resume = resting.mark
-        # Whether the file that was sealed last may be looked for under other names once; and whether it is to
-        # be told if it is not found.
-        self._to_find = self._resume is not None
-        self._is_news = resting.seen is not None or resting.is_missing
-        self._missing_said = resting.missing_said
-        self._is_foreign = is_foreign
-        self._files = FileQueue(path, self.told.gap, is_foreign)
+        self.succession = Succession(
+            path, resting, self.told, watches=watches, names=names, is_foreign=is_foreign, begin=self._begin
+        )
+        self._files = self.succession.files
         self._left = LeftFiles()
+        self._buffers = buffers
         # Of the first file in the queue; None while nothing stood at the path yet.
         self._reader: FileReader | None = None
         self._hungry = False
@@ -69,19 +66,11 @@ class Follower:
         self.look_at = 0.0
         self.pause = 0.0
 
-    # --- what stands at the path ----------------------------------------------------------------------------
+    # --- looking --------------------------------------------------------------------------------------------
 
     def look(self) -> None:
         """See whether files were rotated, truncated, or have grown."""
-        try:
-            if (sighting := self._sight.look(self._files.keys)) is not None:
-                self._see(sighting)
-            self.told.well()
-        except FileNotFoundError:
-            self.told.well()
-            self._find_moved()
-        except OSError as exc:
-            self.told.error(exc)
+        self.succession.look()
         self.look_at_files()
 
     def look_at_files(self) -> None:
@@ -97,71 +86,19 @@ class Follower:
         else:
             self._hungry = self._hungry or grown
 
-    def _see(self, sighting: Sighting) -> None:
-        if sighting.lost:
-            self.told.gap(f"{self.path} was rotated or removed before it could be opened: lines may be lost")
-        sighting = self._own(sighting)
-        if not sighting.files:
-            return
-        self._changed = time.monotonic()
-        if self._resume is not None:
-            mark, self._resume = self._resume, None
-            self._start_again(mark, sighting)
-        elif self._files:
-            self._files.rotate(sighting)
-        else:
-            self._files.begin(sighting)
-            self._begin()
-
-    def _own(self, sighting: Sighting) -> Sighting:
-        """What was sighted, but for files that are read under another path, which they had before."""
-        own = []
-        for content in sighting.files:
-            if self._is_foreign(content.key):
-                content.close()
-            else:
-                own.append(content)
-        here = sighting.here if sighting.here in own else None
-        between = [content for content in own if content is not here]
-        return replace(sighting, between=between, here=here)
-
-    def _start_again(self, mark: SourceMark, sighting: Sighting) -> None:
-        if (trail := self._files.resume(mark, sighting)) is None:
-            self._begin()
-            self._say_missing(mark, sighting.here)
-            return
-        self._reader = FileReader(self.name, self._files.first, mark.offset, trail, self._buffers)
-        self._hungry = True
-
-    def _find_moved(self) -> None:
-        """Nothing stands at the path: the file that was sealed last may go on under another name."""
-        if self._resume is None or not self._to_find:
-            return
-        self._to_find = False
-        if (trail := self._files.resume(self._resume, Sighting([], None))) is not None:
-            offset, self._resume = self._resume.offset, None
-            self._reader = FileReader(self.name, self._files.first, offset, trail, self._buffers)
-            self._hungry = True
-        elif self._is_news:
-            self._say_missing(self._resume, None)
-
-    def _say_missing(self, mark: SourceMark, here: LogFile | None) -> None:
-        if self._missing_said or self._files.is_elsewhere:
-            return
-        self._missing_said = True
-        if here is not None and mark.file.split("-")[1:2] == [str(here.key[1])]:
-            self.told.gap(f"{self.path} was truncated: lines that were written just before may be lost")
-        else:
-            self.told.gap(
-                f"{self.path}: the file that was sealed up to byte {mark.offset} is not there any more"
-            )
-
     # --- reading --------------------------------------------------------------------------------------------
 
     @property
     def wants_more(self) -> bool:
         """Whether there is something to read, and room for it."""
-        return self._hungry and self._reader is not None and self._reader.wants_more
+        if not self._hungry or self._reader is None or self.succession.is_searching:
+            return False
+        return not self.succession.is_abandoned and self._reader.wants_more
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether what is read next is a compressed file."""
+        return self._reader is not None and isinstance(self._reader.content, CompressedCopy)
 
     @property
     def holds_buffer(self) -> bool:
@@ -220,28 +157,36 @@ class Follower:
                 self._finish_file(reader)
             return
         if content.truncated and isinstance(content, LogFile):
-            self._follow_truncation(reader, content)
+            self.told.gap(f"{self.path} was truncated: lines that were written just before may be lost")
+            self.succession.search(self._follow_truncation(reader, content), [])
         elif count:
             self._changed = time.monotonic()
+        elif content.static or reader.is_last:
+            if not content.has_more():
+                self._finish_file(reader)
         else:
             self._hungry = False
-            if content.static:
-                self._finish_file(reader)
-            else:
-                reader.drop_unfinished()
+            reader.drop_unfinished()
 
-    def _follow_truncation(self, reader: FileReader, content: LogFile) -> None:
+    def _follow_truncation(self, reader: FileReader, content: LogFile) -> Search[None]:
         """The content is gone: a copy of it may have the rest, but not what came after the copy."""
-        self.told.gap(f"{self.path} was truncated: lines that were written just before may be lost")
-        self._hungry = True
-        if self._files.queue_truncated(content):
+        if (yield from self._files.queue_truncated(content, reader.position)):
             reader.content = self._files.first
+            self._hungry = True
         else:
             self._finish_file(reader)
 
     def turn(self) -> None:
         """Leave a file that was rotated away, if it is finished."""
-        if (reader := self._reader) is None or self._hungry or reader.at_end:
+        if self.succession.is_searching or self.succession.is_abandoned:
+            return
+        reader = self._reader
+        if reader is None:
+            if self._files:
+                # They were searched for while the one before them was sealed to its end.
+                self._begin(0, b"", is_new=True)
+            return
+        if self._hungry or reader.at_end:
             return
         # Files that came and went in a burst are left one after the other, without a pause for each: every
         # one of them has been at rest in the queue.
@@ -253,6 +198,9 @@ class Follower:
         self._hungry = False
         if reader.finish():
             self._next_file(reader)
+        else:
+            # A last line that waited in the file is read once more.
+            self._hungry = not reader.at_end
 
     def _next_file(self, reader: FileReader) -> None:
         end = reader.mark()
@@ -262,15 +210,16 @@ class Follower:
         else:
             content.close()
         if self._files:
-            self._begin()
+            self._begin(0, b"", is_new=True)
         else:
             # A copy was read to its end, and nothing stands at the path.
             self._reader = None
 
-    def _begin(self) -> None:
-        """The first file is a new one: the chain is told at once, so that it is known after a crash."""
-        self._reader = FileReader(self.name, self._files.first, 0, b"", self._buffers)
-        self.told.position()
+    def _begin(self, offset: int, trail: bytes, *, is_new: bool) -> None:
+        """Read the first file; of a new one the chain is told at once, so that it is known after a crash."""
+        self._reader = FileReader(self.name, self._files.first, offset, trail, self._buffers)
+        if is_new:
+            self.told.position()
         self._hungry = True
         self._changed = time.monotonic()
 
@@ -278,9 +227,8 @@ class Follower:
 
     def position(self) -> SourceMark | None:
         """Up to where everything is sealed, if anything is known of this path."""
-        if self._resume is not None or self._reader is None:
-            # A file that was told to be missing is not waited for beyond the next start.
-            return None if self._missing_said else self._resume
+        if self.succession.resume is not None or self._reader is None:
+            return self.succession.unfound
         return self._reader.mark()
 
     def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
@@ -306,32 +254,29 @@ class Follower:
     def finish(self) -> None:
         """Read what the files hold at this moment, and no more."""
         self.look()
+        self.succession.finish()
         self._files.limit()
 
     @property
     def ended(self) -> bool:
         """Whether all that was there at `finish` is sealed; an unfinished last line waits in its file."""
+        if self.succession.is_abandoned:
+            return not self.has_entry
         return not self._hungry and not self.has_entry and not self._files.later_has_more()
 
     def quiet_for(self) -> float:
         """Seconds since anything was read or came; 0 while there is something to do."""
         unread = self._reader is not None and (self._reader.buffered > 0 or self._reader.skipping)
-        busy = self._hungry or self.has_entry or len(self._files) > 1 or unread
+        busy = (
+            self._hungry or self.has_entry or len(self._files) > 1 or unread or self.succession.is_searching
+        )
         return 0.0 if busy else time.monotonic() - self._changed
 
     def rest(self) -> Resting | None:
         """What to know of the path when its file is closed; None if that would lose sight of something."""
-        found = Look.at(self.path)
-        if not self._files:
-            rested = Resting(
-                self._resume, None, self._sight.generation, self.told.said, missing_said=self._missing_said
-            )
-            return rested if found is None or self.told.said else None
-        content = self._files.first
-        whole = isinstance(content, LogFile) and found == Look.of(content.stat()) and not content.has_more()
-        if not whole or self._left:
+        if self._left or self.succession.is_searching:
             return None
-        return Resting(self.position(), found, self._sight.generation)
+        return self.succession.rest(self.position())
 
     @property
     def forgotten(self) -> bool:
@@ -341,7 +286,7 @@ class Follower:
     @property
     def keys(self) -> set[tuple[int, int]]:
         """Device and inode of every file that is being read or waits for it."""
-        return self._files.keys
+        return self.succession.keys
 
     @property
     def heads(self) -> list[bytes]:
@@ -354,5 +299,5 @@ class Follower:
 
     def close(self) -> None:
         """Close all files."""
-        self._files.close()
+        self.succession.close()
         self._left.close()

@@ -1,24 +1,19 @@
-"""What a log file is, whatever its name is at the moment, and reading it: plain, or a compressed copy.
+"""What a log file is, whatever its name is at the moment, and reading it.
 
 How it is known again is `file_identity.py`'s part.
 """
 
 from __future__ import annotations
 
-import bz2
 import errno
-import gzip
 import os
 import stat
 import time
-import zlib
 from typing import Self
 
 from epochseal.descriptors import is_reserved
 from epochseal.sources.file_identity import HEAD, TRAIL, Identity, ends
 
-READABLE = (".gz", ".bz2")
-UNREADABLE = (".xz", ".zst", ".Z")
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
 
 
@@ -84,6 +79,10 @@ class LogFile:
         if not self._seen:
             return Identity.of(self.key, *self._ends), self._size
         return Identity.of(self.key, self._head, self._trail), self._seen
+
+    def bytes_at(self, offset: int, count: int) -> bytes:
+        """Some bytes, as they stand in the file now."""
+        return os.pread(self._fd, count, offset)
 
     def ends(self, offset: int) -> tuple[bytes, bytes]:
         """The first bytes, and the last ones before `offset`, as they stand in the file now."""
@@ -165,89 +164,3 @@ class LogFile:
             new = bytes(data[-min(TRAIL, self.position - self._seen) :])
             self._trail = (self._trail + new)[-TRAIL:]
             self._seen = self.position
-
-
-class CompressedCopy:
-    """A `.gz` or `.bz2` that a rotation left: read once, in order; it does not grow."""
-
-    static = True
-    limit = None
-    truncated = False
-    removed = False
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        # The descriptor is looked at before anything is read of it: of a FIFO the first read would wait.
-        plain = LogFile.open(path)
-        self.key = plain.key
-        self._raw = os.fdopen(plain.release(), "rb")
-        self._file: gzip.GzipFile | bz2.BZ2File = (
-            bz2.BZ2File(self._raw) if path.endswith(".bz2") else gzip.GzipFile(fileobj=self._raw, mode="rb")
-        )
-        self.head = b""
-        self.queued_at = self.grew_at = plain.queued_at
-        self.position = 0
-        self._more = True
-
-    def ends(self, offset: int) -> tuple[bytes, bytes]:
-        """The first bytes of the content, and the last ones before `offset`; what of them can be read."""
-        try:
-            return ends(self._read_at, offset)
-        except (OSError, EOFError, zlib.error):
-            return b"", b""
-
-    def go_to(self, position: int) -> bool:
-        """Read on from here; whether the content reaches that far."""
-        self.head, _ = self.ends(min(HEAD, position))
-        try:
-            self.position = self._file.seek(position)
-        except (OSError, EOFError, zlib.error):
-            return False
-        return self.position == position
-
-    def size(self) -> int:
-        """0: how long the content is shows only at its end."""
-        return 0
-
-    def has_more(self) -> bool:
-        """Whether the end was not reached yet."""
-        return self._more
-
-    def read_into(self, free: memoryview) -> int:
-        """Read on; 0 at the end.
-
-        Raises:
-            OSError: it cannot be decompressed.
-        """
-        try:
-            count = self._file.readinto(free)
-        except (EOFError, zlib.error) as exc:
-            raise OSError(0, f"it cannot be decompressed: {exc}", self._path) from exc
-        if self.position <= len(self.head) < HEAD:
-            self.head += bytes(free[len(self.head) - self.position : min(count, HEAD - self.position)])
-        self.position += count
-        self._more = count > 0
-        return count
-
-    def close(self) -> None:
-        """Close it."""
-        self._file.close()
-        self._raw.close()
-
-    def _read_at(self, count: int, position: int) -> bytes:
-        self._file.seek(position)
-        return self._file.read(count)
-
-
-Content = LogFile | CompressedCopy
-
-
-def open_content(path: str) -> Content:
-    """Open a file that a rotation left, compressed or not.
-
-    Raises:
-        OSError: it cannot be opened.
-    """
-    if path.endswith(UNREADABLE):
-        raise OSError(0, "it is compressed in a form that is not read", path)
-    return CompressedCopy(path) if path.endswith(READABLE) else LogFile.open(path)

@@ -29,7 +29,7 @@ class MatchedPaths:
         self.fixed = dict.fromkeys(
             path for path in patterns if not (glob.has_magic(path) or self._is_excluded(path))
         )
-        self._globs = [PurePath(pattern).parts for pattern in patterns if glob.has_magic(pattern)]
+        self._globs = {pattern: PurePath(pattern).parts for pattern in patterns if glob.has_magic(pattern)}
         self._by_folder: dict[str, list[re.Pattern[str]]] = {}
         self._others: list[str] = []
         for pattern in patterns:
@@ -48,26 +48,24 @@ class MatchedPaths:
         """Whether a pattern names it."""
         if self._is_excluded(path):
             return False
-        return path in self.fixed or self._is_globbed(path)
+        return path in self.fixed or bool(self._globs_of(path))
 
-    def _is_globbed(self, path: str) -> bool:
+    def patterns_of(self, path: str) -> list[str]:
+        """Those that name it."""
+        return [*([path] if path in self.fixed else ()), *self._globs_of(path)]
+
+    def _globs_of(self, path: str) -> list[str]:
         parts = PurePath(path).parts
-        return any(_names(pattern, parts) for pattern in self._globs)
+        return [pattern for pattern, wanted in self._globs.items() if _names(wanted, parts)]
 
     def _is_excluded(self, path: str) -> bool:
         return any(pattern.match(path) for pattern in self._exclude)
 
     def unmatched(self, found: Sequence[str]) -> list[str]:
         """The patterns that name nothing, neither among `found` nor at a path of their own."""
-        return [
-            pattern
-            for pattern in self.patterns
-            if not (
-                os.path.lexists(pattern)
-                if pattern in self.fixed
-                else any(_names(PurePath(pattern).parts, PurePath(path).parts) for path in found)
-            )
-        ]
+        seen = {pattern for path in found for pattern in self._globs_of(path)}
+        missing = (pattern for pattern in self._globs if pattern not in seen)
+        return [*(path for path in self.fixed if not os.path.lexists(path)), *missing]
 
     def folders(self) -> Iterator[tuple[str, os.stat_result]]:
         """The folders whose names matter, and what they are; also those of the latest `changed`."""

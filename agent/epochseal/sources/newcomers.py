@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
@@ -13,18 +12,6 @@ from epochseal.sources.file_identity import Identity, holds
 from epochseal.sources.follower import Follower
 from epochseal.sources.log_file import LogFile, source_name
 from epochseal.sources.resting_files import Look, RestingFiles
-from epochseal.sources.rotated_files import COMPRESSED, base_names
-
-
-def bases_of(path: str) -> list[str]:
-    """The paths that a file may have had before a rotation gave it this one."""
-    folder, name = os.path.split(path)
-    return [os.path.join(folder, base) for base in base_names(name)]  # noqa: PTH118  # text in, text out
-
-
-def is_compressed(path: str) -> bool:
-    """Whether it is named like a compressed file: never one that is written to."""
-    return path.endswith(COMPRESSED)
 
 
 def is_read_elsewhere(

@@ -14,18 +14,22 @@ import os
 import resource
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from urllib.parse import unquote_to_bytes
 
 from msgspec.structs import replace
 
 from epochseal.format.seal_lines import SourceMark
+from epochseal.sources.beginnings import Beginnings
 from epochseal.sources.file_reader import FileBuffers
 from epochseal.sources.follower import Follower
 from epochseal.sources.log_file import source_name
 from epochseal.sources.matched_paths import MatchedPaths
-from epochseal.sources.newcomers import bases_of, former_path, is_compressed, is_read_elsewhere, take_over
+from epochseal.sources.newcomers import former_path, is_read_elsewhere, take_over
 from epochseal.sources.resting_files import Look, Resting, RestingFiles
+from epochseal.sources.rotated_names import is_compressed
 from epochseal.sources.siblings import Siblings, read_head
+from epochseal.sources.tail_options import TailOptions
 from epochseal.sources.watches import Watches
 
 MOST_NAME = 4096
@@ -45,14 +49,21 @@ class PathTable:
 
     Args:
         matched: the globs.
+        options: how files are followed.
         positions: where the chain says that sealing stopped, by source name.
         buffers: makes them.
     """
 
     def __init__(
-        self, matched: MatchedPaths, positions: Mapping[str, SourceMark], buffers: FileBuffers
+        self,
+        matched: MatchedPaths,
+        options: TailOptions,
+        positions: Mapping[str, SourceMark],
+        buffers: FileBuffers,
     ) -> None:
         self._matched = matched
+        self._names = options.names
+        self._rest_after = REST_AFTER if options.close_inactive is None else options.close_inactive
         self._buffers = buffers
         self._watches = Watches(self._is_followed, self._matched.matches)
         self._siblings = Siblings()
@@ -73,6 +84,8 @@ class PathTable:
         self._finishing = False
         self._scanned = False
         self._remember(positions)
+        known = [path for path, _ in self._resting.items()]
+        self._beginnings = Beginnings(options, matched, known)
 
     def _remember(self, positions: Mapping[str, SourceMark]) -> None:
         """Only of files that these paths can name: others belong to another source, or to none any more."""
@@ -151,10 +164,9 @@ class PathTable:
         """Find files that are new, and folders to be told of."""
         for path in self._matched.fixed:
             if path not in self._resting and path not in self._awake:
-                self._resting.put(path, Resting(None))
+                self._resting.put(path, Resting(self._begin(path)))
         found = self._matched.changed()
-        for folder, stat in self._matched.folders():
-            self._watches.watch_folder(folder, stat)
+        self._watch_folders()
         if not self._scanned:
             for pattern in self._matched.unmatched(found):
                 # A typo looks like a service that has not written yet: only a person can tell which it is.
@@ -167,6 +179,13 @@ class PathTable:
             self._look_for_missing()
         for path in self._siblings.judge(time.monotonic()):
             self._meet(path)
+
+    def _watch_folders(self) -> None:
+        for folder, stat in self._matched.folders():
+            self._watches.watch_folder(folder, stat)
+            for other in self._names.folders(folder)[1:]:
+                with suppress(OSError):
+                    self._watches.watch_folder(other, os.stat(other))  # noqa: PTH116  # as of all others
 
     def _look_for_missing(self) -> None:
         """At the start: files that were sealed and are gone from their path; of a glob that is to be told."""
@@ -188,7 +207,7 @@ class PathTable:
             base in self._awake
             or base in self._resting
             or (self._matched.matches(base) and os.path.lexists(base))
-            for base in bases_of(path)
+            for base in self._names.former_paths(path)
         )
 
     def _meet(self, path: str) -> None:
@@ -210,7 +229,7 @@ class PathTable:
             return
         self._aliases.discard(path)
         self.ended = [mark for mark in self.ended if mark.name != source_name(path)]
-        mark = self._take_over(path, look.key)
+        mark = self._take_over(path, look.key) or self._begin(path)
         self._resting.put(path, Resting(mark, look, self._watches.generation(path)))
         self._due[path] = None
 
@@ -230,6 +249,13 @@ class PathTable:
             self._announce.add(path)
         return found
 
+    def _begin(self, path: str) -> SourceMark | None:
+        """Where a file begins that was never read."""
+        mark = self._beginnings.mark(path, at_start=not self._scanned)
+        if mark is not None:
+            self._announce.add(path)
+        return mark
+
     # --- awake and at rest ----------------------------------------------------------------------------------
 
     def take_news(self) -> None:
@@ -243,7 +269,7 @@ class PathTable:
                 self._meet(path)
         for path in self._watches.made():
             if not is_compressed(path):
-                heads = [head for base in bases_of(path) for head in self._heads(base)]
+                heads = [head for base in self._names.former_paths(path) for head in self._heads(base)]
                 self._siblings.notice(path, heads, time.monotonic())
 
     def _heads(self, path: str) -> list[bytes]:
@@ -283,6 +309,7 @@ class PathTable:
             path,
             resting,
             watches=self._watches,
+            names=self._names,
             buffers=self._buffers,
             is_foreign=lambda key: is_read_elsewhere(key, path, self.order, self._resting),
         )
@@ -332,7 +359,7 @@ class PathTable:
                 self._drop(follower)
                 if follower.path in self._matched.fixed:
                     self._resting.put(follower.path, Resting(None))
-            elif quiet > REST_AFTER or (quiet > 0 and len(self._awake) > self._most_awake):
+            elif quiet > self._rest_after or (quiet > 0 and len(self._awake) > self._most_awake):
                 self._rest(follower)
 
     def _rest(self, follower: Follower) -> bool:

@@ -21,8 +21,13 @@ from epochseal.sources.log_file import source_name
 from epochseal.sources.matched_paths import MatchedPaths
 from epochseal.sources.path_table import MOST_NAME, SHORTEST, PathTable
 from epochseal.sources.records import Rule
+from epochseal.sources.tail_options import TailOptions
 
 _MOST_BUFFERS = 16
+# Bytes of all files that are read and not sealed. One file alone may go beyond, up to the end of a long line.
+_MOST_BYTES = 32 << 20
+_MOST_DECODERS = 4
+_SEARCH_SECONDS = 0.02
 # The seal lines of one commit are kept in one page beside the keys until they are durable, and the names of
 # sources are their longest part: so the names of one commit are limited together, in bytes.
 _MOST_NAMES = 8192
@@ -33,10 +38,10 @@ class TailSource:
 
     Args:
         paths: files, or globs; looked up again all the time.
-        exclude: globs of files that are left out, by their whole path; also of those that were sealed before.
         positions: where the chain says that sealing stopped, by source name (`positions.read_positions`).
         block_bytes, max_entry_bytes, on_long: see `LineBuffer`.
         rule: see `JoiningBuffer`.
+        options: how files are followed.
 
     Raises:
         ConfigError: a path is not absolute or too long.
@@ -55,7 +60,7 @@ class TailSource:
         max_entry_bytes: int,
         on_long: LongEntries = "stop",
         rule: Rule | None = None,
-        exclude: Sequence[str] = (),
+        options: TailOptions | None = None,
     ) -> None:
         for path in paths:
             if not Path(path).is_absolute() or len(source_name(path)) > MOST_NAME:
@@ -63,9 +68,9 @@ class TailSource:
         buffers = FileBuffers(
             block_bytes=block_bytes, max_entry_bytes=max_entry_bytes, on_long=on_long, rule=rule
         )
-        self._table = PathTable(
-            MatchedPaths([os.path.normpath(path) for path in paths], exclude), positions, buffers
-        )
+        options = options or TailOptions()
+        matched = MatchedPaths([os.path.normpath(path) for path in paths], options.exclude)
+        self._table = PathTable(matched, options, positions, buffers)
         self._givers: list[Follower] = []
         self._place = 0
         self._names = 0
@@ -112,7 +117,7 @@ class TailSource:
 
     def wait_seconds(self) -> float:
         """Until the next look; no time at all while there is more to read."""
-        if self._table.has_due or self._readable():
+        if self._table.has_due or self._searching() or self._readable():
             return 0.0
         wait = max(0.0, self._table.next_look() - time.monotonic())
         holding = any(follower.holding for follower in self._table.order)
@@ -125,6 +130,7 @@ class TailSource:
             EntryTooLongError: an entry is beyond the limit.
         """
         self._table.look()
+        self._search_on()
         for follower in self._readable():
             follower.read()
             follower.pause = 0.0
@@ -185,13 +191,36 @@ class TailSource:
 
     # --- reading --------------------------------------------------------------------------------------------
 
+    def _searching(self) -> list[Follower]:
+        return [follower for follower in self._table.order if follower.succession.is_searching]
+
+    def _search_on(self) -> None:
+        """Go on with one search after the other, for so long that nobody waits for it."""
+        until = time.monotonic() + _SEARCH_SECONDS
+        for follower in self._searching():
+            while follower.succession.is_searching:
+                follower.succession.search_on()
+                if time.monotonic() >= until:
+                    return
+
     def _readable(self) -> list[Follower]:
         """Those that have something and may read it: only so many at a time hold entries in memory."""
-        holders = sum(follower.holds_buffer for follower in self._table.order)
+        order = self._table.order
+        holders = sum(follower.holds_buffer for follower in order)
+        room = sum(follower.buffered for follower in order) < _MOST_BYTES
+        decoders = _MOST_DECODERS
         readable = []
-        for follower in self._table.order:
+        # Where there is no room, the one that has read the most of a line goes on until it has all of it.
+        largest = None if room else max(order, key=lambda follower: follower.buffered)
+        for follower in order:
             # An idle file takes no place: behind sixteen of them one that has something would never be read.
-            if follower.wants_more and (follower.holds_buffer or holders < _MOST_BUFFERS):
+            if not (follower.wants_more and (room or follower is largest)):
+                continue
+            if follower.is_compressed:
+                decoders -= 1
+            if (follower.holds_buffer or holders < _MOST_BUFFERS) and not (
+                follower.is_compressed and decoders < 0
+            ):
                 holders += not follower.holds_buffer
                 readable.append(follower)
         return readable

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 from pathlib import Path
 from typing import Any
+
+import zstandard
 
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
@@ -92,3 +97,25 @@ def append(path: Path, data: bytes) -> None:
 def long_lines(*numbers: int) -> bytes:
     """A line for each number."""
     return b"".join(b"%d %b\n" % (number, b"text " * 30) for number in numbers)
+
+
+def put_away(path: Path) -> None:
+    """Remove it from where anybody looks; its inode is not given to another file."""
+    away = path.parent / "away"
+    away.mkdir(exist_ok=True)
+    path.rename(away / str(len(list(away.iterdir()))))
+
+
+def compress(data: bytes, ending: str) -> bytes:
+    """As the compressor does whose files have this ending; as it is, with any other one."""
+    match ending:
+        case ".gz":
+            return gzip.compress(data)
+        case ".bz2":
+            return bz2.compress(data)
+        case ".xz":
+            return lzma.compress(data)
+        case ".zst":
+            return zstandard.compress(data)
+        case _:
+            return data

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from epochseal.sources.rotated_files import base_names, list_rotated
+from epochseal.sources.rotated_files import list_rotated
+from epochseal.sources.rotated_names import RotatedNames
+
+USUAL = RotatedNames()
 
 
 @pytest.mark.parametrize(
@@ -27,7 +30,7 @@ from epochseal.sources.rotated_files import base_names, list_rotated
 )
 def test_what_a_rotation_calls_its_files(name: str, bases: list[str]) -> None:
     """The names that a file may have had before."""
-    assert base_names(name) == bases
+    assert USUAL.bases(name) == bases
 
 
 def test_a_listing_in_the_middle_of_a_rotation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +51,7 @@ def test_a_listing_in_the_middle_of_a_rotation(tmp_path: Path, monkeypatch: pyte
         return names
 
     monkeypatch.setattr("epochseal.sources.rotated_files.os.listdir", listdir)
-    found = list_rotated(str(log))
+    found = list_rotated(str(log), USUAL)
     assert [Path(item.path).name for item in found] == ["app.log.3", "app.log.2"]
     assert [Path(item.path).read_bytes() for item in found] == [b"app.log.2", b"app.log.1"]
 
@@ -62,9 +65,9 @@ def test_a_folder_that_never_rests(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (tmp_path / f"app.log.{number}").touch()
         return [f"app.log.{number}"]
 
-    assert list_rotated(str(tmp_path / "gone" / "app.log")) == []
+    assert list_rotated(str(tmp_path / "gone" / "app.log"), USUAL) == []
     monkeypatch.setattr("epochseal.sources.rotated_files.os.listdir", listdir)
-    assert len(list_rotated(str(tmp_path / "app.log"))) == 1
+    assert len(list_rotated(str(tmp_path / "app.log"), USUAL)) == 1
     assert next(numbers) < 20
 
 
@@ -92,4 +95,4 @@ def test_the_order_of_names(tmp_path: Path, names: tuple[str, ...], *, link: boo
         (tmp_path / "links").mkdir()
         path = tmp_path / "links" / "current"
         path.symlink_to(tmp_path / "app.log")
-    assert tuple(Path(item.path).name for item in list_rotated(str(path))) == names
+    assert tuple(Path(item.path).name for item in list_rotated(str(path), USUAL)) == names

@@ -10,6 +10,7 @@ import pytest
 
 from epochseal.sources.log_file import source_name
 from epochseal.sources.rotated_files import list_rotated
+from epochseal.sources.rotated_names import RotatedNames
 from tests.unit.sources.tailer import BIG, CLOCK, GRACE, Tailer, append, long_lines
 
 pytestmark = pytest.mark.usefixtures("hasty")
@@ -165,7 +166,9 @@ def test_nothing_twice_and_nothing_missed(tmp_path: Path, seed: int) -> None:
                 append(log, data[cut:])
                 written += data
             case 3 if log.exists() and log.stat().st_size:
-                for old in sorted(list_rotated(str(log)), key=lambda item: item.path, reverse=True):
+                for old in sorted(
+                    list_rotated(str(log), RotatedNames()), key=lambda item: item.path, reverse=True
+                ):
                     name = Path(old.path).name.split(".")
                     target = tmp_path / ".".join([*name[:2], f"{int(name[2]) + 1:02d}", *name[3:]])
                     Path(old.path).rename(target)

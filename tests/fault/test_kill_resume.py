@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import shutil
 import signal
-import subprocess
 import tempfile
 import threading
 import time
@@ -20,6 +20,7 @@ from epochseal.storage.chain_end import read_chain_end
 from epochseal.storage.segments import list_segments
 from tests import warm_program
 from tests.fault.samples import FULL
+from tests.warm_process import WarmProcess
 
 RESUME_ROUNDS = 200 if FULL else 4
 COLD_ROUNDS = 20 if FULL else 3
@@ -42,9 +43,8 @@ class _Fed:
     """One run of the agent, fed from the entry that it says is next, until it is killed or told to end."""
 
     def __init__(self, command: list[str], sealed: int | None = None) -> None:
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+        with Path(os.devnull).open("wb") as nothing:
+            self.process = WarmProcess(command[1:], Path.cwd(), nothing.fileno(), piped=True)
         if self.process.stdin is None or self.process.stdout is None:
             raise AssertionError
         self._stdin, self._stdout = self.process.stdin, self.process.stdout

@@ -20,6 +20,7 @@ from epochseal.storage.chain_end import read_chain_end
 from epochseal.storage.segments import list_segments
 from epochseal.verifier import Request, Verdict, verify
 from tests.integration.logs import ORIGIN, LogKeys, Mode
+from tests.warm_process import WarmProcess
 from tests.warm_program import run
 
 PROGRAM = str(Path(sys.executable).parent / "epochseal")
@@ -69,7 +70,7 @@ class Place:
         """Start one; it has said how many entries the log holds, or that it does not vouch for them."""
         words = self.sealing("seal", "--acks", "--commit-interval", "1ms", *options, log=log)
         end = read_chain_end(list_segments(self.log).segments)
-        return Agent(words, self.folder / "stderr", sealed=end.entries if end is not None else 0)
+        return Agent(words, self.folder / "stderr", sealed=end.entries if end is not None else 0, warm=True)
 
     def seal(self, data: bytes, *options: str) -> None:
         """Seal a whole input."""
@@ -125,15 +126,28 @@ def tmpfs() -> Iterator[Path]:
 
 
 class Agent:
-    """A running `epochseal seal --acks`; killed at the end of its block if it still runs."""
+    """A running `epochseal seal --acks`; killed at the end of its block if it still runs.
+
+    A `warm` one is not loaded anew: it is forked (tests/warm_process.py).
+    """
 
     def __init__(
-        self, words: Sequence[str], stderr: Path, env: Mapping[str, str] | None = None, *, sealed: int = 0
+        self,
+        words: Sequence[str],
+        stderr: Path,
+        env: Mapping[str, str] | None = None,
+        *,
+        sealed: int = 0,
+        warm: bool = False,
     ) -> None:
         self._stderr = stderr
         with stderr.open("wb") as file:
-            self.process = subprocess.Popen(
-                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, env=env
+            self.process: subprocess.Popen[bytes] | WarmProcess = (
+                WarmProcess(words[1:], Path.cwd(), file.fileno(), piped=True)
+                if warm
+                else subprocess.Popen(
+                    words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, env=env
+                )
             )
         assert self.process.stdin is not None
         assert self.process.stdout is not None

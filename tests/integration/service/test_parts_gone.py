@@ -14,6 +14,7 @@ import pytest
 
 from tests.integration.agents import Place, kinds, tmpfs, warnings
 from tests.integration.service.test_run import Host, host
+from tests.warm_process import WarmProcess
 
 __all__ = ["host"]  # a fixture
 _SECONDS = 60.0
@@ -31,13 +32,13 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def zygote_of(process: subprocess.Popen[bytes]) -> int:
+def zygote_of(process: subprocess.Popen[bytes] | WarmProcess) -> int:
     """The one child that an agent has."""
     (pid,) = children(process.pid)
     return pid
 
 
-def ends(process: subprocess.Popen[bytes]) -> float:
+def ends(process: subprocess.Popen[bytes] | WarmProcess) -> float:
     """Seconds until it has ended with 6."""
     began = time.monotonic()
     assert process.wait(_SECONDS) == 6

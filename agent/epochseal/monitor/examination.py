@@ -1,0 +1,101 @@
+"""One examination of one log: what it is asked with, and what it found; run in a child process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from epochseal.api.given_keys import LogKeys
+from epochseal.api.verification import request_for
+from epochseal.errors import EpochsealError
+from epochseal.evidence.known_logs import KnownLogs
+from epochseal.monitor.cpu_share import CpuShare
+from epochseal.verifier import ResumeMisfitError, ResumePoint, Verdict
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What to examine.
+
+    Args:
+        place: the log's directory, an absolute path.
+        memory: the folder in which the monitor remembers logs.
+        log: the id that the log must have, 32 bytes.
+        max_age: as `verify --max-age`, in ms.
+        since: where to begin; None: the whole log.
+        share: of one core, at most, over the time that it takes; 1.0 for as fast as it goes.
+    """
+
+    place: str
+    keys: LogKeys
+    memory: Path
+    log: bytes | None = None
+    max_age: int | None = None
+    since: ResumePoint | None = None
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What was found. Exactly one of `verdict`, `misfit` and `error` says something.
+
+    Attributes:
+        whole: whether the whole log was verified; else what stands behind a resume point.
+        started: when the log was looked at, in ms.
+        seconds: how long it took.
+        resume: where the next one may begin; None: at the beginning.
+        misfit: why the log could not be verified from where it was to begin.
+        error: why nothing can be said of the log, with its hint: a backend, a disk, a wrong key.
+    """
+
+    whole: bool
+    started: int
+    seconds: float
+    verdict: Verdict | None = None
+    resume: ResumePoint | None = None
+    misfit: str = ""
+    error: str = ""
+    hint: str = ""
+
+
+def examine_log(job: Job, progress: Progress) -> Outcome:
+    """Verify the log of a job against what is remembered of it, and remember it; raises nothing expected."""
+    started, begun = time.time_ns() // 1_000_000, time.monotonic()
+    share = CpuShare(job.share)
+
+    def after_segment(done: int, total: int) -> None:
+        progress(done, total)
+        share.rest()
+
+    found: dict[str, str] = {}
+    verdict, resume = None, None
+    try:
+        request = request_for(
+            job.keys, trusted=None, log=job.log, max_age=job.max_age, strict=False, policy=None
+        )
+        request = replace(request, since=job.since, progress=after_segment)
+        remembered = KnownLogs(job.memory).examine(Path(job.place), request)
+        verdict = remembered.found.verdict
+        # A point is of use only beside a memory that has moved there.
+        if verdict.verdict == "verified" and not any(
+            item.kind == "not_remembered" for item in verdict.warnings
+        ):
+            resume = remembered.found.resume
+    except ResumeMisfitError as exc:
+        found["misfit"] = str(exc)
+    except EpochsealError as exc:
+        found |= {"error": f"{exc}", "hint": exc.hint or ""}
+    except OSError as exc:
+        found["error"] = f"{exc.filename or 'input or output'}: {exc.strerror or exc}"
+    return Outcome(
+        whole=job.since is None,
+        started=started,
+        seconds=time.monotonic() - begun,
+        verdict=verdict,
+        resume=resume,
+        **found,
+    )

@@ -1,0 +1,91 @@
+"""`epochseal monitor`: exit statuses, alarms that stay, logs that grow, and a monitor that is killed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from epochseal.exit_statuses import BACKEND, EMPTY, INCOMPLETE, TAMPERED, USAGE, VERIFIED
+from epochseal.monitor.log_record import Records, name_of
+from tests.integration.logs import LogKeys, entry
+from tests.integration.monitor.monitored import Fleet, flip
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, keys: LogKeys) -> Fleet:
+    """No log yet."""
+    return Fleet(tmp_path, keys)
+
+
+@pytest.mark.parametrize("public", [False, True], ids=["keys", "public"])
+def test_a_log_that_grows(fleet: Fleet, *, public: bool) -> None:
+    """The second time only what is new is read; what is changed there is found, and told when it heals."""
+    fleet.configure(public=public)
+    writer = fleet.log("a")
+    assert fleet.once() == VERIFIED
+    records = Records(fleet.state)
+    first = records.read(name_of(str(writer.path)))
+    assert first is not None
+    assert first.point is not None
+    writer.start("carry").block(entry(90)).block(entry(91)).close()
+    assert fleet.once() == VERIFIED
+    second = records.read(name_of(str(writer.path)))
+    assert second is not None
+    assert second.point is not None
+    assert (second.whole, second.entries) == (first.whole, 14)
+    assert second.point.size > first.point.size
+    last = max((writer.path / "segments").glob("*.log"))
+    before = flip(last)
+    assert fleet.once() == TAMPERED
+    last.write_bytes(before)
+    assert fleet.once() == TAMPERED
+    fleet.acknowledge(writer.path)
+    assert fleet.once() == VERIFIED
+    (report,) = (fleet.state / "reports").iterdir()
+    assert json.loads(report.read_bytes())["verdict"] == "tampered"
+
+
+def test_statuses(fleet: Fleet) -> None:
+    """Never 0 where nothing was verified, nor 1 where nothing was tampered with."""
+    assert fleet.once() == EMPTY
+    fleet.configure('expected = ["log.example/attacks"]')
+    assert fleet.once() == INCOMPLETE
+    writer = fleet.log("a")
+    assert fleet.once() == VERIFIED
+    fleet.configure('expected = ["log.example/other"]')
+    assert fleet.once() == INCOMPLETE
+    away = fleet.keys.directory.with_name("away")
+    fleet.config.write_text(fleet.config.read_text().replace(str(fleet.keys.directory), str(away)))
+    assert fleet.once() == BACKEND
+    fleet.configure()
+    # What was seen there is gone: that is no reason to forget it.
+    shutil.move(writer.path, fleet.folder / "elsewhere")
+    assert fleet.once() == TAMPERED
+    assert fleet.command("acknowledge", "nobody", "--reason", "no").returncode == USAGE
+    assert fleet.command("--once", "--check").returncode == USAGE
+
+
+def test_an_old_entry_while_it_runs(fleet: Fleet) -> None:
+    """Found, told, kept over `kill -9` and over its healing; a person ends it while the next one runs."""
+    told = fleet.folder / "told"
+    fleet.configure(f'on_change = ["/bin/sh", "-c", "cat >> {told}"]')
+    writer, other = fleet.log("a"), fleet.log("b")
+    first = min((writer.path / "segments").glob("*.log"))
+    with fleet.running() as monitor:
+        before = flip(first)
+        event = monitor.wait("verdict", verdict="tampered")
+        assert (event["log"], event["level"]) == (str(writer.path), "error")
+        assert Path(event["report"]).is_file()
+    first.write_bytes(before)
+    with fleet.running() as monitor:
+        fleet.acknowledge(writer.path)
+        event = monitor.wait("acknowledged")
+        assert (event["log"], event["verdict"]) == (str(writer.path), "verified")
+        assert monitor.stop() == 0
+        monitor.wait("stopped", status="2 verified")
+    assert fleet.once() == VERIFIED
+    notices = [json.loads(line) for line in told.read_bytes().splitlines()]
+    assert {item["log"] for item in notices if item["verdict"] == "verified"} >= {str(other.path)}

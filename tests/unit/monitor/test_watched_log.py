@@ -1,0 +1,152 @@
+"""What becomes of what an examination found: when a log is convicted, and for how long it is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from epochseal.api.given_keys import LogKeys
+from epochseal.config.model import VerifierConfig
+from epochseal.config.monitor_settings import MonitoredLogs
+from epochseal.monitor.examination import Outcome
+from epochseal.monitor.log_record import Acknowledgement, LogRecord, Records, name_of
+from epochseal.monitor.watched_log import Change, WatchedLog
+from epochseal.verifier import Problem, ResumePoint, Verdict
+from epochseal.verifier.verdict import VerdictName
+
+POINT = ResumePoint(1, "000001-20260101T000000Z", 0, 0, bytes(32), 10, 5, 50, 1, 0)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> WatchedLog:
+    """One that was never examined."""
+    table = MonitoredLogs(str(tmp_path), None, None, None, VerifierConfig({}, own=True))
+    record = LogRecord(place=name_of(str(tmp_path)), pattern=table.pattern)
+    return WatchedLog(str(tmp_path), table, LogKeys(), record)
+
+
+def _verdict(name: VerdictName, *kinds: str) -> Verdict:
+    problems = [Problem(kind, 1, 0, 0, 0, 1, 1, "here") for kind in kinds]
+    return Verdict(
+        verdict=name,
+        origin="o",
+        entries=5,
+        bytes=50,
+        epochs=1,
+        segments=1,
+        log="id",
+        signed_entries=5,
+        tree_size=10,
+        root="",
+        last_sealed="2026-01-01T00:00:00.000Z",
+        closed=True,
+        mode="keys",
+        memory="known",
+        problems=problems,
+        warnings=[],
+        not_shown=[],
+    )
+
+
+def _whole(name: VerdictName, *kinds: str, started: int = 1000) -> Outcome:
+    resume = POINT if name == "verified" else None
+    return Outcome(whole=True, started=started, seconds=0.5, verdict=_verdict(name, *kinds), resume=resume)
+
+
+def _take(log: WatchedLog, outcome: Outcome) -> Change | None:
+    return log.take(
+        "whole" if outcome.whole else "part", outcome, 0.0, lambda _verdict, time: f"report-{time}"
+    )
+
+
+def test_a_part_never_convicts(log: WatchedLog) -> None:
+    """What it finds has the whole log verified, and changes nothing until then."""
+    assert _take(log, _whole("verified")) is not None
+    assert _take(log, replace(_whole("tampered", "line_altered", started=2000), whole=False)) is None
+    assert (log.record.told, log.urgent) == ("verified", True)
+    assert log.wants(100.0) == ["part", "whole"]
+    change = _take(log, _whole("tampered", "line_altered", started=3000))
+    assert change is not None
+    assert (change.told, change.report) == ("tampered", "report-3000")
+
+
+def test_a_part_acquits_nobody(log: WatchedLog) -> None:
+    """After a whole verification that did not say verified only another one settles anything."""
+    _take(log, _whole("verified"))
+    _take(log, _whole("incomplete", "segment_missing", started=2000))
+    assert log.since() is None
+    assert _take(log, replace(_whole("verified", started=3000), whole=False)) is None
+    assert (log.record.told, log.urgent) == ("incomplete", True)
+    _take(log, _whole("verified", started=4000))
+    assert log.record.told == "verified"
+
+
+def test_a_stale_end_and_back(log: WatchedLog) -> None:
+    """A part may say that the end is old, and that it is not any more: the rest was verified."""
+    _take(log, _whole("verified"))
+    part = replace(_whole("incomplete", "open_end", started=2000), whole=False, resume=None)
+    assert _take(log, part) is not None
+    assert log.since() == POINT
+    assert _take(log, replace(_whole("verified", started=3000), whole=False)) is not None
+    assert log.record.told == "verified"
+
+
+def test_a_tampering_that_heals_stays_told(log: WatchedLog, tmp_path: Path) -> None:
+    """Over a restart too, until a person acknowledges all of it."""
+    _take(log, _whole("tampered", "line_altered"))
+    assert _take(log, _whole("verified", started=2000)) is None
+    records = Records(tmp_path / "state")
+    records.write(log.record)
+    again = records.read(log.record.place)
+    assert again == log.record
+    assert (again.told, again.verdict) == ("tampered", "verified")
+    word = Acknowledgement(alarm=1000, found=1, who="alice", reason="looked", time=3000)
+    for wrong in (word.alarm + 1, 0), (1000, 2):
+        assert not log.acknowledge(
+            Acknowledgement(alarm=wrong[0], found=wrong[1], who="a", reason="r", time=1)
+        )
+    assert log.acknowledge(word)
+    assert log.record.told == "verified"
+
+
+def test_what_is_new_beside_an_acknowledged_one_is_told(log: WatchedLog) -> None:
+    """The same again is not: it is tampered all the while."""
+    _take(log, _whole("tampered", "line_altered"))
+    word = Acknowledgement(alarm=1000, found=1, who="alice", reason="looked", time=1500)
+    assert log.acknowledge(word)
+    assert _take(log, _whole("tampered", "line_altered", started=2000)) is None
+    change = _take(log, _whole("tampered", "line_altered", "forked", started=3000))
+    assert change is not None
+    assert change.report == "report-3000"
+    assert not log.acknowledge(word)
+    assert log.record.alarm is not None
+    assert log.record.alarm.reports == ["report-1000", "report-3000"]
+
+
+def test_an_older_verification_settles_nothing(log: WatchedLog) -> None:
+    """A slow one that began before another: but a tampering that it saw was there."""
+    _take(log, _whole("incomplete", "segment_missing", started=2000))
+    assert _take(log, _whole("verified", started=1000)) is None
+    assert log.record.told == "incomplete"
+    assert _take(log, _whole("tampered", "line_altered", started=1000)) is not None
+
+
+def test_what_fails_says_nothing_of_the_log(log: WatchedLog) -> None:
+    """Nor does what does not fit: the whole log is verified then."""
+    _take(log, _whole("verified"))
+    assert _take(log, Outcome(whole=False, started=2000, seconds=0.1, error="the backend is away")) is None
+    assert (log.record.told, log.record.passed, log.error) == ("verified", 1500, "the backend is away")
+    assert _take(log, Outcome(whole=False, started=3000, seconds=0.1, misfit="another epoch")) is None
+    assert (log.since(), log.urgent) == (None, True)
+
+
+def test_every_byte_is_read_in_each_period(log: WatchedLog) -> None:
+    """The next scrub begins so early that it ends, at its share, a period after the last one began."""
+    period, share = 60_000, 0.25
+    for seconds in (0.0, 1.0, 3.0):
+        log.record.whole, log.record.whole_seconds = 1000, seconds
+        due = log.scrub_due(period, share) - 1000
+        assert due + seconds / share * 1000 <= period
+        assert due >= period // 2

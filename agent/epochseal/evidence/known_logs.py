@@ -163,6 +163,13 @@ class KnownLogs:
         if there is not None:
             trust = self.trust_of(there)
             if trust is None:
+                # Whoever forgets a log removes that file before the place: they are waited for.
+                with self._locked():
+                    there = self._read_place(place)
+                    trust = self.trust_of(there)
+            if there is None:
+                return Known(None, self.trust_of(seen))
+            if trust is None:
                 raise ConfigError(
                     f"{self._trust_path(there)} is gone: {place} is known for the log {b64encode(there)}",
                     "take it from a backup; epochseal forget, if what was seen does not count any more",

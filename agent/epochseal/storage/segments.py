@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -148,7 +149,11 @@ def _names(folder: Path) -> list[tuple[str, bool]] | None:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 with os.scandir(descriptor) as found:
-                    names = sorted((entry.name, entry.is_file(follow_symlinks=False)) for entry in found)
+                    names = sorted(
+                        (entry.name, regular)
+                        for entry in found
+                        if (regular := _is_regular(entry)) is not None
+                    )
                 # Still the same folder? Its number tells: while it is open, no other folder can get that
                 # number.
                 if os.path.samestat(os.fstat(descriptor), folder.stat()):
@@ -163,6 +168,20 @@ def _names(folder: Path) -> list[tuple[str, bool]] | None:
     except OSError as exc:
         raise StorageError(f"cannot list {folder}: {exc.strerror}") from exc
     raise StorageError(f"cannot list {folder}: it is exchanged by another one all the time", "try again")
+
+
+def _is_regular(entry: os.DirEntry[str]) -> bool | None:
+    """Whether it is a regular file; None if it is gone by now.
+
+    Where a list of names does not tell what they are, each is looked at, and a file may expire before that:
+    it is not there then, which is not to say that something else is.
+    """
+    if entry.is_file(follow_symlinks=False):
+        return True
+    try:
+        return stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return None
 
 
 def _group(number: int, stem: str, paths: Iterable[Path]) -> Segment:

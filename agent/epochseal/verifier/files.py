@@ -81,18 +81,19 @@ class Files:
             joined = self._joined.get(segment.stem)
             number, entry = segment.number, joined.began if joined is not None else ended
             at = Place(number, entry, 0, entry)
-            if before is not None and number == before:
+            gone = number in self._plan.gone
+            if before is not None and number == before and not gone:
                 found.problem("segment_duplicate", at, f"number {before} is there twice: {segment.stem}")
             elif before is not None and number > before + 1 and not {before, number} & self._plan.gone:
                 found.problem("segment_missing", at, f"segments {before + 1} to {number - 1}", ended, entry)
             before = number
-            if number in self._plan.gone:
+            if gone:
                 found.problem(
                     "unsettled", at, f"a file of {segment.stem} was gone, or another one, each time"
                 )
             elif not (segment.seal and segment.logs):
                 self._check_half(segment, at)
-            if len(segment.logs) > 1:
+            if len(segment.logs) > 1 and not gone:
                 names = ", ".join(path.name for path in segment.logs)
                 found.problem("segment_duplicate", at, f"the log is there in several forms: {names}")
             ended = max(ended, entry, joined.ended if joined is not None else 0)

@@ -159,19 +159,19 @@ def take_snapshot(
     """
     for last in looks(settling_ends() if until is None else until, sleep=sleep):
         snapshot = _look(logdir, witnessed=witnessed, since=since)
-        snapshot.gone |= _listed_otherwise(snapshot, logdir)
-        if last or not (snapshot.gone or _is_in_motion(snapshot)):
+        now, before = _list(logdir, since), snapshot.listing
+        snapshot.gone |= _listed_otherwise(before, now, snapshot.last_number)
+        # A log that begins, or a copy whose folder is just put in its place.
+        appeared = bool(now.segments) and not before.segments
+        if last or not (snapshot.gone or appeared or _is_in_motion(snapshot)):
             return snapshot
     raise AssertionError("looks() ends with a last one")
 
 
-def _listed_otherwise(snapshot: Snapshot, logdir: Path) -> set[int]:
+def _listed_otherwise(before: Listing, now: Listing, last: int) -> set[int]:
     """The numbers of segments of which other files stand there now; what follows the last one is new."""
-    now, before = (
-        {item for item in listing.segments if item.number <= snapshot.last_number}
-        for listing in (_list(logdir, snapshot.since), snapshot.listing)
-    )
-    return {item.number for item in now ^ before}
+    changed = {*before.segments} ^ {*now.segments}
+    return {item.number for item in changed if item.number <= last}
 
 
 def _list(logdir: Path, since: ResumePoint | None) -> Listing:

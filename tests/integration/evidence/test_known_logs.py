@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from epochseal.evidence.known_logs import KnownLogs, known_folder, peek_log_id, place_of
+from epochseal.evidence.known_logs import Known, KnownLogs, known_folder, peek_log_id, place_of
 from tests.integration.evidence.site import PROGRAM, Site, entry, start_of
 from tests.reference.keys import Keys
 from tests.reference.maker import Maker
@@ -159,6 +161,26 @@ def test_forgetting_a_place(site: Site) -> None:
     assert site.run("forget", copy).returncode == 0
     assert known().trust_of(old) is None
     assert site.run("forget", copy).returncode == 5
+
+
+def test_a_log_that_is_asked_for_while_it_is_forgotten(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of its two files one is gone already: nobody is told that a file of the memory is missing."""
+    site.write()
+    assert site.verify().status == 0
+    log, place = peek_log_id(site.log), place_of(site.log)
+    assert log is not None
+    real = KnownLogs._locked  # noqa: SLF001  # stands for another process, which holds the lock
+
+    @contextmanager
+    def locked(memory: KnownLogs) -> Iterator[None]:
+        for path in known_folder().glob("*.place"):
+            path.unlink()
+        with real(memory):
+            yield
+
+    monkeypatch.setattr(KnownLogs, "_locked", locked)
+    (known_folder() / f"{log.hex()}.trust").unlink()
+    assert known().recall(place, log) == Known()
 
 
 def test_the_id_that_was_told(site: Site, tmp_path: Path) -> None:

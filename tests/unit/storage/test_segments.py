@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -228,3 +230,36 @@ def test_a_folder_that_is_exchanged_while_it_is_listed(
     exchanges = 10_000
     with pytest.raises(StorageError, match="exchanged"):
         list_segments(tmp_path)
+
+
+def test_a_file_that_expires_while_it_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a list of names does not say what they are, each is looked at: gone is no other thing."""
+    put(tmp_path, f"{STEM}.seal", f"{STEM}.log", "000002-20231114T221420Z.log")
+    (tmp_path / FOLDER / "000002-20231114T221420Z.seal").symlink_to("elsewhere")
+    gone = tmp_path / FOLDER / f"{STEM}.log"
+    real = os.scandir
+
+    class Nameless:
+        """An entry of a file system that gives names alone."""
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def is_file(self, *, follow_symlinks: bool) -> bool:
+            # What `os.DirEntry` says of a file that is gone.
+            return not follow_symlinks and False
+
+        def stat(self, *, follow_symlinks: bool) -> os.stat_result:
+            return (tmp_path / FOLDER / self.name).stat(follow_symlinks=follow_symlinks)
+
+    @contextmanager
+    def scandir(place: int) -> Iterator[list[Nameless]]:
+        with real(place) as found:
+            names = [Nameless(entry.name) for entry in found]
+        gone.unlink(missing_ok=True)
+        yield names
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    listing = list_segments(tmp_path)
+    assert [path.name for path in listing.segments[0].files()] == [f"{STEM}.seal"]
+    assert listing.not_files == ("000002-20231114T221420Z.seal",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -99,3 +100,33 @@ def test_what_settles_is_asked_as_ever(three: Maker, monkeypatch: pytest.MonkeyP
     found = ask(three, policy=policy)
     assert kinds(found) == {"unsettled"}
     assert found.verdict.witnessed_by
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_pair_that_is_removed_and_made_again_all_the_time(
+    three: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list may hold the old names and the new ones: that is no number that is there twice."""
+    now = list_segments(three.path).segments
+    older = replace(now[-1], stem=f"{now[-1].stem[:-2]}9Z")
+    lists = [Listing(now, ()), Listing((*now, older), ())]
+
+    def turned(_: object) -> Listing:
+        lists.reverse()
+        return lists[0]
+
+    monkeypatch.setattr(import_module("epochseal.verifier.snapshot"), "list_segments", turned)
+    assert kinds(ask(three)) == {"unsettled"}
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_folder_that_is_about_to_be_put_in_its_place(three: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy that cannot exchange two folders renames them: for a moment there is none, which passes."""
+    listing = list_segments(three.path)
+    lists = [Listing((), ())]
+
+    def late(_: object) -> Listing:
+        return lists.pop() if lists else listing
+
+    monkeypatch.setattr(import_module("epochseal.verifier.snapshot"), "list_segments", late)
+    assert ask(three).verdict.verdict == "verified"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from epochseal.encoding import encode_json, format_time
+from epochseal.encoding import format_time
+from epochseal.foreign_text import encode_visible_json
 from epochseal.journal import Journal
 from epochseal.monitor.log_record import Acknowledgement, LogRecord
 from epochseal.monitor.notice_command import NoticeCommand
@@ -46,7 +47,7 @@ class Announcer:
             "report": change.report,
             "found": change.verdict,
         }
-        self._command.tell(encode_json(notice) + b"\n")
+        self._command.tell(encode_visible_json(notice) + b"\n")
 
     def missing(self, origins: Sequence[str]) -> None:
         """These origins are expected and nowhere; told when they change."""
@@ -54,11 +55,11 @@ class Announcer:
         for origin in now:
             if origin not in self._missing:
                 self._journal.warning("stream_missing", origin=origin)
-                self._command.tell(encode_json({"event": "stream_missing", "origin": origin}) + b"\n")
+                self._command.tell(encode_visible_json({"event": "stream_missing", "origin": origin}) + b"\n")
         for origin in self._missing:
             if origin not in now:
                 self._journal.info("stream_found", origin=origin)
-                self._command.tell(encode_json({"event": "stream_found", "origin": origin}) + b"\n")
+                self._command.tell(encode_visible_json({"event": "stream_found", "origin": origin}) + b"\n")
         self._missing = now
 
     def acknowledged(self, record: LogRecord, word: Acknowledgement) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from epochseal.api.verification import request_for
 from epochseal.errors import EpochsealError
 from epochseal.evidence.known_logs import KnownLogs
 from epochseal.monitor.cpu_share import CpuShare
+from epochseal.storage.durable import replace_file
+from epochseal.storage.own_files import OWN_MODE
 from epochseal.verifier import ResumeMisfitError, ResumePoint, Verdict
 
 Progress = Callable[[int, int], None]
@@ -24,6 +27,7 @@ class Job:
     Args:
         place: the log's directory, an absolute path.
         memory: the folder in which the monitor remembers logs.
+        page: where a verification of the whole log writes the page about it; None: nowhere.
         log: the id that the log must have, 32 bytes.
         max_age: as `verify --max-age`, in ms.
         since: where to begin; None: the whole log.
@@ -33,6 +37,7 @@ class Job:
     place: str
     keys: LogKeys
     memory: Path
+    page: Path | None = None
     log: bytes | None = None
     max_age: int | None = None
     since: ResumePoint | None = None
@@ -85,6 +90,8 @@ def examine_log(job: Job, progress: Progress) -> Outcome:
             item.kind == "not_remembered" for item in verdict.warnings
         ):
             resume = remembered.found.resume
+        if job.since is None and job.page is not None:
+            _write_page(job.page, Path(job.place), verdict, started)
     except ResumeMisfitError as exc:
         found["misfit"] = str(exc)
     except EpochsealError as exc:
@@ -99,3 +106,13 @@ def examine_log(job: Job, progress: Progress) -> Outcome:
         resume=resume,
         **found,
     )
+
+
+def _write_page(path: Path, logdir: Path, verdict: Verdict, now: int) -> None:
+    """The page of `verify --report`; a log that cannot be read for it, or changes, has the one before."""
+    try:
+        from epochseal.report.page import Subject, render_report  # noqa: PLC0415  # its library is an extra
+    except ImportError:
+        return
+    with suppress(EpochsealError):
+        replace_file(path, render_report([Subject(logdir, verdict, ("monitor",))], now), OWN_MODE)

@@ -9,12 +9,13 @@ from pathlib import Path
 from epochseal.api.given_keys import LogKeys
 from epochseal.config.monitor_settings import MonitorConfig, MonitoredLogs
 from epochseal.config.state_dir import check_outside
+from epochseal.errors import StorageError
 from epochseal.journal import Journal
 from epochseal.monitor.announcer import Announcer
 from epochseal.monitor.examination import Job, Outcome
 from epochseal.monitor.fleet import find_logs
 from epochseal.monitor.lane import Lane
-from epochseal.monitor.log_record import LogRecord, Records, name_of, place_from
+from epochseal.monitor.log_record import LogRecord, Records, name_of, page_path, place_from, short_name
 from epochseal.monitor.told import Told, told_of
 from epochseal.monitor.watched_log import WatchedLog
 
@@ -144,6 +145,7 @@ class FleetWatch:
             place=watched.place,
             keys=watched.keys,
             memory=self._config.state_dir / KNOWN_FOLDER,
+            page=page_path(self._config.state_dir, short_name(watched.record.place)),
             log=watched.table.log,
             max_age=watched.table.max_age,
             since=watched.since() if name == "part" else None,
@@ -153,8 +155,17 @@ class FleetWatch:
     # --- what ---------------------------------------------------------------------------------------------
 
     def take(self, name: str) -> None:
-        """A lane has something to tell: take one message of it."""
-        message, now = self._lanes[name].take(), time.monotonic()
+        """A lane has something to tell: take one message of it.
+
+        Raises:
+            StorageError: the lane is gone, or what was found cannot be written down.
+        """
+        now = time.monotonic()
+        try:
+            message = self._lanes[name].take()
+        except (EOFError, OSError) as exc:
+            what = f"the process for {name} verifications is gone"
+            raise StorageError(what, "it was killed: see the kernel's log; start the monitor again") from exc
         batch = self._in_lane[name]
         if message[0] == "progress":
             batch[message[1]].position = message[2] / max(message[3], 1)

@@ -16,12 +16,15 @@ import msgspec
 
 from epochseal.encoding import b64decode, b64encode, decode_json, encode_json
 from epochseal.errors import ConfigError, FormatError
+from epochseal.foreign_text import encode_visible_json
 from epochseal.storage.durable import make_directory, replace_file
 from epochseal.storage.own_files import OWN_FOLDER_MODE, OWN_MODE, read_own
 from epochseal.verifier import ResumePoint
 
 _FORM = "epochseal/v1/monitored"
 _MOST_BYTES = 1 << 20
+_MOST_PAGE = 64 << 20
+_PAGES = "pages"
 _HASH_SIZE = 32
 _SAFE = "-._~/+@:,="
 
@@ -141,7 +144,8 @@ class Records:
 
     def __init__(self, state_dir: Path) -> None:
         self._logs, self._reports = state_dir / "logs", state_dir / "reports"
-        for folder in (self._logs, self._reports):
+        self._pages = state_dir / _PAGES
+        for folder in (self._logs, self._reports, self._pages):
             make_directory(folder, OWN_FOLDER_MODE)
 
     def read(self, place: str) -> LogRecord | None:
@@ -177,14 +181,24 @@ class Records:
         self._acknowledgement(place).unlink(missing_ok=True)
 
     def keep_report(self, place: str, time: int, verdict: object) -> str:
-        """Keep a verdict as it was found, durably; the path of its file.
+        """Keep a verdict as it was found, durably, and the page about it; the path of the verdict's file.
 
         Raises:
             StorageError: it cannot be written.
         """
-        path = self._reports / f"{_name(place)[:16]}-{time}.json"
-        replace_file(path, msgspec.json.format(encode_json(verdict), indent=2) + b"\n", OWN_MODE)
+        path = self._reports / f"{short_name(place)}-{time}.json"
+        if (page := self.page(short_name(place))) is not None:
+            replace_file(path.with_suffix(".html"), page, OWN_MODE)
+        replace_file(path, msgspec.json.format(encode_visible_json(verdict), indent=2) + b"\n", OWN_MODE)
         return str(path)
+
+    def page(self, name: str) -> bytes | None:
+        """The page that the last verification of a whole log wrote, by `short_name`; None if there is none.
+
+        Raises:
+            ConfigError, StorageError: as `read`.
+        """
+        return read_own(page_path(self._pages.parent, name), _MOST_PAGE)
 
     def acknowledge(self, place: str, acknowledged: Acknowledgement) -> None:
         """Leave word for the monitor that a person has seen an alarm.
@@ -225,6 +239,16 @@ class Records:
 
     def _acknowledgement(self, place: str) -> Path:
         return self._logs / f"{_name(place)}.acknowledged"
+
+
+def short_name(place: str) -> str:
+    """What the log of this record is called in the names of its report and page."""
+    return _name(place)[:16]
+
+
+def page_path(state_dir: Path, name: str) -> Path:
+    """Where the page about a log lies, by `short_name`."""
+    return state_dir / _PAGES / f"{name}.html"
 
 
 def _name(place: str) -> str:

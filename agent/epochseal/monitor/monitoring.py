@@ -16,6 +16,7 @@ from epochseal.monitor.fleet_watch import FleetWatch
 from epochseal.monitor.lane import Lane
 from epochseal.monitor.log_record import Records
 from epochseal.monitor.notice_command import NoticeCommand
+from epochseal.monitor.status_server import serve_status
 from epochseal.monitor.told import Told
 from epochseal.service.sd_notify import Notifier
 from epochseal.service.signals import Signals
@@ -56,7 +57,13 @@ class Monitor:
                 stack.callback(lane.close)
             stack.enter_context(locked(real))
             announcer = Announcer(self._journal, NoticeCommand(self._config.on_change))
-            fleet = FleetWatch(self._config, Records(state_dir), lanes, announcer, self._journal, once=once)
+            records = Records(state_dir)
+            if self._config.listen is not None and not once:
+                # A thread of its own, which sees one moment after the other and changes nothing.
+                server = serve_status(self._config, records, lambda: self.told)
+                stack.callback(server.close)
+                self._journal.info("listening", listen=f"{server.address[0]}:{server.address[1]}")
+            fleet = FleetWatch(self._config, records, lanes, announcer, self._journal, once=once)
             signals = stack.enter_context(Signals().installed())
             return self._watch(fleet, lanes, announcer, signals, once=once)
 

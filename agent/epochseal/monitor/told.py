@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from epochseal.exit_statuses import BACKEND, EMPTY, INCOMPLETE, TAMPERED, UNTRUSTED, VERIFIED
-from epochseal.monitor.log_record import LogRecord
+from epochseal.monitor.log_record import LogRecord, short_name
 from epochseal.monitor.watched_log import WatchedLog
 
 GRAVEST_FIRST = ("tampered", "untrusted", "", "incomplete", "empty", "verified")
@@ -24,8 +24,9 @@ _STATUS = {
 class ToldLog:
     """One log; times in ms since 1970, 0 for never. See `LogRecord` for the rest.
 
-    `verdict` is what is told, `found` what the last examination said; they differ while an alarm that has
-    healed is not acknowledged. `acknowledged`: a person has seen the tampering, which is still there.
+    `name` is what its page is called. `verdict` is what is told, `found` what the last examination said; they
+    differ while an alarm that has healed is not acknowledged. `acknowledged`: a person has seen the
+    tampering, which is still there.
     """
 
     place: str
@@ -50,6 +51,7 @@ class ToldLog:
     alarm_since: int
     acknowledged: bool
     reports: tuple[str, ...]
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,4 +114,5 @@ def _told_log(watched: WatchedLog) -> ToldLog:
         alarm.since if alarm is not None else 0,
         alarm is not None and alarm.acknowledged is not None,
         tuple(alarm.reports) if alarm is not None else (),
+        short_name(record.place),
     )

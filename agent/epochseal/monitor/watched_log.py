@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from epochseal.api.given_keys import LogKeys
 from epochseal.config.monitor_settings import MonitoredLogs
 from epochseal.errors import FormatError
+from epochseal.foreign_text import visible
 from epochseal.monitor.examination import Outcome
 from epochseal.monitor.log_record import Acknowledgement, Alarm, LogRecord, Point
 from epochseal.monitor.stamps import Stamps, stamps_of
@@ -186,7 +187,7 @@ class WatchedLog:
             self.position = 1.0
         self._move(verdict, outcome)
         first = verdict.problems[0] if verdict.problems else None
-        record.first_problem = f"{first.kind}: {first.detail}"[:500] if first is not None else ""
+        record.first_problem = visible(f"{first.kind}: {first.detail}")[:500] if first is not None else ""
         if verdict.verdict != "empty":
             record.origin, record.log, record.mode = verdict.origin, verdict.log, verdict.mode
             record.entries, record.last_sealed = verdict.entries, verdict.last_sealed

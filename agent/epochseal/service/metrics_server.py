@@ -1,4 +1,4 @@
-"""The listener for `/metrics` and `/healthz`: plain HTTP for the scraper beside the agent, read only.
+"""The listener for `/metrics` and `/healthz`: plain HTTP for the scraper beside a program, read only.
 
 It runs in threads of its own and only ever reads, so it answers while the loop waits for a disk.
 """
@@ -9,10 +9,10 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from epochseal.descriptors import is_reserved
 from epochseal.errors import ConfigError, cannot_listen
@@ -25,7 +25,9 @@ _MOST_CONNECTIONS = 16
 _CLIENT_SECONDS = 5.0
 _REST_SECONDS = 0.5
 _LAST_PORT = 65535
-_TEXT = "text/plain; charset=utf-8"
+TEXT = "text/plain; charset=utf-8"
+Answer: TypeAlias = tuple[int, bytes, str]
+"""Status, body and content type."""
 
 
 def start_metrics(listen: str, views: Sequence[LogView]) -> MetricsServer:
@@ -43,19 +45,38 @@ def start_metrics(listen: str, views: Sequence[LogView]) -> MetricsServer:
     except ImportError as exc:
         hint = "pip install 'epochseal[metrics]', or leave [metrics] out"
         raise ConfigError("the library for metrics is not installed", hint) from exc
-    return MetricsServer(listen, MetricsCollector(views), views)
+    return MetricsServer(listen, _answers(MetricsCollector(views), views))
+
+
+def _answers(collector: MetricsCollector, views: Sequence[LogView]) -> Callable[[str, str], Answer]:
+    def answer(path: str, accept: str) -> Answer:
+        if path == "/metrics":
+            return 200, *collector.render(accept)
+        if path == "/healthz":
+            return *health(views), "application/json"
+        return 404, b"/metrics and /healthz are here\n", TEXT
+
+    return answer
 
 
 class MetricsServer:
     """A running listener.
 
+    Args:
+        listen: as `start_metrics` takes it.
+        answer: what is asked for, by path and Accept header; called in any thread.
+
     Attributes:
         address: host and port that it really has.
+
+    Raises:
+        ConfigError: `listen` cannot be used.
+        StorageError: another program listens there.
     """
 
-    def __init__(self, listen: str, collector: MetricsCollector, views: Sequence[LogView]) -> None:
+    def __init__(self, listen: str, answer: Callable[[str, str], Answer]) -> None:
         host, port = _parse(listen)
-        handler = _handler(collector, views)
+        handler = _handler(answer)
         try:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
             server = type("_Listener", (_Server,), {"address_family": family})((host, port), handler)
@@ -132,26 +153,19 @@ class _Server(ThreadingHTTPServer):
         """A client that went away is none of our troubles."""
 
 
-def _handler(collector: MetricsCollector, views: Sequence[LogView]) -> type[BaseHTTPRequestHandler]:
+def _handler(answer: Callable[[str, str], Answer]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = _CLIENT_SECONDS
 
         def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
-            if path == "/metrics":
-                body, content_type = collector.render(self.headers.get("Accept", ""))
-                self._answer(200, body, content_type)
-            elif path == "/healthz":
-                status, body = health(views)
-                self._answer(status, body, "application/json")
-            else:
-                self._answer(404, b"/metrics and /healthz are here\n", _TEXT)
+            self._answer(*answer(self.path.partition("?")[0], self.headers.get("Accept", "")))
 
         def _answer(self, status: int, body: bytes, content_type: str) -> None:
             self.send_response(status)
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Cache-Control", "no-store")
+            self.send_header("X-Content-Type-Options", "nosniff")
             self.end_headers()
             self.wfile.write(body)
 

@@ -88,7 +88,8 @@ def metrics_request(data: bytes) -> None:
 
 @cache
 def _metrics_handler() -> type[BaseHTTPRequestHandler]:
-    return metrics_server._handler(MetricsCollector([]), [])  # noqa: SLF001  # the server has sockets and threads
+    answers = metrics_server._answers(MetricsCollector([]), [])  # noqa: SLF001  # the server has sockets and threads
+    return metrics_server._handler(answers)  # noqa: SLF001  # as above
 
 
 def witness_request(data: bytes) -> None:

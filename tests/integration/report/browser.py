@@ -50,7 +50,11 @@ class Browser:
 
     def open(self, page: Path) -> None:
         """Load a file, and wait until it is there."""
-        self.call("POST", "/url", {"url": page.as_uri()})
+        self.open_url(page.as_uri())
+
+    def open_url(self, url: str) -> None:
+        """Load a page, and wait until it is there."""
+        self.call("POST", "/url", {"url": url})
 
     def find(self, selector: str) -> list[str]:
         """The elements of a CSS selector."""

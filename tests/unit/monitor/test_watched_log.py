@@ -19,12 +19,16 @@ from epochseal.verifier.verdict import VerdictName
 POINT = ResumePoint(1, "000001-20260101T000000Z", 0, 0, bytes(32), 10, 5, 50, 1, 0)
 
 
+def watched(place: Path, record: LogRecord) -> WatchedLog:
+    """A log with this record."""
+    table = MonitoredLogs("/logs/*", None, None, None, VerifierConfig({}, own=True))
+    return WatchedLog(str(place), table, LogKeys(), record)
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> WatchedLog:
     """One that was never examined."""
-    table = MonitoredLogs(str(tmp_path), None, None, None, VerifierConfig({}, own=True))
-    record = LogRecord(place=name_of(str(tmp_path)), pattern=table.pattern)
-    return WatchedLog(str(tmp_path), table, LogKeys(), record)
+    return watched(tmp_path, LogRecord(place=name_of(str(tmp_path)), pattern="/logs/*"))
 
 
 def _verdict(name: VerdictName, *kinds: str) -> Verdict:

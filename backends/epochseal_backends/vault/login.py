@@ -43,7 +43,8 @@ def stored_token(access: Access) -> tuple[str, str]:
         return _checked(read_secret({"token_file": str(path)}, "token") or "", str(path))
     raise ConfigError(
         f"no token for Vault: no token setting, none of {', '.join(_NATIVE)}, no {path}",
-        hint="name the file that holds it: token_file; or log in with auth = 'approle'",
+        hint="name the file that holds it: token_file; or log in with auth = 'approle'. In a configuration "
+        "file these stand under [vault] for the agent, and under [verifier.vault] for who verifies",
     )
 
 

@@ -164,8 +164,9 @@ def test_native_environment(
 
 def test_token_in_the_home_directory(bao: OpenBao, keys: Provisioned) -> None:
     """The token that `bao login` and `vault login` leave is used last."""
-    with pytest.raises(ConfigError, match="no token for Vault"):
+    with pytest.raises(ConfigError, match="no token for Vault") as caught:
         works(keys, bao.settings())
+    assert "under [verifier.vault] for who verifies" in str(caught.value.hint)
     write_secret(Path.home() / ".vault-token", bao.token(f"{keys.name}-agent"))
     works(keys, bao.settings())
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from typing import Literal
 
@@ -54,19 +55,17 @@ class VerifierKey:
 
     name: str
     key: PublicKey
+    key_id: bytes = field(init=False, repr=False, compare=False)
+    """The 4 bytes that name this key in a signature line: an identifier, too short for a fingerprint."""
 
     def __post_init__(self) -> None:
         _check_name(self.name, "key name")
         _load(self.key)
-
-    @property
-    def key_id(self) -> bytes:
-        """The 4 bytes that name this key in a signature line: an identifier, too short for a fingerprint."""
         hashed = self.key.data
         # C2SP gives type 0x02 an id over the key alone; the name still counts: keys are found by both.
         if self.key.algorithm == "ed25519":
             hashed = self.name.encode() + b"\n" + _TYPES["ed25519"] + hashed
-        return sha256(hashed).digest()[:_KEY_ID_SIZE]
+        object.__setattr__(self, "key_id", sha256(hashed).digest()[:_KEY_ID_SIZE])
 
     @property
     def vkey(self) -> str:
@@ -74,6 +73,7 @@ class VerifierKey:
         return f"{self.name}+{self.key_id.hex()}+{b64encode(_TYPES[self.key.algorithm] + self.key.data)}"
 
 
+@lru_cache(maxsize=256)  # a log names a key again and again
 def parse_vkey(text: str) -> VerifierKey:
     """Read a vkey of type 0x01 (Ed25519, 32 bytes) or 0x02 (ECDSA P-256, SubjectPublicKeyInfo DER).
 
@@ -178,8 +178,41 @@ def sign_text(text: str, key: VerifierKey, signature: bytes) -> Signature:
     return Signature(key.name, key.key_id, signature)
 
 
-def verify_note(note: Note, keys: Iterable[VerifierKey]) -> tuple[VerifierKey, ...]:
+class HeldSignatures:
+    """Signatures that were found to hold: whoever sees them again need not verify them again.
+
+    It remembers as many as have room; one that it does not know is verified.
+    """
+
+    _MOST = 1 << 16
+
+    def __init__(self) -> None:
+        self._known: set[bytes] = set()
+
+    def check(self, key: VerifierKey, message: bytes, signature: bytes) -> None:
+        """Check that `key` signed `message`.
+
+        Raises:
+            VerificationError: it did not.
+        """
+        # Of parts that are hashed by themselves no two can be shifted into each other.
+        digest = sha256(b"".join(sha256(part).digest() for part in (key.key.data, message, signature)))
+        if digest.digest() in self._known:
+            return
+        _check_signature(key, message, signature)
+        if len(self._known) < self._MOST:
+            self._known.add(digest.digest())
+
+
+def verify_note(
+    note: Note, keys: Iterable[VerifierKey], held: HeldSignatures | None = None
+) -> tuple[VerifierKey, ...]:
     """Verify every signature by a known key; signatures by others are ignored, as C2SP demands.
+
+    Args:
+        note: the note.
+        keys: the known keys.
+        held: what was verified before, and is remembered.
 
     Returns:
         The keys that signed, at least one, in the order of their signatures.
@@ -193,7 +226,7 @@ def verify_note(note: Note, keys: Iterable[VerifierKey]) -> tuple[VerifierKey, .
     for key in keys:
         if known.setdefault((key.name, key.key_id), key) != key:
             raise ConfigError(f"two keys share the name {key.name} and the id {key.key_id.hex()}")
-    message = note.text.encode()
+    message, check = note.text.encode(), held.check if held is not None else _check_signature
     signed: list[VerifierKey] = []
     for signature in note.signatures:
         signer = known.get((signature.name, signature.key_id))
@@ -201,7 +234,7 @@ def verify_note(note: Note, keys: Iterable[VerifierKey]) -> tuple[VerifierKey, .
             continue
         if signer in signed:
             raise VerificationError(f"note has two signatures by {signer.name}+{signer.key_id.hex()}")
-        _check_signature(signer, message, signature.data)
+        check(signer, message, signature.data)
         signed.append(signer)
     if not signed:
         found = ", ".join(f"{item.name}+{item.key_id.hex()}" for item in note.signatures[:3])
@@ -269,12 +302,16 @@ def _check_name(text: str, what: str, also_refused: str = "") -> None:
 
 
 def _name_fault(text: str, refused: str) -> str | None:
-    for character in text:
-        if character in refused or UNSEEN.match(character) is not None:
-            return f"holds U+{ord(character):04X}"
+    if (found := _refusing(refused).search(text)) is not None:
+        return f"holds U+{ord(found[0]):04X}"
     # Surrogates, the only text that has no UTF-8 form, are refused above: this cannot fail.
     size = len(text.encode())
     return None if 0 < size <= MAX_NAME else f"has {size} bytes, not 1 to {MAX_NAME}"
+
+
+@lru_cache
+def _refusing(characters: str) -> re.Pattern[str]:
+    return re.compile(f"[{re.escape(characters)}]|{UNSEEN.pattern}")
 
 
 def _check_length(raw: bytes) -> None:

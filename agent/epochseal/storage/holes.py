@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 from epochseal.errors import StorageError
-from epochseal.storage.opener import open_file
+from epochseal.storage.opener import GoneError, open_file
+
+_BLOCK = 512
+"""Bytes in one of the blocks that `stat` counts, whatever the file system has."""
 
 
 def stored_bytes(path: Path) -> int:
@@ -17,12 +21,14 @@ def stored_bytes(path: Path) -> int:
         GoneError, NotAFileError, StorageError: as `open_file`; or it cannot be looked at.
     """
     try:
+        status = path.lstat()
+        # The number of blocks is no measure by itself: a file system may compress, or not tell.
+        if stat.S_ISREG(status.st_mode) and status.st_blocks * _BLOCK >= status.st_size:
+            return status.st_size
         with open_file(path) as file:
-            status = os.fstat(file.fileno())
-            # The number of blocks is no measure by itself: a file system may compress, or not tell.
-            if status.st_blocks * 512 >= status.st_size:
-                return status.st_size
-            return _outside_holes(file.fileno(), status.st_size)
+            return _outside_holes(file.fileno(), os.fstat(file.fileno()).st_size)
+    except FileNotFoundError as exc:
+        raise GoneError(f"there is no {path}") from exc
     except OSError as exc:
         raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from epochseal.errors import FormatError, VerificationError
 from epochseal.format.note import (
     Checkpoint,
+    HeldSignatures,
     Note,
     UnknownKey,
     VerifierKey,
@@ -40,6 +41,7 @@ class Checkpoints:
     log: JoinedLog
     findings: Findings
     keys: KnownKeys | None
+    held: HeldSignatures = field(default_factory=HeldSignatures)
     valid: dict[int, Valid] = field(default_factory=dict)
     valid_files: set[bytes] = field(default_factory=set)
     _mismatched: bool = False
@@ -146,7 +148,7 @@ class Checkpoints:
         if self.keys is None:
             return ()
         try:
-            return verify_note(note, self.keys.keys_for(note, checkpoint.size))
+            return verify_note(note, self.keys.keys_for(note, checkpoint.size), self.held)
         except UnknownKey as exc:
             raise UnknownKey(f"{exc}{self.keys.explain(note, checkpoint.size)}") from exc
 

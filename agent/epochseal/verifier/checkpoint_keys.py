@@ -15,6 +15,7 @@ from epochseal.encoding import MAX_INT
 from epochseal.errors import FormatError, VerificationError
 from epochseal.format.note import (
     Checkpoint,
+    HeldSignatures,
     Note,
     VerifierKey,
     parse_checkpoint,
@@ -48,7 +49,7 @@ class Rotation:
         return bool(self.line.body.compromised)
 
 
-def find_rotations(log: JoinedLog, notes: Iterable[bytes], name: str) -> list[Rotation]:
+def find_rotations(log: JoinedLog, notes: Iterable[bytes], name: str, held: HeldSignatures) -> list[Rotation]:
     """The changes of keys called `name`, in order, each with what endorses it among these notes."""
     rotations = []
     for line in log.rotates:
@@ -66,7 +67,7 @@ def find_rotations(log: JoinedLog, notes: Iterable[bytes], name: str) -> list[Ro
         waiting[run][item.new.key_id][b"" if item.compromised else item.old.key_id].append(item)
     if rotations:
         for checkpoint, note in sorted(_parsed(notes), key=lambda pair: pair[0].size):
-            _endorse(log, checkpoint, note, waiting)
+            _endorse(log, checkpoint, _Signed(note, held), waiting)
     return rotations
 
 
@@ -77,13 +78,12 @@ def _parsed(notes: Iterable[bytes]) -> Iterator[tuple[Checkpoint, Note]]:
             yield parse_checkpoint(note.text), note
 
 
-def _endorse(log: JoinedLog, checkpoint: Checkpoint, note: Note, waiting: _Waiting) -> None:
+def _endorse(log: JoinedLog, checkpoint: Checkpoint, signed: _Signed, waiting: _Waiting) -> None:
     at = log.signable.get(checkpoint.size)
     if at is None or not at.vouches or at.root != checkpoint.root:
         return
     by_new = waiting.get(id(at.run), {})
-    ids = {signature.key_id for signature in note.signatures}
-    signed = _Signed(note)
+    ids = {signature.key_id for signature in signed.note.signatures}
     for new in sorted(ids & by_new.keys()):
         for old in sorted((ids | {b""}) & by_new[new].keys()):
             _endorse_lines(by_new[new][old], checkpoint, signed)
@@ -103,15 +103,16 @@ def _endorse_lines(lines: deque[Rotation], checkpoint: Checkpoint, signed: _Sign
 class _Signed:
     """Who signed a note; each signature is verified once, however many lines ask for it."""
 
-    def __init__(self, note: Note) -> None:
-        self._note = note
+    def __init__(self, note: Note, held: HeldSignatures) -> None:
+        self.note = note
+        self._held = held
         self._known: dict[VerifierKey, bool] = {}
 
     def by(self, key: VerifierKey) -> bool:
         """Whether this key did, once, and the signature holds."""
         if key not in self._known:
             try:
-                self._known[key] = bool(verify_note(self._note, (key,)))
+                self._known[key] = bool(verify_note(self.note, (key,), self._held))
             except VerificationError:
                 self._known[key] = False
         return self._known[key]

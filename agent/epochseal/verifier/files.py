@@ -35,17 +35,14 @@ class Files:
         self._by_number = dict(zip(self._numbers, log.segments, strict=True))
         # Of a segment that was gone each time nothing is said but that.
         self._segments = [segment for segment in snapshot.listing.segments if not is_removed(segment, prune)]
+        self.last_number = max((segment.number for segment in self._segments), default=0)
+        """The greatest number of a segment that does not count as removed, 0 if there is none."""
         self._expired = {
             path.name
             for segment in snapshot.listing.segments
             if is_removed(segment, prune)
             for path in segment.files()
         }
-
-    @property
-    def last_number(self) -> int:
-        """The greatest number of a segment that does not count as removed, 0 if there is none."""
-        return max((segment.number for segment in self._segments), default=0)
 
     def check(self, accepted: Mapping[bytes, str], *, copied: bool) -> None:
         """Report files that are missing, there twice, or hold more than they may.

@@ -24,6 +24,7 @@ from epochseal.verifier.reading_budget import SHARED, TIMES, Reading
 
 AT_ONCE = 1 << 20
 """So many bytes are read at once, and are the most that `holds_all` takes."""
+_LEAST = 64 << 10
 _WINDOW = 16 << 10
 _LINE_FEED = 0x0A
 # To hash a piece and compare it costs as much as so many bytes more.
@@ -78,7 +79,6 @@ class SealedEntries:
         self._keep = keep
         self.kept = bytearray()
         self._sealed = sealed
-        self._buffer = bytearray(AT_ONCE)
         self._position = 0
         self._most, self._largest, self._budget = reading.plain, reading.block, reading.search
         self._own = TIMES * reading.stored
@@ -94,6 +94,8 @@ class SealedEntries:
             self._stream = open_stream(opened, self._file)
             # Holes are read too, and say nothing.
             self.too_far = self.size - reading.stored > SHARED
+        # A log may have a segment for each kilobyte: none gets more room than it can fill.
+        self._buffer = bytearray(min(AT_ONCE, max(_LEAST, self.size if self._stream is None else sealed)))
         self._behind = last and self._stream is None and self.size < sealed
 
     def judge(self, block: Block) -> Finding:

@@ -189,6 +189,7 @@ def _look(logdir: Path, *, witnessed: bool, since: ResumePoint | None) -> Snapsh
     snapshot = Snapshot(listing, checkpoint, cosigned, [*not_files, *listing.not_files], since=since)
     snapshot.last_number = max((segment.number for segment in listing.segments), default=0)
     read: set[int] = set()
+    copied = stated_size(checkpoint or b"")
     for segment in listing.segments:
         # Of several stems with one number the first whole one is read.
         if segment.seal is None or not segment.logs:
@@ -201,7 +202,7 @@ def _look(logdir: Path, *, witnessed: bool, since: ResumePoint | None) -> Snapsh
         try:
             last = segment.number == snapshot.last_number
             part = _read_part(segment, segment.seal, segment.logs[0], last=last, since=since)
-            part.copied = stated_size(checkpoint or b"")
+            part.copied = copied
             snapshot.parts.append(part)
         except GoneError:
             snapshot.gone.add(segment.number)

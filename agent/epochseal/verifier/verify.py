@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from epochseal.encoding import b64encode, format_time
-from epochseal.format.note import VerifierKey
+from epochseal.format.note import HeldSignatures, VerifierKey
 from epochseal.storage.settling import looks, settling_ends
 from epochseal.verifier.checkpoint_check import Checkpoints
 from epochseal.verifier.checkpoint_keys import KnownKeys, Rotation, find_rotations
@@ -104,9 +104,10 @@ def _judge(snapshot: Snapshot, request: Request, now: int) -> _Judged:
     remembered = Remembered(log, request, findings)
     name = expected or (log.first.origin if log.first is not None else "")
     notes = [noted.note for noted, _ in log.notes]
-    rotations = find_rotations(log, [*notes, *filter(None, (snapshot.checkpoint,))], name)
+    held = HeldSignatures()
+    rotations = find_rotations(log, [*notes, *filter(None, (snapshot.checkpoint,))], name, held)
     keys = _known_keys(remembered, name, rotations)
-    checkpoints = Checkpoints(log, findings, keys)
+    checkpoints = Checkpoints(log, findings, keys, held)
     checkpoints.check_notes()
     if snapshot.checkpoint is not None:
         checkpoints.check_file(snapshot.checkpoint)

@@ -87,6 +87,7 @@ class FileRecoverer:
 
     def __init__(self, key: X25519PrivateKey) -> None:
         self._key = key
+        self._key_id = _key_id(key.public_key())
 
     def recover_many(self, asked: Sequence[WrappedSecret], into: memoryview) -> list[BackendError | None]:
         """Write the secrets behind `asked` into `into` (see `epochseal.keys.Recoverer`)."""
@@ -94,7 +95,7 @@ class FileRecoverer:
 
     def recognizes(self, key_id: str) -> bool:
         """Whether `key_id` is that of this folder's epoch key."""
-        return key_id == _key_id(self._key.public_key())
+        return key_id == self._key_id
 
     def _open(self, item: WrappedSecret) -> bytes:
         if item.key_id is not None and not self.recognizes(item.key_id):

@@ -22,6 +22,7 @@ from epochseal.format.note import (
     MAX_NOTE,
     MAX_SIGNATURES,
     Checkpoint,
+    HeldSignatures,
     Note,
     Signature,
     UnknownKey,
@@ -307,3 +308,34 @@ def test_no_bytes_pass_as_a_signature(data: bytes) -> None:
     for key in (ED_KEY, P256_KEY):
         with pytest.raises(VerificationError):
             sign_text(TEXT, key, data)
+
+
+def test_a_signature_that_held_is_remembered_for_its_key_its_text_and_its_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing else passes by the memory: it is verified, and what did not hold is not remembered."""
+    good = sign_text(TEXT, ED_KEY, ED25519.sign(TEXT.encode()))
+    held, signed = HeldSignatures(), Note(TEXT, (good,))
+    other = Checkpoint(ORIGIN, 1047, CHECKPOINT.root).text()
+    stranger = VerifierKey(ORIGIN, PublicKey("ed25519", bytes(32)))
+    changed = Signature(ORIGIN, ED_KEY.key_id, bytes([good.data[0] ^ 1]) + good.data[1:])
+    others = [
+        (Note(other, (good,)), ED_KEY),
+        (Note(TEXT, (Signature(ORIGIN, stranger.key_id, good.data),)), stranger),
+        (Note(TEXT, (changed,)), ED_KEY),
+    ]
+    assert verify_note(signed, [ED_KEY], held) == (ED_KEY,)
+    for note, key in others:
+        with pytest.raises(VerificationError, match="does not hold"):
+            verify_note(note, [key], held)
+
+    def verified(key: VerifierKey, _message: bytes, _signature: bytes) -> None:
+        raise VerificationError(f"{key.name} is asked for")
+
+    monkeypatch.setattr("epochseal.format.note._check_signature", verified)
+    assert verify_note(signed, [ED_KEY], held) == (ED_KEY,)
+    for note, key in others:
+        with pytest.raises(VerificationError, match="is asked for"):
+            verify_note(note, [key], held)
+    with pytest.raises(VerificationError, match="is asked for"):
+        verify_note(signed, [ED_KEY])

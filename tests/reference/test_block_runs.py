@@ -10,6 +10,8 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -17,10 +19,18 @@ from random import Random
 import msgspec
 import pytest
 
+from epochseal.custody.memory import SecretPage
 from epochseal.format.block_columns import decode_column, read_columns, whole_block_lines
 from epochseal.format.seal_lines import Block, TaggedLine, parse_line
 from epochseal.keys import Recoverer, load_backend, parse_key_uri
-from epochseal.verifier import Request, block_runs, verify
+from epochseal.verifier import Request, block_runs, shared_runs, verify, workers
+from epochseal.verifier.check_epoch import check_epoch
+from epochseal.verifier.epoch_result import EpochResult
+from epochseal.verifier.keyring import Keyring
+from epochseal.verifier.seal_files import EpochPart
+from epochseal.verifier.sealed_entries import SealedEntries
+from epochseal.verifier.shared_runs import Helpers, SharedRuns, page_size, use_page
+from epochseal.verifier.snapshot import SegmentPart
 from tests.integration.agents import PROGRAM
 
 FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
@@ -53,14 +63,14 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Quiet:
     return Quiet(folder / "log", f"file:{folder / 'keys' / 'verifier'}")
 
 
-def found(log: Path, key: str) -> bytes:
+def found(log: Path, key: str, jobs: int = 1) -> bytes:
     """Everything that a verification says."""
 
     def make_recoverer() -> list[Recoverer]:
         uri = parse_key_uri(key)
         return [load_backend(uri).recoverer(uri, {})]
 
-    request = Request(make_recoverer=make_recoverer if key else None, now=lambda: NOW)
+    request = Request(make_recoverer=make_recoverer if key else None, now=lambda: NOW, jobs=jobs)
     return msgspec.json.encode(verify(log, request))
 
 
@@ -145,9 +155,52 @@ def _json(rng: Random, raw: list[bytes], place: int) -> None:
     raw[place] = raw[place].replace(old, new)
 
 
+@dataclass
+class Shared:
+    """Lines that were taken in shares."""
+
+    lines: int = 0
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> Shared:
+    """Every epoch is long, shares are small, and what is taken of them is counted."""
+    counts, take = Shared(), SharedRuns.take
+
+    def counted(self: SharedRuns) -> int:
+        counts.lines += (count := take(self))
+        return count
+
+    monkeypatch.setattr(SharedRuns, "take", counted)
+    monkeypatch.setattr(workers, "LONG", 1)
+    monkeypatch.setattr(shared_runs, "AT_ONCE", 4000)
+    return counts
+
+
+@pytest.fixture
+def helpers() -> Iterator[Helpers]:
+    """Two of them, in threads of this process: they check what a process would."""
+    with SecretPage(page_size(2)) as page, ThreadPoolExecutor(2) as pool:
+        use_page(page)
+        yield Helpers(2, pool, page)
+
+
 @pytest.mark.parametrize("batch", range(BATCHES))
-def test_same_verdict(quiet: Quiet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
-    """For lines and for entries, plain and compressed, with keys and without."""
+def test_same_verdict(
+    quiet: Quiet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shared: Shared,
+    helpers: Helpers,
+    batch: int,
+) -> None:
+    """For lines and for entries, plain and compressed, with keys and without, alone and with helpers."""
+
+    def helped(
+        part: SegmentPart, epoch: EpochPart, content: SealedEntries, keyring: Keyring | None, **_: None
+    ) -> EpochResult:
+        return check_epoch(part, epoch, content, keyring, helpers=helpers)
+
     rng = Random(batch)
     log = tmp_path / "log"
     shutil.copytree(quiet.path, log)
@@ -182,7 +235,33 @@ def test_same_verdict(quiet: Quiet, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             before, walked = taken, found(log, key)
             assert taken == before
         assert found(log, key) == walked, (batch, number)
+        if number % 2:
+            with monkeypatch.context() as sharing:
+                sharing.setattr(workers, "check_epoch", helped)
+                assert found(log, key) == walked, (batch, number)
     assert taken > MUTATIONS
+    assert shared.lines > MUTATIONS
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_processes_share_an_epoch(quiet: Quiet, shared: Shared, tmp_path: Path, *, keyed: bool) -> None:
+    """Three of them, over an epoch that holds, and one whose last share does not."""
+    log, key = tmp_path / "log", quiet.key if keyed else ""
+    shutil.copytree(quiet.path, log)
+    assert found(log, key, jobs=3) == found(log, key)
+    # The line behind the first block, and the last ones, belong to no share.
+    assert 60 < shared.lines < 120
+    (seal,) = (log / "segments").glob("*.seal")
+    lines = seal.read_bytes().split(b"\n")
+    lines[100] = lines[100].replace(b"stdin", b"STDIN")
+    seal.write_bytes(b"\n".join(lines))
+    os.utime(seal, (0, 0))
+    before = shared.lines
+    verdict = found(log, key, jobs=3)
+    assert verdict == found(log, key)
+    # Without the key nobody can tell.
+    assert (b"line_altered" in verdict) == keyed
+    assert shared.lines > before
 
 
 def test_columns_accept_what_a_line_may_be(quiet: Quiet) -> None:

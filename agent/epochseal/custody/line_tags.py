@@ -64,6 +64,25 @@ def tag_lines(key: memoryview, previous_tag: bytes, leaves: Sequence[bytes]) -> 
     return tags
 
 
+def step_key(key: memoryview, count: int) -> None:
+    """Make the 32-byte key that of so many lines later.
+
+    Raises:
+        StorageError: as `tag_lines`.
+    """
+    current = bytes(key)
+    keys = [current]
+    try:
+        for _ in range(count):
+            (inner := sha256(current.translate(_INNER))).update(_INNER_NEXT)
+            digest = inner.digest()
+            (outer := sha256(current.translate(_OUTER))).update(_OUTER_REST + digest)
+            keys.append(current := outer.digest())
+        key[:] = current
+    finally:
+        _wipe(keys)
+
+
 def _wipe(keys: Sequence[bytes]) -> None:
     """Set objects of 32 bytes to zero where they are; nobody else may have one of them.
 

@@ -10,7 +10,7 @@ from epochseal.errors import FormatError
 from epochseal.format.merkle import Frontier, leaf_hash
 from epochseal.format.seal_lines import TAG_SIZE, Block, End, Header, Prune, Sign, TaggedLine, parse_line
 from epochseal.verifier.align import Aligner, Step
-from epochseal.verifier.block_runs import BlockRuns
+from epochseal.verifier.block_runs import BlockRuns, RunCheck
 from epochseal.verifier.epoch_result import EpochResult, LastLeaf, Noted, Recorded
 from epochseal.verifier.epoch_secrets import NoKeyError
 from epochseal.verifier.epoch_tags import EpochTags
@@ -18,6 +18,7 @@ from epochseal.verifier.keyring import Keyring
 from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.seal_reader import LineReader
 from epochseal.verifier.sealed_entries import SealedEntries
+from epochseal.verifier.shared_runs import Helpers, SharedRuns
 from epochseal.verifier.snapshot import SegmentPart
 from epochseal.verifier.unread_epoch import entries_in, payload_of, problem_in, read_without_header
 
@@ -31,8 +32,11 @@ def check_epoch(
     content: SealedEntries,
     keyring: Keyring | None,
     sink: Callable[[Block], None] | None = None,
+    helpers: Helpers | None = None,
 ) -> EpochResult:
-    """Verify an epoch's lines and the entries that they seal; `sink` is called for each block that holds.
+    """Verify an epoch's lines and the entries that they seal.
+
+    `sink` is called for each block that holds. `helpers` are other processes that check runs of its lines.
 
     Raises:
         GoneError: the seal file is gone.
@@ -44,7 +48,7 @@ def check_epoch(
             return read_without_header(part, lines)
         walk = _Walk(part, epoch, epoch.header, content, sink)
         try:
-            walk.run(lines, keyring)
+            walk.run(lines, keyring, helpers)
         finally:
             if keyring is not None:
                 keyring.wipe()
@@ -77,7 +81,7 @@ class _Walk:
             last_time=header.time,
         )
 
-    def run(self, lines: LineReader, keyring: Keyring | None) -> None:
+    def run(self, lines: LineReader, keyring: Keyring | None, helpers: Helpers | None) -> None:
         result, line = self.result, parse_line(next(lines))
         if not isinstance(line, TaggedLine):
             raise FormatError("the snapshot cut an epoch at a line that is no header")
@@ -87,11 +91,21 @@ class _Walk:
         self._take(line)
         most_missing = _FEW_MISSING + (self._epoch.stop - self._epoch.start) // _SHORTEST_LINE
         aligner = Aligner(lines, result.index, self._epoch.next_line, most_missing)
-        first = self._header.tree.size
-        runs = BlockRuns(lines, self._epoch, result, self._content, self._tags, first, self._late_from)
-        steps = aligner.steps()
+        check = RunCheck(
+            result,
+            self._content,
+            self._tags,
+            first=self._header.tree.size,
+            late_from=self._late_from,
+            asked_line=self._epoch.asked_line,
+            extend=result.tree.extend,
+        )
+        runs, steps = BlockRuns(lines, check), aligner.steps()
+        together = SharedRuns(self._part, lines, check, self._tags, helpers) if helpers is not None else None
         while True:
             if aligner.at_rest and self._bad_since is None and not self._content_bad and self._sink is None:
+                if together is not None:
+                    aligner.passed(together.take())
                 aligner.passed(runs.take())
             if (step := next(steps, None)) is None:
                 break

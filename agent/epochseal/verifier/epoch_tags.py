@@ -5,13 +5,44 @@ from __future__ import annotations
 import hashlib
 
 from epochseal.custody import ratchet
-from epochseal.custody.line_tags import tag_lines
+from epochseal.custody.line_tags import step_key, tag_lines
 from epochseal.encoding import b64decode
 from epochseal.errors import VerificationError
 from epochseal.format.block_columns import spell
 from epochseal.format.seal_lines import Header
 from epochseal.verifier.epoch_secrets import NoKeyError
 from epochseal.verifier.keyring import Keyring
+
+
+class RunTags:
+    """Checks the tags of lines that follow each other, from the key at some place of an epoch.
+
+    Args:
+        key: 32 bytes of a page: the key of the line at `place`.
+        before: 32 bytes of a page, for the time of a call.
+        place: the number of that line in its epoch.
+    """
+
+    def __init__(self, key: memoryview, before: memoryview, place: int) -> None:
+        self._key, self._before = key, before
+        self.place = place
+
+    def hold(self, place: int, last_tag: bytes, leaves: list[bytes], texts: list[str]) -> list[bytes] | None:
+        """The tags of lines that follow each other, if each holds; the key goes on behind them only then.
+
+        `texts` are the tags as they are written, in base64.
+        """
+        if self.place != place:
+            return None
+        self._before[:] = self._key
+        tags = tag_lines(self._key, last_tag, leaves)
+        held = spell(tags, texts)
+        if held:
+            self.place += len(leaves)
+        else:
+            self._key[:] = self._before
+        self._before[:] = bytes(ratchet.KEY_SIZE)
+        return tags if held else None
 
 
 class EpochTags:
@@ -27,7 +58,7 @@ class EpochTags:
 
     def __init__(self, header: Header, payload: bytes, keyring: Keyring) -> None:
         self._keyring = keyring
-        self._place = 0
+        self.run = RunTags(keyring.key, keyring.key_before, 0)
         self._computed = b""
         self.carry_in: bytes | None = None
         context = keyring.secrets.take(header, keyring.secret)
@@ -57,22 +88,28 @@ class EpochTags:
         return found
 
     def hold(self, place: int, last_tag: bytes, leaves: list[bytes], texts: list[str]) -> list[bytes] | None:
-        """The tags of lines that follow each other, if each holds; the key goes on behind them only then.
+        """As that of `RunTags`."""
+        return None if self._computed else self.run.hold(place, last_tag, leaves, texts)
 
-        `texts` are the tags as they are written, in base64.
-        """
-        keyring = self._keyring
-        if self._computed or self._place != place:
-            return None
-        keyring.key_before[:] = keyring.key
-        tags = tag_lines(keyring.key, last_tag, leaves)
-        held = spell(tags, texts)
-        if held:
-            self._place += len(leaves)
-        else:
-            keyring.key[:] = keyring.key_before
-        keyring.key_before[:] = bytes(ratchet.KEY_SIZE)
-        return tags if held else None
+    @property
+    def settled(self) -> bool:
+        """Whether the tag of the line before held, so that a run may follow."""
+        return not self._computed
+
+    @property
+    def key(self) -> memoryview:
+        """The place of the key of the next line."""
+        return self._keyring.key
+
+    def step_over(self, count: int) -> None:
+        """Leave so many lines to somebody else."""
+        step_key(self._keyring.key, count)
+        self.run.place += count
+
+    def go_back(self, place: int, key: memoryview) -> None:
+        """The next line is the one at this place, with this key."""
+        self._keyring.key[:] = key
+        self.run.place = place
 
     def forget_computed(self) -> None:
         """A line that has no place of its own stands between."""
@@ -80,14 +117,14 @@ class EpochTags:
 
     def carry_out(self, place: int) -> bytes | None:
         """SHA-256 of what the epoch hands on, if the line before `place` was its `end`."""
-        if self._place != place:
+        if self.run.place != place:
             return None
         ratchet.derive_carry(self._keyring.key, self._keyring.scratch)
         return hashlib.sha256(self._keyring.scratch).digest()
 
     def _step_to(self, place: int) -> None:
         keyring = self._keyring
-        while self._place < place:
+        while self.run.place < place:
             ratchet.advance(keyring.key, keyring.scratch)
             keyring.key[:] = keyring.scratch
-            self._place += 1
+            self.run.place += 1

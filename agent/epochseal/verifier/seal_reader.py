@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from io import BufferedReader
 from typing import Self
@@ -55,9 +56,22 @@ class LineReader:
             raise self._failure(exc) from exc
 
     def skip(self, size: int) -> None:
-        """Pass so many bytes of what `ahead` gave, which must be whole lines."""
-        # They are in the buffer: nothing is read from the file.
+        """Pass so many bytes of what was seen ahead, which must be whole lines."""
         self._left -= len(self._file.read(size))
+
+    @property
+    def left(self) -> int:
+        """How many bytes of the epoch come next."""
+        return self._left
+
+    def far_ahead(self, size: int) -> bytes:
+        """So many bytes of what comes next, or what there is of them; they come again."""
+        try:
+            data = self._file.read(min(size, self._left))
+            self._file.seek(-len(data), os.SEEK_CUR)
+        except OSError as exc:
+            raise self._failure(exc) from exc
+        return data
 
     def _read(self, start: int) -> Iterator[bytes]:
         size = self._left

@@ -152,6 +152,23 @@ class SealedEntries:
         self.asked += size if self._stream is None else 0
         return True
 
+    def held_elsewhere(self, start: int, stop: int) -> bool:
+        """Count the bytes from `start` to `stop`, which another process found to hold; whether they count."""
+        size = stop - start
+        if (
+            self._stream is not None
+            or self.shift
+            or self._keep
+            or not self.bounded
+            or self.too_far
+            or stop > self.size
+            or self.asked + size > min(2 * self.size, self._most)
+        ):
+            return False
+        self._matched = stop
+        self.asked += size
+        return True
+
     def forget_run(self) -> None:
         """What `holds_all` found last does not count: something else of its lines does not hold."""
         size, self._matched = self._run

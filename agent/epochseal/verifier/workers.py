@@ -10,12 +10,12 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from epochseal.custody.memory import harden_process
+from epochseal.custody.memory import SecretPage, harden_process
 from epochseal.storage.opener import GoneError
 from epochseal.verifier.check_epoch import check_epoch
 from epochseal.verifier.epoch_result import EpochResult
@@ -24,6 +24,7 @@ from epochseal.verifier.keyring import Keyring
 from epochseal.verifier.reading_budget import Reading, shares
 from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.sealed_entries import LogEnd, SealedEntries
+from epochseal.verifier.shared_runs import LONG, Helpers, page_size, use_page
 from epochseal.verifier.snapshot import SegmentPart
 
 _PARALLEL_FROM = 64 << 20
@@ -110,23 +111,63 @@ def run_tasks(
         BackendError: the key backend failed.
     """
     work = _Work()
-    if jobs <= 1 or len(tasks) <= 1:
+    if jobs <= 1 or (len(tasks) <= 1 and not any(map(_is_long, tasks))):
         # A caller may verify in several threads: here each has a worker of its own.
         yield from map(work.add, _Worker(_keyring_of(make_recoverer)).run(tasks))
         return
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(jobs, context, initializer=_prepare_worker, initargs=(make_recoverer,)) as pool:
-        ahead: deque[tuple[Sequence[Task], Future[list[TaskResult]]]] = deque()
-        # Tasks that follow each other have their secrets recovered in one call.
-        in_a_row = min(_IN_A_ROW, len(tasks) // (jobs * _AHEAD)) if make_recoverer is not None else 1
-        for start in range(0, len(tasks), step := max(in_a_row, 1)):
-            row = tasks[start : start + step]
-            ahead.append((row, pool.submit(_run_in_worker, [task.alone() for task in row])))
+    with ExitStack() as stack:
+        # Before the processes are forked, which share it.
+        keyed = make_recoverer is not None
+        page = stack.enter_context(SecretPage(page_size(jobs - 1))) if keyed else None
+        initial = make_recoverer, page
+        context = multiprocessing.get_context("fork")
+        pool = stack.enter_context(ProcessPoolExecutor(jobs, context, _prepare_worker, initial))
+        here = _Here(make_recoverer, Helpers(jobs - 1, pool, page))
+        ahead: deque[Iterator[TaskResult]] = deque()
+        for row in _rows(tasks, jobs if keyed else 0):
+            # An epoch that many processes check is seen to here; nothing of it is done before its turn.
+            ahead.append(here.run(row) if _is_long(row[0]) else _elsewhere(pool, row))
             # Only a few results wait at any time, so that memory does not grow with the log.
             if len(ahead) >= jobs * _AHEAD:
-                yield from map(work.add, _of(*ahead.popleft()))
+                yield from map(work.add, ahead.popleft())
         while ahead:
-            yield from map(work.add, _of(*ahead.popleft()))
+            yield from map(work.add, ahead.popleft())
+
+
+def _is_long(task: Task) -> bool:
+    """Whether it is worth several processes by itself."""
+    return task.part.log.suffix == ".log" and any(epoch.stop - epoch.start >= LONG for epoch in task.epochs)
+
+
+def _rows(tasks: Sequence[Task], jobs: int) -> Iterator[Sequence[Task]]:
+    """Tasks that follow each other have their secrets recovered in one call; a long one stands alone."""
+    most = max(min(_IN_A_ROW, len(tasks) // (jobs * _AHEAD)), 1) if jobs else 1
+    row: list[Task] = []
+    for task in tasks:
+        if row and (len(row) == most or _is_long(task) or _is_long(row[0])):
+            yield row
+            row = []
+        row.append(task)
+    if row:
+        yield row
+
+
+def _elsewhere(pool: ProcessPoolExecutor, row: Sequence[Task]) -> Iterator[TaskResult]:
+    return _of(row, pool.submit(_run_in_worker, [task.alone() for task in row]))
+
+
+class _Here:
+    """Checks long epochs in this process, with the others' help."""
+
+    def __init__(self, make_recoverer: Callable[[], Recoverers] | None, helpers: Helpers) -> None:
+        self._make_recoverer, self._helpers = make_recoverer, helpers
+        self._worker: _Worker | None = None
+
+    def run(self, row: Sequence[Task]) -> Iterator[TaskResult]:
+        """As `_Worker.run`, when the first result is asked for."""
+        if self._worker is None:
+            self._worker = _Worker(_keyring_of(self._make_recoverer), self._helpers)
+        yield from self._worker.run(row)
 
 
 def _of(row: Sequence[Task], future: Future[list[TaskResult]]) -> Iterator[TaskResult]:
@@ -154,8 +195,8 @@ class _Worker:
 
     own: ClassVar[_Worker]
 
-    def __init__(self, keyring: Keyring | None) -> None:
-        self._keyring = keyring
+    def __init__(self, keyring: Keyring | None, helpers: Helpers | None = None) -> None:
+        self._keyring, self._helpers = keyring, helpers
         self._stem, self._asked = "", 0
 
     def run(self, tasks: Sequence[Task]) -> Iterator[TaskResult]:
@@ -176,7 +217,10 @@ class _Worker:
         try:
             content = SealedEntries(part.log, part.sealed, task.reading, last=part.last, asked=before)
             try:
-                results = tuple(check_epoch(part, epoch, content, self._keyring) for epoch in task.epochs)
+                results = tuple(
+                    check_epoch(part, epoch, content, self._keyring, helpers=self._helpers)
+                    for epoch in task.epochs
+                )
                 end = content.end() if task.last else None
                 self._stem, self._asked = part.segment.stem, content.asked
                 return TaskResult(
@@ -188,11 +232,12 @@ class _Worker:
             return TaskResult(task, gone=True)
 
 
-def _prepare_worker(make_recoverer: Callable[[], Recoverers] | None) -> None:
+def _prepare_worker(make_recoverer: Callable[[], Recoverers] | None, page: SecretPage | None) -> None:
     # Only in a process of our own: hardening lowers limits for good, and whether the calling process bears
     # that is for its owner to say.
     harden_process()
     _Worker.own = _Worker(_keyring_of(make_recoverer))
+    use_page(page)
 
 
 def _keyring_of(make_recoverer: Callable[[], Recoverers] | None) -> Keyring | None:

@@ -19,7 +19,8 @@ def test_same_as_the_ratchet(count: int) -> None:
     rng = Random(count)
     before, leaves = rng.randbytes(32), [rng.randbytes(32) for _ in range(count)]
     one, many = (memoryview(bytearray(Random(7).randbytes(32))) for _ in range(2))
-    tags, scratch = [], memoryview(bytearray(32))
+    tags: list[bytes] = []
+    scratch = memoryview(bytearray(32))
     for leaf in leaves:
         tags.append(ratchet.compute_tag(one, tags[-1] if tags else before, leaf))
         ratchet.advance(one, scratch)

@@ -84,10 +84,10 @@ class LiveLog:
         return [*words, "--checkpoint-key", f"file:{self.signer.directory / 'auditor'}"]
 
     def start(self) -> None:
-        """Begin; the log is there when this returns."""
+        """Begin; the log is there when this returns, and is written."""
         self._thread.start()
         deadline = time.monotonic() + _PATIENCE
-        while not (self.log / "checkpoint").exists():
+        while not ((self.log / "checkpoint").exists() and self.done["entries"]):
             assert time.monotonic() < deadline, f"{self.life.name}: nothing is sealed"
             assert self.failure is None, repr(self.failure)
             time.sleep(0.05)

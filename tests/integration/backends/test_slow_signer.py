@@ -19,10 +19,10 @@ from tests.integration.backends.test_key_services import verify
 from tests.integration.key_services import ORIGIN, Service, key_service
 
 FULL = os.environ.get("EPOCHSEAL_FULL") == "1"
-HELD_SECONDS = 64.0 if FULL else 4.0
-"""Longer than a secret waits for its signature; in the short run it is still waited for."""
+HELD_SECONDS = 64.0 if FULL else 2.0
+"""Longer than a secret waits for its signature; in the short run, longer than an epoch."""
 PAUSE_SECONDS = 3.0
-"""A commit takes some milliseconds, on a busy machine seconds; one that waits, as long as is held."""
+"""A commit takes some milliseconds, on a busy machine seconds; one that waits never ends."""
 _ADDRESSES = {"vault": "EPOCHSEAL_VAULT_ADDRESS", "aws": "EPOCHSEAL_AWS_ENDPOINT"}
 Hold = Callable[[int], None]
 

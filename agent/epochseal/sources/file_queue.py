@@ -60,6 +60,14 @@ class FileQueue:
         """Device and inode of every file in the queue."""
         return {content.key for content in self._files}
 
+    def has(self, key: tuple[int, int]) -> bool:
+        """Whether the file with this device and inode is in the queue."""
+        # Asked of each awake path for each file that appears: a set of them would cost more than it saves.
+        for content in self._files:  # noqa: SIM110  # as above
+            if content.key == key:
+                return True
+        return False
+
     @property
     def heads(self) -> list[bytes]:
         """The first bytes of the files that were read lately, and of those in the queue."""
@@ -105,7 +113,7 @@ class FileQueue:
     def _written_since(self, rotated: list[Rotated]) -> list[Rotated]:
         last = self._files[-1]
         newest = last.stat().st_mtime_ns if isinstance(last, LogFile) else 0
-        return [item for item in rotated if item.found.st_mtime_ns >= newest and item.key not in self.keys]
+        return [item for item in rotated if item.found.st_mtime_ns >= newest and not self.has(item.key)]
 
     def resume(self, mark: SourceMark, sighting: Sighting) -> Search[bytes | None]:
         """Queue the file that `mark` is of, set to its offset, and all that came after it.
@@ -195,7 +203,7 @@ class FileQueue:
                 # Rotated since it was sighted: others follow it.
                 self._files.append(content)
                 content = None
-            elif item.found.st_size and not (item.key in self.keys or self._is_foreign(item.key)):
+            elif item.found.st_size and not (self.has(item.key) or self._is_foreign(item.key)):
                 yield from self._append(item)
         if content is not None:
             self._files.append(content)

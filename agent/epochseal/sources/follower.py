@@ -283,10 +283,9 @@ class Follower:
         """Whether the file was removed for good: it has no name, no successor, and nobody writes to it."""
         return self._files.gone and self.quiet_for() > _FORGET
 
-    @property
-    def keys(self) -> set[tuple[int, int]]:
-        """Device and inode of every file that is being read or waits for it."""
-        return self.succession.keys
+    def reads(self, key: tuple[int, int]) -> bool:
+        """Whether a file, by device and inode, is being read or waits for it."""
+        return self.succession.has(key)
 
     @property
     def heads(self) -> list[bytes]:

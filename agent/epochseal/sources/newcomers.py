@@ -18,7 +18,7 @@ def is_read_elsewhere(
     key: tuple[int, int], path: str, followers: Iterable[Follower], resting: RestingFiles
 ) -> bool:
     """Whether a file is read under another path than this one, where it stands too or stood."""
-    if any(key in follower.keys for follower in followers if follower.path != path):
+    if any(follower.reads(key) for follower in followers if follower.path != path):
         return True
     others = (other for other in resting.of_inode(key[1]) if other != path)
     return any((look := Look.at(other)) is not None and look.key == key for other in others)

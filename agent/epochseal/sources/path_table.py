@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import resource
 import time
@@ -332,6 +333,9 @@ class PathTable:
         if follower.pause >= LONGEST and follower.quiet_for() > 0 and self._awaits_write(follower):
             follower.pause = _LONGEST_WATCHED
         follower.look_at = time.monotonic() + follower.pause
+        if follower.pause >= LONGEST:
+            # Quiet files are looked at together: the loop wakes up seldom, however many they are.
+            follower.look_at = LONGEST * math.ceil(follower.look_at / LONGEST)
         if follower.told.said == os.strerror(errno.EMFILE):
             self._most_awake = max(_FEWEST_AWAKE, len(self._awake) // 2)
 

@@ -6,13 +6,21 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from epochseal.sources.compressed_copy import CompressedCopy, Content, Search, open_content, reach
 from epochseal.sources.file_identity import Identity, holds
 from epochseal.sources.log_file import LogFile
-from epochseal.sources.rotated_names import Age, RotatedNames, is_compressed, missing_numbers, plain_name
+from epochseal.sources.rotated_names import (
+    Age,
+    RotatedNames,
+    counts_up,
+    is_compressed,
+    missing_numbers,
+    plain_name,
+    upwards,
+)
 
 _MOST_LISTINGS = 10
 _ROTATION_SECONDS = 0.02
@@ -63,8 +71,10 @@ def _list(path: str, names: RotatedNames) -> list[Rotated]:
         for other, stat in entries.items()
         if not (is_compressed(other) and plain_name(other) in entries)
     ]
-    # Numbers count down towards the newest, dates count up; where both are there, only the time of the last
-    # write is comparable.
+    if counts_up([(item.age, item.found.st_mtime_ns) for item in found if not is_compressed(item.path)]):
+        found = [replace(item, age=upwards(item.age)) for item in found]
+    # Else numbers count down towards the newest. Dates count up; where both are there, only the time of the
+    # last write is comparable.
     # A link may have led to files of other names before, and those have no common order either.
     others = any(base not in (name := PurePath(item.path).name, *names.bases(name)) for item in found)
     if others or len({item.age[0] for item in found}) > 1:

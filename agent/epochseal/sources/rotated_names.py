@@ -143,6 +143,24 @@ def missing_numbers(ages: Sequence[Age]) -> int:
     return max(numbers) - min(numbers) + 1 - len(set(numbers)) if numbers else 0
 
 
+def counts_up(files: Sequence[tuple[Age, int]]) -> bool:
+    """Whether numbers are greater the newer the files are, as their times say: some handlers never rename.
+
+    Args:
+        files: age and time of the last write of those that no compressor has written.
+    """
+    numbered = sorted((-age[1], written) for age, written in files if age[0] == _NUMBERED)
+    times = [written for _, written in numbered]
+    pairs = [(first, second) for place, first in enumerate(times) for second in times[place + 1 :]]
+    up = sum(first < second for first, second in pairs)
+    return up > sum(first > second for first, second in pairs)
+
+
+def upwards(age: Age) -> Age:
+    """The age of a numbered file where numbers count up."""
+    return (age[0], -age[1], *age[2:]) if age[0] == _NUMBERED else age
+
+
 def _mark(plain: str, base: str) -> str:
     """What a rotation has added to the name."""
     ending = PurePath(base).suffix

@@ -7,6 +7,7 @@ files: then it is done bit by bit (`search_on`), and the path is not looked at m
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
@@ -74,6 +75,9 @@ class Succession:
     def look(self) -> None:
         """See whether files were rotated, or removed."""
         if self._search is not None:
+            with suppress(OSError):
+                for content in self._held:
+                    content.has_more()
             return
         try:
             if (sighting := self._sight.look(self.files.keys)) is not None:
@@ -102,6 +106,8 @@ class Succession:
                 content.close()
             else:
                 own.append(content)
+                # How it is now: by that a truncation shows, however long it waits to be read.
+                content.has_more()
         here = sighting.here if sighting.here in own else None
         between = [content for content in own if content is not here]
         return replace(sighting, between=between, here=here)
@@ -195,10 +201,9 @@ class Succession:
 
     # --- ending ---------------------------------------------------------------------------------------------
 
-    @property
-    def keys(self) -> set[tuple[int, int]]:
-        """Device and inode of every file that stands here, or stood and is not read to its end."""
-        return self.files.keys | {content.key for content in self._held}
+    def has(self, key: tuple[int, int]) -> bool:
+        """Whether a file, by device and inode, stands here, or stood and is not read to its end."""
+        return self.files.has(key) or any(content.key == key for content in self._held)
 
     @property
     def unfound(self) -> SourceMark | None:

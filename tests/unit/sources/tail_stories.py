@@ -93,11 +93,13 @@ class Agent:
         self._positions: dict[str, SourceMark] = {}
         self._source: TailSource | None = None
         self.starts = 0
+        self.has_looked = False
 
     def start(self) -> None:
         """Begin, or go on."""
         if self._source is None:
             self.starts += 1
+            self.has_looked = False
             self._source = TailSource(
                 [str(self._glob)], self._positions, block_bytes=self._block, max_entry_bytes=BIG
             )
@@ -124,6 +126,7 @@ class Agent:
     def _step(self, source: TailSource) -> bool:
         """One round of the loop; whether anything was sealed."""
         source.tick()
+        self.has_looked = True
         busy = source.has_entry
         while source.has_entry:
             taken: list[Piece] = []
@@ -181,7 +184,8 @@ class Service:
             self.write()
             return
         self._rotations += 1
-        self._rotated_in = self._story.agent.starts
+        # A file that was rotated before the agent looked was never open, or only by chance.
+        self._rotated_in = self._story.agent.starts if self._story.agent.has_looked else -1
         {
             "numbers": self._number,
             "dates": lambda: self.path.rename(self._named(f"{self.path.name}-202611{self._rotations:04d}")),

@@ -36,7 +36,7 @@ def test_what_a_rotation_calls_its_files(name: str, bases: list[str]) -> None:
 def test_a_listing_in_the_middle_of_a_rotation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that move to names which a listing was past, or move before they are looked at, are found."""
     log = tmp_path / "app.log"
-    for name in ("app.log", "app.log.1", "app.log.2"):
+    for name in ("app.log.2", "app.log.1", "app.log"):
         (tmp_path / name).write_bytes(name.encode())
     (tmp_path / "app.log.9").symlink_to("nowhere")
     real = os.listdir
@@ -80,7 +80,7 @@ def test_a_folder_that_never_rests(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("app.log.2026-11-27_9", "app.log.2026-11-27_10"),
         ("app.log-20261127", "app.log-2026-11-28", "app.log.29.11.2026.gz"),
         ("app.log-20261127T230000", "app.log-20261128T010000"),
-        ("app.log.10", "app.log.9.zst", "app.log.1"),
+        ("app.log.10.gz", "app.log.9.zst", "app.log.1"),
     ],
 )
 @pytest.mark.parametrize("link", [False, True])
@@ -96,3 +96,22 @@ def test_the_order_of_names(tmp_path: Path, names: tuple[str, ...], *, link: boo
         path = tmp_path / "links" / "current"
         path.symlink_to(tmp_path / "app.log")
     assert tuple(Path(item.path).name for item in list_rotated(str(path), USUAL)) == names
+
+
+@pytest.mark.parametrize(
+    ("times", "order"),
+    [
+        ((1, 2, 3, 4), "1 2 3.gz 4"),
+        ((4, 3, 2, 1), "4 3.gz 2 1"),
+        ((1, 2, 9, 4), "1 2 3.gz 4"),
+        ((5, 3, 9, 4), "4 3.gz 2 1"),
+        ((7, 7, 7, 7), "4 3.gz 2 1"),
+    ],
+)
+def test_numbers_that_count_up(tmp_path: Path, times: tuple[int, ...], order: str) -> None:
+    """Handlers that never rename a file twice give the newest the greatest number, as most times say."""
+    for name, time in zip(["1", "2", "3.gz", "4"], times, strict=True):
+        (tmp_path / f"app.log.{name}").touch()
+        os.utime(tmp_path / f"app.log.{name}", (time, time))
+    found = list_rotated(str(tmp_path / "app.log"), USUAL)
+    assert [Path(item.path).name.removeprefix("app.log.") for item in found] == order.split()

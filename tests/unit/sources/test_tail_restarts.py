@@ -10,7 +10,7 @@ import pytest
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sources.file_identity import Identity
 from epochseal.sources.log_file import source_name
-from tests.unit.sources.tailer import GRACE, Tailer, append, long_lines
+from tests.unit.sources.tailer import GRACE, Tailer, append, long_lines, put_away
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
@@ -45,7 +45,7 @@ def test_rotations_while_the_agent_was_down(log: Path, tailer: Tailer, names: tu
         if name.endswith((".gz", ".bz2")):
             pack = gzip.compress if name.endswith(".gz") else bz2.compress
             rotated.write_bytes(pack(log.read_bytes()))
-            log.replace(log.with_name("away"))
+            put_away(log)
         else:
             log.rename(rotated)
     append(log, long_lines(6))

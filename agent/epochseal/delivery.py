@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import select
 import socket
+import struct
 import threading
 import time
 from _thread import LockType
@@ -19,6 +20,8 @@ _ACK = re.compile(rb"(0|[1-9][0-9]{0,18}) (0|[1-9][0-9]{0,18})")
 _STEP_SECONDS = 0.05
 _PAUSE_SECONDS = 0.001
 _COLLECT_EVERY = 64
+# What a read waits for at the most, as the system wants it: seconds, microseconds.
+_READ_TIMEOUT = struct.pack("@ll", 0, int(_STEP_SECONDS * 1_000_000))
 
 
 class NotSealed(EpochsealError):
@@ -54,7 +57,8 @@ class Delivery:
     """One connection that threads share.
 
     One of them leads: it sends what all have handed in, and reads the acknowledgements; what is handed in
-    meanwhile goes with the next batch. When the connection breaks, what was not acknowledged is sent again.
+    meanwhile is the next batch. That goes as soon as one comes, before anybody is woken for whom it is: so
+    the agent commits it while they run. When the connection breaks, what was not acknowledged is sent again.
 
     Args:
         path: of the agent's socket.
@@ -72,12 +76,13 @@ class Delivery:
         # The batch that the leader waits for, and the gate of who was made the leader last.
         self._leading: Batch | None = None
         self._heir: LockType | None = None
-        # Whether a thread leads. It alone uses what follows, and changes what is above only under the lock.
-        self._led = False
         self._socket: socket.socket | None = None
         self._outgoing = bytearray()
         self._awaited = 0
+        # Whether a thread leads. It alone reads, and changes what is above only under the lock.
+        self._led = False
         self._incoming = b""
+        self._silent = False
         self._trouble = ""
 
     def deliver(self, line: bytes) -> int:
@@ -238,30 +243,44 @@ class Delivery:
     def _step(self, seconds: float, *, collect: bool) -> None:
         """Send what was handed in, wait for an answer, take what is there."""
         with self._lock:
-            if (batch := self._filling).lines:
-                self._wire.append(batch)
-                self._filling = Batch()
-                if self._socket is not None:
-                    self._outgoing += b"".join(batch.lines)
-                    self._awaited += len(batch.lines)
             if self._socket is None:
                 self._connect()
-        self._transmit(collect=collect)
-        if (sock := self._socket) is None:
+            self._load()
+            trouble, sock, full = self._transmit(), self._socket, bool(self._outgoing)
+        if sock is None:
             time.sleep(min(seconds, _STEP_SECONDS))
-            return
-        if seconds:
-            poll = select.poll()
-            poll.register(sock, select.POLLIN | (select.POLLOUT if self._outgoing else 0))
-            poll.poll(seconds * 1000)
-        if collect:
-            self._collect()
+        elif trouble or full or collect:
+            if full and seconds and not trouble:
+                poll = select.poll()
+                poll.register(sock, select.POLLIN | select.POLLOUT)
+                poll.poll(seconds * 1000)
+            # The agent may have acknowledged records before the connection broke: those are read first. And
+            # where it takes no more, it may have stopped reading until it is read.
+            wait = seconds > 0 and not trouble and not full
+            self._collect(sock, trouble, wait=wait)
+
+    def _load(self) -> None:
+        """What was handed in goes next, as one batch. Under the lock, as all that sends.
+
+        What threads wait for goes when nothing is under way, so that the agent need not wait for more of it;
+        but not where it is silent, or what was given up would pile up in one batch.
+        """
+        batch, connected = self._filling, self._socket is not None
+        if batch.lines and (batch.loose or not self._awaited or self._silent or not connected):
+            self._wire.append(batch)
+            self._filling = Batch()
+            if connected:
+                self._outgoing += b"".join(batch.lines)
+                self._awaited += len(batch.lines)
 
     def _connect(self) -> None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.settimeout(0)
             sock.connect(self._path)
+            # So a read is one call, not a wait and a read. What writes says that it does not wait.
+            sock.setblocking(True)  # noqa: FBT003  # its only argument
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _READ_TIMEOUT)
         except OSError as exc:
             sock.close()
             self._trouble = f"cannot connect: {exc.strerror or exc}"
@@ -280,34 +299,36 @@ class Delivery:
         self._incoming = b""
         self._trouble = trouble
 
-    def _transmit(self, *, collect: bool) -> None:
+    def _transmit(self) -> str:
+        """Send as much as the agent takes now; why nothing can be sent any more, or nothing."""
         try:
             while self._outgoing and self._socket is not None:
-                del self._outgoing[: self._socket.send(self._outgoing)]
+                del self._outgoing[: self._socket.send(self._outgoing, socket.MSG_DONTWAIT)]
         except BlockingIOError:
-            if not collect:
-                # The agent may have stopped reading until it is read.
-                self._collect()
+            pass
         except OSError as exc:
-            # The agent may have acknowledged records before the connection broke: those are read first.
-            self._collect()
-            self._disconnect(f"the connection broke: {exc.strerror}")
+            return f"the connection broke: {exc.strerror}"
+        return ""
 
-    def _collect(self) -> None:
-        trouble = ""
-        while self._socket is not None and not trouble:
+    def _collect(self, sock: socket.socket, trouble: str, *, wait: bool) -> None:
+        """Read acknowledgements, and disconnect if there is trouble; not under the lock."""
+        ended = ""
+        while not ended:
             try:
-                data = self._socket.recv(1 << 16)
+                data = sock.recv(1 << 16, 0 if wait else socket.MSG_DONTWAIT)
             except BlockingIOError:
+                self._silent = wait
                 break
             except OSError as exc:
-                trouble = f"the connection broke: {exc.strerror}"
+                ended = f"the connection broke: {exc.strerror}"
             else:
                 self._incoming += data
-                trouble = "" if data else "the agent closed the connection"
+                self._silent = False
+                ended = "" if data else "the agent closed the connection"
                 if data.endswith(b"\n") and len(data) < 1 << 16:
                     break
         *lines, self._incoming = self._incoming.split(b"\n")
+        trouble = trouble or ended
         with self._lock:
             for line in lines:
                 match = _ACK.fullmatch(line)
@@ -315,14 +336,16 @@ class Delivery:
                 if last < first or not self._acknowledged(first, last + 1):
                     trouble = f"what answers there is no agent that acknowledges: {line[:40]!r}"
                     break
-        if trouble:
-            self._disconnect(trouble)
+            if trouble and self._socket is sock:
+                self._disconnect(trouble)
 
     def _acknowledged(self, first: int, stop: int) -> bool:
         """These numbers are those of the next records; whether so many were sent."""
         if stop - first > self._awaited:
             return False
         self._awaited -= stop - first
+        self._load()
+        self._transmit()
         while first < stop:
             batch = self._wire[0]
             count = min(stop - first, batch.missing)

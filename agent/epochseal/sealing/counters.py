@@ -106,8 +106,9 @@ class Counters:
     def sealed(self, blocks: Sequence[PendingBlock]) -> None:
         """Count the blocks of a commit."""
         self.blocks += len(blocks)
-        self.entries += sum(block.entries for block in blocks)
-        self.bytes += sum(block.size for block in blocks)
+        for block in blocks:
+            self.entries += block.entries
+            self.bytes += block.size
 
     def committed(self, seconds: float) -> None:
         """Count a commit of entries, and how long it took until all of it was durable."""

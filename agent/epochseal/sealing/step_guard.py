@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from epochseal.errors import StorageError
 from epochseal.sealing.backend_calls import Clock
@@ -29,20 +28,19 @@ class StepGuard:
         began = self._began
         return 0.0 if began is None else self._clock.monotonic() - began
 
-    @contextmanager
-    def step(self) -> Iterator[None]:
-        """One such change.
+    def step(self) -> Self:
+        """One such change, as a block.
 
         Raises:
             StorageError: an earlier one failed.
         """
         if self.failed:
             raise StorageError(f"an earlier write to {self._logdir} failed", "start again when it works")
+        return self
+
+    def __enter__(self) -> None:
         self._began = self._clock.monotonic()
-        try:
-            yield
-        except BaseException:
-            self.failed = True
-            raise
-        finally:
-            self._began = None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self.failed = self.failed or error is not None
+        self._began = None

@@ -24,6 +24,11 @@ CLOSE_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
 
+_BURST_SECONDS = 0.01
+"""For so long commits follow each other before time and the backend are looked at again."""
+_AT_ONCE_SECONDS = 0.001
+"""Who is acknowledged and sends the next entry within so long is in time for the same burst."""
+
 
 def jitter() -> float:
     """A number from 0 to 1, another one each time, so that many agents do not act as one."""
@@ -64,6 +69,8 @@ class CommitLoop:
         self._look_at = 0.0
         self._closing = Closing(sealer)
         self._stated: int | None = None
+        self._poll = select.poll()
+        self._polled: dict[int, Source] = {}
 
     def run(self) -> int:
         """Seal until all sources end or a stop is asked for, then close the log; the bytes left unsealed.
@@ -100,27 +107,25 @@ class CommitLoop:
         return all(source.ended for source in self._sources)
 
     def _round(self, longest: float) -> None:
+        """Do what time asks for, wait, commit what came; and go on like that while more comes at once."""
         self._state_positions()
         self._sealer.tick()
         for source in self._sources:
             source.tick()
         self._wait(longest)
-        self._commit_ready()
+        burst_until = time.monotonic() + _BURST_SECONDS
+        while self._commit_ready() and time.monotonic() < burst_until and self._wait_for_more():
+            pass
 
     def _wait(self, longest: float) -> None:
         sealer = self._sealer
-        poll = select.poll()
-        poll.register(self._signals.fileno(), select.POLLIN)
         timeout = min([longest, sealer.wait_seconds(), *(source.wait_seconds() for source in self._sources)])
+        others = [self._signals.fileno(), *sealer.calls.wait_descriptors()]
         if (courier := sealer.calls.fileno()) is not None:
-            poll.register(courier, select.POLLIN)
+            others.append(courier)
             timeout = min(timeout, LOOK_SECONDS)
-        watched = sealer.calls.wait_descriptors()
-        for descriptor in watched:
-            poll.register(descriptor, select.POLLIN)
-        readers = {fd: source for source in self._sources for fd in source.descriptors()}
-        for descriptor in readers:
-            poll.register(descriptor, select.POLLIN)
+        readers = self._readers()
+        poll = _poll_of([*others, *readers])
         if self._has_entry() and sealer.turns.room().entries:
             timeout = min(timeout, self._left_to_collect())
         found = [descriptor for descriptor, _ in poll.poll(timeout * 1000)]
@@ -132,12 +137,35 @@ class CommitLoop:
             elif descriptor == self._signals.fileno() and self._signals.take_hangup():
                 sealer.request_next_epoch("segment")
         # Not after each of many commits a second: what its end would show at once is polled above.
-        if time.monotonic() >= self._look_at or any(descriptor in watched for descriptor in found):
+        if time.monotonic() >= self._look_at or any(descriptor in others for descriptor in found):
             self._look_at = time.monotonic() + LOOK_SECONDS
             sealer.calls.look()
+        self._poll, self._polled = poll, readers
+
+    def _wait_for_more(self) -> bool:
+        """Whether clients that were just answered send on at once; what came is read.
+
+        Nothing else is done between such commits: not what time asks for, as they are over soon, and nothing
+        that a signal, the backend or another source may want, for whose descriptors this ends.
+        """
+        if self._readers() != self._polled:
+            return False
+        found = self._poll.poll(_AT_ONCE_SECONDS * 1000)
+        for descriptor, _ in found:
+            if descriptor not in self._polled:
+                return False
+        for descriptor, _ in found:
+            self._polled[descriptor].ready(descriptor)
+        return bool(found)
+
+    def _readers(self) -> dict[int, Source]:
+        return {descriptor: source for source in self._sources for descriptor in source.descriptors()}
 
     def _has_entry(self) -> bool:
-        return any(source.has_entry for source in self._sources)
+        for source in self._sources:  # noqa: SIM110  # asked thrice a commit: `any` takes three times as long
+            if source.has_entry:
+                return True
+        return False
 
     def _left_to_collect(self) -> float:
         """Seconds until what has arrived is committed: none if a block is full."""
@@ -148,9 +176,14 @@ class CommitLoop:
             self._waiting_since = now
         return max(0.0, self._waiting_since + self._commit_interval - now)
 
-    def _commit_ready(self) -> None:
-        while self._has_entry() and self._left_to_collect() <= 0 and self._commit():
-            self._waiting_since = None
+    def _commit_ready(self) -> bool:
+        """Commit what has waited for long enough; whether that was all that is there."""
+        committed = False
+        while self._has_entry():
+            if self._left_to_collect() > 0 or not self._commit():
+                return False
+            self._waiting_since, committed = None, True
+        return committed
 
     def _commit(self) -> bool:
         """Commit what the sources have, as far as there is room; whether that was anything."""
@@ -173,7 +206,6 @@ class CommitLoop:
         # The next commit begins with another source: a busy one must not keep the others waiting.
         self._sources.append(self._sources.pop(0))
         self._acknowledge(sealer.entries)
-        sealer.tick()
         return True
 
     def _state_positions(self) -> None:
@@ -191,15 +223,22 @@ class CommitLoop:
         givers: list[tuple[Source, int]] = []
         entries, size, first = room.entries, room.size, room.first
         for source in self._sources:
-            before = len(pieces)
+            before, given = len(pieces), 0
             while len(pieces) < MAX_BLOCKS and entries and size > 0:
                 piece = source.cut_piece(entries, size, first)
                 if piece is None:
                     break
                 pieces.append(piece)
-                entries, size, first = entries - piece.entries, size - piece.size, 0
+                entries, size, first, given = (
+                    entries - piece.entries,
+                    size - piece.size,
+                    0,
+                    given + piece.entries,
+                )
+                if not source.has_entry:
+                    break
             if len(pieces) > before:
-                givers.append((source, sum(piece.entries for piece in pieces[before:])))
+                givers.append((source, given))
         return pieces, givers
 
     def _drain(self) -> None:
@@ -273,3 +312,10 @@ class Closing:
         else:
             sealer.calls.look()
         return True
+
+
+def _poll_of(descriptors: Sequence[int]) -> select.poll:
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return poll

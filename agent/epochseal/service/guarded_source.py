@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -15,8 +14,6 @@ from epochseal.sealing.limits import Piece
 from epochseal.service.failures import TELL_SECONDS, RetryDelay, failure_text, needs_person
 from epochseal.service.source_figures import SourceFigures
 from epochseal.sources.source import Source
-
-_T = TypeVar("_T")
 
 
 class GuardedSource:
@@ -108,11 +105,20 @@ class GuardedSource:
 
     def descriptors(self) -> Sequence[int]:
         """As the source's."""
-        return self._guarded(lambda source: source.descriptors(), [])
+        try:
+            if self._source is not None and self._failing is None:
+                return self._source.descriptors()
+        except Exception as exc:  # noqa: BLE001  # a source's mistake is no reason to end the log
+            self._failed(exc)
+        return ()
 
     def ready(self, descriptor: int) -> None:
         """As the source's."""
-        self._guarded(lambda source: source.ready(descriptor), None)
+        try:
+            if self._source is not None and self._failing is None:
+                self._source.ready(descriptor)
+        except Exception as exc:  # noqa: BLE001  # a source's mistake is no reason to end the log
+            self._failed(exc)
 
     def wait_seconds(self) -> float:
         """As the source's; closed, until it is tried again or told of."""
@@ -124,7 +130,11 @@ class GuardedSource:
     def tick(self) -> None:
         """As the source's; closed, it is tried again in time."""
         if self._source is not None:
-            self._guarded(lambda source: source.tick(), None)
+            try:
+                if self._failing is None:
+                    self._source.tick()
+            except Exception as exc:  # noqa: BLE001  # a source's mistake is no reason to end the log
+                self._failed(exc)
             return
         now = time.monotonic()
         if now >= self._retry_at and not self._finishing:
@@ -136,7 +146,11 @@ class GuardedSource:
     def finish(self) -> None:
         """As the source's; closed, it is not opened any more."""
         self._finishing = True
-        self._guarded(lambda source: source.finish(), None)
+        try:
+            if self._source is not None and self._failing is None:
+                self._source.finish()
+        except Exception as exc:  # noqa: BLE001  # a source's mistake is no reason to end the log
+            self._failed(exc)
 
     def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
         """As the source's; a gap goes before what comes after it."""
@@ -144,7 +158,13 @@ class GuardedSource:
             mark, self._gap = self._gap, None
             self.figures.missed(mark)
             return Piece(0, 0, mark)
-        piece = self._guarded(lambda source: source.cut_piece(entries, size, first), None)
+        try:
+            if self._source is None or self._failing is not None:
+                return None
+            piece = self._source.cut_piece(entries, size, first)
+        except Exception as exc:  # noqa: BLE001  # a source's mistake is no reason to end the log
+            self._failed(exc)
+            return None
         if piece is not None:
             self._cut = True
             self.figures.took(piece)
@@ -157,8 +177,11 @@ class GuardedSource:
     def done(self, first_entry: int) -> None:
         """As the source's."""
         cut, self._cut = self._cut, False
-        if cut:
-            self._guarded(lambda source: source.done(first_entry), None)
+        try:
+            if cut and self._source is not None and self._failing is None:
+                self._source.done(first_entry)
+        except Exception as exc:  # noqa: BLE001  # a source's mistake is no reason to end the log
+            self._failed(exc)
         if self._failing is not None:
             self._fail(self._failing)
 
@@ -187,18 +210,12 @@ class GuardedSource:
                 self._journal.info("source_back", source=self.name)
             self.failure, self._retry_at, self._tell_at = None, math.inf, math.inf
 
-    def _guarded(self, ask: Callable[[Source], _T], otherwise: _T) -> _T:
-        if self._source is None or self._failing is not None:
-            return otherwise
-        try:
-            return ask(self._source)
-        except Exception as exc:  # noqa: BLE001  # a source's mistake is no reason to end the log
-            if self._cut:
-                # Pieces of it are being sealed: it is closed once they are.
-                self._failing = exc
-            else:
-                self._fail(exc)
-            return otherwise
+    def _failed(self, exc: Exception) -> None:
+        if self._cut:
+            # Pieces of it are being sealed: it is closed once they are.
+            self._failing = exc
+        else:
+            self._fail(exc)
 
     def _fail(self, exc: Exception) -> None:
         source, self._source, self._failing = self._source, None, None

@@ -15,6 +15,8 @@ _WORTH_A_LEAP = 32
 
 def count_newlines(view: memoryview) -> int:
     """How many newlines there are in the bytes of `view`; at most 64 KiB of them are copied at a time."""
+    if len(view) <= _SAMPLE:
+        return bytes(view).count(_NEWLINE)
     # A small copy stays in the processor's cache, and one huge entry does not take its size twice more.
     return sum(_count(bytes(view[start : start + _AT_ONCE])) for start in range(0, len(view), _AT_ONCE))
 

@@ -11,6 +11,7 @@ from epochseal.descriptors import is_reserved
 from epochseal.sources.admission import PATIENCE_SECONDS, who_makes_room
 from epochseal.sources.client import Client
 from epochseal.sources.complaints import Complaints
+from epochseal.sources.descriptor_share import DescriptorShare
 from epochseal.sources.listener import Listener
 
 MAX_CLIENTS = 1024
@@ -47,6 +48,7 @@ class Entrance:
         self._make_client = make_client
         self._send_away = send_away
         self._miss = miss
+        self._share = DescriptorShare()
         self._complaints = complaints
         # Accepted, but without a place yet; and until when newcomers do not wait for somebody to fall quiet.
         self._door: Client | None = None
@@ -71,6 +73,7 @@ class Entrance:
             hurry: nobody waits until somebody falls quiet.
         """
         for _ in range(_ACCEPTS_AT_ONCE):
+            self._share.clients = len(clients)
             if self._door is None and not self._answer_the_door():
                 return
             if (client := self._door) is not None:
@@ -78,11 +81,15 @@ class Entrance:
                     self._listener.pause(PAUSE_SECONDS)
                     return
                 self._door = None
+                self._share.let_in()
                 yield client
 
     def retry(self, clients: Mapping[int, Client]) -> Iterator[Client]:
         """As `accept`, for who waits at the door already."""
         self._listener.resume()
+        self._share.clients = len(clients)
+        if self._share.take_request() and not self.leaving:
+            self._send_one_away(clients, None, waited=True)
         if self._door is not None:
             yield from self.accept(clients)
 
@@ -101,6 +108,7 @@ class Entrance:
     def close(self) -> None:
         """Stop, and turn away who waits; closing again does nothing."""
         self._listener.close()
+        self._share.close()
         if self._door is not None:
             self._door.sock.close()
             self._door = None
@@ -120,11 +128,15 @@ class Entrance:
 
     def _has_place(self, client: Client, clients: Mapping[int, Client], *, hurry: bool) -> bool:
         """Whether it can come in now; if not, somebody is asked to leave for it."""
-        scarce = is_reserved(client.number) and not self._has_low_number(client)
+        scarce = is_reserved(client.number) and (self._share.yields or not self._has_low_number(client))
         if not scarce and len(clients) - len(self.leaving) < MAX_CLIENTS:
             return True
+        if scarce and not hurry and self._share.ask_others():
+            self._complaints.tell("no descriptors are left: a client of another source makes room")
+            return False
         if scarce and not clients:
-            # Other parts of the agent have the descriptors, so nobody here can make room.
+            # Other parts of the agent have the descriptors, so nobody can make room.
+            self._share.let_in()
             self._miss("no descriptors are left, so a connection is closed: raise LimitNOFILE")
             client.sock.close()
             self._door = None
@@ -161,13 +173,18 @@ class Entrance:
         again = now - self._together_at < LEAVE_SECONDS
         self._together = min(2 * self._together, _LEAVING_AT_ONCE) if again else 1
         for _ in range(self._together):
-            waited = hurry or now < self._hurry_until
-            leaver = who_makes_room(clients.values(), newcomer.peer, now, waited=waited)
-            if leaver is None:
+            if not self._send_one_away(clients, newcomer, waited=hurry or now < self._hurry_until):
                 break
-            self._complaints.tell(f"{leaver.label} makes room for another client")
-            leaver.leaves_at = now + LEAVE_SECONDS
-            self.leaving.add(leaver)
             self._together_at = now
-            self._send_away(leaver)
         return bool(self.leaving)
+
+    def _send_one_away(self, clients: Mapping[int, Client], newcomer: Client | None, *, waited: bool) -> bool:
+        now = time.monotonic()
+        peer = newcomer.peer if newcomer is not None else None
+        if (leaver := who_makes_room(clients.values(), peer, now, waited=waited)) is None:
+            return False
+        self._complaints.tell(f"{leaver.label} makes room for another client")
+        leaver.leaves_at = now + LEAVE_SECONDS
+        self.leaving.add(leaver)
+        self._send_away(leaver)
+        return True

@@ -49,6 +49,11 @@ class Room:
         for client in self.entrance.accept(self.clients):
             self.clients[client.number] = client
 
+    def tick(self) -> None:
+        """Let in who waits at the door, as far as there is a place now."""
+        for client in self.entrance.retry(self.clients):
+            self.clients[client.number] = client
+
     def leave(self) -> None:
         """Who was sent away leaves."""
         for client in self.sent_away:
@@ -140,4 +145,38 @@ def test_who_is_not_let_in_by_the_end_is_missed(
     room.entrance.stop()
     assert len(room.missed) == (waits != "nowhere")
     for caller in callers:
+        caller.close()
+
+
+def test_a_crowd_leaves_descriptors_to_another_source(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes to a source without clients gets in, though a crowd waits for each that becomes free."""
+    with select.epoll() as epoll:
+        other = Room(tmp_path / "other", epoll)
+        callers = [room.knock() for _ in range(40)]
+        late = other.knock()
+        limit = late.fileno() + 8
+        monkeypatch.setattr(entrance, "is_reserved", lambda number: number > limit)
+        for _ in range(20):
+            room.accept()
+        assert 0 < len(room.clients) < 40
+        room.leave()
+        room.accept()
+        for _ in range(20):
+            other.accept()
+            room.tick()
+            other.tick()
+            room.leave()
+            room.tick()
+            other.tick()
+            if other.clients:
+                break
+        assert len(other.clients) == 1
+        assert not other.missed
+        assert all(number <= limit for number in (*room.clients, *other.clients))
+        other.entrance.close()
+        for client in other.clients.values():
+            client.sock.close()
+    for caller in (*callers, late):
         caller.close()

@@ -1,53 +1,23 @@
 from __future__ import annotations
 
-import datetime as dt
-import errno
 import logging
 import logging.handlers
 import os
 import signal
 import socket
-import ssl
 import struct
-import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ec import (
-    SECP256R1,
-    EllipticCurvePrivateKey,
-    generate_private_key,
-)
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-)
-from cryptography.x509.oid import NameOID
 
 from epochseal.errors import ConfigError, StorageError
 from epochseal.format.escaping import escape
 from epochseal.sources.internet_endpoint import InternetEndpoint, parse_address
-from epochseal.sources.syslog import TlsFiles, open_syslog
+from epochseal.sources.syslog import open_syslog
 from tests.integration.agents import Place
-from tests.integration.sources.sockets import (
-    SocketAgent,
-    as_sent,
-    blocks,
-    checked,
-    lines_of,
-    run_all,
-    socket_agent,
-)
+from tests.integration.sources.senders import counted, end
+from tests.integration.sources.sockets import as_sent, blocks, checked, lines_of, socket_agent
 
-FULL = bool(os.environ.get("EPOCHSEAL_FULL"))
-CLIENTS = 10
-EACH = 100_000 if FULL else 5_000
 EVIL = b"<13>a\nb\rc\x1b[2J\xe2\x80\xa8d\\n\x00"
 
 
@@ -55,129 +25,6 @@ EVIL = b"<13>a\nb\rc\x1b[2J\xe2\x80\xa8d\\n\x00"
 def place(tmp_path: Path) -> Place:
     """A log and its keys."""
     return Place(tmp_path, tmp_path / "runtime")
-
-
-class Certificates:
-    """An authority, and what it signed for the server and for a sender; a stranger who signed for himself."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        authority = self._make("authority", None)
-        self._make("server", authority)
-        self._make("sender", authority)
-        self._make("stranger", None)
-
-    def files(self, *, clients: bool) -> dict[str, str]:
-        """What the source is given."""
-        found = {"cert": self.path("server.pem"), "key": self.path("server.key")}
-        return found | ({"client_ca": self.path("authority.pem")} if clients else {})
-
-    def context(self, who: str | None = None) -> ssl.SSLContext:
-        """What a sender uses who trusts the authority alone."""
-        context = ssl.create_default_context(cafile=self.path("authority.pem"))
-        if who is not None:
-            context.load_cert_chain(self.path(f"{who}.pem"), self.path(f"{who}.key"))
-        return context
-
-    def path(self, name: str) -> str:
-        """One of the files."""
-        return str(self.folder / name)
-
-    def _make(
-        self, who: str, by: tuple[x509.Name, EllipticCurvePrivateKey] | None
-    ) -> tuple[x509.Name, EllipticCurvePrivateKey]:
-        key = generate_private_key(SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, who)])
-        issuer, signer = by or (name, key)
-        now = dt.datetime.now(dt.UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(issuer)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(hours=1))
-            .not_valid_after(now + dt.timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
-            )
-            .sign(signer, SHA256())
-        )
-        Path(self.path(f"{who}.pem")).write_bytes(certificate.public_bytes(Encoding.PEM))
-        for ending, encryption in (("key", NoEncryption()), ("locked", BestAvailableEncryption(b"x"))):
-            pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
-            Path(self.path(f"{who}.{ending}")).write_bytes(pem)
-        return name, key
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Made once."""
-    return Certificates(tmp_path_factory.mktemp("certificates"))
-
-
-def counted(frame: bytes) -> bytes:
-    """A frame with its count."""
-    return b"%d %b" % (len(frame), frame)
-
-
-def end(sock: socket.socket) -> bytes:
-    """Send no more, and read until the agent closes."""
-    sock.settimeout(30)
-    try:
-        if isinstance(sock, ssl.SSLSocket):
-            sock.unwrap()
-            return b""
-        sock.shutdown(socket.SHUT_WR)
-        return sock.recv(100)
-    except (ConnectionError, ssl.SSLError):
-        return b""
-    except OSError as exc:
-        # Whom the agent has refused by now may find the connection gone.
-        if exc.errno != errno.ENOTCONN:
-            raise
-        return b""
-    finally:
-        sock.close()
-
-
-def _job(agent: SocketAgent, context: ssl.SSLContext | None, number: int) -> None:
-    sock = agent.connect_tcp()
-    if context is not None:
-        sock = context.wrap_socket(sock, server_hostname="localhost")
-    if number % 2:
-        data = b"".join(b"<13>client %d entry %d\n" % (number, each) for each in range(EACH))
-    else:
-        data = b"".join(counted(b"<13>client %d\nentry %d" % (number, each)) for each in range(EACH))
-    sock.sendall(data)
-    end(sock)
-
-
-@pytest.mark.parametrize("tls", [False, True])
-def test_every_frame_is_one_entry(
-    place: Place,
-    certificates: Certificates,
-    tls: bool,  # noqa: FBT001  # a parameter of the test
-) -> None:
-    """Ten senders at once, half of them counting: each frame is one entry, none is lost, all in order."""
-    files = certificates.files(clients=True) if tls else None
-    context = certificates.context("sender") if tls else None
-    with socket_agent(place, "syslog", tls=files) as agent:
-        run_all([partial(_job, agent, context, number) for number in range(CLIENTS)])
-        agent.stop()
-    stored = lines_of(place)
-    for client in range(CLIENTS):
-        mine = [
-            line
-            for line in stored
-            if line.startswith((b"<13>client %d " % client, b"<13>client %d\\x0a" % client))
-        ]
-        between = b" " if client % 2 else b"\\x0a"
-        assert mine == [b"<13>client %d%bentry %d" % (client, between, each) for each in range(EACH)]
-    assert checked(place).entries == CLIENTS * EACH == len(stored)
 
 
 def test_a_frame_cannot_make_a_second_entry(place: Place) -> None:
@@ -307,57 +154,6 @@ def test_datagrams_of_udp(place: Place) -> None:
     assert {warning.kind for warning in checked(place).warnings} == {"source_gap"}
 
 
-def _reset(sock: ssl.SSLSocket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    socket.socket.close(sock)
-
-
-def _reset_later(sock: ssl.SSLSocket) -> None:
-    time.sleep(0.3)
-    _reset(sock)
-
-
-@pytest.mark.parametrize(
-    "leave",
-    [socket.socket.close, lambda sock: sock.shutdown(socket.SHUT_WR), _reset_later, _reset],
-    ids=["without close_notify", "half", "reset later", "reset at once"],
-)
-def test_a_tls_sender_that_leaves_without_a_word(
-    place: Place, certificates: Certificates, leave: Callable[[ssl.SSLSocket], None]
-) -> None:
-    """However it goes: what had arrived is sealed, and that the last frame has no end is told."""
-    with socket_agent(place, "syslog", tls=certificates.files(clients=False)) as agent:
-        plain = agent.connect_tcp()
-        # Else the sender's system keeps the frames back for a moment, and throws them away at a reset.
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock = certificates.context().wrap_socket(plain, server_hostname="localhost")
-        sock.sendall(b"<13>one\n<13>two\n<13>par")
-        leave(sock)
-        agent.wait_for("ended within an entry: what came of it is sealed")
-        agent.stop()
-        socket.socket.close(sock)
-    assert lines_of(place) == [b"<13>one", b"<13>two", b"<13>par"]
-
-
-def test_a_proxy_before_tls(place: Place, certificates: Certificates) -> None:
-    """Its header comes before the handshake, in one piece or in two; messages name whom it connected for."""
-    with socket_agent(place, "syslog", tls=certificates.files(clients=False)) as agent:
-        for pieces in (
-            (b"PROXY TCP4 1.2.3.4 5.6.7.8 77 2\r\n",),
-            (b"PROXY TCP4 1.2.", b"3.4 5.6.7.8 77 2\r\n"),
-        ):
-            plain = agent.connect_tcp()
-            for piece in pieces:
-                plain.sendall(piece)
-                time.sleep(0.1)
-            with certificates.context().wrap_socket(plain, server_hostname="localhost") as sock:
-                sock.sendall(b"<1>whole\n<1>half")
-                end(sock)
-        agent.stop()
-    assert lines_of(place) == [b"<1>whole", b"<1>half"] * 2
-    assert agent.said.count(", for 1.2.3.4 port 77 ended within an entry") == 2
-
-
 def test_a_sender_that_leaves_within_a_frame(place: Place) -> None:
     """What came of the frame is a block of its own, flagged `nolf`; a count alone is only told."""
     with socket_agent(place, "syslog") as agent:
@@ -375,33 +171,6 @@ def test_a_sender_that_leaves_within_a_frame(place: Place) -> None:
     assert found == [(1, 1), (3, 1)]
     assert agent.said.count("ended within an entry") == 4
     assert as_sent(place) == b"<1>whole\n<1>ha\nlf\n<2>whole\n<2>half"
-
-
-def test_a_slow_sender_is_refused(place: Place, certificates: Certificates) -> None:
-    """A frame or a handshake that trickles in is refused in its time; a sender that is only silent stays."""
-    bounds = {"FRAME_SECONDS": 1.0, "HANDSHAKE_SECONDS": 1.0}
-    with socket_agent(place, "syslog", bounds=bounds) as agent:
-        silent, slow = agent.connect_tcp(), agent.connect_tcp()
-        silent.sendall(b"<1>whole\n")
-        with pytest.raises(ConnectionError):
-            _trickle(slow)
-        assert "no whole entry within 1 s" in agent.said
-        silent.sendall(b"<1>still here\n")
-        end(silent)
-        agent.stop()
-    assert lines_of(place) == [b"<1>whole", b"<1>still here"]
-    with socket_agent(place, "syslog", bounds=bounds, tls=certificates.files(clients=False)) as agent:
-        with agent.connect_tcp() as sock:
-            sock.settimeout(30)
-            assert sock.recv(10) == b""
-        assert "it was not ready to send within 1 s" in agent.said
-        agent.stop()
-
-
-def _trickle(sock: socket.socket) -> None:
-    for _ in range(100):
-        sock.sendall(b"<")
-        time.sleep(0.1)
 
 
 def test_a_silent_sender_gives_up_its_place(place: Place) -> None:
@@ -433,57 +202,6 @@ def test_connections_beyond_the_descriptors(place: Place) -> None:
         agent.stop()
     assert sorted(lines_of(place)) == sorted(b"<13>entry %d" % number for number in range(20))
     assert checked(place).epochs == 4
-
-
-def test_who_may_send(place: Place, certificates: Certificates) -> None:
-    """With `client_ca` a sender needs a certificate of it; old TLS and plain text are refused too."""
-    with socket_agent(place, "syslog", tls=certificates.files(clients=True)) as agent:
-        for who in (None, "stranger", "sender"):
-            sock = agent.connect_tcp()
-            try:
-                with certificates.context(who).wrap_socket(sock, server_hostname="localhost") as wrapped:
-                    wrapped.sendall(counted(f"<1>{who}".encode()))
-                    end(wrapped)
-            except (ssl.SSLError, ConnectionError):
-                assert who != "sender"
-        with agent.connect_tcp() as plain:
-            plain.sendall(b"<1>plain text\n")
-            end(plain)
-        old = certificates.context("sender")
-        old.minimum_version = ssl.TLSVersion.TLSv1
-        old.maximum_version = ssl.TLSVersion.TLSv1_1
-        with pytest.raises((ssl.SSLError, ConnectionError)), agent.connect_tcp() as sock:
-            old.wrap_socket(sock, server_hostname="localhost")
-        agent.stop()
-    assert lines_of(place) == [b"<1>sender"]
-    assert agent.said.count("is closed") == 4, agent.said
-
-
-def test_a_stop_takes_what_was_written_before(place: Place, certificates: Certificates) -> None:
-    """At SIGTERM frames in the socket are sealed, under TLS too, although the sender stays connected."""
-    with socket_agent(place, "syslog", tls=certificates.files(clients=False)) as agent:
-        sock = certificates.context().wrap_socket(agent.connect_tcp(), server_hostname="localhost")
-        sock.sendall(b"<1>entry\n" * 50_000)
-        start = time.monotonic()
-        agent.stop()
-        assert time.monotonic() - start < 9
-    assert lines_of(place) == [b"<1>entry"] * 50_000
-
-
-def test_tls_files_that_cannot_be_used(certificates: Certificates, tmp_path: Path) -> None:
-    """Each message names the file and the reason."""
-    server, key = Path(certificates.path("server.pem")), Path(certificates.path("server.key"))
-    empty = tmp_path / "empty"
-    empty.write_text("")
-    for files, message in (
-        (TlsFiles(server, Path(certificates.path("sender.key"))), "MISMATCH"),
-        (TlsFiles(server, Path(certificates.path("server.locked"))), "encrypted"),
-        (TlsFiles(tmp_path / "none", key), "No such file"),
-        (TlsFiles(empty, key), f"cannot use the TLS certificate {empty}"),
-        (TlsFiles(server, key, empty), f"cannot use {empty} to check senders"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            open_syslog("127.0.0.1:0", tls=files, block_bytes=64, max_entry_bytes=64)
 
 
 def test_addresses() -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 
 from epochseal.errors import EpochsealError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.polling import is_readable
-from epochseal.sealing.limits import LongEntries
+from epochseal.sealing.limits import LongEntries, Piece
 from epochseal.sources.buffer import EntryTooLongError
 from epochseal.sources.joining import QUIET_SECONDS, JoiningBuffer
 from epochseal.sources.records import Rule
 from epochseal.sources.unread_bytes import unread_bytes
 
 __all__ = ["EntryTooLongError", "StreamSource"]
+
+_log = logging.getLogger(__name__)
 
 
 class StreamSource(JoiningBuffer):
@@ -34,6 +37,8 @@ class StreamSource(JoiningBuffer):
         self.rule = rule
         self._fd = fd
         self._finishing = False
+        self._terminal = os.isatty(fd)
+        self._hung_up = False
 
     def fileno(self) -> int:
         """The descriptor to wait for."""
@@ -70,6 +75,20 @@ class StreamSource(JoiningBuffer):
         self._finishing = True
 
     @property
+    def has_entry(self) -> bool:
+        """As the buffer's; that a terminal hung up is to be told, too."""
+        return super().has_entry or self._hung_up
+
+    def cut_piece(self, entries: int, size: int, first: int) -> Piece | None:
+        """As the buffer's; behind the last entry of a terminal that hung up comes a gap."""
+        piece = super().cut_piece(entries, size, first)
+        if piece is None and self._hung_up and self._begin == self._end:
+            self._hung_up = False
+            offset = self._offset + self._end - self._start - self._added
+            return Piece(0, 0, SourceMark(self.name, offset, gap=1))
+        return piece
+
+    @property
     def lag(self) -> int:
         """With what still waits in the pipe, the socket or the file; any thread may ask."""
         return self.buffered + unread_bytes(self._fd)
@@ -102,4 +121,8 @@ class StreamSource(JoiningBuffer):
         except OSError as exc:
             raise EpochsealError(f"cannot read {self.name}: {exc.strerror}") from exc
         self.eof = count == 0
+        if self.eof and self._terminal and not os.isatty(self._fd):
+            # Unlike at the end that somebody types: the system throws away what was not read.
+            self._hung_up = True
+            _log.error("%s: the terminal hung up: what was typed last may be missing", self.name)
         return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import time
@@ -112,6 +113,27 @@ def test_a_sender_that_resets(sent: bytes) -> None:
     pieces += sealed_to_the_end(source)[1]
     source.close()
     assert any(piece.src.gap for piece in pieces) == bool(sent)
+
+
+@pytest.mark.parametrize("hangs_up", [True, False])
+def test_a_terminal_that_hangs_up(hangs_up: bool) -> None:  # noqa: FBT001  # a parameter of the test
+    """The system may throw away what was not read: a gap behind what was; an end that is typed is none."""
+    terminal, side = os.openpty()
+    source = StreamSource(side, "stdin", block_bytes=_BLOCK, max_entry_bytes=_ENTRY)
+    os.write(terminal, b"one\ntwo\n")
+    while source.buffered < 8:
+        source.read()
+    if hangs_up:
+        os.close(terminal)
+    else:
+        os.write(terminal, b"\x04")
+    source.read()
+    lines, pieces = sealed_to_the_end(source)
+    source.close()
+    if not hangs_up:
+        os.close(terminal)
+    assert lines == [b"one", b"two"]
+    assert [(piece.entries, piece.src.gap) for piece in pieces] == [(2, 0), (0, 1)][: 1 + hangs_up]
 
 
 class _Endless(StreamSource):

@@ -35,7 +35,7 @@ from epochseal.format.note import MAX_NOTE, VerifierKey, parse_checkpoint, parse
 from epochseal.keys import PublicKey
 from epochseal.storage.durable import make_directory, replace_file
 from epochseal.storage.opener import read_file
-from epochseal.witness.growth import tree_at
+from epochseal.witness.growth import Trees
 
 FOLDER = "timestamps"
 _MAX_ANSWER = 1 << 20
@@ -96,7 +96,10 @@ def check_stamps(logdir: Path, key: PublicKey, authorities: bytes) -> Iterator[S
         StorageError: a file is missing or cannot be read.
     """
     roots, others = _certificates(authorities)
-    stems = sorted({path.with_suffix("") for path in _stamps(logdir / FOLDER)})
+    stems = sorted(
+        {path.with_suffix("") for path in _stamps(logdir / FOLDER)}, key=lambda stem: int(stem.name)
+    )
+    trees = Trees(logdir)
     for stem in stems:
         raw, answer = _read(stem.with_suffix(".checkpoint")), _read(stem.with_suffix(".tsr"))
         note = parse_note(raw)
@@ -112,7 +115,8 @@ def check_stamps(logdir: Path, key: PublicKey, authorities: bytes) -> Iterator[S
             builder.build().verify_message(response, raw)
         except (StampRefused, ValueError) as exc:
             raise VerificationError(f"time stamp {stem.name}.tsr does not hold: {exc}") from exc
-        if tree_at(logdir, checkpoint.size).root() != checkpoint.root or int(stem.name) != checkpoint.size:
+        size = int(stem.name)
+        if size != checkpoint.size or trees.at(size).root() != checkpoint.root:
             raise VerificationError(
                 f"the log's first {checkpoint.size} lines are not those that were stamped"
             )

@@ -23,6 +23,7 @@ from epochseal.trail.hashes import HashOf, with_contexts
 from epochseal.trail.reconciliation import Reconciliation, TrailFinding, outcome_of
 from epochseal.trail.sealed import Sealed, context_of
 from epochseal.trail.signatures import Signatures
+from epochseal.trail.waiting_calls import WaitingCalls
 
 _ZERO_TAG = b64encode(ZERO_TAG)
 _PROBE_LOG = b64encode(PROBE_LOG)
@@ -139,12 +140,13 @@ class _Comparison:
         return call.context is not None and self._sealed.is_own(call.context)
 
     def _compare(self) -> None:
-        waiting: dict[TrailContext, list[Call]] = defaultdict(list)
+        of_context: dict[TrailContext, list[Call]] = defaultdict(list)
         for call in self._issued:
             if call.context is not None:
-                waiting[call.context].append(call)
+                of_context[call.context].append(call)
+        waiting = {context: WaitingCalls(calls) for context, calls in of_context.items()}
         adopted = self._adopt(waiting)
-        left = sorted((call for calls in waiting.values() for call in calls), key=lambda call: call.at)
+        left = sorted((call for calls in waiting.values() for call in calls.left()), key=lambda call: call.at)
         self._signatures.look_for(
             {call.context.prev for call in (*left, *adopted.values()) if call.context is not None}
         )
@@ -157,7 +159,7 @@ class _Comparison:
             detail = f"{unread['issue']} issue calls; name the audit device with --audit-hash"
             self._problem("hidden_context", detail)
 
-    def _adopt(self, waiting: dict[TrailContext, list[Call]]) -> dict[int, Call]:
+    def _adopt(self, waiting: dict[TrailContext, WaitingCalls]) -> dict[int, Call]:
         """Give each epoch line its call, taken out of `waiting`."""
         adopted: dict[int, Call] = {}
         issuing = [call for call in self._others if call.operation == "issue" and not call.refused]
@@ -170,34 +172,30 @@ class _Comparison:
             if calls := waiting.get(context_of(header)):
                 if (call := self._adopted(header, calls)) is not None:
                     adopted[header.epoch] = call
-                    calls.remove(call)
                     self._matched += 1
             elif issuing:
                 self._not_issued(header, waiting, of_epoch[header.epoch])
         return adopted
 
-    def _adopted(self, header: Header, calls: list[Call]) -> Call | None:
+    def _adopted(self, header: Header, calls: WaitingCalls) -> Call | None:
         """The call that gave what the epoch line holds; where the trail does not show that, the last one."""
         wrapped = b64decode(header.wrapped, "wrapped").decode("ascii", "replace")
-        hashed = ""
-        if self._hash_of is not None and any(call.wrapped.hashes for call in calls):
-            hashed = self._hash_of(wrapped)
-        for call in reversed(calls):
-            if call.wrapped.plain == wrapped or hashed in call.wrapped.hashes:
-                return call
-        unseen = [call for call in calls if not call.wrapped.plain and not (hashed and call.wrapped.hashes)]
-        if unseen:
-            return unseen[-1]
-        call = calls[-1]
+        hashed = self._hash_of(wrapped) if self._hash_of is not None and calls.any_hashed() else ""
+        if (call := calls.take(wrapped, hashed)) is not None:
+            return call
+        other = calls.last()
         self._problem(
-            "other_secret", f"issued at {format_time(call.time)}", header.epoch, call.time, call.who
+            "other_secret", f"issued at {format_time(other.time)}", header.epoch, other.time, other.who
         )
         return None
 
     def _not_issued(
-        self, header: Header, waiting: dict[TrailContext, list[Call]], contexts: list[TrailContext]
+        self, header: Header, waiting: dict[TrailContext, WaitingCalls], contexts: list[TrailContext]
     ) -> None:
-        other = next((waiting[context][-1] for context in reversed(contexts) if waiting[context]), None)
+        # What has no call left gets none any more: it is passed over once, however many lines come here.
+        while contexts and not waiting[contexts[-1]]:
+            contexts.pop()
+        other = waiting[contexts[-1]].last() if contexts else None
         if not self._trail.covers(header.time):
             covered = f"{format_time(self._trail.first)} to {format_time(self._trail.last)}"
             self._problem("not_covered", f"the trail has {covered}", header.epoch, header.time)

@@ -6,6 +6,7 @@ so only the lines since the older size are read and hashed, however long the log
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -34,49 +35,82 @@ def read_growth(logdir: Path, old_size: int, checkpoint: Checkpoint) -> list[byt
 
 
 def _growth(logdir: Path, old_size: int, checkpoint: Checkpoint) -> list[bytes]:
-    old, leaves = _from(logdir, old_size)
-    proof = growth_proof(old, leaves, checkpoint.size)
+    lines = _Lines(logdir)
+    old = lines.tree_at(old_size)
+    proof = growth_proof(old, lines.leaves(), checkpoint.size)
     verify_consistency(old_size, old.root(), checkpoint.size, checkpoint.root, proof)
     return proof
 
 
-def tree_at(logdir: Path, size: int) -> Frontier:
-    """The tree of the log's first `size` lines.
+class Trees:
+    """The trees of a log at sizes that grow: for all of them no seal file is read more than twice."""
 
-    Raises:
-        FormatError, UnsettledError, StorageError: as `read_growth`.
-    """
-    return read_settled(lambda: _from(logdir, size)[0]) if size else Frontier()
+    def __init__(self, logdir: Path) -> None:
+        self._logdir = logdir
+        self._lines: _Lines | None = None
+
+    def at(self, size: int) -> Frontier:
+        """The tree of the log's first `size` lines.
+
+        Raises:
+            FormatError, UnsettledError, StorageError: as `read_growth`.
+        """
+        return read_settled(lambda: self._at(size)) if size else Frontier()
+
+    def _at(self, size: int) -> Frontier:
+        # Where a file was gone, all is looked at anew.
+        lines, self._lines = self._lines or _Lines(self._logdir), None
+        tree = lines.tree_at(size)
+        self._lines = lines
+        return tree.copy()
 
 
-def _from(logdir: Path, size: int) -> tuple[Frontier, Iterator[bytes]]:
-    """The tree of `size` lines, and the leaves behind it."""
-    seals = [item.seal for item in list_segments(logdir).segments if item.seal is not None]
-    place = -1
-    for number, seal in enumerate(seals):
-        if (header := parse_header(next(_tagged_lines(seal), b""))) is None:
-            continue
-        if header.tree.size > size:
-            break
-        place = number
-    if place < 0:
-        raise StorageError(
-            f"the lines at tree size {size} are not in {logdir} any more",
-            "a witness that is so far behind cannot follow this log: were segments pruned early?",
-        )
-    tree = Frontier()
-    lines = (line for seal in seals[place:] for line in _tagged_lines(seal))
-    for line in lines:
-        header = parse_header(line) if line.startswith(b"epoch ") else None
-        if header is not None and header.tree.size == size:
-            tree = header.tree.to_frontier()
-            return tree, map(_leaf, chain([line], lines))
-        if header is not None and header.tree.size < size:
-            tree = header.tree.to_frontier()
-        tree.append(_leaf(line))
-        if tree.size == size:
-            return tree, map(_leaf, lines)
-    raise FormatError(f"there are no {size} seal lines in {logdir}")
+class _Lines:
+    """The lines of a log behind the tree that they make: read on from where it was, or from a later file."""
+
+    def __init__(self, logdir: Path) -> None:
+        self._logdir = logdir
+        seals = [item.seal for item in list_segments(logdir).segments if item.seal is not None]
+        # The size at which each begins; one that goes back begins no earlier than those before it.
+        self._seals, self._starts, greatest = seals, [], 0
+        self._places: list[int] = []
+        for place, seal in enumerate(seals):
+            if (header := parse_header(next(_tagged_lines(seal), b""))) is not None:
+                greatest = max(greatest, header.tree.size)
+                self._starts.append(greatest)
+                self._places.append(place)
+        self._place = -1
+        self._lines: Iterator[bytes] = iter(())
+        self._tree = Frontier()
+
+    def tree_at(self, size: int) -> Frontier:
+        """The tree of `size` lines; it changes with the next call."""
+        if (found := bisect_right(self._starts, size) - 1) < 0:
+            raise StorageError(
+                f"the lines at tree size {size} are not in {self._logdir} any more",
+                "a witness that is so far behind cannot follow this log: were segments pruned early?",
+            )
+        place = self._places[found]
+        if place != self._place or self._tree.size > size:
+            self._place, self._tree = place, Frontier()
+            self._lines = (line for seal in self._seals[place:] for line in _tagged_lines(seal))
+        elif self._tree.size == size:
+            return self._tree
+        for line in self._lines:
+            header = parse_header(line) if line.startswith(b"epoch ") else None
+            if header is not None and header.tree.size == size:
+                self._tree, self._lines = header.tree.to_frontier(), chain([line], self._lines)
+                return self._tree
+            if header is not None and header.tree.size < size:
+                self._tree = header.tree.to_frontier()
+            self._tree.append(_leaf(line))
+            if self._tree.size == size:
+                return self._tree
+        raise FormatError(f"there are no {size} seal lines in {self._logdir}")
+
+    def leaves(self) -> Iterator[bytes]:
+        """Those behind the tree."""
+        return map(_leaf, self._lines)
 
 
 def _leaf(line: bytes) -> bytes:

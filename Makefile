@@ -15,7 +15,7 @@ SECONDS := 600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-full faults power-states supervision live-copies live-readers neighbours tail-stories fuzz lint check bench clean strange
+.PHONY: help demo test test-full faults power-states supervision live-copies live-readers monitor-trial neighbours tail-stories fuzz lint check bench clean strange
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -52,6 +52,9 @@ live-copies: .venv/.dev ## copy a log 500 times by four tools while it is writte
 live-readers: .venv/.dev ## verify and copy logs thousands of times while they are written, expire and so on
 	@$(call apt_install,rsync)
 	.venv/bin/python -m tests.fault.live_readers 5000 500
+
+monitor-trial: .venv/.dev ## change 300 bytes of logs that a monitor watches, and kill it 50 times
+	.venv/bin/python -m tests.fault.monitor_trial 200 50 100
 
 neighbours: .venv/.dev ## attack sources for a minute each, and measure how long the lines of another one wait
 	.venv/bin/python -m tests.fault.hostile_neighbours 60

@@ -72,40 +72,62 @@ class Fleet:
             monitor.wait("all_examined")
             yield monitor
         finally:
-            monitor.process.kill()
-            monitor.process.wait()
+            monitor.kill()
 
 
 class Running:
-    """A monitor as a process, and the events that it has told."""
+    """A monitor as a process, and the events that it has told; `code` is run in the place of the program."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, code: str | None = None) -> None:
+        program = [PROGRAM] if code is None else [sys.executable, "-c", code]
         self.process = subprocess.Popen(
-            [PROGRAM, "monitor", "--config", str(config)], stderr=subprocess.PIPE, bufsize=0
+            [*program, "monitor", "--config", str(config)], stderr=subprocess.PIPE, bufsize=0
         )
         self._rest = b""
+        self._events: list[dict[str, Any]] = []
+        self._passed = 0
 
     def wait(self, event: str, **fields: object) -> dict[str, Any]:
         """The next event of this name with these fields; those before it are passed over."""
-        assert self.process.stderr is not None
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            line, end, rest = self._rest.partition(b"\n")
-            if end:
-                self._rest = rest
-                told: dict[str, Any] = json.loads(line)
+            while self._passed < len(self._events):
+                told = self._events[self._passed]
+                self._passed += 1
                 if told["event"] == event and fields.items() <= told.items():
                     return told
-            elif select.select([self.process.stderr], [], [], deadline - time.monotonic())[0]:
-                more = os.read(self.process.stderr.fileno(), 1 << 16)
-                assert more, self._rest
-                self._rest += more
+            self._read(deadline - time.monotonic())
         raise AssertionError(f"no event {event} {fields} in {PATIENCE} s")
+
+    def events(self) -> list[dict[str, Any]]:
+        """All until now."""
+        while self._read(0):
+            pass
+        return self._events
+
+    def _read(self, timeout: float) -> bool:
+        assert self.process.stderr is not None
+        if not select.select([self.process.stderr], [], [], max(timeout, 0))[0]:
+            return False
+        more = os.read(self.process.stderr.fileno(), 1 << 16)
+        if not more:
+            time.sleep(0.02)
+            return False
+        *lines, self._rest = (self._rest + more).split(b"\n")
+        self._events += map(json.loads, lines)
+        return True
 
     def stop(self) -> int:
         """SIGTERM; the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """As a crash."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
 
 
 def flip(path: Path, at: int = 5) -> bytes:

@@ -58,7 +58,7 @@ class FleetWatch:
         """Logs of an earlier time whose directory is gone now are missing, not forgotten."""
         tables = {table.pattern: table for table in self._config.logs}
         for record in self._records.all():
-            if record.log and record.pattern in tables:
+            if record.pattern in tables:
                 place = place_from(record.place)
                 self._watched[place] = self._watch(place, tables[record.pattern], record)
             elif record.log or record.alarm is not None:
@@ -78,7 +78,7 @@ class FleetWatch:
                 self._journal.info("log_found", log=name_of(place))
         for place in [place for place in self._watched if place not in found]:
             watched = self._watched[place]
-            if not watched.record.log and not watched.in_work:
+            if not (watched.record.log or watched.record.alarm or watched.in_work):
                 del self._watched[place]
 
     def _watch(self, place: str, table: MonitoredLogs, record: LogRecord) -> WatchedLog:

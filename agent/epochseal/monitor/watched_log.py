@@ -188,7 +188,8 @@ class WatchedLog:
         self._move(verdict, outcome)
         first = verdict.problems[0] if verdict.problems else None
         record.first_problem = visible(f"{first.kind}: {first.detail}")[:500] if first is not None else ""
-        if verdict.verdict != "empty":
+        if verdict.log:
+            # Of a log that is gone there is nothing to say that was not known.
             record.origin, record.log, record.mode = verdict.origin, verdict.log, verdict.mode
             record.entries, record.last_sealed = verdict.entries, verdict.last_sealed
             record.closed = verdict.closed

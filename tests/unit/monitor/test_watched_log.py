@@ -129,6 +129,16 @@ def test_what_is_new_beside_an_acknowledged_one_is_told(log: WatchedLog) -> None
     assert log.record.alarm.reports == ["report-1000", "report-3000"]
 
 
+def test_a_log_that_is_gone_keeps_its_name(log: WatchedLog) -> None:
+    """Whoever is told must know which one it was."""
+    _take(log, _whole("verified"))
+    gone = _whole("tampered", "rolled_back", started=2000)
+    assert gone.verdict is not None
+    gone.verdict.origin = gone.verdict.log = ""
+    assert _take(log, gone) is not None
+    assert (log.record.origin, log.record.log, log.record.told) == ("o", "id", "tampered")
+
+
 def test_an_older_verification_settles_nothing(log: WatchedLog) -> None:
     """A slow one that began before another: but a tampering that it saw was there."""
     _take(log, _whole("incomplete", "segment_missing", started=2000))

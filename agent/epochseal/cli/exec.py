@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import shutil
 import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from urllib.parse import quote
 
 import click
 
+from epochseal.cli.console import print_notice
 from epochseal.cli.options import sealing_options
 from epochseal.cli.seal import acknowledger
 from epochseal.errors import ConfigError
@@ -20,6 +23,8 @@ from epochseal.service.launch import SealOptions, seal_stream
 from epochseal.service.signals import Signals
 
 _SIGNALLED = 128
+_LEFT_SECONDS = 2.0
+"""After the command has ended, its output may stay open for so long before that is told."""
 
 
 @click.command()
@@ -88,6 +93,8 @@ class _Runner:
             self.pass_on(self._early)
         with suppress(OSError):
             fcntl.fcntl(read, fcntl.F_SETPIPE_SZ, 1 << 20)
+        if self._process is not None:
+            Thread(target=_tell_who_waits, args=(self._process.pid, read), daemon=True).start()
         return read
 
     def status(self) -> int:
@@ -110,3 +117,27 @@ class _Runner:
             return False
         self._process.send_signal(number)
         return True
+
+
+def _tell_who_waits(pid: int, output: int) -> None:
+    """Once the command has ended: say so, if a process that it left behind keeps its output open."""
+    pipe = os.fstat(output)
+    try:
+        ended = os.pidfd_open(pid)
+    except OSError:  # it has ended, and was waited for; or the kernel is too old to tell
+        return
+    _poll_of(ended, select.POLLIN).poll()
+    os.close(ended)
+    hung_up = _poll_of(output, 0).poll(_LEFT_SECONDS * 1000)
+    # By now the output may be closed on this side, and its number another file's.
+    with suppress(OSError):
+        if not hung_up and os.path.samestat(os.fstat(output), pipe):
+            print_notice(
+                "the command has ended, but what it left behind keeps its output open: SIGTERM ends this"
+            )
+
+
+def _poll_of(descriptor: int, events: int) -> select.poll:
+    poll = select.poll()
+    poll.register(descriptor, events)
+    return poll

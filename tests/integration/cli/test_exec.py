@@ -43,6 +43,11 @@ class Running:
         """Send `exec` a signal."""
         self.process.send_signal(number)
 
+    def wait_for(self, text: bytes) -> None:
+        """Until a line on stderr says so."""
+        while text not in self._stderr.readline():
+            assert self.process.poll() is None
+
     def status(self) -> int:
         """The exit status in the end."""
         _, said = self.process.communicate(timeout=60)
@@ -139,9 +144,9 @@ def test_what_a_grandchild_writes_is_sealed(place: Place) -> None:
 
 
 def test_a_grandchild_that_never_ends_can_be_left(place: Place) -> None:
-    """The command is gone and cannot take the signal: the log is closed at the first one."""
+    """That it is waited for is told; the command cannot take a signal any more: the first closes the log."""
     running = Running(place, f"sleep 1000 & echo $! > {place.folder}/pid; echo early; echo ready >&2; exit 4")
-    time.sleep(0.5)
+    running.wait_for(b"what it left behind keeps its output open")
     running.signal(signal.SIGTERM)
     try:
         assert running.process.wait(30) == 4

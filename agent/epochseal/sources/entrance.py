@@ -122,7 +122,7 @@ class Entrance:
             sock.settimeout(0)
             self._door = self._make_client(sock, address)
         except OSError as exc:
-            self._complaints.tell(f"cannot use a connection: {exc}")
+            self._miss(f"a connection cannot be used: {exc}")
             sock.close()
         return True
 

@@ -305,7 +305,10 @@ class StreamServer(SharedBuffer[Client]):
                 continue
             # A commit may have kept us from reading for long: who has sent something is not quiet.
             if not client.reads or not has_unread(client.number):
+                is_read = client.reads
                 self._end_of_input(client)
+                if client.leaves_at is not None and is_read:
+                    self._may_lose(client, "had to make room: what it sends from now on is lost")
             elif now > finish_by:
                 self.refuse(client, "it was still sending when its time was over")
 
@@ -327,10 +330,13 @@ class StreamServer(SharedBuffer[Client]):
             self.refuse(client, str(error))
             return
         self._end_of_input(client)
-        # A client at a socket file resets its connection when it leaves without reading its acknowledgements,
-        # and what it wrote is here. A sender's system throws away what was not on its way yet.
+        self._may_lose(client, "reset its connection: what it had not sent yet may be missing")
+
+    def _may_lose(self, client: Client, why: str) -> None:
+        # At a socket file what a client wrote is here, and later it gets an error. Over a network its system
+        # has taken what is on its way, and throws it away. Who never sent anything has nothing to lose.
         if client.sock.family != AF_UNIX and client.framing.begun:
-            self._miss(f"{client.label} reset its connection: what it had not sent yet may be missing")
+            self._miss(f"{client.label} {why}")
 
     def refuse(self, client: Client, message: str) -> None:
         """Read nothing more from it; what was whole is sealed and acknowledged before it is closed."""

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from epochseal.sealing.limits import Piece
 from epochseal.service import commit_loop
 from epochseal.service.commit_loop import CommitLoop
-from epochseal.sources import datagrams, stream_server
+from epochseal.sources import admission, datagrams, entrance, stream_server
 from epochseal.sources.internet_endpoint import InternetEndpoint
 from epochseal.sources.socket_file import SocketFile
 from epochseal.sources.stream import StreamSource
@@ -113,6 +114,27 @@ def test_a_sender_that_resets(sent: bytes) -> None:
     pieces += sealed_to_the_end(source)[1]
     source.close()
     assert any(piece.src.gap for piece in pieces) == bool(sent)
+
+
+def test_a_sender_that_has_to_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a network it learns of that too late: what it sends next may be lost, and the log says so."""
+    monkeypatch.setattr(entrance, "MAX_CLIENTS", 1)
+    monkeypatch.setattr(admission, "QUIET_SECONDS", 0.0)
+    source = open_syslog("127.0.0.1:0", tls=None, block_bytes=_BLOCK, max_entry_bytes=_ENTRY)
+    where = _address_of(source.endpoint)
+    with socket.create_connection(where) as first, socket.create_connection(where):
+        first.sendall(b"<13>one\n")
+        lines: list[bytes] = []
+        pieces: list[Piece] = []
+        deadline = time.monotonic() + 60
+        while not any(piece.src.gap for piece in pieces):
+            assert time.monotonic() < deadline
+            source.tick()
+            read(source)
+            more = taken(source)
+            lines, pieces = lines + more[0], pieces + more[1]
+    source.close()
+    assert lines == [b"<13>one"]
 
 
 @pytest.mark.parametrize("hangs_up", [True, False])

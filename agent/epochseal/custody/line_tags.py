@@ -22,8 +22,7 @@ from epochseal.errors import StorageError
 _INNER = bytes(number ^ 0x36 for number in range(256))
 _OUTER = bytes(number ^ 0x5C for number in range(256))
 # A key has half of SHA-256's block; the other half of the padded key is the same for all.
-_INNER_TAG = bytes([0x36]) * 32 + TAG_LABEL
-_INNER_NEXT = bytes([0x36]) * 32 + NEXT_LABEL
+_INNER_REST = bytes([0x36]) * 32
 _OUTER_REST = bytes([0x5C]) * 32
 
 _CONTENT = bytes.__basicsize__ - 1
@@ -49,14 +48,15 @@ def tag_lines(key: memoryview, previous_tag: bytes, leaves: Sequence[bytes]) -> 
     keys = [current]
     try:
         for leaf in leaves:
-            # The first half of the block, and the rest: the library wipes what it copied of it.
-            (inner := sha256(current.translate(_INNER))).update(_INNER_TAG + tag + leaf)
-            digest = inner.digest()
-            (outer := sha256(current.translate(_OUTER))).update(_OUTER_REST + digest)
-            tags.append(tag := outer.digest())
-            (inner := sha256(current.translate(_INNER))).update(_INNER_NEXT)
-            digest = inner.digest()
-            (outer := sha256(current.translate(_OUTER))).update(_OUTER_REST + digest)
+            # A padded key is a block, hashed once for both of its messages. The library wipes its copies.
+            (inner := sha256(current.translate(_INNER))).update(_INNER_REST)
+            (of_tag := inner.copy()).update(TAG_LABEL + tag + leaf)
+            digest = of_tag.digest()
+            (outer := sha256(current.translate(_OUTER))).update(_OUTER_REST)
+            (of_tag := outer.copy()).update(digest)
+            tags.append(tag := of_tag.digest())
+            inner.update(NEXT_LABEL)
+            outer.update(inner.digest())
             keys.append(current := outer.digest())
         key[:] = current
     finally:
@@ -74,7 +74,7 @@ def step_key(key: memoryview, count: int) -> None:
     keys = [current]
     try:
         for _ in range(count):
-            (inner := sha256(current.translate(_INNER))).update(_INNER_NEXT)
+            (inner := sha256(current.translate(_INNER))).update(_INNER_REST + NEXT_LABEL)
             digest = inner.digest()
             (outer := sha256(current.translate(_OUTER))).update(_OUTER_REST + digest)
             keys.append(current := outer.digest())

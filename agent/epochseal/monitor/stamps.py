@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from hashlib import sha256
+from zlib import crc32
 
 from epochseal.storage.segments import CHECKPOINT_FILE, FOLDER
 from epochseal.verifier import ResumePoint
+
+_MASK = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +26,28 @@ class Stamps:
 
 def stamps_of(place: str, since: ResumePoint | None) -> Stamps:
     """Look at the names, sizes and times of a log's files; what cannot be looked at has a stamp too."""
-    old, new = sha256(), sha256()
-    first = since.segment if since is not None else 0
+    # A thousand logs are looked at in each round: plain calls, and sums, in whatever order the names come.
+    old = new = 0
+    first = f"{since.segment:06d}-" if since is not None else ""
     try:
-        with os.scandir(os.path.join(place, FOLDER)) as found:  # noqa: PTH118  # a thousand times a round
-            for entry in sorted(found, key=lambda item: item.name):
-                number = entry.name.partition("-")[0]
-                is_old = number.isascii() and number.isdigit() and int(number[:18]) < first
-                _add(old if is_old else new, entry.name, entry.stat(follow_symlinks=False))
+        with os.scandir(f"{place}/{FOLDER}") as found:
+            for entry in found:
+                name, row = entry.name, _row(entry.name, entry.stat(follow_symlinks=False))
+                # Numbers have six digits, or more without a leading zero.
+                if (name.find("-"), name) < (len(first) - 1, first):
+                    old += row
+                else:
+                    new += row
     except OSError as exc:
-        new.update(f"{exc.errno}".encode())
+        new += exc.errno or 1
     try:
-        path = os.path.join(place, CHECKPOINT_FILE)  # noqa: PTH118  # as above
-        _add(new, CHECKPOINT_FILE, os.lstat(path))  # as above
+        new += _row(CHECKPOINT_FILE, os.lstat(f"{place}/{CHECKPOINT_FILE}"))  # as above
     except OSError as exc:
-        new.update(f"{exc.errno}".encode())
-    return Stamps(old.hexdigest(), new.hexdigest())
+        new += exc.errno or 1
+    return Stamps(f"{old & _MASK:x}", f"{new & _MASK:x}")
 
 
-def _add(digest: object, name: str, found: os.stat_result) -> None:
-    words = (found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-    digest.update(os.fsencode(name) + b"\0" + repr(words).encode() + b"\n")  # type: ignore[attr-defined]  # hashlib has no public type
+def _row(name: str, seen: os.stat_result) -> int:
+    # Of numbers alone, whose hash is the same in every process.
+    number = crc32(os.fsencode(name))
+    return hash((number, seen.st_ino, seen.st_mode, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns))

@@ -80,7 +80,9 @@ class Writing:
         self._agent.kill()
         self._stop.set()
         self._thread.join()
-        self._agent.__exit__(None, None, None)
+        # What was not sent yet has nobody to go to.
+        with suppress(OSError):
+            self._agent.__exit__(None, None, None)
 
 
 class Trial:
@@ -198,6 +200,7 @@ def try_tamperings(count: int, kills: int, seed: int = 19) -> Found:
                     trial.crash()
                 old = step % 4 == 3  # every fourth
                 trial.tamper("old" if old else "live", kill=step * kills % count < kills)
+                sys.stderr.write(f"{step + 1}: {trial.found}\n")
             trial.rest(2)
         return trial.found
 

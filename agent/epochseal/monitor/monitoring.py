@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from importlib import import_module
 from multiprocessing.connection import wait
 from pathlib import Path
 
 from epochseal.config.monitor_settings import MonitorConfig
 from epochseal.journal import Journal
+from epochseal.keys import load_backend
 from epochseal.monitor.announcer import Announcer
 from epochseal.monitor.fleet_watch import FleetWatch
 from epochseal.monitor.lane import Lane
@@ -50,6 +52,7 @@ class Monitor:
         make_directory(state_dir, OWN_FOLDER_MODE)
         real = Path(os.path.realpath(state_dir))
         check_own_folder(real)
+        self._load()
         with ExitStack() as stack:
             # First of all: a lane is forked from a process that has no thread, and does not hold the lock.
             lanes = {name: Lane(name) for name in _LANES}
@@ -66,6 +69,14 @@ class Monitor:
             fleet = FleetWatch(self._config, records, lanes, announcer, self._journal, once=once)
             signals = stack.enter_context(Signals().installed())
             return self._watch(fleet, lanes, announcer, signals, once=once)
+
+    def _load(self) -> None:
+        """Load what examinations will need, once: each is made in a process that is forked from here."""
+        for table in self._config.logs:
+            for uri in table.keys.epoch_keys:
+                load_backend(uri)
+        with suppress(ImportError):
+            import_module("epochseal.report.page")
 
     def _watch(
         self, fleet: FleetWatch, lanes: dict[str, Lane], announcer: Announcer, signals: Signals, *, once: bool

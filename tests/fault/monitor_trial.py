@@ -127,9 +127,7 @@ class Trial:
         _flip(path, at, byte)
         if kill:
             self._kill_monitor()
-        if self._alarmed(name):
-            self._fleet.acknowledge(self._fleet.logs / name)
-        if not self._wait(name, "verified"):
+        if not self._acknowledged(name):
             self.found.invented.append(f"{name} is not verified again after {path.name} byte {at}")
         self._told = len(self._monitor.events())
 
@@ -174,9 +172,19 @@ class Trial:
             time.sleep(0.05)
         return False
 
-    def _alarmed(self, name: str) -> bool:
-        record = self._records.read(name_of(str(self._fleet.logs / name)))
-        return record is not None and record.alarm is not None
+    def _acknowledged(self, name: str) -> bool:
+        """Acknowledge what there is until the log is verified: a verification under way may add to it."""
+        deadline, seen = time.monotonic() + _PATIENCE, 0
+        while time.monotonic() < deadline:
+            record = self._records.read(name_of(str(self._fleet.logs / name)))
+            if record is not None and record.told == "verified":
+                return True
+            alarm = record.alarm if record is not None else None
+            if alarm is not None and len(alarm.found) > seen:
+                seen = len(alarm.found)
+                self._fleet.command("acknowledge", str(self._fleet.logs / name), "--reason", "put back")
+            time.sleep(0.05)
+        return False
 
 
 def _flip(path: Path, at: int, byte: int | None = None) -> int:

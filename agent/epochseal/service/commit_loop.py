@@ -149,10 +149,14 @@ class CommitLoop:
         """Whether clients that were just answered send on at once; what came is read.
 
         Nothing else is done between such commits: not what time asks for, as they are over soon, and nothing
-        that a signal, the backend or another source may want, for whose descriptors this ends.
+        that a signal, the backend or another source may want, for whose descriptors this ends. Nor does a
+        source wait that has more to read by itself.
         """
         if self._readers() != self._polled:
             return False
+        for source in self._sources:
+            if source.wait_seconds() < _AT_ONCE_SECONDS:
+                return False
         # Who waits for its acknowledgement sends on within microseconds. To sleep and be woken costs more.
         for _ in range(_LOOKS):
             if found := self._poll.poll(0):

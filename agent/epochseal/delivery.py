@@ -228,7 +228,7 @@ class Delivery:
                     self._heir.release()
                     return
                 self._leading = None
-                if not self._filling.lines or self._socket is None:
+                if not self._goes_now or self._socket is None:
                     self._led = False
                     return
             self._step(0.0, collect=False)
@@ -260,18 +260,25 @@ class Delivery:
             self._collect(sock, trouble, wait=wait)
 
     def _load(self) -> None:
-        """What was handed in goes next, as one batch. Under the lock, as all that sends.
-
-        What threads wait for goes when nothing is under way, so that the agent need not wait for more of it;
-        but not where it is silent, or what was given up would pile up in one batch.
-        """
-        batch, connected = self._filling, self._socket is not None
-        if batch.lines and (batch.loose or not self._awaited or self._silent or not connected):
+        """What was handed in goes next, as one batch, if it is time. Under the lock, as all that sends."""
+        if self._goes_now:
+            batch, self._filling = self._filling, Batch()
             self._wire.append(batch)
-            self._filling = Batch()
-            if connected:
+            if self._socket is not None:
                 self._outgoing += b"".join(batch.lines)
                 self._awaited += len(batch.lines)
+
+    @property
+    def _goes_now(self) -> bool:
+        """Whether something was handed in, and is not to wait for an acknowledgement.
+
+        What threads wait for goes when nothing is under way, so that the agent need not wait for more of it;
+        but not where it is silent or away, or what was given up would pile up in one batch.
+        """
+        batch = self._filling
+        if not batch.lines:
+            return False
+        return batch.loose > 0 or not self._awaited or self._silent or self._socket is None
 
     def _connect(self) -> None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -138,11 +138,13 @@ class FileQueue:
         old.static = old.static or not same
         self._files.append(old)
         here = sighting.here
-        if here is not None and not same and here.key[1] == wanted.inode:
+        truncated = here is not None and not same and here.key[1] == wanted.inode
+        if truncated:
             self._lost(f"{self._path} was truncated, or its inode given to a new file: lines may be lost")
-        if sighting.complete:
+        if sighting.complete and not truncated:
             self._files.extend(sighting.files)
         else:
+            # Of copies the news say nothing: there may be one of each truncation.
             self._files.extend(sighting.between)
             after = rotated if place is not None else self._written_since(rotated)
             yield from self._append_after(after, -1 if place is None else place, here)
@@ -204,32 +206,33 @@ class FileQueue:
                 self._files.append(content)
                 content = None
             elif item.found.st_size and not (self.has(item.key) or self._is_foreign(item.key)):
-                yield from self._append(item)
+                found = yield from self._open_unread(item)
+                self._files.extend([found] if found is not None else [])
         if content is not None:
             self._files.append(content)
 
-    def _append(self, item: Rotated) -> Search[None]:
-        """Queue a rotated file, unless it is a compressed copy of one that was read before."""
+    def _open_unread(self, item: Rotated) -> Search[Content | None]:
+        """A rotated file; None if it is a compressed copy of one that was read, or waits here to be read."""
         try:
             found = open_content(item.path)
         except OSError as exc:
             self._lost(f"cannot read {item.path}: {exc.strerror}")
-            return
+            return None
         is_new = False
         try:
-            is_new = not (isinstance(found, CompressedCopy) and (yield from self._was_left(found)))
+            is_new = not (isinstance(found, CompressedCopy) and (yield from self._is_known(found)))
         finally:
             if not is_new:
                 found.close()
-        if is_new:
-            self._files.append(found)
+        return found if is_new else None
 
-    def _was_left(self, content: CompressedCopy) -> Search[bool]:
-        """Whether it is a compressed copy of a file that was read before; its time of change says nothing."""
+    def _is_known(self, content: CompressedCopy) -> Search[bool]:
+        """Whether a compressed file has the content of one that is known; its time of change says nothing."""
+        waiting = [_whole(other) for other in self._files if isinstance(other, LogFile)]
         known = False
-        if self._left:
+        if self._left or waiting:
             head, _ = yield from content.reach(HEAD)
-            for wanted, offset, begun in self._left:
+            for wanted, offset, begun in [*self._left, *waiting]:
                 if offset and head[:offset] == begun:
                     known = known or (yield from is_copy_of(content, wanted, offset))
             content.rewind()
@@ -263,17 +266,26 @@ class FileQueue:
         written after the copy was made. It is set to `position`.
         """
         wanted, seen = content.was
-        found = yield from find_file(self._rotated(), wanted, seen, copies=True)
+        rotated = self._rotated()
+        found = yield from find_file(rotated, wanted, seen, copies=True)
+        copies = list[Content]()
         if found is not None:
             yield from reach(found[0], position)
-        self._files.insert(1, content.again())
-        if found is None:
-            return False
-        copy = found[0]
-        copy.static = True
-        content.close()
-        self._files[0] = copy
-        return True
+            copies = [found[0]]
+            place = next((i for i, item in enumerate(rotated) if item.key == found[0].key), len(rotated))
+            # It may have been truncated more than once between two looks.
+            for item in rotated[place + 1 :]:
+                if item.found.st_size and not self.has(item.key):
+                    later = yield from self._open_unread(item)
+                    copies.extend([later] if later is not None else [])
+        for copy in copies:
+            copy.static = True
+        again = content.again()
+        if copies:
+            content.close()
+        self._files.popleft()
+        self._files.extendleft(reversed([*(copies or [content]), again]))
+        return bool(copies)
 
     def take_first(self) -> Content:
         """Take the first file out of the queue."""
@@ -292,3 +304,10 @@ class FileQueue:
         """Close all files."""
         for content in self._files:
             content.close()
+
+
+def _whole(content: LogFile) -> tuple[Identity, int, bytes]:
+    """What a file that waits is, all of it, and how it begins."""
+    size = content.size()
+    ends = content.ends(size)
+    return Identity.of(content.key, *ends), size, ends[0]

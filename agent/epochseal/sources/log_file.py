@@ -105,13 +105,14 @@ class LogFile:
     def has_more(self) -> bool:
         """Whether there are bytes that were never read; notices if the file was cut."""
         found = self.stat()
-        if found.st_mtime_ns != self._written or found.st_size != self._size:
+        if not self.truncated and (found.st_mtime_ns != self._written or found.st_size != self._size):
             # Written to since the last look, perhaps anew at the old length: the size alone cannot tell.
-            self.truncated = self.truncated or not self._has_old_content(found.st_size)
-            self._written = found.st_mtime_ns
-            if found.st_size != self._size:
-                self.grew_at = time.monotonic()
-            self._size, self._ends = found.st_size, self.ends(found.st_size)
+            self.truncated = not self._has_old_content(found.st_size)
+            if not self.truncated:
+                self._written = found.st_mtime_ns
+                if found.st_size != self._size:
+                    self.grew_at = time.monotonic()
+                self._size, self._ends = found.st_size, self.ends(found.st_size)
         return not self.truncated and self._end(found.st_size) > self._seen
 
     def _has_old_content(self, size: int) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from epochseal.sources.log_file import source_name
-from tests.unit.sources.tailer import Tailer, append, long_lines
+from tests.unit.sources.tailer import GRACE, Tailer, append, compress, long_lines
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
@@ -172,3 +172,53 @@ def test_a_copy_at_whose_path_nothing_stands(log: Path, tailer: Tailer) -> None:
     assert tailer.run() == long_lines(1, 2)
     append(log, long_lines(3))
     assert (tailer.run(), tailer.gaps) == (long_lines(1, 2, 3), 0)
+
+
+def test_truncated_while_it_waits_with_a_copy(log: Path, tailer: Tailer) -> None:
+    """As the length and the ends of the last look tell, the copy is that of a file that was not read yet."""
+    append(log, b"1\n")
+    tailer.run()
+    log.rename(log.with_name("app.log.1"))
+    append(log, b"2\n")
+    tailer.step()
+    log.with_name("app.log.1").rename(log.with_name("app.log.2"))
+    shutil.copy(log, log.with_name("app.log.1"))
+    log.write_bytes(b"3\n4\n")
+    assert (tailer.run(), tailer.gaps) == (b"1\n2\n3\n4\n", 1)
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_truncated_twice_between_two_looks(log: Path, tailer: Tailer, ending: str) -> None:
+    """The copy that has what was read is followed by those that were made after it."""
+    append(log, b"1\n")
+    tailer.run()
+    for number in (2, 3):
+        append(log, b"%d\n" % number)
+        if (older := log.with_name(f"app.log.1{ending}")).exists():
+            older.rename(log.with_name(f"app.log.2{ending}"))
+        older.write_bytes(compress(log.read_bytes(), ending))
+        os.truncate(log, 0)
+    append(log, b"4\n")
+    assert (tailer.run(), tailer.gaps) == (b"1\n2\n3\n4\n", 1)
+
+
+@pytest.mark.parametrize("hasty", [60.0], indirect=True)
+def test_a_compressed_copy_of_what_waits_is_not_read_twice(tmp_path: Path) -> None:
+    """Rotated and compressed while the file before it is still read: it waits already, and is open."""
+    (tmp_path / "pods").mkdir()
+    target, link = tmp_path / "pods" / "0.log", tmp_path / "app.log"
+    append(target, long_lines(1))
+    link.symlink_to(target)
+    tailer = Tailer(link)
+    tailer.run()
+    for number in (2, 3, 4):
+        rotated = target.with_name(f"0.log.2026112{number}-082000")
+        target.rename(rotated)
+        append(target, long_lines(number))
+        tailer.step()
+        if number > 2:
+            packed = compress(rotated.read_bytes(), ".gz")
+            rotated.with_name(rotated.name + ".gz").write_bytes(packed)
+            rotated.unlink()
+    assert tailer.run(20 * GRACE) == long_lines(1, 2, 3, 4)
+    tailer.close()

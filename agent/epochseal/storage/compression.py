@@ -27,6 +27,7 @@ from typing import IO, Literal
 from epochseal.errors import ConfigError, StorageError
 from epochseal.storage.durable import sync_directory
 from epochseal.storage.exchange import NoExchangeError, exchange_folders
+from epochseal.storage.holes import TIMES
 from epochseal.storage.segments import COMPRESSED_ENDINGS
 
 Kind = Literal["gzip", "zstd"]
@@ -37,6 +38,10 @@ _GZIP_LEVEL, _ZSTD_LEVEL = 6, 3
 
 class ExchangeUnsureError(StorageError):
     """The exchange was made, and could not be made durable: nobody knows which folder a crash would leave."""
+
+
+class ShrinksTooFarError(Exception):
+    """The log would shrink so much that a verifier would not read all of it: it stays as it is."""
 
 
 class StoppedError(Exception):
@@ -63,6 +68,7 @@ def compress(source: Path, kind: Kind, stopped: Callable[[], bool]) -> Path:
 
     Raises:
         StoppedError: `stopped` said so.
+        ShrinksTooFarError: it would take less than one byte for each 64; nothing is left of it.
         StorageError: a file cannot be read or written, or does not give back what went in.
     """
     packed = source.parent.parent / _PACKED
@@ -75,6 +81,9 @@ def compress(source: Path, kind: Kind, stopped: Callable[[], bool]) -> Path:
                 with _compressor(file, kind, size) as sink:
                     _copy(plain, stopped, written.update, sink.write)
                 file.flush()
+                if file.tell() * TIMES < size:
+                    packed.unlink()
+                    raise ShrinksTooFarError
                 os.fsync(file.fileno())
             read = hashlib.sha256()
             with _decompressor(packed, kind) as stream:

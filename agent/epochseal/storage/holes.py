@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import FileIO
 from pathlib import Path
 
 from epochseal.errors import StorageError
@@ -12,6 +13,9 @@ from epochseal.storage.opener import GoneError, open_file
 
 _BLOCK = 512
 """Bytes in one of the blocks that `stat` counts, whatever the file system has."""
+
+TIMES = 64
+"""A file is read up to so many times what it takes on the disk."""
 
 
 def stored_bytes(path: Path) -> int:
@@ -31,6 +35,25 @@ def stored_bytes(path: Path) -> int:
         raise GoneError(f"there is no {path}") from exc
     except OSError as exc:
         raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
+
+
+def readable_size(file: FileIO) -> int:
+    """Up to which byte a file is read: to its end, or to its first hole if nearly all of it is holes.
+
+    Zeros stand there, which no line of a log holds: what would be read is damage, and can be of any size. The
+    file is read from its beginning next.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    status = os.fstat(file.fileno())
+    size = status.st_size
+    if status.st_blocks * _BLOCK * TIMES >= size:
+        return size
+    stored = _outside_holes(file.fileno(), size)
+    hole = size if stored * TIMES >= size else _seek(file.fileno(), 0, os.SEEK_HOLE, size)
+    file.seek(0)
+    return hole
 
 
 def _outside_holes(descriptor: int, size: int) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from epochseal.errors import StorageError
 from epochseal.format.seal_lines import MAX_LINE
+from epochseal.storage.holes import readable_size
 from epochseal.storage.opener import open_file
 
 _CHUNK = 1 << 20
@@ -29,7 +30,7 @@ def lines_backwards(path: Path, kind: bytes, before: int | None = None) -> Itera
     needle = b"\n" + kind
     with open_file(path) as file:
         try:
-            descriptor, stop, behind = file.fileno(), file.seek(0, os.SEEK_END), b""
+            descriptor, stop, behind = file.fileno(), readable_size(file), b""
             if before is not None:
                 stop = min(stop, before)
             while stop:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from epochseal.errors import StorageError
 from epochseal.format.seal_lines import MAX_LINE
+from epochseal.storage.holes import readable_size
 from epochseal.storage.opener import open_file
 
 _BUFFER = 1 << 18
@@ -33,17 +34,22 @@ def read_whole_lines(path: Path, start: int = 0) -> Iterator[bytes]:
 def read_damaged_lines(path: Path) -> Iterator[bytes]:
     """All lines with their LF, whatever happened to the file; of one that is too long, its beginning.
 
+    Of a file that is nearly all holes, those up to the first hole.
+
     Only the last one may lack its LF.
 
     Raises:
         StorageError: the file cannot be read, or is no regular one.
     """
     try:
-        with BufferedReader(open_file(path), _BUFFER) as file:
-            while raw := file.readline(_LONGEST):
+        with open_file(path) as opened, BufferedReader(opened, _BUFFER) as file:
+            left = readable_size(opened)
+            while left and (raw := file.readline(min(_LONGEST, left))):
+                left -= len(raw)
                 rest = raw
-                while len(rest) == _LONGEST and not rest.endswith(b"\n"):
-                    rest = file.readline(_LONGEST)
+                while left and len(rest) == _LONGEST and not rest.endswith(b"\n"):
+                    rest = file.readline(min(_LONGEST, left))
+                    left -= len(rest)
                 yield raw if rest is raw or not rest.endswith(b"\n") else raw + b"\n"
     except OSError as exc:
         raise StorageError(f"cannot read {path}: {exc.strerror}") from exc

@@ -25,6 +25,7 @@ from epochseal.sealing.sealer import Sealer
 from epochseal.storage.compression import (
     ExchangeUnsureError,
     Kind,
+    ShrinksTooFarError,
     StoppedError,
     clean,
     compress,
@@ -92,6 +93,8 @@ class SegmentUpkeep:
         # The tree size with the prune line: a checkpoint of this size or more covers it.
         self._stated: int | None = None
         self._removable: ExpiredSegments | None = None
+        # Names of log files that stay as they are: packed, a verifier would not read all of them.
+        self._left_plain: set[str] = set()
         self._next_expiry = 0.0
         # What ended the thread before its time: then nothing would be compressed and nothing expire any more.
         self._broken: BaseException | None = None
@@ -214,7 +217,12 @@ class SegmentUpkeep:
         self._expire()
         clean(self._sealer.logdir)
         while self._kind is not None and (plain := self._next_plain()) is not None:
-            self._hand_over(_Packed(plain, compress(plain, self._kind, self._stop.is_set)))
+            try:
+                packed = compress(plain, self._kind, self._stop.is_set)
+            except ShrinksTooFarError:
+                self._left_plain.add(plain.name)
+            else:
+                self._hand_over(_Packed(plain, packed))
             # A verifier may be listing the folder that was exchanged: it is kept for so long.
             if self._stop.wait(_LOOK_SECONDS):
                 return
@@ -239,15 +247,18 @@ class SegmentUpkeep:
             self._next_expiry = time.monotonic() + min(_LONGEST_BETWEEN, age / 20_000)
 
     def _next_plain(self) -> Path | None:
-        """The oldest segment that the log has gone on from and that is not compressed yet."""
+        """Of segments that the log has gone on from, the oldest that is to be compressed and is not yet."""
         segments = list_segments(self._sealer.logdir).segments
         for segment, later in pairwise(segments):
             # A later segment counts only if it has a line. The agent makes the files first; if it dies
             # before the line is written, the next start removes them and goes on in this segment, which
             # must be plain then.
             begun = later.seal is not None and later.seal.stat().st_size > 0
-            if begun and segment.seal and len(segment.logs) == 1 and segment.logs[0].suffix == ".log":
-                return segment.logs[0]
+            if not begun or not segment.seal or len(segment.logs) != 1:
+                continue
+            log = segment.logs[0]
+            if log.suffix == ".log" and log.name not in self._left_plain:
+                return log
         return None
 
     def _hand_over(self, ready: _Packed | ExpiredSegments) -> None:

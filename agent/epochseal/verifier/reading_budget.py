@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-from epochseal.storage.holes import stored_bytes
+from epochseal.storage.holes import TIMES, stored_bytes
 from epochseal.storage.opener import NotAFileError
 
-TIMES = 64
-"""A log file is read up to so many times what it takes on the disk."""
 SHARED = 256 << 20
 """So many bytes more, of all log files of a log together."""
 _SEARCH_SHARED, _SEARCH_SEAL, _SEARCH_LOG = 64 << 20, 16, 4

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from epochseal.errors import FormatError
 from epochseal.format.seal_lines import MAX_LINE, Block, Header, TaggedLine, parse_header, parse_line
+from epochseal.storage.holes import readable_size
 
 _PIECE = 1 << 20
 _WINDOW = 64 << 10
@@ -57,10 +58,12 @@ class SealFile:
 def cut_seal_file(file: FileIO, size: int, *, last: bool) -> SealFile:
     """Cut the first `size` bytes into epochs; of the last seal file what begins with a line of zeros is torn.
 
+    What follows the first hole of a file that is nearly all holes is not read, and is torn too.
+
     Raises:
         OSError: it cannot be read.
     """
-    starts, lines_end, zero = _scan(file, size, zeros=last)
+    starts, lines_end, zero = _scan(file, min(size, readable_size(file)), zeros=last)
     # A power cut leaves zeros where a write did not arrive: no line holds one.
     stop = lines_end if zero < 0 else _line_start(file, zero)
     while starts and starts[-1] >= stop:

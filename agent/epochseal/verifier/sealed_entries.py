@@ -18,9 +18,10 @@ from typing import Literal
 from epochseal.errors import StorageError
 from epochseal.format.block_columns import digests_between, spell
 from epochseal.format.seal_lines import Block
+from epochseal.storage.holes import TIMES
 from epochseal.storage.opener import GoneError, NotAFileError, open_file
 from epochseal.verifier.log_streams import BrokenStreamError, RepeatedStream, TooManyPartsError, open_stream
-from epochseal.verifier.reading_budget import SHARED, TIMES, Reading
+from epochseal.verifier.reading_budget import SHARED, Reading
 
 AT_ONCE = 1 << 20
 """So many bytes are read at once, and are the most that `holds_all` takes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,8 @@ from epochseal.errors import StorageError
 from epochseal.journal import Journal
 from epochseal.sealing.sealer import Sealer
 from epochseal.storage import durable
-from epochseal.storage.compression import ExchangeUnsureError
+from epochseal.storage.compression import ExchangeUnsureError, Kind, ShrinksTooFarError, compress
+from epochseal.storage.holes import TIMES
 from epochseal.upkeep import segment_upkeep
 from epochseal.upkeep.segment_upkeep import Keeping, SegmentUpkeep
 
@@ -92,11 +94,11 @@ def test_segments_expire_where_there_is_always_one_to_compress(
     looked: list[int] = []
     compressed: list[Path] = []
 
-    def compress(plain: Path, *_arguments: object) -> Path:
+    def pack(plain: Path, *_arguments: object) -> Path:
         compressed.append(plain)
         return plain
 
-    monkeypatch.setattr(segment_upkeep, "compress", compress)
+    monkeypatch.setattr(segment_upkeep, "compress", pack)
     monkeypatch.setattr(segment_upkeep, "exchange", lambda *_arguments: None)
     monkeypatch.setattr(segment_upkeep, "find_expired", lambda *_arguments: looked.append(len(compressed)))
     upkeep = make(20_000)
@@ -109,3 +111,37 @@ def test_segments_expire_where_there_is_always_one_to_compress(
     assert looked[0] == 0
     assert looked[1] < looked[2]
     assert (logdir / "segments").is_dir()
+
+
+def test_what_would_shrink_too_far_stays_as_it_is(make: MAKE, logdir: Path) -> None:
+    """Of a file that holds more than 64 times what it takes a verifier reads a part, and says so."""
+    folder = logdir / "segments"
+    first, second = (folder / f"00000{number}-20261129T000000Z.log" for number in (1, 2))
+    first.write_bytes(b"x\n" * 50_000)
+    for ending in ("log", "seal"):
+        (folder / f"000003-20261129T000000Z.{ending}").write_bytes(b"x\n")
+    upkeep = make(None)
+    upkeep.start()
+    deadline = time.monotonic() + _PATIENCE
+    while second.exists():
+        assert time.monotonic() < deadline
+        upkeep.tick()
+        time.sleep(0.001)
+    assert first.exists()
+    assert second.with_name(f"{second.name}.gz").exists()
+    assert not (logdir / ".packed").exists()
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+def test_how_far_a_log_may_shrink(kind: Kind, tmp_path: Path) -> None:
+    """Up to 64 times: then all its bytes are within what a verifier reads of it."""
+    source = tmp_path / "log" / "segments" / "000001-20261129T000000Z.log"
+    source.parent.mkdir(parents=True)
+    noise = random.Random(1).randbytes(2000)
+    source.write_bytes(noise + b"x" * 100_000)
+    packed = compress(source, kind, lambda: False)
+    assert packed.stat().st_size * TIMES > source.stat().st_size
+    source.write_bytes(noise + b"x" * 1_000_000)
+    with pytest.raises(ShrinksTooFarError):
+        compress(source, kind, lambda: False)
+    assert not packed.exists()

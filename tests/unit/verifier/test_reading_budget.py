@@ -13,9 +13,9 @@ from epochseal.errors import StorageError
 from epochseal.evidence import extract
 from epochseal.evidence.extract import extract_unverified
 from epochseal.evidence.prover import prove
-from epochseal.storage.holes import stored_bytes
+from epochseal.storage.holes import TIMES, stored_bytes
 from epochseal.verifier import reading_budget
-from epochseal.verifier.reading_budget import SHARED, TIMES, Reading, allot, reading_of, shares
+from epochseal.verifier.reading_budget import SHARED, Reading, allot, reading_of, shares
 from epochseal.verifier.sealed_entries import SealedEntries
 from tests.reference.maker import Maker
 from tests.reference.scenarios import closed, started

@@ -166,7 +166,7 @@ def test_an_agent_that_ends_while_the_disk_is_full(
         began = time.monotonic()
         agent.process.send_signal(number)
         status = agent.process.wait(30)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
         assert status == (6 if number == signal.SIGTERM else -signal.SIGKILL)
         if number == signal.SIGTERM:
             assert "epochseal: error: stopped while the disk was full" in agent.said

@@ -24,7 +24,7 @@ from tests.warm_process import WarmProcess
 from tests.warm_program import run
 
 PROGRAM = str(Path(sys.executable).parent / "epochseal")
-_PATIENCE = 60.0
+_PATIENCE = 180.0
 
 
 class Place:

@@ -22,7 +22,7 @@ from tests.memory.scanner import Hit, Index, Scan, children, scan, stopped
 
 ROOT = Path(__file__).parents[2]
 ORIGIN = "log.example/memory"
-_PATIENCE = 60.0
+_PATIENCE = 180.0
 
 
 @dataclass(frozen=True)

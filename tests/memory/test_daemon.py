@@ -20,7 +20,7 @@ from tests.memory.protection import find_gaps
 from tests.memory.running import ORIGIN, ROOT, Backend, changed, index_of, split
 from tests.memory.scanner import Hit, children, scan, stopped
 
-_PATIENCE = 60.0
+_PATIENCE = 180.0
 _EPOCH = 40
 
 

@@ -92,7 +92,7 @@ def test_a_key_server(name: str) -> None:
         start = time.monotonic()
         with pytest.raises(Unavailable):
             session._request("get", "transit/keys/epoch", None)  # noqa: SLF001  # one call, without its retries
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 30
 
 
 @pytest.mark.parametrize("name", [name for name in SERVERS if name != "compresses"])
@@ -106,7 +106,7 @@ def test_kms(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         start = time.monotonic()
         with pytest.raises(Unavailable):
             kms.call("describe_key")
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 30
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -116,7 +116,7 @@ def test_an_opener(name: str) -> None:
         start = time.monotonic()
         with pytest.raises((OSError, http.client.HTTPException)):
             answers.build_opener().open(address, timeout=2).read()
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 30
 
 
 def test_an_answer_that_fits() -> None:

@@ -92,7 +92,7 @@ def test_couriers_that_are_killed_or_stopped_stop_no_acknowledgement(
                 assert time.monotonic() < deadline
         began = time.monotonic()
         host.send("a", "last")
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
         process.terminate()
         assert process.wait(_SECONDS) == 0
     assert host.verify("a").verdict == "verified"

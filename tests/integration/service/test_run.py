@@ -23,7 +23,7 @@ from epochseal.verifier import Request, Verdict, verify
 from tests.integration.agents import PROGRAM, kinds, tmpfs, warnings
 from tests.integration.logs import LogKeys
 
-_PATIENCE = 60.0
+_PATIENCE = 180.0
 
 
 class Host:

@@ -22,7 +22,7 @@ from tests.integration.agents import Place
 from tests.integration.logs import ORIGIN
 
 _SCRIPT = Path(__file__).with_name("socket_agent.py")
-_PATIENCE = 60.0
+_PATIENCE = 180.0
 
 
 class SocketAgent:

@@ -37,6 +37,10 @@ faults: .venv/.dev ## inject every fault at every step, where `make test` takes 
 power-states: .venv/.dev ## cut the power 2,000 times, torn at sectors, and start again
 	.venv/bin/python -m tests.fault.power_states 2000
 
+mutations: export EPOCHSEAL_MUTATIONS = 1000000
+mutations: .venv/.dev ## verify a million damaged quiet logs by columns, in shares and line by line
+	.venv/bin/python -m pytest -n 2 tests/reference/test_block_runs.py
+
 supervision: .venv/.dev ## kill and stop each process of a daemon under load
 	.venv/bin/python -m tests.fault.supervision
 

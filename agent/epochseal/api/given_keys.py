@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from epochseal.config import Configuration
 from epochseal.config.environment import settings_from_environment
 from epochseal.errors import ConfigError, FormatError
 from epochseal.format.note import parse_vkey
@@ -21,6 +21,9 @@ from epochseal.keys import (
     parse_key_uri,
     settings_of,
 )
+
+if TYPE_CHECKING:  # it would load all of sealing's settings, where no file is read
+    from epochseal.config.model import Configuration
 
 CheckpointKey = str | os.PathLike[str]
 """A public checkpoint key: a vkey, the path of a file that holds one, or a key URI (`file:keys/auditor`)."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import click
@@ -64,7 +64,7 @@ def describe_fault(exc: Exception) -> tuple[str, str]:
     place = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
     if isinstance(exc, MemoryError):
         what = "this machine has no memory left for it"
-    elif isinstance(exc, BrokenProcessPool):
+    elif _is_lost_process(exc):
         what = "one of its processes was killed"
     else:
         what = "a fault of epochseal itself"
@@ -72,3 +72,9 @@ def describe_fault(exc: Exception) -> tuple[str, str]:
         f"{what}: {type(exc).__name__}{place} in version {__version__}",
         "nothing was decided about any log; please report this line, and what you did",
     )
+
+
+def _is_lost_process(exc: Exception) -> bool:
+    # Its class is loaded where processes are made, and nowhere else: it takes a while.
+    module = sys.modules.get("concurrent.futures.process")
+    return module is not None and isinstance(exc, module.BrokenProcessPool)

@@ -5,11 +5,10 @@ How many processes a log is worth is said here too (`default_jobs`).
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,6 +114,10 @@ def run_tasks(
         # A caller may verify in several threads: here each has a worker of its own.
         yield from map(work.add, _Worker(_keyring_of(make_recoverer)).run(tasks))
         return
+    # A small log is verified without all that processes need.
+    import multiprocessing  # noqa: PLC0415
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
+
     with ExitStack() as stack:
         # Before the processes are forked, which share it.
         keyed = make_recoverer is not None
@@ -152,7 +155,7 @@ def _rows(tasks: Sequence[Task], jobs: int) -> Iterator[Sequence[Task]]:
         yield row
 
 
-def _elsewhere(pool: ProcessPoolExecutor, row: Sequence[Task]) -> Iterator[TaskResult]:
+def _elsewhere(pool: Executor, row: Sequence[Task]) -> Iterator[TaskResult]:
     return _of(row, pool.submit(_run_in_worker, [task.alone() for task in row]))
 
 

@@ -26,6 +26,8 @@ GOOD: dict[str, Words] = {
     "exec": {**_SEALING, "command": "true"},
     "run": {"path": "run.toml"},
     "verify": {"logdirs": "log", **_VERIFIER},
+    "monitor": {"path": "monitor.toml", "once": ""},
+    "monitor acknowledge": {"log": ORIGIN, "path": "monitor.toml", "reason": "r"},
     "trust": {"logdir": "log", **_VERIFIER, "output": "new.trust"},
     "forget": {"logdir": "log", "state_dir": "state"},
     "prove": {"logdir": "log", "entry": "0"},
@@ -81,9 +83,10 @@ class Invocation:
 
 
 def leaves(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
-    """Every command of the program that is no group, by its words."""
-    if not isinstance(command, click.Group):
+    """Every command of the program that does something by itself, by its words."""
+    if not isinstance(command, click.Group) or command.invoke_without_command:
         yield " ".join(path), command
+    if not isinstance(command, click.Group):
         return
     context = click.Context(command)
     for name in command.list_commands(context):
@@ -107,7 +110,7 @@ def strange() -> list[Invocation]:
             uri = parameter.type.name == "uri"
             given |= {**_WITH.get(place, {}), place: f"file:{STRANGE}" if uri else STRANGE}
             made.append(Invocation(name, parameter.opts[0], tuple(_words(name, command, given))))
-        if "log" in GOOD[name].values():
+        if "log" in GOOD[name].values() or name == "monitor":
             words = tuple(_words(name, command, GOOD[name]))
             made += [Invocation(name, file, words, inside=True) for file in LOG_FILES]
     return made
@@ -128,7 +131,8 @@ def _words(name: str, command: click.Command, given: Words) -> list[str]:
         if isinstance(parameter, click.Argument):
             arguments += [*(["--"] if parameter.name == "command" else []), value]
         else:
-            options += [parameter.opts[0], value]
+            flag = isinstance(parameter, click.Option) and parameter.is_flag
+            options += [parameter.opts[0]] if flag else [parameter.opts[0], value]
     unknown = set(given) - {str(parameter.name) for parameter in command.params}
     assert not unknown, f"{name} has no {unknown}"
     return [*name.split(), *options, *arguments]

@@ -22,6 +22,14 @@ checkpoint_key = "file:FOLDER/keys/agent"
 [[log.source]]
 kind = "stdin"
 """
+_MONITOR = """\
+[monitor]
+state_dir = "FOLDER/monitored"
+[[monitor.log]]
+dir = "FOLDER/log"
+epoch_key = "file:FOLDER/keys/verifier"
+checkpoint_key = "file:FOLDER/keys/auditor"
+"""
 
 
 class Scenery:
@@ -50,7 +58,8 @@ class Scenery:
         shutil.copytree(self.folder, folder, symlinks=True)
         for path in folder.glob("log/segments/*"):
             os.utime(path, (0, 0))
-        (folder / "run.toml").write_text(_CONFIGURATION.replace("FOLDER", str(folder)), encoding="utf-8")
+        for name, text in (("run.toml", _CONFIGURATION), ("monitor.toml", _MONITOR)):
+            (folder / name).write_text(text.replace("FOLDER", str(folder)), encoding="utf-8")
 
     def file(self, name: str) -> Path:
         """The path of a file of the log, in any copy."""

@@ -35,7 +35,7 @@ DEMO = 180.0
 """Of the demo, which tells a whole story."""
 MEMORY = 1 << 30
 """Bytes of a command: an endless file is not read to its end."""
-CHECKING = {"verify", "trust", "cat", "reconcile", "prove", "witness submit", "timestamp check"}
+CHECKING = {"verify", "trust", "cat", "reconcile", "prove", "witness submit", "timestamp check", "monitor"}
 """Commands that say of a log whether it is tampered with: what takes the place of a file of it is that."""
 DOCTOR = "doctor"
 ALLOWED = {0, 2, 3, 4, 5, 6, 77}

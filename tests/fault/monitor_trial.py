@@ -225,7 +225,7 @@ def try_scrub(count: int, seed: int = 19) -> Found:
         waiting: dict[Path, float] = {}
         monitor = Running(fleet.config, code=_BLIND)
         try:
-            monitor.wait("all_examined")
+            monitor.wait("all_examined", patience=10 * _PATIENCE)
             start = time.monotonic()
             moments = sorted((chance.uniform(0, _SCRUB), log) for log in logs)
             while moments or waiting:

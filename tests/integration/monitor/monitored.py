@@ -87,9 +87,9 @@ class Running:
         self._events: list[dict[str, Any]] = []
         self._passed = 0
 
-    def wait(self, event: str, **fields: object) -> dict[str, Any]:
+    def wait(self, event: str, patience: float = PATIENCE, **fields: object) -> dict[str, Any]:
         """The next event of this name with these fields; those before it are passed over."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             while self._passed < len(self._events):
                 told = self._events[self._passed]
@@ -97,7 +97,7 @@ class Running:
                 if told["event"] == event and fields.items() <= told.items():
                     return told
             self._read(deadline - time.monotonic())
-        raise AssertionError(f"no event {event} {fields} in {PATIENCE} s")
+        raise AssertionError(f"no event {event} {fields} in {patience} s")
 
     def events(self) -> list[dict[str, Any]]:
         """All until now."""

@@ -21,6 +21,7 @@ from epochseal.keys import (
     parse_key_uri,
     settings_of,
 )
+from epochseal.storage.opener import read_named_file
 
 if TYPE_CHECKING:  # it would load all of sealing's settings, where no file is read
     from epochseal.config.model import Configuration
@@ -150,8 +151,7 @@ def read_public_key(
 
 
 def _read_vkey(path: Path) -> str:
-    with path.open("rb") as file:
-        raw = file.read(_LONGEST_VKEY)
+    raw = read_named_file(path, _LONGEST_VKEY)
     try:
         return raw.decode("utf-8").strip()
     except UnicodeDecodeError as exc:

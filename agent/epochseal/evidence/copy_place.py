@@ -50,7 +50,10 @@ class CopyPlace:
     """
 
     def __init__(self, folder: Path, logdir: Path) -> None:
-        inside = folder.resolve()
+        try:
+            inside = folder.resolve()
+        except RuntimeError as exc:
+            raise ConfigError(f"{folder} is a link that leads to itself", "name a directory") from exc
         if logdir.resolve() in (inside, *inside.parents):
             raise ConfigError(
                 f"{folder} is in the log that is to be copied", "name a directory that is outside of it"

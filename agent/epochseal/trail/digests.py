@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +29,11 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key, lo
 
 from epochseal.encoding import UNREADABLE, b64decode
 from epochseal.errors import ConfigError, FormatError, StorageError
-from epochseal.storage.opener import read_named_file
+from epochseal.storage.opener import GoneError, NotAFileError, read_file, read_named_file
 from epochseal.trail.trail_file import TrailFile
 
 SIGNATURE_ENDING = ".signature"
+_LONGEST_SIGNATURE = 4096
 
 
 class _LogFile(msgspec.Struct):
@@ -128,8 +130,9 @@ def _check_link(before: _Read, item: _Read, altered: list[str], gaps: list[str])
 
 def _signature(item: _Read, read: Sequence[_Read]) -> str | None:
     beside = item.path.with_name(item.path.name + SIGNATURE_ENDING)
-    if beside.is_file():
-        return beside.read_text(encoding="ascii", errors="replace").strip()
+    # What is no file has no signature, and a digest without one is told as a gap.
+    with suppress(GoneError, NotAFileError):
+        return read_file(beside, _LONGEST_SIGNATURE).decode("ascii", "replace").strip()
     for later in read:
         if later.digest.previousDigestS3Object == item.digest.digestS3Object:
             return later.digest.previousDigestSignature

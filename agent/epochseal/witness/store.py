@@ -24,6 +24,7 @@ from epochseal.errors import ConfigError, EpochsealError, FormatError, StorageEr
 from epochseal.format.cosignature import WitnessKey, cosign, parse_witness_vkey
 from epochseal.format.merkle import EMPTY_ROOT, verify_consistency
 from epochseal.format.note import (
+    MAX_NOTE,
     Checkpoint,
     Signature,
     VerifierKey,
@@ -32,6 +33,7 @@ from epochseal.format.note import (
     verify_note,
 )
 from epochseal.storage.durable import DirectoryLock, make_directory, replace_file
+from epochseal.storage.opener import GoneError, read_file, read_named_file
 from epochseal.witness.submission import Submission
 
 KEY_FILE = "witness.key"
@@ -151,11 +153,9 @@ class WitnessStore:
     def _latest(self, origin: str) -> tuple[int, bytes]:
         path = self._path(origin)
         try:
-            raw = path.read_bytes()
-        except FileNotFoundError:
+            raw = read_file(path, MAX_NOTE)
+        except GoneError:
             return 0, EMPTY_ROOT
-        except OSError as exc:
-            raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
         try:
             found: Checkpoint = parse_checkpoint(parse_note(raw).text)
         except FormatError as exc:
@@ -173,8 +173,8 @@ def _load_key(directory: Path) -> tuple[Ed25519PrivateKey, WitnessKey]:
     path = directory / KEY_FILE
     try:
         mode = path.stat().st_mode
-        private = load_pem_private_key(path.read_bytes(), None)
-        key = parse_witness_vkey((directory / VKEY_FILE).read_text(encoding="utf-8").strip())
+        private = load_pem_private_key(read_named_file(path), None)
+        key = parse_witness_vkey(read_named_file(directory / VKEY_FILE).decode().strip())
     except FileNotFoundError as exc:
         raise ConfigError(f"there is no {exc.filename}", "epochseal witness keygen DIR --name NAME") from exc
     except OSError as exc:

@@ -75,6 +75,14 @@ def test_a_closed_log_byte_for_byte(log: Log, tmp_path: Path) -> None:
     assert own == [True, True, False]
 
 
+def test_a_link_to_itself_is_no_place(log: Log, tmp_path: Path) -> None:
+    """It is told as that, and not as a fault of ours."""
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(ConfigError, match="leads to itself"):
+        copy_log(log.path, loop)
+
+
 def test_again_nothing_is_copied(log: Log, tmp_path: Path) -> None:
     """A second run keeps every file, and what was read before is still there."""
     copied(log, tmp_path / "copy")

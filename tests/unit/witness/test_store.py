@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -121,6 +122,18 @@ def test_a_damaged_record_is_not_a_new_beginning(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(StorageError, match="damaged"):
         store.add_checkpoint(submission(0, 16))
+    store.close()
+
+
+def test_a_record_that_is_no_file_is_neither_waited_for_nor_a_new_beginning(folder: Path) -> None:
+    """Whoever put a FIFO there would have the witness wait, or cosign a fork."""
+    store = WitnessStore(folder, [KEY])
+    store.add_checkpoint(submission(0, 8))
+    (record,) = folder.glob("*.checkpoint")
+    record.unlink()
+    os.mkfifo(record)
+    with pytest.raises(StorageError, match="no regular file"):
+        store.add_checkpoint(submission(8, 16))
     store.close()
 
 

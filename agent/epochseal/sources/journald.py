@@ -33,8 +33,7 @@ from epochseal.sources.journal_series import NAME, Series, cursor_of, is_proven,
 
 UNREADABLE_SECONDS = 10.0
 """An entry that was counted so long ago and is not printed cannot be read."""
-_LOOK_EVERY, _SCAN_EVERY, _RETRY = 0.25, 1.0, 1.0
-_MOST_TRIES = 5
+_LOOK_EVERY, _SCAN_EVERY, _RETRY, _MOST_TRIES = 0.25, 1.0, 1.0, 5
 _SHARE = 10
 """A child that took some time is followed by a pause of so many times that."""
 _MOST_SERIES = 256

@@ -7,14 +7,12 @@ from contextlib import suppress
 from datetime import datetime
 
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
 from epochseal.config.monitor_settings import MonitorConfig
 from epochseal.monitor.told import GRAVEST_FIRST, Told, ToldLog
+from epochseal.service.exposition import expose
 from epochseal.version import __version__
-
-_OPEN_METRICS = "application/openmetrics-text"
 
 
 class FleetMetrics:
@@ -26,10 +24,8 @@ class FleetMetrics:
         self._registry.register(self)
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """The text in the format that the Accept header asks for, and its content type."""
-        kinds = {part.partition(";")[0].strip() for part in accept.split(",")}
-        encode, content_type = choose_encoder(_OPEN_METRICS if _OPEN_METRICS in kinds else "")
-        return encode(self._registry), content_type
+        """As `expose` gives it."""
+        return expose(self._registry, accept)
 
     def collect(self) -> Iterator[Metric]:
         """As the registry asks."""

@@ -12,15 +12,13 @@ from prometheus_client.core import (
     InfoMetricFamily,
     Metric,
 )
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
 from epochseal.sealing.counters import LATENCY_BOUNDS, Histogram
+from epochseal.service.exposition import expose
 from epochseal.service.health import LogView, reasons
 from epochseal.service.source_figures import State
 from epochseal.version import __version__
-
-_OPEN_METRICS = "application/openmetrics-text"
 
 
 class MetricsCollector:
@@ -32,11 +30,8 @@ class MetricsCollector:
         self._registry.register(self)
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """The text in the format that the Accept header asks for, and its content type."""
-        # The header's own versions and parameters stay here: the library fails at what it does not expect.
-        kinds = {part.partition(";")[0].strip() for part in accept.split(",")}
-        encode, content_type = choose_encoder(_OPEN_METRICS if _OPEN_METRICS in kinds else "")
-        return encode(self._registry), content_type
+        """As `expose` gives it."""
+        return expose(self._registry, accept)
 
     def collect(self) -> Iterator[Metric]:
         """As the registry asks."""

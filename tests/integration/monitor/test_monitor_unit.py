@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 from tests.integration.agents import PROGRAM
+from tests.integration.systemd_analyze import UNITS, check_exposure, check_units
 
-UNITS = Path(__file__).resolve().parents[3] / "deploy" / "systemd"
 HIGHEST_EXPOSURE = 1.6
 
 
@@ -21,18 +19,5 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
     assert re.search(r"^u!? epochseal-monitor ", users, re.MULTILINE)
     unit = tmp_path / "epochseal-monitor.service"
     unit.write_text(text.replace("/usr/bin/epochseal", PROGRAM), encoding="utf-8")
-    if shutil.which("systemd-analyze") is None:
-        return
-    done = subprocess.run(
-        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    exposure = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
-    assert exposure is not None
-    assert float(exposure[1]) <= HIGHEST_EXPOSURE
+    check_units(unit)
+    check_exposure(unit, HIGHEST_EXPOSURE)

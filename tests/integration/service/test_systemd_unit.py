@@ -21,6 +21,7 @@ import pytest
 from tests.backends_under_test.ports import free_port
 from tests.integration.agents import PROGRAM, Place, kinds, tmpfs
 from tests.integration.logs import ORIGIN
+from tests.integration.systemd_analyze import check_exposure, check_units
 
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
 UNITS = ["epochseal.service", "epochseal@.service"]
@@ -85,20 +86,8 @@ def test_systemd_finds_nothing_wrong(installed: Path, name: str) -> None:
     """`systemd-analyze verify` is silent, and the exposure is low."""
     text = (installed / name).read_text(encoding="utf-8")
     assert len(re.findall(r"^\[(Unit|Service|Install)\]$", text, re.MULTILINE)) == 3
-    if shutil.which("systemd-analyze") is None:
-        return
-    path = str(installed / name)
-    done = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--no-pager", path],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    exposure = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
-    assert exposure is not None
-    assert float(exposure[1]) <= HIGHEST_EXPOSURE
+    check_units(installed / name)
+    check_exposure(installed / name, HIGHEST_EXPOSURE)
 
 
 def test_a_drop_in_shows_one_device(installed: Path) -> None:
@@ -110,11 +99,7 @@ def test_a_drop_in_shows_one_device(installed: Path) -> None:
     assert (shown["PrivateDevices"], shown["DeviceAllow"]) == ("no", "/dev/tpmrm0 rw")
     assert (unit["PrivateDevices"], unit["DevicePolicy"]) == ("yes", "closed")
     assert "DevicePolicy" not in shown
-    if shutil.which("systemd-analyze") is None:
-        return
-    path = str(installed / "epochseal.service")
-    done = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    check_units(installed / "epochseal.service")
 
 
 def test_logrotate_takes_the_example(tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ PIP     := .venv/bin/python -m pip --disable-pip-version-check --no-input
 # Debian packages that the tests need besides Python; they are installed only where they are absent.
 TEST_PACKAGES := chromium chromium-driver gcc gdb gnutls-bin golang-go golang-golang-x-mod-dev libc6-dev libnss3-tools logrotate opensc rsync shellcheck \
 	softhsm2 strace systemd-journal-remote
+# What `make check-deploy` needs besides; each of them reads files of deploy/.
+DEPLOY_PACKAGES := logrotate prometheus rsyslog shellcheck syslog-ng-core systemd
 
 SECONDS := 600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-full faults power-states supervision live-copies live-readers monitor-trial neighbours tail-stories fuzz lint check bench clean strange
+.PHONY: help demo test test-full faults power-states supervision live-copies live-readers monitor-trial neighbours tail-stories fuzz lint check check-deploy bench clean strange
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -74,6 +76,10 @@ lint: .venv/.dev ## format, lint, types and floors
 
 check: lint test ## lint, then test
 
+check-deploy: .venv/.deploy ## hold everything in deploy/ against the programs that will read it
+	@$(call apt_install,$(DEPLOY_PACKAGES))
+	.venv/bin/python -m tests.validation.check_deploy
+
 bench: .venv/.installed ## measure sealing and verifying
 	.venv/bin/python tests/bench/bench.py
 
@@ -83,6 +89,10 @@ clean: ## remove what was made here
 
 .venv/.dev: .venv/.installed
 	$(PIP) install --quiet '$(WHEEL)[dev]'
+	@touch $@
+
+.venv/.deploy: .venv/.dev
+	$(PIP) install --quiet '$(WHEEL)[deploy]'
 	@touch $@
 
 .venv/.fuzz: .venv/.dev

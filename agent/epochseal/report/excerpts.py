@@ -28,7 +28,9 @@ AROUND = 3
 
 _FIRST, _LAST = 8, 4
 _WINDOW = 16 << 10
+"""Bytes of a range that are shown at most at its beginning, and as many at its end."""
 _LONGEST = 400
+"""Bytes of an entry that holds: it is there to find the place."""
 _IN_ENTRIES = frozenset(
     {
         "entries_altered",
@@ -171,9 +173,9 @@ def _damaged(item: _Range, first: bytes, last: bytes, size: int) -> list[Row]:
     lines, ends = lines[:_FIRST], _split(last or first)[-_LAST:]
     shown = sum(map(len, lines)) + sum(map(len, ends))
     return [
-        *_bad_rows(item, lines, whole=False),
+        *(Row("bad", text) for text in _damaged_texts(lines, _WINDOW // 2)),
         Row("cut", (f"{max(size - shown, 0):,} bytes are left out here",)),
-        *(Row("bad", escape(line)) for line in ends),
+        *(Row("bad", text) for text in _damaged_texts(ends, _WINDOW // 2)),
     ]
 
 
@@ -186,15 +188,29 @@ def _count_row(problem: Problem, lines: int) -> list[Row]:
     return [Row("cut", (f"{sealed} sealed here, now {lines:,} {'is' if lines == 1 else 'are'} here",))]
 
 
-def _bad_rows(item: _Range, lines: list[bytes], *, whole: bool = True) -> list[Row]:
+def _bad_rows(item: _Range, lines: list[bytes]) -> list[Row]:
     problem = item.problem
     count = problem.last_entry - problem.first_entry + 1
     # The block was altered and still has as many lines as entries were sealed, so each has its number.
-    numbered = problem.kind != "entries_inserted" and whole and len(lines) == count
+    numbered = problem.kind != "entries_inserted" and len(lines) == count
     return [
-        Row("bad", escape(line), problem.first_entry + place if numbered else None)
-        for place, line in enumerate(lines)
+        Row("bad", text, problem.first_entry + place if numbered else None)
+        for place, text in enumerate(_damaged_texts(lines))
     ]
+
+
+def _damaged_texts(lines: list[bytes], room: int = _WINDOW) -> list[tuple[str, ...]]:
+    """The text of damaged lines, cut as little as the page can bear: to so many bytes together.
+
+    Which byte of a line was changed nobody knows, as a block was sealed as one: what is cut off may be the
+    change. So the lines share the room, those that are short leave the rest of theirs to the others, and of
+    one that is longer still both ends are shown.
+    """
+    left, longest = room, 0
+    for place, size in enumerate(sorted(map(len, lines))):
+        longest = left // (len(lines) - place)
+        left -= min(size, longest)
+    return [escape(line, longest) for line in lines]
 
 
 def _set_aside(path: Path) -> Excerpt:
@@ -207,7 +223,7 @@ def _set_aside(path: Path) -> Excerpt:
     except OSError as exc:
         raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
     lines = _split(text, whole=False)[:_FIRST]
-    rows = [Row("bad", escape(line)) for line in lines]
+    rows = [Row("bad", text) for text in _damaged_texts(lines)]
     if (left := size - sum(map(len, lines))) > 0:
         rows.append(Row("cut", (f"{left:,} bytes are left out here",)))
     return Excerpt(path.name, 0, size, rows or [Row("none", ("the file is empty",))])
@@ -275,18 +291,21 @@ def _split_at_lf(text: bytes) -> list[bytes]:
     return [*lines, rest] if rest else lines
 
 
-def escape(line: bytes) -> tuple[str, ...]:
-    """An entry's text, cut to a length that a page can bear, in turns plain and escaped.
+def escape(line: bytes, longest: int = _LONGEST) -> tuple[str, ...]:
+    """An entry's text, cut in its middle to a length that a page can bear, in turns plain and escaped.
 
     Controls, invisible characters and those that turn the direction of writing are given as escapes: what a
     reader sees is what is there.
     """
     body = line.removesuffix(b"\n")
-    cut = min(_LONGEST, len(body))
-    while 0 < cut < len(body) and body[cut] & 0xC0 == 0x80:  # noqa: PLR2004  # within a character of UTF-8
-        cut -= 1
-    pieces = visible_pieces(body[:cut])
-    if cut < len(body):
-        pieces += [""] * (len(pieces) % 2)
-        pieces.append(f" … {len(body) - cut:,} more bytes")
-    return tuple(pieces)
+    if len(body) <= longest:
+        return tuple(visible_pieces(body))
+    stop, start = longest // 2, len(body) - longest // 2
+    # No character of UTF-8 is cut through.
+    while stop > 0 and body[stop] & 0xC0 == 0x80:  # noqa: PLR2004  # within a character of UTF-8
+        stop -= 1
+    while start < len(body) and body[start] & 0xC0 == 0x80:  # noqa: PLR2004  # as above
+        start += 1
+    first, last = visible_pieces(body[:stop]), visible_pieces(body[start:])
+    first += [""] * (1 - len(first) % 2)
+    return (*first, f" … {start - stop:,} bytes are left out here … ", *last)

@@ -136,6 +136,33 @@ def test_what_could_deceive_a_reader_is_escaped(log: Log) -> None:
     assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", page)
 
 
+@pytest.mark.parametrize("at", [9, 5_000, 9_990])
+def test_a_change_in_a_long_line_is_on_the_page(tmp_path: Path, keys: LogKeys, at: int) -> None:
+    """Wherever in an entry of 10,000 bytes a word was changed: the excerpt has it."""
+    writer = LogWriter(tmp_path / "log", keys).start("genesis")
+    long = bytearray(b"x" * 10_000 + b"\n")
+    writer.block(entry(0)).block(entry(1) + bytes(long)).block(entry(2)).end()
+    log = Log(tmp_path / "log", keys, writer.time + 1000)
+    long[at : at + 6] = b"denied"
+    change(log.files("log")[0], b"x" * 10_000 + b"\n", bytes(long))
+    page = page_of(log)
+    assert "denied" in page
+    assert "left out here" not in page
+
+
+def test_both_ends_of_a_very_long_line_are_on_the_page(tmp_path: Path, keys: LogKeys) -> None:
+    """Of an entry that no page can bear both ends are shown, with what is left out between them."""
+    writer = LogWriter(tmp_path / "log", keys).start("genesis")
+    writer.block(b"first" + b"x" * 1_000_000 + b"last\n").end()
+    log = Log(tmp_path / "log", keys, writer.time + 1000)
+    change(log.files("log")[0], b"first", b"begin")
+    page = page_of(log)
+    assert re.search(r'class="text">beginx', page)
+    assert "xlast</td>" in page
+    assert "bytes are left out here" in page
+    assert len(page) < 100_000
+
+
 def test_a_missing_segment_is_a_gap(log: Log) -> None:
     """The table names the segments that are not there, between those that are."""
     for path in (*log.files("log")[1:2], *log.files("seal")[1:2]):

@@ -7,6 +7,7 @@ changes take away what a kernel or a Python may not have, or have a courier do w
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 import resource
@@ -227,9 +228,10 @@ def _sign_only_starts() -> None:
     CourierProcess._answer = answer  # type: ignore[method-assign]  # noqa: SLF001  # as above
 
 
-def _wait_for_moments() -> None:
-    """No leak: a secret waits for its signature for seconds, not for a minute; its end is told."""
-    epoch_turns.LONGEST_WAIT = 5.0
+def _wait_for_a_word() -> None:
+    """No leak: a secret waits for its signature until SIGUSR1, not for a minute; its end is told."""
+    epoch_turns.LONGEST_WAIT = math.inf
+    signal.signal(signal.SIGUSR1, lambda *_: setattr(epoch_turns, "LONGEST_WAIT", 0.0))
     real = EpochTurns.drop
 
     def drop(turns: EpochTurns) -> None:
@@ -295,7 +297,7 @@ CHANGES = {
     "dying": _die_with_a_secret,
     "dead": _die_with_each_secret,
     "unsigned": _sign_only_starts,
-    "hurried": _wait_for_moments,
+    "hurried": _wait_for_a_word,
 }
 
 

@@ -152,13 +152,20 @@ def test_a_secret_that_waits_in_vain(tmp_path: Path, file_backend: Backend, kind
         with Watched(tmp_path, file_backend, *options, change=unsigned) as watched:
             watched.commit(45)
             wait_until(lambda: watched.record.read_bytes().count(b"\n") > 1)
-            wait_until(lambda: len((look := watched.look()).waiting) == 1 and not look.in_flight)
-            look = watched.look()
+            looks: list[Look] = []
+
+            def waits_alone() -> bool:
+                looks.append(watched.look())
+                return len(looks[-1].waiting) == 1 and not looks[-1].in_flight
+
+            wait_until(waits_alone)
+            look = looks[-1]
             check(look, watched.pid, most)
             assert [(hit.form, hit.pid) for hit in look.waiting] == [("raw", watched.pid)]
             assert len(look.live) == most
             # The running epoch goes on, and the signer is asked for as long as it takes: for no other secret.
-            until = time.monotonic() + 60.0
+            os.kill(watched.pid, signal.SIGUSR1)
+            until = time.monotonic() + 180.0
             while GIVEN_UP not in watched.agent.said:
                 assert time.monotonic() < until
                 watched.commit(1)

@@ -26,6 +26,8 @@ from epochseal.polling import is_readable
 
 STOPPED_SECONDS = 5.0
 """A process that was stopped (SIGSTOP) is given so long to be continued, then it counts as gone."""
+COUNTED_SECONDS = 1.0
+"""At most so much of the time between two looks counts: the agent itself may have been held still as well."""
 END_SECONDS = 5.0
 """So long it has to end by itself."""
 _controls: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -42,7 +44,8 @@ class Zygote:
         self._control = control
         _controls.add(control)
         self.pid = pid
-        self._stopped_since: float | None = None
+        self._seen_stopped: float | None = None
+        self._stopped_seconds = 0.0
 
     @classmethod
     def start(
@@ -96,12 +99,16 @@ class Zygote:
             return "the process that makes backend calls has ended"
         with contextlib.suppress(ChildProcessError):
             found = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            now = time.monotonic()
             if found is None or found.si_code != os.CLD_STOPPED:
-                self._stopped_since = None
-            elif self._stopped_since is None:
-                self._stopped_since = now
-            elif now - self._stopped_since > STOPPED_SECONDS:
+                self._seen_stopped, self._stopped_seconds = None, 0.0
+                return ""
+            # A debugger or a freezer that holds all of us lets one process go on before the other: whatever the
+            # agent slept through says nothing about its child.
+            now = time.monotonic()
+            if self._seen_stopped is not None:
+                self._stopped_seconds += min(now - self._seen_stopped, COUNTED_SECONDS)
+            self._seen_stopped = now
+            if self._stopped_seconds > STOPPED_SECONDS:
                 return "the process that makes backend calls is stopped"
         return ""
 
@@ -137,7 +144,7 @@ class Zygote:
             return
         self._control.close()
         # One that is known to be stopped would not see that, however long it is waited for.
-        deadline = time.monotonic() + (END_SECONDS if self._stopped_since is None else 0.0)
+        deadline = time.monotonic() + (END_SECONDS if self._seen_stopped is None else 0.0)
         with contextlib.suppress(ChildProcessError):  # whoever set SIGCHLD to be ignored had it reaped
             while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
                 if time.monotonic() > deadline:

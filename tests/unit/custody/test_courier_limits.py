@@ -178,14 +178,29 @@ def test_a_zygote_that_is_stopped_counts_as_gone_after_a_while(
     monkeypatch.setattr(zygote_module, "END_SECONDS", 0.2)
     with zygote(mailbox, parse_key_uri(f"file:{keys / 'agent'}")) as made:
         os.kill(made.pid, signal.SIGSTOP)
-        wait_until(lambda: made.look() == "" and made._stopped_since is not None)  # noqa: SLF001  # seen once
+        wait_until(lambda: made.look() == "" and made._seen_stopped is not None)  # noqa: SLF001  # seen once
         os.kill(made.pid, signal.SIGCONT)
-        wait_until(lambda: made.look() == "" and made._stopped_since is None)  # noqa: SLF001  # and forgotten
+        wait_until(lambda: made.look() == "" and made._seen_stopped is None)  # noqa: SLF001  # and forgotten
         os.kill(made.pid, signal.SIGSTOP)
         wait_until(lambda: "is stopped" in made.look())
         began = time.monotonic()
     assert time.monotonic() - began < 10
     assert not Path(f"/proc/{made.pid}").exists()
+
+
+def test_time_that_the_agent_slept_through_does_not_count(
+    keys: Path, mailbox: SecretPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both were held still, and the agent went on first: twice it sees the other stopped, an hour apart."""
+    with zygote(mailbox, parse_key_uri(f"file:{keys / 'agent'}")) as made:
+        os.kill(made.pid, signal.SIGSTOP)
+        wait_until(lambda: made.look() == "" and made._seen_stopped is not None)  # noqa: SLF001  # seen once
+        later = time.monotonic() + 3600
+        monkeypatch.setattr(zygote_module.time, "monotonic", lambda: later)
+        assert made.look() == ""
+        monkeypatch.undo()
+        os.kill(made.pid, signal.SIGCONT)
+        wait_until(lambda: made.look() == "" and made._seen_stopped is None)  # noqa: SLF001  # as before
 
 
 def test_without_descriptors_a_call_is_tried_again_later(keys: Path, mailbox: SecretPage) -> None:

@@ -102,7 +102,7 @@ class Zygote:
             if found is None or found.si_code != os.CLD_STOPPED:
                 self._seen_stopped, self._stopped_seconds = None, 0.0
                 return ""
-            # A debugger or a freezer that holds all of us lets one process go on before the other: whatever the
+            # A debugger or a freezer that holds all of us lets one process go on before the other: what the
             # agent slept through says nothing about its child.
             now = time.monotonic()
             if self._seen_stopped is not None:

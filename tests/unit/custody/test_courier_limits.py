@@ -196,7 +196,7 @@ def test_time_that_the_agent_slept_through_does_not_count(
         os.kill(made.pid, signal.SIGSTOP)
         wait_until(lambda: made.look() == "" and made._seen_stopped is not None)  # noqa: SLF001  # seen once
         later = time.monotonic() + 3600
-        monkeypatch.setattr(zygote_module.time, "monotonic", lambda: later)
+        monkeypatch.setattr(time, "monotonic", lambda: later)
         assert made.look() == ""
         monkeypatch.undo()
         os.kill(made.pid, signal.SIGCONT)

@@ -21,7 +21,6 @@ from tests.warm_process import WarmProcess
 from tests.warm_program import run_text
 
 _PATIENCE = 120.0
-_SHORTEST_SECONDS, _LONGEST_SECONDS = 1.0, 8.0
 # What there is beside `segments` while a log file is compressed, and while the folder is exchanged.
 _INSIDE = (".packed", ".segments.new")
 _INSIDE_SECONDS = 6.0
@@ -31,7 +30,8 @@ _INSIDE_SECONDS = 6.0
 class Life:
     """What becomes of an agent, by chance; `ends` are the signals that one of its runs ends by.
 
-    Every second SIGKILL, and a stall, waits for the agent to be inside a compression.
+    Every second SIGKILL, and a stall, waits for the agent to be inside a compression. A run takes between
+    `seconds`; its entries come so many times slower as `slowness` says.
     """
 
     name: str
@@ -41,6 +41,8 @@ class Life:
     page: bool = True
     rotates: bool = False
     stalls: bool = False
+    seconds: tuple[float, float] = (1.0, 8.0)
+    slowness: float = 1.0
 
 
 LIVES = (
@@ -69,6 +71,9 @@ class LiveLog:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._live, name=life.name)
         self.failure: BaseException | None = None
+        # Held while no agent runs: whoever takes it has one that neither ends nor starts meanwhile.
+        self.steady = threading.Lock()
+        self._holds = False
 
     @property
     def signer(self) -> LogKeys:
@@ -98,6 +103,7 @@ class LiveLog:
         self._thread.join(_PATIENCE)
 
     def _live(self) -> None:
+        self._hold()
         try:
             while not self._over.is_set():
                 self._run_once()
@@ -105,6 +111,17 @@ class LiveLog:
                     self._rotate()
         except BaseException as exc:  # noqa: BLE001  # whoever started it is told
             self.failure = exc
+        finally:
+            self._let_go()
+
+    def _hold(self, *, wait: bool = True) -> bool:
+        self._holds = self._holds or self.steady.acquire(blocking=wait)
+        return self._holds
+
+    def _let_go(self) -> None:
+        if self._holds:
+            self._holds = False
+            self.steady.release()
 
     def _add_keys(self) -> int:
         """A folder of new keys; its number. A log never goes back to a key that it has replaced."""
@@ -136,7 +153,8 @@ class LiveLog:
         try:
             end = self._chance.choice(self.life.ends)
             inside = end == signal.SIGKILL and self._chance.random() < 0.5
-            self._load(process, self._chance.uniform(_SHORTEST_SECONDS, _LONGEST_SECONDS), inside=inside)
+            self._load(process, self._chance.uniform(*self.life.seconds), inside=inside)
+            self._hold()
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM if self._over.is_set() else end)
                 self.done[end.name] += 1
@@ -166,11 +184,12 @@ class LiveLog:
                 client.settimeout(5)
                 client.connect(os.path.relpath(self.folder / "sock"))
                 until = until or time.monotonic() + seconds
-                while time.monotonic() < until and not self._over.is_set():
+                self._let_go()
+                while not self._over.is_set() and not (time.monotonic() >= until and self._hold(wait=False)):
                     self._send(client)
                     if self.life.stalls and self._chance.random() < 0.05:
                         self._stall(process)
-            if until and time.monotonic() >= until:
+            if self._holds and until:
                 if inside:
                     self._wait_inside()
                 return
@@ -191,7 +210,7 @@ class LiveLog:
             b"".join(b"an entry of %4d bytes: %s\n" % (size, b"x" * size) for size in range(count))
         )
         self.done["entries"] += count
-        time.sleep(self._chance.choice((0.0, 0.01, 0.05, 0.1)))
+        time.sleep(self.life.slowness * self._chance.choice((0.0, 0.01, 0.05, 0.1)))
 
     def _stall(self, process: WarmProcess) -> None:
         """Wherever it stands: in the middle of a turn, of an exchange, of making a file pair."""

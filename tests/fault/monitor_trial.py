@@ -1,11 +1,12 @@
 """Random tamperings with logs that a monitor watches: what it misses, what it invents, how long it takes.
 
-    python -m tests.fault.monitor_trial [TAMPERINGS] [KILLS] [SCRUBBED] [SEED]
+    python -m tests.fault.monitor_trial [MINUTES [LIVE [SCRUBBED [KILLS [SEED]]]]]
 
-A live log is written by an agent that is killed now and then, turns its epochs and begins new segments; an
-old one lies beside it. One byte of either is changed, until the monitor tells it, and put back; a person
-acknowledges it; then the next one. Meanwhile the monitor is killed (-9) at random moments. Then old logs are
-changed while nothing in the file system shows it, so that only the scrub can find it.
+Agents write live logs: they are killed and closed and go on, turn epochs and segments, compress, let segments
+expire and rotate keys. Of some of the logs, and of an old one, a byte is changed, until the monitor tells it,
+and put back; a person acknowledges it; then the next one. Others are left alone: nothing may be told of them.
+Meanwhile the monitor is killed (-9) at random moments. A second monitor, to which the file system shows
+nothing, watches old logs: a byte of each is changed at a random moment, and only its scrub can find it.
 """
 
 from __future__ import annotations
@@ -15,20 +16,36 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
+from signal import SIGKILL, SIGTERM
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from epochseal.monitor.log_record import Records, name_of
-from tests.integration.agents import Agent, Place, tmpfs
+from epochseal.monitor.log_record import LogRecord, Records, name_of
+from tests.fault.byte_changes import ByteChange, change_byte, compress_some
+from tests.fault.live_writers import Life, LiveLog
+from tests.integration.agents import tmpfs
+from tests.integration.logs import LogKeys
 from tests.integration.monitor.monitored import Fleet, Running
 
-_MARGIN = 400
-"""So many bytes at the end of a file are left alone: they may not be sealed yet."""
-_PATIENCE = 120.0
-_SCRUB = 60.0
+_PATIENCE = 180.0
+_SCRUB, _SCRUB_SECONDS = "10m", 600.0
+_KEYS = 40
+"""Of a log whose keys are rotated the monitor knows so many epoch keys from the beginning."""
+_CRASHED = Life("crashed", (SIGKILL, SIGKILL, SIGTERM), "20m", seconds=(15, 60), slowness=20, stalls=True)
+_CLOSED = Life("closed", (SIGTERM,), "20m", seconds=(15, 60), slowness=20)
+_ROTATED = Life("rotated", (SIGTERM,), "20m", rotates=True, seconds=(60, 180), slowness=20)
+CHANGED = (_CRASHED, _CLOSED, _ROTATED)
+"""The lives of the logs that are tampered with."""
+ALONE = (
+    replace(_CRASHED, name="pruned", keep="20s", seconds=(2, 20), slowness=4),
+    replace(_CLOSED, name="packed", keep="40s", compress="zstd", seconds=(2, 20), slowness=4),
+)
+"""Of those in which nobody changes anything but their agents."""
 _BLIND = (
     "from epochseal.monitor import watched_log; from epochseal.monitor.stamps import Stamps;"
     "watched_log.stamps_of = lambda *_: Stamps('', '');"
@@ -38,213 +55,264 @@ _BLIND = (
 
 @dataclass
 class Found:
-    """What came of it: seconds until each tampering was told, what was missed, and false alarms."""
+    """What came of it: seconds until each tampering was told by where it lay, what was missed or invented."""
 
-    live: list[float] = field(default_factory=list)
-    old: list[float] = field(default_factory=list)
-    scrubbed: list[float] = field(default_factory=list)
+    told: dict[str, list[float]] = field(default_factory=dict)
     missed: list[str] = field(default_factory=list)
     invented: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
     kills: int = 0
-    agent_kills: int = 0
+
+    def add(self, where: str, seconds: float) -> None:
+        """One was told."""
+        self.told.setdefault(where, []).append(seconds)
+
+    @property
+    def faults(self) -> list[str]:
+        """Everything that must not be."""
+        return [*self.missed, *self.invented, *self.lost]
 
 
-class Writing:
-    """An agent that is fed in a thread; its log turns epochs and segments all the time."""
+class Watcher:
+    """The monitor: killed and started again, and every verdict that it tells held against what was done."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._stop = threading.Event()
-        self._agent: Agent | None = None
-        self._thread: threading.Thread | None = None
-        self._count = 0
+    def __init__(self, fleet: Fleet, found: Found) -> None:
+        self._fleet, self._found = fleet, found
+        self._records = Records(fleet.state)
+        self.changed: list[tuple[str, float, float]] = []
+        """Of each log from when to when there may be verdicts but verified: its name, seconds since 1970."""
+        self._stories: list[dict[str, Any]] = []
+        self._monitor = Running(fleet.config)
+        self._events = 0
 
-    def start(self) -> None:
-        """Begin, or go on after a kill."""
-        sizes = ("--epoch-max-entries", "60", "--segment-bytes", "6KiB", "--block-bytes", "400B")
-        self._agent = self._place.agent(*self._place.resuming, *sizes)
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._feed, args=(self._agent,))
-        self._thread.start()
+    def record(self, log: Path) -> LogRecord | None:
+        """What the monitor remembers of a log."""
+        return self._records.read(name_of(str(log)))
 
-    def _feed(self, agent: Agent) -> None:
-        while not self._stop.wait(0.05):
-            self._count += 1
-            with suppress(OSError, AssertionError):
-                agent.send(b"entry %06d of a live log\n" % self._count)
-
-    def kill(self) -> None:
-        """As a crash."""
-        assert self._agent is not None
-        assert self._thread is not None
-        self._agent.kill()
-        self._stop.set()
-        self._thread.join()
-        # What was not sent yet has nobody to go to.
-        with suppress(OSError):
-            self._agent.__exit__(None, None, None)
-
-
-class Trial:
-    """One round of the story at the top of this file."""
-
-    def __init__(self, folder: Path, place: Place, seed: int) -> None:
-        self._random = random.Random(seed)  # no secret
-        self._fleet = Fleet(folder, place.keys)
-        # What a pass does not read again, in the open segment before the last checkpoint, the scrub finds.
-        self._fleet.configure(scrub="1m")
-        self._fleet.log("old")
-        place.log = self._fleet.logs / "live"
-        self._writing = Writing(place)
-        self._records = Records(self._fleet.state)
-        self.found = Found()
-        self._told = 0
-
-    @contextmanager
-    def started(self) -> Iterator[None]:
-        """With a writer and a monitor, which has seen both logs verified."""
-        self._writing.start()
-        self._monitor = Running(self._fleet.config)
-        try:
-            for name in ("old", "live"):
-                self._wait(name, "verified")
-            yield
-        finally:
-            self._monitor.kill()
-            self._writing.kill()
-
-    def tamper(self, name: str, *, kill: bool) -> None:
-        """Change one byte, wait until it is told, put it back, acknowledge it."""
-        self._look_for_inventions()
-        path, at = self._choose(name)
-        began = time.monotonic()
-        byte = _flip(path, at)
-        if kill:
-            time.sleep(self._random.uniform(0, 2))
-            self._kill_monitor()
-        if self._wait(name, "tampered", "untrusted", "incomplete"):
-            (self.found.live if name == "live" else self.found.old).append(time.monotonic() - began)
-        else:
-            self.found.missed.append(f"{path.name} byte {at}")
-        _flip(path, at, byte)
-        if kill:
-            self._kill_monitor()
-        if not self._acknowledged(name):
-            self.found.invented.append(f"{name} is not verified again after {path.name} byte {at}")
-        self._told = len(self._monitor.events())
-
-    def crash(self) -> None:
-        """Kill the agent and start it again: that is no tampering."""
-        self._writing.kill()
-        self._writing.start()
-        self.found.agent_kills += 1
-
-    def rest(self, seconds: float) -> None:
-        """Nothing happens, and nothing may be told."""
-        time.sleep(seconds)
-        self._look_for_inventions()
-
-    def _look_for_inventions(self) -> None:
-        for event in self._monitor.events()[self._told :]:
-            if event["event"] == "verdict" and event["verdict"] != "verified":
-                self.found.invented.append(str(event))
-        self._told = len(self._monitor.events())
-
-    def _choose(self, name: str) -> tuple[Path, int]:
-        while True:
-            files = sorted((self._fleet.logs / name / "segments").iterdir())
-            path = self._random.choice(files[-4:] if name == "live" else files)
-            margin = _MARGIN if name == "live" else 0
-            if (size := path.stat().st_size - margin) > 0:
-                return path, self._random.randrange(size)
-            time.sleep(0.05)
-
-    def _kill_monitor(self) -> None:
-        self._monitor.kill()
-        self._monitor = Running(self._fleet.config)
-        self._told = 0
-        self.found.kills += 1
-
-    def _wait(self, name: str, *verdicts: str) -> bool:
-        deadline = time.monotonic() + _PATIENCE
+    def wait(self, log: Path, verdicts: Sequence[str], patience: float = _PATIENCE) -> bool:
+        """Up to one of these verdicts."""
+        deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
-            record = self._records.read(name_of(str(self._fleet.logs / name)))
+            record = self.record(log)
             if record is not None and record.told in verdicts:
                 return True
             time.sleep(0.05)
         return False
 
-    def _acknowledged(self, name: str) -> bool:
-        """Acknowledge what there is until the log is verified: a verification under way may add to it."""
+    def acknowledge(self, log: Path, why: str) -> None:
+        """As a person, until the log is verified: a verification under way may have added to it."""
         deadline, seen = time.monotonic() + _PATIENCE, 0
         while time.monotonic() < deadline:
-            record = self._records.read(name_of(str(self._fleet.logs / name)))
-            if record is not None and record.told == "verified":
-                return True
+            record = self.record(log)
             alarm = record.alarm if record is not None else None
+            if record is not None and record.told == "verified":
+                if not seen:
+                    self._found.lost.append(f"{why}: it is told no more, and nobody has acknowledged it")
+                return
             if alarm is not None and len(alarm.found) > seen:
                 seen = len(alarm.found)
-                self._fleet.command("acknowledge", str(self._fleet.logs / name), "--reason", "put back")
+                self._fleet.command("acknowledge", str(log), "--reason", "put back")
             time.sleep(0.05)
-        return False
+        self._found.invented.append(f"{why}: not verified again after it was put back")
+
+    def kill(self) -> None:
+        """As a crash, and start it again."""
+        self._monitor.process.kill()
+        self._monitor.process.wait()
+        self.collect()
+        self._monitor.kill()
+        self._monitor, self._events = Running(self._fleet.config), 0
+        self._found.kills += 1
+
+    def end(self) -> None:
+        """The last one."""
+        self.collect()
+        self._monitor.kill()
+
+    def collect(self) -> None:
+        """Take its events."""
+        events = self._monitor.events()
+        self._stories += events[self._events :]
+        self._events = len(events)
+
+    def judge(self) -> None:
+        """Which verdicts it had no reason for."""
+        for event in self._stories:
+            if event["event"] != "verdict" or event["verdict"] == "verified":
+                continue
+            moment = datetime.fromisoformat(event["time"]).timestamp()
+            spans = (span for span in self.changed if span[0] == event["log"])
+            if not any(began <= moment <= ended for _, began, ended in spans):
+                self._found.invented.append(str(event))
 
 
-def _flip(path: Path, at: int, byte: int | None = None) -> int:
-    with path.open("r+b") as file:
-        file.seek(at)
-        before = file.read(1)[0]
-        file.seek(at)
-        file.write(bytes([before ^ 1 if byte is None else byte]))
-    return before
+class Tamperer:
+    """Changes a byte of one log again and again, so many times until a moment of the monotonic clock."""
+
+    def __init__(self, watcher: Watcher, found: Found, log: Path, live: LiveLog | None, seed: str) -> None:
+        self._watcher, self._found, self._log, self._live = watcher, found, log, live
+        self._chance = random.Random(seed)  # no secret
+
+    def work(self, count: int, until: float) -> None:
+        """All of them, at random moments."""
+        for left in range(count, 0, -1):
+            rest = max(until - _SCRUB_SECONDS - time.monotonic(), 0.0) / left
+            time.sleep(self._chance.uniform(0, rest))
+            with ExitStack() as stack:
+                if self._live is not None:
+                    stack.enter_context(self._live.steady)
+                    self._grown()
+                self._change()
+
+    def _change(self) -> None:
+        record, began, clock = self._watcher.record(self._log), time.monotonic(), time.time()
+        done = change_byte(self._log, self._chance, live=self._live is not None)
+        where = self._where(record, done)
+        why = f"{self._log.parent.name}/{self._log.name} {done.path.name} byte {done.at}, {where}"
+        if self._watcher.wait(self._log, ("tampered", "untrusted"), _SCRUB_SECONDS + _PATIENCE):
+            self._found.add(where, time.monotonic() - began)
+            if where != "new" and time.monotonic() - began > _SCRUB_SECONDS:
+                self._found.missed.append(f"{why}: told after the period")
+        else:
+            self._found.missed.append(why)
+        sys.stderr.write(f"{time.monotonic() - began:.1f} s {why}\n")
+        time.sleep(self._chance.uniform(0, 3))
+        done.put_back()
+        self._watcher.acknowledge(self._log, why)
+        self._watcher.changed.append((name_of(str(self._log)), clock - 1, time.time() + 1))
+
+    def _where(self, record: LogRecord | None, done: ByteChange) -> str:
+        """Whether a pass reads it, or sees it by its files, or leaves it to the scrub."""
+        if self._live is None:
+            return "old log"
+        point = record.point if record is not None else None
+        if point is None:
+            return "new"
+        stem = done.path.name.partition(".")[0]
+        if stem != point.stem:
+            return "new" if int(stem.partition("-")[0]) > point.segment else "older file"
+        start = point.seal_start if done.path.suffix == ".seal" else point.log_offset
+        return "new" if start is None or done.at >= start else "passed over"
+
+    def _grown(self) -> None:
+        """An agent is up, and has read what it goes on from."""
+        size, deadline = _size(self._log), time.monotonic() + _PATIENCE
+        while _size(self._log) <= size and time.monotonic() < deadline:
+            time.sleep(0.05)
 
 
-def try_tamperings(count: int, kills: int, seed: int = 19) -> Found:
-    """`count` tamperings in turn with a live and an old log, and so many kills of the monitor among them."""
-    with TemporaryDirectory(dir="/dev/shm") as made, tmpfs() as runtime:
+def _size(log: Path) -> tuple[int, int]:
+    last = max((log / "segments").glob("*.seal"))
+    return int(last.name[:6]), last.stat().st_size
+
+
+@contextmanager
+def _alive(folder: Path, runtime: Path, lives: Sequence[Life]) -> Iterator[list[LiveLog]]:
+    logs = []
+    for number, life in enumerate(lives):
+        (folder / life.name).mkdir()
+        (runtime / life.name).mkdir(mode=0o700)
+        logs.append(LiveLog(folder / life.name, runtime / life.name, life, number))
+    try:
+        for log in logs:
+            log.start()
+        yield logs
+    finally:
+        for log in logs:
+            log.stop()
+
+
+def _table(folder: Path, log: LiveLog) -> str:
+    """The monitor's keys of a live log, those to come too."""
+    numbers = range(_KEYS if log.life.rotates else 1)
+    for number in numbers:
+        LogKeys(folder / f"known-{log.life.name}-{number}", f"live {number}").write()
+    keys = ", ".join(f'"file:{folder}/known-{log.life.name}-{number}/verifier"' for number in numbers)
+    checkpoint_key = f"file:{folder}/known-{log.life.name}-0/auditor"
+    return f'[[monitor.log]]\ndir = "{log.log}"\nepoch_key = [{keys}]\ncheckpoint_key = "{checkpoint_key}"\n'
+
+
+def _old_keys(folder: Path) -> LogKeys:
+    keys = LogKeys(folder / "keys", "of old logs")
+    keys.write()
+    return keys
+
+
+def try_tamperings(
+    seconds: float, count: int, kills: int, lives: Sequence[Life], alone: Sequence[Life], seed: int
+) -> Found:
+    """So many of each log in that time, and so many kills of the monitor among them."""
+    found = Found()
+    with TemporaryDirectory(dir="/dev/shm") as made, tmpfs() as runtime, ExitStack() as stack:
         folder = Path(made)
-        trial = Trial(folder, Place(folder, runtime), seed)
-        with trial.started():
-            trial.rest(2)
-            for step in range(count):
-                if step % 10 == 9:  # now and then
-                    trial.crash()
-                old = step % 4 == 3  # every fourth
-                trial.tamper("old" if old else "live", kill=step * kills % count < kills)
-                sys.stderr.write(f"{step + 1}: {trial.found}\n")
-            trial.rest(2)
-        return trial.found
+        logs = stack.enter_context(_alive(folder, runtime, [*lives, *alone]))
+        fleet = Fleet(folder, _old_keys(folder))
+        fleet.configure(scrub=_SCRUB)
+        with fleet.config.open("a") as file:
+            file.write("".join(_table(folder, log) for log in logs))
+        old = fleet.log("old").path
+        compress_some(old)
+        watcher = Watcher(fleet, found)
+        stack.callback(watcher.end)
+        for path in (old, *(log.log for log in logs)):
+            watcher.wait(path, ("verified",), 10 * _PATIENCE)
+        until = time.monotonic() + seconds
+        changed: list[tuple[Path, LiveLog | None]] = [(log.log, log) for log in logs[: len(lives)]]
+        changed.append((old, None))
+        tamperers = [
+            Tamperer(watcher, found, path, log, f"{seed} {place}")
+            for place, (path, log) in enumerate(changed)
+        ]
+        threads = [threading.Thread(target=item.work, args=(count, until)) for item in tamperers]
+        for thread in threads:
+            thread.start()
+        chance = random.Random(seed)  # no secret
+        moments = sorted(time.monotonic() + chance.uniform(0, seconds) for _ in range(kills))
+        while any(thread.is_alive() for thread in threads) or moments or time.monotonic() < until:
+            if moments and moments[0] <= time.monotonic():
+                moments.pop(0)
+                watcher.kill()
+            watcher.collect()
+            time.sleep(0.05)
+        watcher.collect()
+        watcher.judge()
+        for log in logs:
+            sys.stderr.write(f"{log.life.name}: {dict(log.done)}\n")
+            if log.failure is not None:
+                found.invented.append(f"{log.life.name} ended by itself: {log.failure!r}")
+    return found
 
 
-def try_scrub(count: int, seed: int = 19) -> Found:
-    """Change a byte of each of so many old logs in the course of a period; nothing but the bytes shows it."""
+def try_scrub(seconds: float, count: int, seed: int) -> Found:
+    """Change a byte of each of so many old logs within that time; nothing but the bytes shows it."""
     found, chance = Found(), random.Random(seed)  # no secret
-    with TemporaryDirectory(dir="/dev/shm") as made, tmpfs() as runtime:
+    with TemporaryDirectory(dir="/dev/shm") as made:
         folder = Path(made)
-        fleet = Fleet(folder, Place(folder, runtime).keys)
-        fleet.configure(scrub="1m")
+        fleet = Fleet(folder, _old_keys(folder))
+        fleet.configure(scrub=_SCRUB)
         logs = [fleet.log(f"{place:03}").path for place in range(count)]
-        records = Records(fleet.state)
-        waiting: dict[Path, float] = {}
+        for log in logs[::2]:
+            compress_some(log)
+        records, waiting = Records(fleet.state), dict[Path, tuple[float, str]]()
         monitor = Running(fleet.config, code=_BLIND)
         try:
             monitor.wait("all_examined", patience=10 * _PATIENCE)
             start = time.monotonic()
-            moments = sorted((chance.uniform(0, _SCRUB), log) for log in logs)
+            moments = sorted((chance.uniform(0, max(seconds - _SCRUB_SECONDS, 0)), log) for log in logs)
             while moments or waiting:
                 now = time.monotonic() - start
                 while moments and moments[0][0] <= now:
-                    _, log = moments.pop(0)
-                    files = sorted((log / "segments").iterdir())
-                    path = chance.choice([item for item in files if item.stat().st_size])
-                    _flip(path, chance.randrange(path.stat().st_size))
-                    waiting[log] = now
-                for log, since in list(waiting.items()):
+                    log = moments.pop(0)[1]
+                    done = change_byte(log, chance, live=False)
+                    waiting[log] = (now, f"{log.name} {done.path.name} byte {done.at}")
+                for log, (since, why) in list(waiting.items()):
                     record = records.read(name_of(str(log)))
-                    if record is not None and record.told != "verified":
-                        found.scrubbed.append(now - since)
-                        del waiting[log]
-                    elif now - since > _SCRUB + _PATIENCE:
-                        found.missed.append(log.name)
+                    told = record is not None and record.told != "verified"
+                    if told:
+                        found.add("scrub alone", now - since)
+                    if now - since > _SCRUB_SECONDS:
+                        found.missed.append(f"{why}: {'told late' if told else 'not told'}")
+                    if told or now - since > _SCRUB_SECONDS + _PATIENCE:
                         del waiting[log]
                 time.sleep(0.05)
         finally:
@@ -252,32 +320,29 @@ def try_scrub(count: int, seed: int = 19) -> Found:
     return found
 
 
-def _told(name: str, seconds: list[float]) -> str:
-    if not seconds:
-        return f"{name}: none"
-    middle, worst = statistics.median(seconds), max(seconds)
-    return f"{name}: {len(seconds)} told, median {middle:.1f} s, worst {worst:.1f} s"
-
-
 def main() -> None:
     """Run it all, and say what came of it."""
     given = [int(word) for word in sys.argv[1:]]
-    tamperings, kills, scrubbed, seed = (*given, *(200, 50, 100, 19)[len(given) :])
-    began = time.monotonic()
-    found = try_tamperings(tamperings, kills, seed)
-    more = try_scrub(scrubbed, seed) if scrubbed else Found()
-    missed, invented = [*found.missed, *more.missed], [*found.invented, *more.invented]
-    lines = (
-        _told("live log", found.live),
-        _told("old log, seen by its files", found.old),
-        _told("old logs, a scrub of 60 s alone", more.scrubbed),
-        f"kill -9 of the monitor: {found.kills}, of the agent: {found.agent_kills}",
-        f"missed: {len(missed)} {missed}",
-        f"invented: {len(invented)} {invented}",
-        f"{time.monotonic() - began:.0f} s",
-    )
+    minutes, live, scrubbed, kills, seed = (*given, *(60, 25, 100, 50, 19)[len(given) :])
+    began, more = time.monotonic(), Found()
+
+    def scrub() -> None:
+        nonlocal more
+        more = try_scrub(minutes * 60.0, scrubbed, seed)
+
+    beside = threading.Thread(target=scrub)
+    beside.start()
+    found = try_tamperings(minutes * 60.0, live, kills, CHANGED, ALONE, seed)
+    beside.join()
+    lines = [
+        f"{where}: {len(seconds)} told, median {statistics.median(seconds):.1f} s, worst {max(seconds):.1f} s"
+        for where, seconds in sorted({**found.told, **more.told}.items())
+    ]
+    faults = [*found.faults, *more.faults]
+    lines += [f"kill -9 of the monitor: {found.kills}; {time.monotonic() - began:.0f} s"]
+    lines += [f"missed, invented or lost: {len(faults)}", *faults]
     sys.stdout.write("\n".join((*lines, "")))
-    sys.exit(bool(missed or invented))
+    sys.exit(bool(faults))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ WHEEL   := dist/epochseal-$(VERSION)-py3-none-any.whl
 SOURCES := $(shell find agent backends -not -path '*/__pycache__*')
 PIP     := .venv/bin/python -m pip --disable-pip-version-check --no-input
 # Debian packages that the tests need besides Python; they are installed only where they are absent.
-TEST_PACKAGES := chromium chromium-driver gcc gdb gnutls-bin golang-go golang-golang-x-mod-dev libc6-dev libnss3-tools logrotate opensc rsync shellcheck \
+TEST_PACKAGES := chromium chromium-driver gcc gdb gnutls-bin golang-go golang-golang-x-mod-dev libc6-dev libnss3-tools logrotate opensc prometheus rsync shellcheck \
 	softhsm2 strace systemd-journal-remote
 # What `make check-deploy` needs besides; each of them reads files of deploy/.
 DEPLOY_PACKAGES := logrotate prometheus rsyslog shellcheck syslog-ng-core systemd
@@ -59,8 +59,8 @@ live-readers: .venv/.dev ## verify and copy logs thousands of times while they a
 	@$(call apt_install,rsync)
 	.venv/bin/python -m tests.fault.live_readers 5000 500
 
-monitor-trial: .venv/.dev ## change 300 bytes of logs that a monitor watches, and kill it 50 times
-	.venv/bin/python -m tests.fault.monitor_trial 200 50 100
+monitor-trial: .venv/.dev ## for an hour change 200 bytes of logs that a monitor watches, and kill it 50 times
+	.venv/bin/python -m tests.fault.monitor_trial 60 25 100 50
 
 neighbours: .venv/.dev ## attack sources for a minute each, and measure how long the lines of another one wait
 	.venv/bin/python -m tests.fault.hostile_neighbours 60

@@ -25,9 +25,11 @@ class Beginnings:
     def __init__(self, options: TailOptions, matched: MatchedPaths, known: Iterable[str]) -> None:
         self._options = options
         self._matched = matched
-        # What appeared while the agent was down is read: only a glob that is new is begun at the end.
-        known = known if options.from_end else ()
         self._known = {pattern for path in known for pattern in matched.patterns_of(path)}
+
+    def knows(self, path: str) -> bool:
+        """Whether something was sealed of the glob that names a path: it was followed before this start."""
+        return not self._known.isdisjoint(self._matched.patterns_of(path))
 
     def mark(self, path: str, *, at_start: bool) -> SourceMark | None:
         """Up to where a file is as if sealed; None: from the first byte on.
@@ -37,7 +39,8 @@ class Beginnings:
             at_start: whether it was there when the agent began.
         """
         options = self._options
-        skipped = options.from_end and at_start and self._known.isdisjoint(self._matched.patterns_of(path))
+        # What appeared while the agent was down is read: only a glob that is new is begun at the end.
+        skipped = options.from_end and at_start and not self.knows(path)
         if not skipped and options.ignore_older is None:
             return None
         try:

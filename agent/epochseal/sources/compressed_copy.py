@@ -41,7 +41,7 @@ class CompressedCopy:
         self._path = path
         # The descriptor is looked at before anything is read of it: of a FIFO the first read would wait.
         plain = LogFile.open(path)
-        self.key = plain.key
+        self.key = self.origin = plain.key
         self._file = os.fdopen(plain.release(), "rb", buffering=0)
         # Made when something is read, since it takes memory, and others may wait long for their turn.
         self._plain: PlainBytes | None = None

@@ -148,6 +148,10 @@ class FileQueue:
             self._files.extend(sighting.between)
             after = rotated if place is not None else self._written_since(rotated)
             yield from self._append_after(after, -1 if place is None else place, here)
+        if truncated:
+            # The next start, too, is to see that the file was truncated since.
+            for content in self._files:
+                content.origin = wanted.device, wanted.inode
         return trail
 
     def _resume_sighted(self, wanted: Identity, offset: int, sighting: Sighting) -> bytes | None:
@@ -200,6 +204,8 @@ class FileQueue:
         """Queue those behind the one at `place` (queued already; -1: none), and `content` if there is one."""
         if holes := missing_numbers([item.age for item in files[max(place, 0) :]]):
             self._lost(f"{self._path}: rotated files are missing in between: {holes} of them")
+        if len(files) > 1 and not files[0].certain:
+            self._lost(f"{self._path}: which of the rotated files are newer cannot be told")
         for item in files[place + 1 :]:
             if content is not None and item.key == content.key:
                 # Rotated since it was sighted: others follow it.
@@ -279,7 +285,7 @@ class FileQueue:
                     later = yield from self._open_unread(item)
                     copies.extend([later] if later is not None else [])
         for copy in copies:
-            copy.static = True
+            copy.static, copy.origin = True, content.origin
         again = content.again()
         if copies:
             content.close()

@@ -257,5 +257,5 @@ class FileReader:
 
     def _mark(self, offset: int, trail: bytes) -> SourceMark:
         content = self.content
-        identity = Identity.of(content.key, content.head[: min(HEAD, offset)], trail)
+        identity = Identity.of(content.origin, content.head[: min(HEAD, offset)], trail)
         return SourceMark(self._name, offset, str(identity))

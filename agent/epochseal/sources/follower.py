@@ -37,6 +37,7 @@ class Follower:
         names: of rotated files.
         buffers: makes them.
         is_foreign: whether a file, by device and inode, is read under another path.
+        is_sealed: whether a file was sealed under another path, which it had until now.
     """
 
     def __init__(
@@ -48,12 +49,20 @@ class Follower:
         names: RotatedNames,
         buffers: FileBuffers,
         is_foreign: Callable[[tuple[int, int]], bool],
+        is_sealed: Callable[[LogFile], bool],
     ) -> None:
         self.path = path
         self.name = source_name(path)
         self.told = Announcement(path, resting.said)
         self.succession = Succession(
-            path, resting, self.told, watches=watches, names=names, is_foreign=is_foreign, begin=self._begin
+            path,
+            resting,
+            self.told,
+            watches=watches,
+            names=names,
+            is_foreign=is_foreign,
+            is_sealed=is_sealed,
+            begin=self._begin,
         )
         self._files = self.succession.files
         self._left = LeftFiles()

@@ -10,16 +10,15 @@ import os
 import stat
 import time
 from typing import Self
+from urllib.parse import quote_from_bytes
 
 from epochseal.descriptors import is_reserved
 from epochseal.sources.file_identity import HEAD, TRAIL, Identity, ends
 
-_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
-
 
 def percent_encode(path: bytes) -> str:
     """A path as it stands in a seal line (docs/format.md, 3.7)."""
-    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in path)
+    return quote_from_bytes(path, safe="/")
 
 
 def source_name(path: str) -> str:
@@ -33,6 +32,8 @@ class LogFile:
     def __init__(self, fd: int, found: os.stat_result) -> None:
         self._fd = fd
         self.key = found.st_dev, found.st_ino
+        # Of a copy: those of the file that was truncated, as which the chain knows it.
+        self.origin = self.key
         self.static = False
         self.position = 0
         self.limit: int | None = None

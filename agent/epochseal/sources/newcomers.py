@@ -37,17 +37,37 @@ def former_path(path: str, key: tuple[int, int], resting: RestingFiles) -> str |
     for other in resting.of_inode(key[1]):
         item = resting.get(other)
         mark = item.mark if item is not None else None
-        if mark is not None and mark.offset > furthest and _was_sealed(path, mark):
+        if mark is not None and mark.offset > furthest and was_sealed(path, mark):
             best, furthest = other, mark.offset
     return best
 
 
-def _was_sealed(path: str, mark: SourceMark) -> bool:
+def was_sealed(path: str, mark: SourceMark) -> bool:
+    """Whether the file there is the one of a mark, sealed up to it."""
     try:
-        wanted = Identity.parse(mark.file)
         content = LogFile.open(path)
-    except (FormatError, OSError):
+    except OSError:
         return False
-    found = wanted.is_file(content.key) and holds(content.ends(mark.offset), wanted, mark.offset)
+    found = _is_of(content, mark)
     content.close()
     return found
+
+
+def is_sealed_elsewhere(content: LogFile, path: str, resting: RestingFiles) -> bool:
+    """Whether a file was sealed under another path than this one, which it had until now.
+
+    That path is at rest, and goes on with the file where it is sealed, whatever its name is now.
+    """
+    items = (resting.get(other) for other in resting.of_inode(content.key[1]) if other != path)
+    return any(
+        item is not None and item.mark is not None and not item.missing_said and _is_of(content, item.mark)
+        for item in items
+    )
+
+
+def _is_of(content: LogFile, mark: SourceMark) -> bool:
+    try:
+        wanted = Identity.parse(mark.file)
+    except FormatError:
+        return False
+    return wanted.is_file(content.key) and holds(content.ends(mark.offset), wanted, mark.offset)

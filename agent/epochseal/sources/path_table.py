@@ -16,7 +16,6 @@ import resource
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from urllib.parse import unquote_to_bytes
 
 from msgspec.structs import replace
 
@@ -24,9 +23,10 @@ from epochseal.format.seal_lines import SourceMark
 from epochseal.sources.beginnings import Beginnings
 from epochseal.sources.file_reader import FileBuffers
 from epochseal.sources.follower import Follower
+from epochseal.sources.leftovers import Leftovers
 from epochseal.sources.log_file import source_name
 from epochseal.sources.matched_paths import MatchedPaths
-from epochseal.sources.newcomers import former_path, is_read_elsewhere, take_over
+from epochseal.sources.newcomers import former_path, is_read_elsewhere, is_sealed_elsewhere, take_over
 from epochseal.sources.resting_files import Look, Resting, RestingFiles
 from epochseal.sources.rotated_names import is_compressed
 from epochseal.sources.siblings import Siblings, read_head
@@ -41,7 +41,6 @@ SCAN_EVERY = 1.0
 REST_AFTER = 60.0
 _LOOK_SHARE = 100
 _MOST_AWAKE, _FEWEST_AWAKE = 256, 4
-_MOST_REMEMBERED = 1024
 _log = logging.getLogger(__name__)
 
 
@@ -72,10 +71,10 @@ class PathTable:
         self._awake: dict[str, Follower] = {}
         # The awake ones, in the order in which they are read and sealed.
         self.order: list[Follower] = []
-        # Resting paths that have something, in order; those whose position has to be told; other names of
-        # files that are read under their first one.
+        # Resting paths that have something, in order; those whose position has to be told, and whether they
+        # may have been rotated before; other names of files that are read under their first one.
         self._due: dict[str, None] = {}
-        self._announce: set[str] = set()
+        self._announce: dict[str, bool] = {}
         self._aliases: set[str] = set()
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most_awake = max(_FEWEST_AWAKE, min(_MOST_AWAKE, limit // 8))
@@ -84,24 +83,9 @@ class PathTable:
         self._scan_at = self._look_at = self._rest_at = 0.0
         self._finishing = False
         self._scanned = False
-        self._remember(positions)
+        self._resting.remember(positions, matched.matches)
         known = [path for path, _ in self._resting.items()]
         self._beginnings = Beginnings(options, matched, known)
-
-    def _remember(self, positions: Mapping[str, SourceMark]) -> None:
-        """Only of files that these paths can name: others belong to another source, or to none any more."""
-        gone = list[tuple[str, SourceMark]]()
-        for name, mark in positions.items():
-            kind, _, encoded = name.partition(":")
-            path = os.fsdecode(unquote_to_bytes(encoded))
-            if kind != "tail" or not mark.file or not self._matched.matches(path):
-                continue
-            if os.path.lexists(path):
-                self._resting.put(path, Resting(mark))
-            else:
-                gone.append((path, mark))
-        for path, mark in gone[-_MOST_REMEMBERED:]:
-            self._resting.put(path, Resting(mark))
 
     @property
     def has_due(self) -> bool:
@@ -177,7 +161,7 @@ class PathTable:
                 self._meet(path)
         if not self._scanned:
             self._scanned = True
-            self._look_for_missing()
+            self._look_for_rotated()
         for path in self._siblings.judge(time.monotonic()):
             self._meet(path)
 
@@ -188,12 +172,29 @@ class PathTable:
                 with suppress(OSError):
                     self._watches.watch_folder(other, os.stat(other))  # noqa: PTH116  # as of all others
 
-    def _look_for_missing(self) -> None:
-        """At the start: files that were sealed and are gone from their path; of a glob that is to be told."""
+    def _look_for_rotated(self) -> None:
+        """At the start: what was rotated, or is gone, since the agent ended; of a glob that is to be told."""
+        left = Leftovers(self._names)
         for path, resting in self._resting.items():
-            if resting.mark is not None and not os.path.lexists(path):
-                self._resting.put(path, Resting(resting.mark, is_missing=path not in self._matched.fixed))
-                self._due[path] = None
+            if (mark := resting.mark) is None or os.path.lexists(path):
+                continue
+            here = path
+            if (heir := left.heir(path, mark, self._is_new)) is not None:
+                self._leave(path)
+                here, mark = heir, replace(mark, name=source_name(heir))
+                self._announce[here] = False
+            if here in self._resting:
+                self._resting.take(here)
+            self._resting.put(here, Resting(mark, is_missing=here not in self._matched.fixed))
+            self._due[here] = None
+        for path, resting in self._resting.items():
+            if resting.mark is None and resting.seen and self._beginnings.knows(path) and left.has(path):
+                self._announce[path] = True
+
+    def _is_new(self, path: str) -> bool:
+        """Whether a path is followed, and nothing was sealed of it yet."""
+        known = self._resting.get(path)
+        return (known is None or known.mark is None) and self._matched.matches(path)
 
     def _is_followed(self, path: str) -> bool:
         if path in self._resting or path in self._awake:
@@ -238,23 +239,28 @@ class PathTable:
         """The position of a file that had another name until now."""
         found = take_over(path, key, self.order)
         if found is None and (other := former_path(path, key, self._resting)) is not None:
-            mark = self._resting.take(other).mark
-            self._watches.release(other)
-            self._due.pop(other, None)
-            if other in self._matched.fixed or os.path.lexists(other):
-                self._resting.put(other, Resting(None, None, self._watches.generation(other)))
-            else:
-                self.ended.append(SourceMark(source_name(other), 0))
+            mark = self._leave(other)
             found = replace(mark, name=source_name(path)) if mark is not None else None
         if found is not None:
-            self._announce.add(path)
+            self._announce[path] = False
         return found
+
+    def _leave(self, path: str) -> SourceMark | None:
+        """The file of a path goes on under another one: its position."""
+        mark = self._resting.take(path).mark
+        self._watches.release(path)
+        self._due.pop(path, None)
+        if path in self._matched.fixed or os.path.lexists(path):
+            self._resting.put(path, Resting(None, None, self._watches.generation(path)))
+        else:
+            self.ended.append(SourceMark(source_name(path), 0))
+        return mark
 
     def _begin(self, path: str) -> SourceMark | None:
         """Where a file begins that was never read."""
         mark = self._beginnings.mark(path, at_start=not self._scanned)
         if mark is not None:
-            self._announce.add(path)
+            self._announce[path] = False
         return mark
 
     # --- awake and at rest ----------------------------------------------------------------------------------
@@ -313,13 +319,17 @@ class PathTable:
             names=self._names,
             buffers=self._buffers,
             is_foreign=lambda key: is_read_elsewhere(key, path, self.order, self._resting),
+            is_sealed=lambda content: is_sealed_elsewhere(content, path, self._resting),
         )
         self._awake[path] = follower
         self.order.append(follower)
         self._look_at_awake(follower)
-        if path in self._announce:
-            self._announce.discard(path)
+        if (is_late := self._announce.pop(path, None)) is not None:
             follower.told.position()
+            if is_late:
+                follower.told.gap(
+                    f"{path} was rotated before anything of it was sealed: lines may be missing"
+                )
         if self._finishing:
             follower.finish()
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
 from epochseal.errors import FormatError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sources.file_identity import Identity
+
+_MOST_REMEMBERED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,21 @@ class RestingFiles:
 
     def __len__(self) -> int:
         return len(self._files)
+
+    def remember(self, positions: Mapping[str, SourceMark], is_named: Callable[[str], bool]) -> None:
+        """Put what the chain knows, but for paths that belong to another source, or to none any more."""
+        gone = list[tuple[str, SourceMark]]()
+        for name, mark in positions.items():
+            kind, _, encoded = name.partition(":")
+            path = os.fsdecode(unquote_to_bytes(encoded))
+            if kind != "tail" or not mark.file or not is_named(path):
+                continue
+            if os.path.lexists(path):
+                self.put(path, Resting(mark))
+            else:
+                gone.append((path, mark))
+        for path, mark in gone[-_MOST_REMEMBERED:]:
+            self.put(path, Resting(mark))
 
     def of_inode(self, inode: int) -> list[str]:
         """The paths whose file had this inode when it was looked at, or sealed."""

@@ -15,8 +15,9 @@ from epochseal.sources.log_file import LogFile
 from epochseal.sources.rotated_names import (
     Age,
     RotatedNames,
-    counts_up,
+    direction_of_numbers,
     is_compressed,
+    is_dated,
     missing_numbers,
     plain_name,
     upwards,
@@ -33,6 +34,8 @@ class Rotated:
     path: str
     found: os.stat_result
     age: Age
+    certain: bool = True
+    """Whether it is sure which of the others are older."""
 
     @property
     def key(self) -> tuple[int, int]:
@@ -71,15 +74,19 @@ def _list(path: str, names: RotatedNames) -> list[Rotated]:
         for other, stat in entries.items()
         if not (is_compressed(other) and plain_name(other) in entries)
     ]
-    if counts_up([(item.age, item.found.st_mtime_ns) for item in found if not is_compressed(item.path)]):
-        found = [replace(item, age=upwards(item.age)) for item in found]
-    # Else numbers count down towards the newest. Dates count up; where both are there, only the time of the
-    # last write is comparable.
-    # A link may have led to files of other names before, and those have no common order either.
+    up, certain = direction_of_numbers(
+        [(item.age, item.found.st_mtime_ns, is_compressed(item.path)) for item in found]
+    )
+    # Dates count up; where other names are there too, only the time of the last write is comparable, and a
+    # compressor may have changed that. A link may have led to files of other names before: of those, too.
     others = any(base not in (name := PurePath(item.path).name, *names.bases(name)) for item in found)
-    if others or len({item.age[0] for item in found}) > 1:
-        return sorted(found, key=lambda item: (item.found.st_mtime_ns, item.path))
-    return sorted(found, key=lambda item: (item.age, item.path))
+    if len({item.age[0] for item in found}) > 1 or (others and not all(is_dated(item.age) for item in found)):
+        times = {item.found.st_mtime_ns for item in found}
+        certain = len(times) == len(found) and not any(is_compressed(item.path) for item in found)
+        order = sorted(found, key=lambda item: (item.found.st_mtime_ns, item.path))
+    else:
+        order = sorted(found, key=lambda item: (upwards(item.age) if up else item.age, item.path))
+    return [replace(item, certain=certain) for item in order]
 
 
 def _stats(folders: list[str], wanted: Callable[[str], bool]) -> dict[str, os.stat_result]:

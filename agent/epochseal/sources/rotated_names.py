@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import PurePath
 from typing import Literal
 
@@ -143,17 +144,37 @@ def missing_numbers(ages: Sequence[Age]) -> int:
     return max(numbers) - min(numbers) + 1 - len(set(numbers)) if numbers else 0
 
 
-def counts_up(files: Sequence[tuple[Age, int]]) -> bool:
-    """Whether numbers are greater the newer the files are, as their times say: some handlers never rename.
+def direction_of_numbers(files: Sequence[tuple[Age, int, bool]]) -> tuple[bool, bool]:
+    """Whether numbers grow with each rotation (some handlers never rename), and whether that is sure.
+
+    The times of files that no compressor has written tell it; else which of them are compressed, since those
+    are older; else in which order they were compressed.
 
     Args:
-        files: age and time of the last write of those that no compressor has written.
+        files: age, time of the last write, and whether it is compressed.
     """
-    numbered = sorted((-age[1], written) for age, written in files if age[0] == _NUMBERED)
-    times = [written for _, written in numbered]
-    pairs = [(first, second) for place, first in enumerate(times) for second in times[place + 1 :]]
-    up = sum(first < second for first, second in pairs)
-    return up > sum(first > second for first, second in pairs)
+    numbered = sorted((-age[1], written, packed) for age, written, packed in files if age[0] == _NUMBERED)
+    if plain := _rising([written for _, written, packed in numbered if not packed]):
+        up = 2 * sum(plain) > len(plain)
+        # Most rotations count down. That two files say otherwise may be a late write to the older one.
+        return up, all(plain) and len(plain) > 1 if up else not any(plain)
+    packed_first = [first[2] for first, second in pairwise(numbered) if first[2] != second[2]]
+    if packed_first and not any(packed_first):
+        return False, True
+    packed = _rising([written for _, written, packed in numbered if packed])
+    if packed and all(packed):
+        return True, False
+    return False, len(numbered) < 2 or (bool(packed) and not any([*packed, *packed_first]))  # noqa: PLR2004  # one has no order
+
+
+def _rising(times: Sequence[int]) -> list[bool]:
+    """Of each that is followed by another time: whether by a later one."""
+    return [first < second for first, second in pairwise(times) if first != second]
+
+
+def is_dated(age: Age) -> bool:
+    """Whether the name says when the file was rotated."""
+    return age[0] == _DATED
 
 
 def upwards(age: Age) -> Age:

@@ -37,6 +37,7 @@ class Succession:
         watches: the news.
         names: of rotated files.
         is_foreign: whether a file, by device and inode, is read under another path.
+        is_sealed: whether a file was sealed under another path, which it had until now.
         begin: is called when the first file of the queue is known.
     """
 
@@ -49,6 +50,7 @@ class Succession:
         watches: Watches,
         names: RotatedNames,
         is_foreign: Callable[[tuple[int, int]], bool],
+        is_sealed: Callable[[LogFile], bool],
         begin: Begin,
     ) -> None:
         self._path = path
@@ -63,6 +65,7 @@ class Succession:
         self._is_news = resting.seen is not None or resting.is_missing
         self._missing_said = resting.missing_said
         self._is_foreign = is_foreign
+        self._is_sealed = is_sealed
         self.files = FileQueue(path, names, told.gap, is_foreign)
         self._search: Search[None] | None = None
         self._held: list[LogFile] = []
@@ -94,15 +97,19 @@ class Succession:
             self._told.gap(
                 f"{self._path} was rotated or removed before it could be opened: lines may be lost"
             )
-        sighting = self._own(sighting)
-        if sighting.files:
-            self.search(self._take_in(sighting), sighting.files)
+        own = self._own(sighting)
+        if own.files:
+            self.search(self._take_in(own), own.files)
+        elif sighting.files:
+            # A file of another path took the place of this one's, which may be lost.
+            self._is_news = True
+            self._find_moved()
 
     def _own(self, sighting: Sighting) -> Sighting:
         """What was sighted, but for files that are read under another path, which they had before."""
         own = []
         for content in sighting.files:
-            if self._is_foreign(content.key):
+            if self._is_foreign(content.key) or self._is_sealed(content):
                 content.close()
             else:
                 own.append(content)

@@ -26,12 +26,14 @@ from typing import TextIO
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
 from epochseal.sources import follower, left_files, log_file, path_table, rotated_files, tail
+from epochseal.sources.log_file import source_name
 from epochseal.sources.tail import TailSource
 
 GRACE = 0.03
 BIG = 1 << 40
 _SLACK = 0.05
 _SCHEMES = ("numbers", "dates", "before the ending", "away", "copytruncate", "truncate", "rewrite", "remove")
+_TRACELESS = ("away", "truncate", "rewrite", "remove")
 _ACTS = {
     "write": 6.0,
     "rotate": 4.0,
@@ -104,6 +106,11 @@ class Agent:
                 [str(self._glob)], self._positions, block_bytes=self._block, max_entry_bytes=BIG
             )
 
+    def knows(self, path: Path) -> bool:
+        """Whether the chain has a position of a path."""
+        mark = self._positions.get(source_name(str(path)))
+        return mark is not None and mark.file != ""
+
     @property
     def is_up(self) -> bool:
         """Whether it runs."""
@@ -121,12 +128,13 @@ class Agent:
         while CLOCK.now < end:
             CLOCK.now += min(pause, max(end - CLOCK.now, 0.001))
             busy = self._source is not None and self._step(self._source)
-            pause = 0.002 if busy else min(2 * pause, GRACE / 3)
+            pause = 0.002 if busy else min(2 * pause, 1.1 * GRACE)
 
     def _step(self, source: TailSource) -> bool:
         """One round of the loop; whether anything was sealed."""
         source.tick()
         self.has_looked = True
+        self._story.is_traceless = False
         busy = source.has_entry
         while source.has_entry:
             taken: list[Piece] = []
@@ -148,8 +156,8 @@ class Service:
         self.name, self.path, self._story, self._rng = name, path, story, story.rng
         self._count = 0
         self._rotations = 0
-        self._is_new = False
-        self._rotated_in = -1
+        # By inode: the start of the agent that had it open when it was rotated.
+        self._rotated_in: dict[int, int] = {}
         self.scheme = self._rng.choice(_SCHEMES)
         self.copies = self._rng.choice((1, 2, 5))
 
@@ -174,18 +182,16 @@ class Service:
 
     def rotate(self) -> None:
         """By its scheme."""
-        if self._is_new and not self._story.agent.is_up:
-            # What is rotated before the first look at a path, while the agent is down, nobody can see.
-            self._story.agent.start()
-        if self._is_new:
-            self._story.agent.run(0.004)
-            self._is_new = False
+        is_known = self._story.agent.knows(self.path)
+        if not is_known and self.scheme in _TRACELESS:
+            self._story.will_lose_trace()
         if not self.path.exists() or self.path.stat().st_nlink > 1:
             self.write()
             return
         self._rotations += 1
-        # A file that was rotated before the agent looked was never open, or only by chance.
-        self._rotated_in = self._story.agent.starts if self._story.agent.has_looked else -1
+        if self._story.agent.has_looked:
+            # A file that was rotated before the agent looked was never open, or only by chance.
+            self._rotated_in[self.path.stat().st_ino] = self._story.agent.starts
         {
             "numbers": self._number,
             "dates": lambda: self.path.rename(self._named(f"{self.path.name}-202611{self._rotations:04d}")),
@@ -199,7 +205,8 @@ class Service:
             "remove": self.path.unlink,
         }[self.scheme]()
         truncated = self.scheme in ("copytruncate", "truncate", "rewrite")
-        if truncated or self._rng.random() < 0.7:
+        if truncated or not is_known or self._rng.random() < 0.7:
+            # Where nothing stands at a path that is not known, nobody asks for what was rotated away from it.
             self.write()
         if truncated:
             # Of a file that was empty at the last look nobody can tell that it was truncated before the next.
@@ -239,9 +246,14 @@ class Service:
 
     def write_late(self) -> None:
         """It has a rotated file open still; only the agent that left that file watches it."""
-        if not self._story.agent.is_up or self._rotated_in != self._story.agent.starts:
+        agent = self._story.agent
+        if not agent.is_up:
             return
-        plain = [path for path in self.rotated() if path.suffix != ".gz"]
+        plain = [
+            path
+            for path in self.rotated()
+            if path.suffix != ".gz" and self._rotated_in.get(path.stat().st_ino) == agent.starts
+        ]
         if plain and self.scheme in ("numbers", "dates"):
             self.write(max(plain, key=lambda path: path.stat().st_mtime_ns))
             self._story.agent.run(0.004)
@@ -262,7 +274,6 @@ class Service:
             new = self.path.with_name(f"{self.name}m{self._story.number()}.log")
             self.path.rename(new)
             self.path = new
-            self._is_new = True
 
     def link(self) -> None:
         """Its file gets a second name in the glob, or loses the first one."""
@@ -273,7 +284,6 @@ class Service:
                 if self._rng.random() < 0.5:
                     self.path.unlink()
                     self.path = new
-                    self._is_new = True
 
 
 class Story:
@@ -285,6 +295,8 @@ class Story:
         self.lines: dict[str, dict[int, Line]] = defaultdict(dict)
         self.gaps: dict[str, list[float]] = defaultdict(list)
         self.acts: list[str] = []
+        # Whether a file went of which only the agent that is up can know.
+        self.is_traceless = False
         self._numbers = 0
         self.away = folder / "away"
         logs = folder / "logs"
@@ -350,12 +362,24 @@ class Story:
         self.agent.stop()
         self.agent.start()
 
+    def will_lose_trace(self) -> None:
+        """A file of a path that nothing is known of is about to go without a trace.
+
+        That it was there only an agent can tell that is up, and looks before it ends.
+        """
+        self.agent.start()
+        if not self.agent.has_looked:
+            self.agent.run(0.004)
+        self.is_traceless = True
+
     def _seal_something(self) -> None:
         """A file of which nothing is sealed yet has no content by which a truncation could be known."""
         for service in self.services:
             if self.agent.is_up and service.scheme in ("copytruncate", "truncate", "rewrite"):
                 service.write()
                 self.agent.run(0.006)
+        if self.is_traceless:
+            self.agent.run(0.004)
 
     def _leave(self) -> None:
         """Down for some acts, or up again."""

@@ -115,3 +115,35 @@ def test_numbers_that_count_up(tmp_path: Path, times: tuple[int, ...], order: st
         os.utime(tmp_path / f"app.log.{name}", (time, time))
     found = list_rotated(str(tmp_path / "app.log"), USUAL)
     assert [Path(item.path).name.removeprefix("app.log.") for item in found] == order.split()
+
+
+@pytest.mark.parametrize(
+    ("names", "times", "order", "certain"),
+    [
+        (["1"], [1], "1", True),
+        (["1", "2"], [2, 1], "2 1", True),
+        (["1", "2"], [1, 2], "1 2", False),
+        (["1", "2"], [1, 1], "2 1", False),
+        (["1", "2", "3"], [1, 2, 3], "1 2 3", True),
+        (["1", "2", "3"], [1, 3, 2], "3 2 1", False),
+        (["1", "2.gz", "3.gz"], [1, 2, 3], "3.gz 2.gz 1", True),
+        (["1.gz", "2"], [1, 2], "2 1.gz", False),
+        (["1.gz", "2.gz"], [2, 1], "2.gz 1.gz", True),
+        (["1.gz", "2.gz"], [1, 2], "1.gz 2.gz", False),
+        (["1.gz", "2.gz", "3"], [1, 2, 3], "1.gz 2.gz 3", False),
+        (["1.gz", "2.gz"], [1, 1], "2.gz 1.gz", False),
+        (["1", "20261123"], [1, 2], "1 20261123", True),
+        (["1.gz", "20261123"], [1, 2], "1.gz 20261123", False),
+        (["20261123.gz", "20261124"], [2, 1], "20261123.gz 20261124", True),
+    ],
+)
+def test_whether_the_order_is_sure(
+    tmp_path: Path, names: list[str], times: list[int], order: str, *, certain: bool
+) -> None:
+    """Where neither times nor compressors tell which file is newer, that is known."""
+    for name, time in zip(names, times, strict=True):
+        (tmp_path / f"app.log.{name}").touch()
+        os.utime(tmp_path / f"app.log.{name}", (time, time))
+    found = list_rotated(str(tmp_path / "app.log"), USUAL)
+    assert [Path(item.path).name.removeprefix("app.log.") for item in found] == order.split()
+    assert {item.certain for item in found} == {certain}

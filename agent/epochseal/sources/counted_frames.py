@@ -13,8 +13,10 @@ COUNTED_MESSAGE = re.compile(rb"(?<![0-9])[1-9][0-9]{0,9} (?=<[0-9]{1,3}>)")
 """A count before a priority: with it a frame begins, whatever stood before."""
 _COUNT = re.compile(rb"[1-9][0-9]{0,9} ")
 _BEGUN = re.compile(rb"[1-9][0-9]{0,9}\Z")
+_PRIORITY_BEGUN = re.compile(rb"(?:<[0-9]{0,3})?")
 _END = re.compile(rb"[\n\0]")
 _BETWEEN = b"\n\0\r"
+_BEHIND_A_FRAME = b"\n\0\r123456789"
 _MOST_KNOWN = 4096
 _USUAL_WIDTH = 4
 
@@ -53,9 +55,29 @@ class CountedFrames:
         self._known: dict[bytes, int] = {}
         self._width = _USUAL_WIDTH
 
-    def begins(self, buffer: bytes, begin: int) -> bool:
-        """Whether a count stands there, or what may become one."""
-        return (_COUNT.match(buffer, begin) or _BEGUN.match(buffer, begin)) is not None
+    def begins(self, buffer: bytes, begin: int, *, at_once: bool) -> bool | None:
+        """Whether a counted frame stands there; None if that has not shown yet.
+
+        Before a priority a count is one. Before anything else it may be a line that begins with a number, as
+        dates do: it is a count if so many bytes follow without a newline, and behind them the next begins,
+        or nothing comes. `at_once`: a line may come byte by byte; one that came in one piece ends there.
+        """
+        match = _COUNT.match(buffer, begin)
+        if match is None:
+            return None if _BEGUN.match(buffer, begin) else False
+        if COUNTED_MESSAGE.match(buffer, begin):
+            return True
+        start, stop = match.end(), match.end() + int(match[0])
+        if stop - start > self._max or buffer.find(b"\n", start, stop - 1) >= 0:
+            return None if _PRIORITY_BEGUN.fullmatch(buffer, start) else False
+        if stop > len(buffer) or (stop == len(buffer) and not at_once):
+            return None
+        return stop == len(buffer) or buffer[stop] in _BEHIND_A_FRAME
+
+    def shows_after(self, buffer: bytes, begin: int) -> int:
+        """How many bytes it takes at the most until `begins` knows."""
+        match = _COUNT.match(buffer, begin)
+        return match.end() - begin + int(match[0]) + 1 if match else 0
 
     def is_line(self, buffer: bytes, begin: int) -> bool:
         """Whether a message without a count stands there, and none before its end: that was swallowed."""

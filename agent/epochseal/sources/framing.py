@@ -1,9 +1,9 @@
 """How a byte stream is cut into entries; no sockets, no clock, no work per entry where a byte ends them.
 
 Three framings: records that end in LF, records that end in NUL, and counted frames (RFC 6587, 3.4.1). `auto`
-recognizes them by themselves, anew at the start of each record: a count begins with a digit; a record that
-begins with a priority (`<13>`) may end in NUL, as those of the standard library's SysLogHandler do; all
-others end in LF.
+recognizes them by themselves, anew at the start of each record: a count stands before a priority (`<13>`),
+the first one also before as many bytes in one line; a record that begins with a priority may end in NUL, as
+those of the standard library's SysLogHandler do; all others end in LF.
 """
 
 from __future__ import annotations
@@ -84,6 +84,9 @@ class StreamFraming:
         self._prioritized = False
         self._kept = bytearray()
         self._whole = 0
+        # Whether it has not shown yet if the first record is counted, and whether all of it came just now.
+        self._is_open = False
+        self._at_once = True
         self._skipping: _Skip | None = None
 
     @property
@@ -105,6 +108,7 @@ class StreamFraming:
         if self._is_far(data):
             self._kept += data
             return []
+        self._at_once = not self._kept
         buffer = b"".join((self._kept, data))
         self._kept.clear()
         cuts: list[Cut] = []
@@ -114,6 +118,8 @@ class StreamFraming:
                 begin = self._skip(buffer, begin, self._skipping, cuts)
                 continue
             cut = self._cut_counted if self._is_counted(buffer, begin) else self._cut_ended
+            if self._is_open:
+                break
             before, begin = begin, cut(buffer, begin, cuts)
             if begin == before and self._skipping is None:
                 break
@@ -127,7 +133,7 @@ class StreamFraming:
         self._skipping = None
         if skipping is not None:
             return Cut(b"", 0, skipping.size, self._too_long())
-        if self._counting:
+        if self._counting or (self._is_open and self._counts.begins(kept, 0, at_once=True)):
             kept = self._counts.body(kept)
         raw = self._is_raw(self._end or _LF)
         return Cut(kept if raw else escape(kept), int(not raw))
@@ -153,10 +159,12 @@ class StreamFraming:
                 self._counting = not is_line or _ANY_END.search(buffer, begin) is None
                 return not is_line
             if self._end is None:
-                self._counting = self._counts.begins(buffer, begin)
-            else:
-                # A line may begin with a number.
-                self._counting = COUNTED_MESSAGE.match(buffer, begin) is not None
+                begins = self._counts.begins(buffer, begin, at_once=self._at_once)
+                self._counting, self._is_open = begins is True, begins is None
+                self._whole = self._counts.shows_after(buffer, begin) if self._is_open else 0
+                return self._counting
+            # A line may begin with a number.
+            self._counting = COUNTED_MESSAGE.match(buffer, begin) is not None
         return self._counting
 
     def _recognize_end(self, buffer: bytes, begin: int) -> int:
@@ -230,6 +238,8 @@ class StreamFraming:
         size = len(self._kept) + len(data)
         if self._counting:
             return size < self._whole
+        if self._is_open and size >= self._whole:
+            return False
         undecided = len(self._kept) < _DECIDED_BYTES or size > self._max
         return not undecided and _ANY_END.search(data) is None
 

@@ -63,14 +63,45 @@ def test_lines_without_a_priority_are_lines(entries: list[bytes], cuts: list[int
 @given(st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=10), st.booleans(), sizes)
 def test_counted_frames_come_back(frames: list[bytes], ended: bool, cuts: list[int]) -> None:  # noqa: FBT001  # of the test
     """However they arrive, counted frames come out as one escaped line each, with an LF behind or not."""
-    data = b"".join(b"%d %b%b" % (len(frame), frame, b"\n" * ended) for frame in frames)
-    names: list[FramingName] = ["auto", "octet-counting"]
+    names: list[FramingName] = ["octet-counting", "auto"]
     for name in names:
+        if name == "auto":
+            # By itself the first count is recognized by the priority behind it.
+            frames = [b"<13>" + frames[0], *frames[1:]]
+        data = b"".join(b"%d %b%b" % (len(frame), frame, b"\n" * ended) for frame in frames)
         syslog = framing(name)
         found = feed(syslog, data, cuts)
         assert [unescape(line) for line in lines(found).split(b"\n")[:-1]] == frames
         assert not any(cut.trouble for cut in found)
         assert syslog.pending == 0
+
+
+@given(st.lists(st.from_regex(rb"[0-9]{1,4} [^\n\0]*", fullmatch=True), min_size=1), sizes)
+def test_lines_that_begin_with_a_number_are_lines(entries: list[bytes], cuts: list[int]) -> None:
+    """As dates do: no priority stands behind it, and nothing like a count behind so many bytes."""
+    whole = b"".join(b"%b;a line\n" % entry for entry in (b"99999 x", *entries))
+    found = feed(framing(), whole, cuts)
+    assert b"".join(unescape(line) + b"\n" for line in lines(found).split(b"\n")[:-1]) == whole
+    assert not any(cut.trouble for cut in found)
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 100])
+def test_a_first_line_may_look_like_a_count(step: int) -> None:
+    """As many bytes as the number says are there, before the line goes on."""
+    whole = b"28 Nov 2026 10:00:00 host app: a line\n7 users logged in\n185\n"
+    for data in (whole, whole[whole.index(b"7") :], b"185" + whole):
+        assert lines(feed(framing(), data, [step] * (len(data) // step))) == data
+
+
+@pytest.mark.parametrize("data", [b"5 hello", b"5 hello5 world", b"5 hello\n5 world\n"])
+def test_counts_without_a_priority(data: bytes) -> None:
+    """They are recognized where the bytes that they count are followed by another one, or by nothing."""
+    syslog = framing()
+    assert lines(feed(syslog, data, [])) == (b"hello\n" if data == b"5 hello" else b"hello\nworld\n")
+    assert lines(feed(syslog, b"4 rest", [])) == b"rest\n"
+    late = framing()
+    assert not feed(late, b"5 hello", [3])
+    assert late.rest() == Cut(b"hello", 1)
 
 
 @given(st.lists(text, min_size=1), sizes)
@@ -105,10 +136,13 @@ def test_lines_of_a_record_that_ends_in_nul() -> None:
 
 def test_a_frame_cannot_make_a_second_entry() -> None:
     """Newline, CR, U+2028 and terminal escapes in a frame end up in one line without any of them."""
-    whole = lines(framing().feed(memoryview(b"%d %b" % (len(EVIL), EVIL))))
-    assert whole.count(b"\n") == 1
-    assert whole == escape(EVIL) + b"\n"
-    assert whole[:-1].decode().isprintable()
+    names: list[tuple[FramingName, bytes]] = [("auto", b"<13>"), ("octet-counting", b"")]
+    for name, priority in names:
+        frame = priority + EVIL
+        whole = lines(framing(name).feed(memoryview(b"%d %b" % (len(frame), frame))))
+        assert whole.count(b"\n") == 1
+        assert whole == escape(frame) + b"\n"
+        assert whole[:-1].decode().isprintable()
 
 
 @pytest.mark.parametrize("step", [1, 7, 1000])
@@ -152,7 +186,7 @@ def test_a_counted_frame_that_is_too_long_is_left_out(step: int) -> None:
     found = feed(framing(longest=20), data, [step] * (len(data) // step))
     assert (lines(found), [cut.skipped for cut in found if cut.trouble]) == (b"<1>ab\n<1>cd\n", [30])
     with pytest.raises(FramingError, match="longer than 20 bytes"):
-        feed(framing(longest=20), b"9999999999 x", [])
+        feed(framing("octet-counting", longest=20), b"9999999999 x", [])
 
 
 def test_where_nothing_may_be_left_out() -> None:

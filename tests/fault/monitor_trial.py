@@ -42,8 +42,8 @@ _ROTATED = Life("rotated", (SIGTERM,), "20m", rotates=True, seconds=(60, 180), s
 CHANGED = (_CRASHED, _CLOSED, _ROTATED)
 """The lives of the logs that are tampered with."""
 ALONE = (
-    replace(_CRASHED, name="pruned", keep="20s", seconds=(2, 20), slowness=4),
-    replace(_CLOSED, name="packed", keep="40s", compress="zstd", seconds=(2, 20), slowness=4),
+    replace(_CRASHED, name="pruned", keep="3m", seconds=(5, 60), slowness=20),
+    replace(_CLOSED, name="packed", keep="5m", compress="zstd", seconds=(5, 60), slowness=20),
 )
 """Of those in which nobody changes anything but their agents."""
 _BLIND = (
@@ -101,7 +101,7 @@ class Watcher:
 
     def acknowledge(self, log: Path, why: str) -> None:
         """As a person, until the log is verified: a verification under way may have added to it."""
-        deadline, seen = time.monotonic() + _PATIENCE, 0
+        deadline, seen = time.monotonic() + 5 * _PATIENCE, 0
         while time.monotonic() < deadline:
             record = self.record(log)
             alarm = record.alarm if record is not None else None
@@ -158,6 +158,9 @@ class Tamperer:
         for left in range(count, 0, -1):
             rest = max(until - _SCRUB_SECONDS - time.monotonic(), 0.0) / left
             time.sleep(self._chance.uniform(0, rest))
+            if not self._watcher.wait(self._log, ("verified",), 5 * _PATIENCE):
+                self._found.invented.append(f"{self._log} is not verified, {left} changes before the end")
+                return
             with ExitStack() as stack:
                 if self._live is not None:
                     stack.enter_context(self._live.steady)

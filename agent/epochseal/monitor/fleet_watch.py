@@ -102,6 +102,8 @@ class FleetWatch:
             queue.clear()
         for watched in self._watched.values():
             self._enqueue(watched, now)
+        # In turn: logs that are due in every round would keep the one lane from all others.
+        self._queued["whole"].sort(key=lambda watched: (watched.whole_begun, watched.record.whole))
         self._enqueue_scrubs()
         self.dispatch()
 

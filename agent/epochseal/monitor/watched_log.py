@@ -55,6 +55,7 @@ class WatchedLog:
         position: how far the verification of the whole log is, 0 to 1.
         examined: whether it was since this process began.
         urgent: whether the whole log is to be verified now, whenever its next examination is due.
+        whole_begun: when that was begun last, on the monotonic clock; 0 if not by this process.
     """
 
     place: str
@@ -68,6 +69,7 @@ class WatchedLog:
     position: float = 0.0
     examined: bool = False
     urgent: bool = False
+    whole_begun: float = 0.0
     _stamps: Stamps | None = None
     _next: float = 0.0
     _looked: float = 0.0
@@ -120,7 +122,7 @@ class WatchedLog:
         self.in_work.add(kind)
         self._looked = now
         if kind != "part":
-            self.urgent, self.position = False, 0.0
+            self.urgent, self.position, self.whole_begun = False, 0.0, now
         # As it was before it is read: what changes meanwhile is looked at next time.
         self._stamps = stamps_of(self.place, self.since())
 

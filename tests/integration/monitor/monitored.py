@@ -81,7 +81,11 @@ class Running:
     def __init__(self, config: Path, code: str | None = None) -> None:
         program = [PROGRAM] if code is None else [sys.executable, "-c", code]
         self.process = subprocess.Popen(
-            [*program, "monitor", "--config", str(config)], stderr=subprocess.PIPE, bufsize=0
+            [*program, "monitor", "--config", str(config)],
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            # As a service has it: the machine is shared among sessions.
+            start_new_session=True,
         )
         self._rest = b""
         self._events: list[dict[str, Any]] = []

@@ -34,7 +34,7 @@ _SCRUB_SECONDS = 60
 def _hastened(rules: str) -> str:
     """The rules with seconds in the place of minutes; a period of the scrub is what it is."""
     rules = re.sub(r"for: \d+m", "for: 2s", rules)
-    for given, short in (("> 300", "> 20"), ("> 120", "> 8"), ("> 1800", "> 3"), ("[5m]", "[8s]")):
+    for given, short in (("> 300", "> 20"), ("> 120", "> 8"), ("> 1800", "> 3"), ("[5m]", "[25s]")):
         assert given in rules
         rules = rules.replace(given, short)
     return rules.replace("[1h]", "[60s]").replace("offset 1h", "offset 60s")
@@ -49,11 +49,12 @@ class Daemon:
         (runtime / name).mkdir(mode=0o700)
         self.keys = LogKeys(self.folder / "keys", name)
         self.keys.write()
+        shutil.copytree(self.keys.directory / "agent", self.keys.directory / "signer")
         self.port = free_port()
         self.file = self.folder / "app.log"
         self.file.write_text("the first line\n", encoding="ascii")
         text = f'runtime_dir = "{runtime / name}"\nepoch_key = "file:keys/agent"\n'
-        text += 'checkpoint_key = "file:keys/agent"\nstate_dir = "state"\nepoch_interval = "2s"\n'
+        text += 'checkpoint_key = "file:keys/signer"\nstate_dir = "state"\nepoch_interval = "2s"\n'
         text += f'max_overdue = "20s"\n[metrics]\nlisten = "127.0.0.1:{self.port}"\n'
         text += f'[[log]]\ndir = "{name}"\norigin = "example.com/{name}"\n'
         text += f'[[log.source]]\nkind = "tail"\npaths = ["{self.file}"]\n'
@@ -147,7 +148,8 @@ class Trial:
     def __init__(self, folder: Path, runtime: Path, stack: ExitStack) -> None:
         self._folder = folder
         self._agents = {
-            name: Daemon(folder, runtime, name) for name in ("quiet", "cut", "aside", "changed", "keyless")
+            name: Daemon(folder, runtime, name)
+            for name in ("quiet", "cut", "aside", "changed", "keyless", "unsigned")
         }
         for agent in self._agents.values():
             stack.callback(_kill, agent)
@@ -220,9 +222,11 @@ class Trial:
             path.unlink()
         changed.start()
         fires("EpochsealTamperedAtStart changed")
+        (agents["unsigned"].keys.directory / "signer").rename(agents["unsigned"].keys.directory / "away")
+        fires("EpochsealUnsigned unsigned")
         keyless = agents["keyless"]
         (keyless.keys.directory / "agent").rename(keyless.keys.directory / "away")
-        fires("EpochsealBackendRefuses keyless", "EpochsealUnsigned keyless", "EpochsealEpochOverdue keyless")
+        fires("EpochsealBackendRefuses keyless", "EpochsealEpochOverdue keyless")
         fires("EpochsealAgentUnhealthy keyless", "EpochsealAgentStandsStill keyless")
 
     @staticmethod

@@ -54,7 +54,8 @@ def _verdict(name: VerdictName, *kinds: str) -> Verdict:
     )
 
 
-def _whole(name: VerdictName, *kinds: str, started: int = 1000) -> Outcome:
+def whole(name: VerdictName, *kinds: str, started: int = 1000) -> Outcome:
+    """What an examination of the whole log found."""
     resume = POINT if name == "verified" else None
     return Outcome(whole=True, started=started, seconds=0.5, verdict=_verdict(name, *kinds), resume=resume)
 
@@ -67,40 +68,40 @@ def _take(log: WatchedLog, outcome: Outcome) -> Change | None:
 
 def test_a_part_never_convicts(log: WatchedLog) -> None:
     """What it finds has the whole log verified, and changes nothing until then."""
-    assert _take(log, _whole("verified")) is not None
-    assert _take(log, replace(_whole("tampered", "line_altered", started=2000), whole=False)) is None
+    assert _take(log, whole("verified")) is not None
+    assert _take(log, replace(whole("tampered", "line_altered", started=2000), whole=False)) is None
     assert (log.record.told, log.urgent) == ("verified", True)
     assert log.wants(100.0) == ["part", "whole"]
-    change = _take(log, _whole("tampered", "line_altered", started=3000))
+    change = _take(log, whole("tampered", "line_altered", started=3000))
     assert change is not None
     assert (change.told, change.report) == ("tampered", "report-3000")
 
 
 def test_a_part_acquits_nobody(log: WatchedLog) -> None:
     """After a whole verification that did not say verified only another one settles anything."""
-    _take(log, _whole("verified"))
-    _take(log, _whole("incomplete", "segment_missing", started=2000))
+    _take(log, whole("verified"))
+    _take(log, whole("incomplete", "segment_missing", started=2000))
     assert log.since() is None
-    assert _take(log, replace(_whole("verified", started=3000), whole=False)) is None
+    assert _take(log, replace(whole("verified", started=3000), whole=False)) is None
     assert (log.record.told, log.urgent) == ("incomplete", True)
-    _take(log, _whole("verified", started=4000))
+    _take(log, whole("verified", started=4000))
     assert log.record.told == "verified"
 
 
 def test_a_stale_end_and_back(log: WatchedLog) -> None:
     """A part may say that the end is old, and that it is not any more: the rest was verified."""
-    _take(log, _whole("verified"))
-    part = replace(_whole("incomplete", "open_end", started=2000), whole=False, resume=None)
+    _take(log, whole("verified"))
+    part = replace(whole("incomplete", "open_end", started=2000), whole=False, resume=None)
     assert _take(log, part) is not None
     assert log.since() == POINT
-    assert _take(log, replace(_whole("verified", started=3000), whole=False)) is not None
+    assert _take(log, replace(whole("verified", started=3000), whole=False)) is not None
     assert log.record.told == "verified"
 
 
 def test_a_tampering_that_heals_stays_told(log: WatchedLog, tmp_path: Path) -> None:
     """Over a restart too, until a person acknowledges all of it."""
-    _take(log, _whole("tampered", "line_altered"))
-    assert _take(log, _whole("verified", started=2000)) is None
+    _take(log, whole("tampered", "line_altered"))
+    assert _take(log, whole("verified", started=2000)) is None
     records = Records(tmp_path / "state")
     records.write(log.record)
     again = records.read(log.record.place)
@@ -117,11 +118,11 @@ def test_a_tampering_that_heals_stays_told(log: WatchedLog, tmp_path: Path) -> N
 
 def test_what_is_new_beside_an_acknowledged_one_is_told(log: WatchedLog) -> None:
     """The same again is not: it is tampered all the while."""
-    _take(log, _whole("tampered", "line_altered"))
+    _take(log, whole("tampered", "line_altered"))
     word = Acknowledgement(alarm=1000, found=1, who="alice", reason="looked", time=1500)
     assert log.acknowledge(word)
-    assert _take(log, _whole("tampered", "line_altered", started=2000)) is None
-    change = _take(log, _whole("tampered", "line_altered", "forked", started=3000))
+    assert _take(log, whole("tampered", "line_altered", started=2000)) is None
+    change = _take(log, whole("tampered", "line_altered", "forked", started=3000))
     assert change is not None
     assert change.report == "report-3000"
     assert not log.acknowledge(word)
@@ -131,8 +132,8 @@ def test_what_is_new_beside_an_acknowledged_one_is_told(log: WatchedLog) -> None
 
 def test_a_log_that_is_gone_keeps_its_name(log: WatchedLog) -> None:
     """Whoever is told must know which one it was."""
-    _take(log, _whole("verified"))
-    gone = _whole("tampered", "rolled_back", started=2000)
+    _take(log, whole("verified"))
+    gone = whole("tampered", "rolled_back", started=2000)
     assert gone.verdict is not None
     gone.verdict.origin = gone.verdict.log = ""
     assert _take(log, gone) is not None
@@ -141,15 +142,15 @@ def test_a_log_that_is_gone_keeps_its_name(log: WatchedLog) -> None:
 
 def test_an_older_verification_settles_nothing(log: WatchedLog) -> None:
     """A slow one that began before another: but a tampering that it saw was there."""
-    _take(log, _whole("incomplete", "segment_missing", started=2000))
-    assert _take(log, _whole("verified", started=1000)) is None
+    _take(log, whole("incomplete", "segment_missing", started=2000))
+    assert _take(log, whole("verified", started=1000)) is None
     assert log.record.told == "incomplete"
-    assert _take(log, _whole("tampered", "line_altered", started=1000)) is not None
+    assert _take(log, whole("tampered", "line_altered", started=1000)) is not None
 
 
 def test_what_fails_says_nothing_of_the_log(log: WatchedLog) -> None:
     """Nor does what does not fit: the whole log is verified then."""
-    _take(log, _whole("verified"))
+    _take(log, whole("verified"))
     assert _take(log, Outcome(whole=False, started=2000, seconds=0.1, error="the backend is away")) is None
     assert (log.record.told, log.record.passed, log.error) == ("verified", 1500, "the backend is away")
     assert _take(log, Outcome(whole=False, started=3000, seconds=0.1, misfit="another epoch")) is None

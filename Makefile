@@ -17,7 +17,7 @@ SECONDS := 600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-full faults power-states supervision live-copies live-readers monitor-trial neighbours tail-stories fuzz lint check check-deploy bench clean strange
+.PHONY: help demo test test-full faults power-states supervision live-copies live-readers monitor-trial alert-trial neighbours tail-stories fuzz lint check check-deploy bench clean strange
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -61,6 +61,10 @@ live-readers: .venv/.dev ## verify and copy logs thousands of times while they a
 
 monitor-trial: .venv/.dev ## for an hour change 200 bytes of logs that a monitor watches, and kill it 50 times
 	.venv/bin/python -m tests.fault.monitor_trial 60 25 100 50
+
+alert-trial: .venv/.dev ## have each alert fire in a real run of agents, a monitor and a Prometheus
+	@$(call apt_install,prometheus)
+	.venv/bin/python -m tests.fault.alert_trial
 
 neighbours: .venv/.dev ## attack sources for a minute each, and measure how long the lines of another one wait
 	.venv/bin/python -m tests.fault.hostile_neighbours 60

@@ -10,14 +10,14 @@ PIP     := .venv/bin/python -m pip --disable-pip-version-check --no-input
 # Debian packages that the tests need besides Python; they are installed only where they are absent.
 TEST_PACKAGES := chromium chromium-driver gcc gdb gnutls-bin golang-go golang-golang-x-mod-dev libc6-dev libnss3-tools logrotate opensc prometheus rsync shellcheck \
 	softhsm2 strace systemd-journal-remote
-# What `make check-deploy` needs besides; each of them reads files of deploy/.
-DEPLOY_PACKAGES := logrotate prometheus rsyslog shellcheck syslog-ng-core systemd
+# What `make check-deploy` needs besides. Packages that start a daemon (prometheus, for promtool; rsyslog) are used where they are.
+DEPLOY_PACKAGES := logrotate shellcheck
 
 SECONDS := 600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-full faults power-states supervision live-copies live-readers monitor-trial alert-trial neighbours tail-stories fuzz lint check check-deploy bench clean strange
+.PHONY: help demo test test-full faults power-states supervision live-copies live-readers monitor-trial alert-trial neighbours tail-stories fuzz lint check check-deploy bench clean strange docs reference dist lock audit deb
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -84,6 +84,29 @@ check-deploy: .venv/.deploy ## hold everything in deploy/ against the programs t
 	@$(call apt_install,$(DEPLOY_PACKAGES))
 	.venv/bin/python -m tests.validation.check_deploy
 
+docs: .venv/.docs ## build the documentation as a site, dist/site, and check every link
+	.venv/bin/python -m docs.site.build dist/site
+
+reference: .venv/.dev ## write docs/commands.md and the tables of docs/verify.md from the code
+	.venv/bin/python -m docs.site.reference
+
+dist: .venv/.deploy ## build wheel and sdist twice, compare them, and write an SBOM
+	.venv/bin/python -m deploy.package.build_dist dist
+
+lock: .venv/.deploy ## write requirements/ anew, with the hashes of what may be installed
+	for name in runtime:all development:dev; do \
+		.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
+			--extra $${name#*:} pyproject.toml --output-file requirements/$${name%:*}.txt || exit; \
+	done
+	echo 'hatchling>=1.27' | .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--upgrade - --output-file requirements/build.txt
+
+audit: .venv/.deploy ## ask what is known about the locked dependencies; needs a network
+	.venv/bin/pip-audit --require-hashes --disable-pip -r requirements/runtime.txt
+
+deb: .venv/.installed ## make a Debian package, dist/epochseal_VERSION_ARCHITECTURE.deb
+	.venv/bin/python -m deploy.package.build_deb $(WHEEL) dist
+
 bench: .venv/.installed ## measure sealing and verifying
 	.venv/bin/python tests/bench/bench.py
 
@@ -97,6 +120,10 @@ clean: ## remove what was made here
 
 .venv/.deploy: .venv/.dev
 	$(PIP) install --quiet '$(WHEEL)[deploy]'
+	@touch $@
+
+.venv/.docs: .venv/.dev
+	$(PIP) install --quiet '$(WHEEL)[docs]'
 	@touch $@
 
 .venv/.fuzz: .venv/.dev

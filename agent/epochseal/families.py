@@ -1,7 +1,7 @@
 """The families of key backends, one row each: all else that is said about a family derives from its row.
 
 The name of a family is that of its table in a configuration, of the variables `EPOCHSEAL_NAME_…`, and of the
-extra that installs its library (`pip install epochseal[NAME]`). A new one needs its row here, its table, its
+extra that installs its library (the NAME of `.[NAME]`). A new one needs its row here, its table, its
 schemes among the entry points `epochseal.backends`, and its extra. Keys in files have no family: no settings,
 no library.
 

@@ -382,7 +382,7 @@ def load_backend(uri: KeyURI) -> Backend:
         extra = uri.family
         raise ConfigError(
             f"the backend of key scheme {uri.scheme!r} cannot be loaded: {exc}",
-            hint=f"pip install 'epochseal[{extra}]'" if extra else "install the library that it needs",
+            hint=f"in a checkout: pip install '.[{extra}]'" if extra else "install the library that it needs",
         ) from exc
 
 

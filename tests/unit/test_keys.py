@@ -327,7 +327,7 @@ def test_load_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             patch.setattr(sys, "path", [str(folder)])
             with pytest.raises(ConfigError, match="not_installed_either") as refused:
                 load_backend(KeyURI(scheme, "x"))
-        assert refused.value.hint == f"pip install 'epochseal[{extra}]'"
+        assert refused.value.hint == f"in a checkout: pip install '.[{extra}]'"
 
 
 @pytest.mark.usefixtures("packages")

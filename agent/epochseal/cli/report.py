@@ -94,6 +94,6 @@ def check_report(path: Path) -> None:
     try:
         import jinja2  # noqa: F401  # only whether it is there
     except ImportError as exc:
-        raise ConfigError("--report needs jinja2", "pip install 'epochseal[report]'") from exc
+        raise ConfigError("--report needs jinja2", "in a checkout: pip install '.[report]'") from exc
     if not path.parent.is_dir():
         raise ConfigError(f"there is no directory {path.parent}", "make it, or name another --report")

@@ -79,4 +79,6 @@ def _need_library() -> None:
     try:
         import rfc3161_client  # noqa: F401  # only whether it is there
     except ImportError as exc:
-        raise ConfigError("time stamps need rfc3161-client", "pip install 'epochseal[timestamp]'") from exc
+        raise ConfigError(
+            "time stamps need rfc3161-client", "in a checkout: pip install '.[timestamp]'"
+        ) from exc

@@ -72,6 +72,6 @@ def _check_log(part: str, log: LogConfig, *, agent_runs: bool) -> Iterator[Check
 def _library(part: str, module: str, extra: str) -> CheckResult:
     if find_spec(module) is None:
         return CheckResult(
-            part, f"library {module}", "wrong", "not installed", f"pip install 'epochseal[{extra}]'"
+            part, f"library {module}", "wrong", "not installed", f"in a checkout: pip install '.[{extra}]'"
         )
     return CheckResult(part, f"library {module}", "good", "installed")

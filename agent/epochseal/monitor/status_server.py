@@ -28,7 +28,7 @@ def serve_status(config: MonitorConfig, records: Records, told: Callable[[], Tol
         from epochseal.monitor.fleet_metrics import FleetMetrics  # noqa: PLC0415  # its library is an extra
         from epochseal.monitor.fleet_page import FleetPage  # noqa: PLC0415  # so is its
     except ImportError as exc:
-        hint = "pip install 'epochseal[metrics,report]', or leave listen out"
+        hint = "in a checkout: pip install '.[metrics,report]', or leave listen out"
         raise ConfigError("the libraries for metrics and pages are not installed", hint) from exc
     metrics, page = FleetMetrics(config, told), FleetPage()
 

@@ -43,7 +43,7 @@ def start_metrics(listen: str, views: Sequence[LogView]) -> MetricsServer:
     try:
         from epochseal.service.metrics import MetricsCollector  # noqa: PLC0415  # its library is an extra
     except ImportError as exc:
-        hint = "pip install 'epochseal[metrics]', or leave [metrics] out"
+        hint = "in a checkout: pip install '.[metrics]', or leave [metrics] out"
         raise ConfigError("the library for metrics is not installed", hint) from exc
     return MetricsServer(listen, _answers(MetricsCollector(views), views))
 

@@ -67,7 +67,9 @@ class _Frame:
         try:
             import zstandard  # noqa: PLC0415  # an extra, for files that are compressed with it
         except ImportError as exc:
-            raise OSError(0, "the library zstandard is missing: pip install 'epochseal[zstd]'") from exc
+            raise OSError(
+                0, "the library zstandard is missing: in a checkout: pip install '.[zstd]'"
+            ) from exc
         self._error = zstandard.ZstdError
         self._object = zstandard.ZstdDecompressor(max_window_size=MOST_MEMORY).decompressobj()
         self._input = self._output = memoryview(b"")

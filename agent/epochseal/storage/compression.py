@@ -59,7 +59,7 @@ def require_compressor(kind: Kind) -> None:
             import zstandard  # noqa: F401, PLC0415  # an extra: only who compresses with it needs it
         except ImportError as exc:
             raise ConfigError(
-                'compress = "zstd" needs the library zstandard', "pip install 'epochseal[zstd]'"
+                'compress = "zstd" needs the library zstandard', "in a checkout: pip install '.[zstd]'"
             ) from exc
 
 

@@ -125,7 +125,9 @@ class _Zstandard:
         try:
             import zstandard  # noqa: PLC0415  # an extra, for logs that are compressed with it
         except ImportError as exc:
-            raise ConfigError(f"{path} is compressed with zstd", "pip install 'epochseal[zstd]'") from exc
+            raise ConfigError(
+                f"{path} is compressed with zstd", "in a checkout: pip install '.[zstd]'"
+            ) from exc
         self._error = zstandard.ZstdError
         self._file, self._size, self._most = file, size, most
         decompressor = zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW)

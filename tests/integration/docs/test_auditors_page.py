@@ -16,7 +16,7 @@ PAGE = (Path(__file__).resolve().parents[3] / "docs" / "auditors.md").read_text(
 def test_every_command_works(tmp_path: Path) -> None:
     """All commands, in order, one shell: each ends as the page says, with the output that it shows."""
     blocks = re.findall(r"^```(sh)?\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-    assert blocks[0] == ("sh", "pip install epochseal\n")
+    assert blocks[0] == ("sh", "pip install '.[report]'\n")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     ran, output = 0, ""
     for kind, text in blocks[1:]:

@@ -358,7 +358,7 @@ def test_without_the_library_zstd_is_named(place: Place, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "zstandard", None)
     with pytest.raises(ConfigError, match=r"\.zst is compressed with zstd") as caught:
         verify(place.log, Request(make_recoverer=place.keys.recoverer, checkpoint_key=place.keys.public))
-    assert caught.value.hint == "pip install 'epochseal[zstd]'"
+    assert caught.value.hint == "in a checkout: pip install '.[zstd]'"
 
 
 def test_a_segment_that_is_compressed_after_it_was_listed(

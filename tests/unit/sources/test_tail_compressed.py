@@ -25,7 +25,7 @@ def test_without_the_library_it_is_a_gap(
     log.with_name("app.log.1.zst").write_bytes(compress(long_lines(2), ".zst"))
     append(log, long_lines(3))
     assert (tailer.run(20 * GRACE), tailer.gaps) == (long_lines(1, 3), 1)
-    assert "pip install 'epochseal[zstd]'" in caplog.text
+    assert "in a checkout: pip install '.[zstd]'" in caplog.text
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -112,6 +112,8 @@ def receive(connection: socket.socket) -> Reply:
     """
     try:
         message = connection.recv(MESSAGE_LIMIT)
+    except ConnectionResetError:  # it ended before it had read what it was asked
+        message = b""
     except OSError as exc:
         raise Unavailable(f"the courier is gone: {exc.strerror}") from exc
     if not message:

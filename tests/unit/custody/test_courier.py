@@ -4,6 +4,7 @@ import ctypes
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -177,6 +178,16 @@ def test_a_courier_ends_when_it_is_let_go(keys: Path, mailbox: SecretPage) -> No
         wait_until(lambda: not children(pid))
     assert set(children(os.getpid())) == set(before)
     made.close()
+
+
+def test_a_courier_killed_before_it_read_the_question() -> None:
+    """The system says "reset" then: it is the same end without an answer."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        ours.send(b"a question")
+        theirs.close()
+        with pytest.raises(Unavailable, match="without an answer"):
+            courier_messages.receive(ours)
 
 
 def test_a_courier_killed_in_flight_is_unavailable(

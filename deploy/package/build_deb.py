@@ -9,6 +9,7 @@ same inputs give the same bytes: times are SOURCE_DATE_EPOCH, owners are root, n
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 from deploy.package.man_pages import SHELLS
+from deploy.package.sbom import make_sbom
 from epochseal.version import __version__
 
 HERE = Path(__file__).resolve().parent
@@ -132,9 +134,10 @@ def _install_settings(stage: Path) -> None:
     for unit in sorted((*units.glob("*.service"), *units.glob("*.timer"))):
         _copy(unit, stage / "usr/lib/systemd/system" / unit.name)
     _copy(units / "sysusers.d/epochseal.conf", stage / "usr/lib/sysusers.d/epochseal.conf")
-    _copy(HERE / "tmpfiles.conf", stage / "usr/lib/tmpfiles.d/epochseal.conf")
     for name in ("epochseal.toml", "monitor.toml"):
         _copy(HERE / name, stage / "etc/epochseal" / name)
+    # systemd reads what lies there and hands it to a unit (LoadCredential=): nobody else needs it.
+    (stage / "etc/epochseal/credentials").mkdir(mode=0o700)
     for drop_in in sorted(units.glob("*.conf")):
         _copy(drop_in, stage / "usr/share/doc/epochseal/examples" / drop_in.name)
     _copy(ROOT / "deploy/logrotate/epochseal", stage / "usr/share/doc/epochseal/examples/logrotate")
@@ -144,6 +147,7 @@ def _install_documents(stage: Path) -> None:
     folder = stage / "usr/share/doc/epochseal"
     _copy(ROOT / "README.md", folder / "README.md")
     _copy(ROOT / "LICENSE", folder / "copyright")
+    _file(folder / "sbom.json", json.dumps(make_sbom(), indent=1) + "\n")
     _compressed(folder / "changelog.gz", (ROOT / "CHANGELOG.md").read_bytes())
     for page in sorted((ROOT / "docs").glob("*.md")):
         _copy(page, folder / "docs" / page.name)

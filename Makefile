@@ -87,7 +87,7 @@ check-deploy: .venv/.deploy ## hold everything in deploy/ against the programs t
 docs: .venv/.docs ## build the documentation as a site, dist/site, and check every link
 	.venv/bin/python -m docs.site.build dist/site
 
-reference: .venv/.dev ## write docs/commands.md and the tables of docs/verify.md from the code
+reference: .venv/.dev ## write the tables of docs/verify.md from the code
 	.venv/bin/python -m docs.site.reference
 
 dist: .venv/.deploy ## build wheel and sdist twice, compare them, and write an SBOM

@@ -3,7 +3,8 @@
     python -m docs.site.build FOLDER
 
 The pages stay plain Markdown that can be read where it lies. They are staged in one folder, as the site has
-them; a link to a file that is no page becomes the file's name.
+them; a link to a file that is no page becomes the file's name. The page of all commands is written from the
+program.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from docs.site.reference import commands_page
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATOR = Path(sys.executable).with_name("zensical")
@@ -105,7 +108,8 @@ def stage_pages(folder: Path) -> list[str]:
             "".join(part if part.startswith("```") else _moved(part, source, known) for part in parts),
             encoding="utf-8",
         )
-    return sorted(place for place in known.values() if place.endswith(".md"))
+    (folder / "commands.md").write_text(commands_page(), encoding="utf-8")
+    return sorted(["commands.md", *(place for place in known.values() if place.endswith(".md"))])
 
 
 def _moved(text: str, source: str, known: dict[str, str]) -> str:

@@ -1,8 +1,10 @@
-"""`make reference`: what the pages say of commands and of kinds, written from the code.
+"""What the pages say of commands and of kinds, written from the code.
+
+`make docs` puts the page of all commands into the site. `make reference`, that is
 
     python -m docs.site.reference
 
-writes docs/commands.md, and the two tables of docs/verify.md.
+writes the two tables of docs/verify.md.
 """
 
 from __future__ import annotations
@@ -17,14 +19,12 @@ DOCS = Path(__file__).resolve().parents[1]
 
 _HEAD = """# Commands and options
 
-Written from the program by `make reference`; do not edit it. [cli.md](cli.md) explains exit statuses, key
-URIs and JSON.
+Written from the program. [cli.md](cli.md) explains exit statuses, key URIs and JSON.
 """
 
 
 def main() -> None:
-    """Write both pages anew."""
-    (DOCS / "commands.md").write_text(commands_page(), encoding="utf-8")
+    """Write the tables anew."""
     page = DOCS / "verify.md"
     page.write_text(with_kinds(page.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -44,7 +44,7 @@ class Block:
 def pages() -> list[Path]:
     """Every page that a person reads."""
     found = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")]
-    return sorted(path for path in found if path.name != "commands.md")
+    return sorted(found)
 
 
 def blocks_of(path: Path) -> Iterator[Block]:

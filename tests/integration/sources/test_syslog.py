@@ -156,13 +156,14 @@ def test_datagrams_of_udp(place: Place) -> None:
 
 def test_a_sender_that_leaves_within_a_frame(place: Place) -> None:
     """What came of the frame is a block of its own, flagged `nolf`; a count alone is only told."""
+    first, only = counted(b"<1>whole"), b"<2>whole\n<2>half"
     with socket_agent(place, "syslog") as agent:
-        for data in (counted(b"<1>whole") + b"100 <1>ha\nlf", b"<2>whole\n<2>half", b"100 ", b"10"):
+        for data in (first + b"100 <1>ha\nlf", only, counted(b"<3>") + b"100 ", counted(b"<3>") + b"10"):
             sock = agent.connect_tcp()
             sock.sendall(data)
             end(sock)
         agent.stop()
-    assert lines_of(place) == [b"<1>whole", b"<1>ha\\x0alf", b"<2>whole", b"<2>half"]
+    assert lines_of(place) == [b"<1>whole", b"<1>ha\\x0alf", b"<2>whole", b"<2>half", b"<3>", b"<3>"]
     found = [
         (block.first_entry, block.entries)
         for block in blocks(place)
@@ -170,7 +171,7 @@ def test_a_sender_that_leaves_within_a_frame(place: Place) -> None:
     ]
     assert found == [(1, 1), (3, 1)]
     assert agent.said.count("ended within an entry") == 4
-    assert as_sent(place) == b"<1>whole\n<1>ha\nlf\n<2>whole\n<2>half"
+    assert as_sent(place) == b"<1>whole\n<1>ha\nlf\n<2>whole\n<2>half\n<3>\n<3>\n"
 
 
 def test_a_silent_sender_gives_up_its_place(place: Place) -> None:

@@ -198,11 +198,13 @@ def test_where_nothing_may_be_left_out() -> None:
 
 
 def test_the_unfinished_frame() -> None:
-    """What came of a frame is given, its count is not; a count alone is nothing, but is pending."""
+    """What came of a frame is given, its count is not; digits alone may be a line, unless a frame came."""
     for data, whole, rest in (
         (b"5 <1>a\n10 <2\n", b"<1>a\\x0a\n", b"<2\\x0a"),
-        (b"5 ", b"", b""),
-        (b"12", b"", b""),
+        (b"5 <1>ab5 ", b"<1>ab\n", b""),
+        (b"5 <1>ab12", b"<1>ab\n", b""),
+        (b"5 ", b"", b"5 "),
+        (b"12", b"", b"12"),
         (b"<1>a\n<2>b", b"<1>a\n", b"<2>b"),
     ):
         syslog = framing()

@@ -171,11 +171,14 @@ def _show(config: MonitorConfig) -> None:
 
 def _show_told(told: Told) -> None:
     for log in told.logs:
-        verdict = (log.verdict or "not examined").upper()
+        verdict = log.verdict.upper()
+        if not verdict or (log.error and log.verdict != "tampered"):
+            # What it was before is no word about now.
+            verdict = "NOT EXAMINED"
         healed = " (healed, not acknowledged)" if log.verdict == "tampered" != log.found else ""
         print_line(f"{verdict}{healed}  {log.place}  {log.origin}  {log.entries:,} entries")
         if log.error:
-            print_line(f"  not examined: {log.error}")
+            print_line(f"  {log.error}{f'; it was {log.verdict}' if log.verdict else ''}")
         if log.first_problem:
             print_line(f"  {log.first_problem}")
         for report in log.reports:

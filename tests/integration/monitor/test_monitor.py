@@ -72,7 +72,11 @@ def test_statuses(fleet: Fleet) -> None:
     assert fleet.once() == INCOMPLETE
     away = fleet.keys.directory.with_name("away")
     fleet.config.write_text(fleet.config.read_text().replace(str(fleet.keys.directory), str(away)))
-    assert fleet.once() == BACKEND
+    done = fleet.command("--once")
+    assert done.returncode == BACKEND
+    # What it was before is no word about now.
+    assert done.stdout.startswith(b"NOT EXAMINED")
+    assert b"; it was verified\n" in done.stdout
     fleet.configure()
     # What was seen there is gone: that is no reason to forget it.
     shutil.move(writer.path, fleet.folder / "elsewhere")

@@ -145,19 +145,22 @@ class Delivery:
                 raise self._not_sealed(1)
 
     def flush(self) -> None:
-        """Wait until everything is acknowledged.
+        """Wait until all that was handed in before is acknowledged; not what comes meanwhile.
 
         Raises:
             NotSealed: something was not, within its time.
         """
+        last: Batch | None = None
         while True:
             with self._lock:
                 self._raise_overdue()
-                batch = self._filling if self._filling.lines else self._wire[-1] if self._wire else None
-                if batch is None or batch.dropped:
+                if last is None:
+                    last = self._filling if self._filling.lines else self._wire[-1] if self._wire else None
+                # Batches are acknowledged in order.
+                if last is None or last.dropped or not last.missing:
                     return
-                gate = self._join(batch)
-            self._await(batch, gate, batch.deadline)
+                gate = self._join(last)
+            self._await(last, gate, last.deadline)
 
     def close(self) -> None:
         """Close the connection; what was not acknowledged is not waited for."""

@@ -330,7 +330,10 @@ class StreamServer(SharedBuffer[Client]):
             self.refuse(client, str(error))
             return
         self._end_of_input(client)
-        self._may_lose(client, "reset its connection: what it had not sent yet may be missing")
+        if not isinstance(error, ConnectionAbortedError):
+            self._may_lose(client, "reset its connection: what it had not sent yet may be missing")
+        elif self._finish_by is None and client.leaves_at is None:
+            self._may_lose(client, "ended without the close_notify of TLS: what it sent last may be missing")
 
     def _may_lose(self, client: Client, why: str) -> None:
         # At a socket file what a client wrote is here, and later it gets an error. Over a network its system

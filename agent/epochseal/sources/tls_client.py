@@ -51,7 +51,7 @@ class TlsClient(Client):
             if self._proxy is not None and not self._pass_proxy(self._proxy):
                 return False
             self._wrapped = self._context.wrap_socket(
-                self.sock, server_side=True, do_handshake_on_connect=False
+                self.sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
             )
             self.sock = self._wrapped
         try:
@@ -78,9 +78,13 @@ class TlsClient(Client):
                 self.waits_for = select.EPOLLOUT
                 return count or None
             except OSError as exc:
+                broken: OSError = exc
+                if isinstance(exc, ssl.SSLEOFError):
+                    # Somebody may have cut it off on the way, or the sender died, within a record.
+                    broken = ConnectionAbortedError("ended its connection as TLS does not")
                 if not count:
-                    raise
-                self.broken, got = exc, 0
+                    raise broken from exc
+                self.broken, got = broken, 0
             if not got:
                 self.over = True
                 return count

@@ -252,6 +252,30 @@ def test_pipelined_records_are_sealed_in_order(agent: SocketAgent, place: Place)
     assert lines_of(place) == [b"%d" % number for number in range(30_000)]
 
 
+def test_a_flush_ends_though_others_go_on(agent: SocketAgent) -> None:
+    """Else a program would not end whose threads log for ever: `logging` closes its handlers last."""
+    handler = SealedHandler(agent.path, timeout=180)
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.is_set():
+            handler.seal(record("again"))
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    flusher = threading.Thread(target=handler.flush, daemon=True)
+    flusher.start()
+    flusher.join(180)
+    ended = not flusher.is_alive()
+    done.set()
+    for worker in workers:
+        worker.join()
+    flusher.join()
+    handler.close()
+    assert ended
+
+
 def test_an_agent_that_does_not_answer(tmp_path: Path) -> None:
     """A socket that takes records and says nothing, and one that says something else, end in `NotSealed`."""
     for answer, hint in ((b"", "does not seal"), (b"hello\n", "no agent"), (b"0 7\n", "no agent")):

@@ -6,6 +6,7 @@ import ssl
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from epochseal.errors import ConfigError
 from epochseal.sources.syslog import TlsFiles, open_syslog
 from tests.integration.agents import Place
 from tests.integration.sources.senders import Certificates, counted, end
-from tests.integration.sources.sockets import SocketAgent, checked, lines_of, run_all, socket_agent
+from tests.integration.sources.sockets import SocketAgent, blocks, checked, lines_of, run_all, socket_agent
 
 FULL = bool(os.environ.get("EPOCHSEAL_FULL"))
 CLIENTS = 10
@@ -88,7 +89,7 @@ def _reset_later(sock: ssl.SSLSocket) -> None:
 def test_a_tls_sender_that_leaves_without_a_word(
     place: Place, certificates: Certificates, leave: Callable[[ssl.SSLSocket], None]
 ) -> None:
-    """However it goes: what had arrived is sealed, and that the last frame has no end is told."""
+    """However it goes: what had arrived is sealed, that the last frame has no end is told, and there is a gap."""
     with socket_agent(place, "syslog", tls=certificates.files(clients=False)) as agent:
         plain = agent.connect_tcp()
         # Else the sender's system keeps the frames back for a moment, and throws them away at a reset.
@@ -100,6 +101,19 @@ def test_a_tls_sender_that_leaves_without_a_word(
         agent.stop()
         socket.socket.close(sock)
     assert lines_of(place) == [b"<13>one", b"<13>two", b"<13>par"]
+    assert any(block.src is not None and block.src.gap for block in blocks(place))
+
+
+def test_a_tls_sender_that_takes_its_leave(place: Place, certificates: Certificates) -> None:
+    """Nothing may be missing behind `close_notify`."""
+    with socket_agent(place, "syslog", tls=certificates.files(clients=False)) as agent:
+        sock = certificates.context().wrap_socket(agent.connect_tcp(), server_hostname="localhost")
+        sock.sendall(b"<13>one\n<13>two\n")
+        with suppress(OSError):  # the agent closes the connection, and need not answer
+            sock.unwrap()
+        agent.stop()
+    assert lines_of(place) == [b"<13>one", b"<13>two"]
+    assert not any(block.src is not None and block.src.gap for block in blocks(place))
 
 
 def test_a_proxy_before_tls(place: Place, certificates: Certificates) -> None:

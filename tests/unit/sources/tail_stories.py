@@ -74,7 +74,7 @@ def hurry(rest_after: float) -> None:
     for module in (path_table, tail):
         module.SHORTEST = 0.0  # type: ignore[attr-defined]  # as above
     path_table.LONGEST = 0.001
-    path_table.SCAN_EVERY = 0.0
+    path_table.SCAN_EVERY = GRACE / 8
     path_table.REST_AFTER = rest_after
     follower.GRACE = GRACE
 

@@ -36,6 +36,7 @@ class CompressedCopy:
     limit = None
     truncated = False
     removed = False
+    start = 0, b""
 
     def __init__(self, path: str) -> None:
         self._path = path

@@ -12,8 +12,15 @@ from epochseal.format.seal_lines import SourceMark
 from epochseal.sources.compressed_copy import CompressedCopy, Content, Search, open_content, reach
 from epochseal.sources.file_identity import HEAD, Identity, holds
 from epochseal.sources.log_file import LogFile
-from epochseal.sources.rotated_files import Rotated, find_by_inode, find_file, is_copy_of, list_rotated
-from epochseal.sources.rotated_names import RotatedNames, missing_numbers
+from epochseal.sources.rotated_files import (
+    Rotated,
+    find_by_inode,
+    find_file,
+    has_others,
+    is_copy_of,
+    list_rotated,
+)
+from epochseal.sources.rotated_names import RotatedNames, is_compressed, missing_numbers
 from epochseal.sources.sightings import Sighting
 
 _MOST_LEFT = 32
@@ -89,13 +96,25 @@ class FileQueue:
         """The first files of a path."""
         self._files.extend(sighting.files)
 
+    def begin_since(self, since: int, sighting: Sighting) -> Search[None]:
+        """The first files of a path; before them those that were written to since then, and rotated."""
+        rotated = [item for item in self._own_rotated() if item.found.st_mtime_ns >= since] if since else []
+        if not rotated:
+            self.begin(sighting)
+            return
+        self._files.extend(sighting.between)
+        yield from self._append_after(rotated, -1, sighting.here)
+
     def rotate(self, sighting: Sighting) -> Search[None]:
         """Queue what now stands at the path, behind the files that stood there since the last one queued."""
-        here = sighting.here
+        here, newest = sighting.here, self._files[-1]
+        begun = newest.head
+        if here is not None and newest.removed and begun and here.bytes_at(0, len(begun)) == begun:
+            self._lost(f"{self._path} was written anew instead of appended to: lines may be sealed twice")
         if sighting.complete or here is None:
             self._files.extend(sighting.files)
             return
-        last = self._files[-1].key
+        last = newest.key
         self._files.extend(sighting.between)
         rotated = self._rotated()
         place = next((i for i, item in enumerate(rotated) if item.key == last), None)
@@ -144,6 +163,8 @@ class FileQueue:
         if sighting.complete and not truncated:
             self._files.extend(sighting.files)
         else:
+            if place is None and here is not None and has_others(self._path, old, here, rotated):
+                self._lost(f"{self._path}: files of names that are not known may have been rotated since")
             # Of copies the news say nothing: there may be one of each truncation.
             self._files.extend(sighting.between)
             after = rotated if place is not None else self._written_since(rotated)
@@ -211,7 +232,9 @@ class FileQueue:
                 # Rotated since it was sighted: others follow it.
                 self._files.append(content)
                 content = None
-            elif item.found.st_size and not (self.has(item.key) or self._is_foreign(item.key)):
+            elif (item.found.st_size or is_compressed(item.path)) and not (
+                self.has(item.key) or self._is_foreign(item.key)
+            ):
                 found = yield from self._open_unread(item)
                 self._files.extend([found] if found is not None else [])
         if content is not None:
@@ -219,6 +242,9 @@ class FileQueue:
 
     def _open_unread(self, item: Rotated) -> Search[Content | None]:
         """A rotated file; None if it is a compressed copy of one that was read, or waits here to be read."""
+        if not item.found.st_size:
+            self._lost(f"cannot read {item.path}: it is empty")
+            return None
         try:
             found = open_content(item.path)
         except OSError as exc:
@@ -262,8 +288,9 @@ class FileQueue:
         return max([first.grew_at, *(content.queued_at for content in later)])
 
     def later_has_more(self) -> bool:
-        """Whether a file behind the first has anything in it."""
-        return any(content.has_more() or content.truncated for content in islice(self._files, 1, None))
+        """Whether a file behind the first has anything in it, or was sealed under another path until now."""
+        later = islice(self._files, 1, None)
+        return any(content.has_more() or content.truncated or content.start[0] for content in later)
 
     def queue_truncated(self, content: LogFile, position: int) -> Search[bool]:
         """The first file was truncated: queue it anew; whether a copy of its old content takes its place.

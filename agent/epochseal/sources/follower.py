@@ -37,7 +37,7 @@ class Follower:
         names: of rotated files.
         buffers: makes them.
         is_foreign: whether a file, by device and inode, is read under another path.
-        is_sealed: whether a file was sealed under another path, which it had until now.
+        claim: whether a new file is to be read here; it is set to begin where it is sealed.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Follower:
         names: RotatedNames,
         buffers: FileBuffers,
         is_foreign: Callable[[tuple[int, int]], bool],
-        is_sealed: Callable[[LogFile], bool],
+        claim: Callable[[LogFile], bool],
     ) -> None:
         self.path = path
         self.name = source_name(path)
@@ -61,7 +61,7 @@ class Follower:
             watches=watches,
             names=names,
             is_foreign=is_foreign,
-            is_sealed=is_sealed,
+            claim=claim,
             begin=self._begin,
         )
         self._files = self.succession.files
@@ -193,7 +193,7 @@ class Follower:
         if reader is None:
             if self._files:
                 # They were searched for while the one before them was sealed to its end.
-                self._begin(0, b"", is_new=True)
+                self._begin(*self._files.first.start, is_new=True)
             return
         if self._hungry or reader.at_end:
             return
@@ -219,7 +219,7 @@ class Follower:
         else:
             content.close()
         if self._files:
-            self._begin(0, b"", is_new=True)
+            self._begin(*self._files.first.start, is_new=True)
         else:
             # A copy was read to its end, and nothing stands at the path.
             self._reader = None

@@ -13,7 +13,9 @@ from typing import Self
 from urllib.parse import quote_from_bytes
 
 from epochseal.descriptors import is_reserved
-from epochseal.sources.file_identity import HEAD, TRAIL, Identity, ends
+from epochseal.errors import FormatError
+from epochseal.format.seal_lines import SourceMark
+from epochseal.sources.file_identity import HEAD, TRAIL, Identity, ends, holds
 
 
 def percent_encode(path: bytes) -> str:
@@ -26,6 +28,15 @@ def source_name(path: str) -> str:
     return "tail:" + percent_encode(os.fsencode(path))
 
 
+def is_of(content: LogFile, mark: SourceMark) -> bool:
+    """Whether a file is the one of a mark, sealed up to it."""
+    try:
+        wanted = Identity.parse(mark.file)
+    except FormatError:
+        return False
+    return wanted.is_file(content.key) and holds(content.ends(mark.offset), wanted, mark.offset)
+
+
 class LogFile:
     """An open file that may grow, be renamed, removed and truncated while it is read."""
 
@@ -35,6 +46,8 @@ class LogFile:
         # Of a copy: those of the file that was truncated, as which the chain knows it.
         self.origin = self.key
         self.static = False
+        # Where it is begun, and the last bytes before that: behind what was sealed under another path.
+        self.start = 0, b""
         self.position = 0
         self.limit: int | None = None
         self.truncated = False
@@ -94,6 +107,11 @@ class LogFile:
         self._head, self._trail = self.ends(position)
         self.position = self._seen = position
         return self.size() >= position
+
+    def start_behind(self, mark: SourceMark) -> None:
+        """Begin where it is sealed, if it is the file of a mark."""
+        if is_of(self, mark) and self.go_to(mark.offset):
+            self.start = mark.offset, self._trail
 
     def stat(self) -> os.stat_result:
         """What the system says of the file now."""

@@ -6,12 +6,13 @@ import glob
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase, translate
 from pathlib import Path, PurePath
 
 # A folder's time of change is as coarse as the kernel's clock: a listing made this soon after it may be old.
 _STEADY_NS = 2_000_000_000
+_COARSE_NS = 20_000_000
 
 
 class MatchedPaths:
@@ -43,6 +44,11 @@ class MatchedPaths:
                 hidden = "" if name.startswith(".") else r"(?!\.)"
                 self._by_folder.setdefault(folder, []).append(re.compile(hidden + translate(name)))
         self._steady: dict[str, tuple[int, int]] = {}
+        # Folders in which a glob for folders, too, has named a file.
+        self._found: dict[str, None] = {}
+        self._listed = 0
+        self.since = 0
+        """When the listing before the latest one began, in nanoseconds of the clock of files; at first 0."""
 
     def matches(self, path: str) -> bool:
         """Whether a pattern names it."""
@@ -68,17 +74,23 @@ class MatchedPaths:
         return [*(path for path in self.fixed if not os.path.lexists(path)), *missing]
 
     def folders(self) -> Iterator[tuple[str, os.stat_result]]:
-        """The folders whose names matter, and what they are; also those of the latest `changed`."""
-        for folder in self._by_folder:
+        """The folders whose names matter, and what they are; also those in which files were found."""
+        yield from self._stats(self._by_folder)
+        yield from self._stats(tuple(self._found))
+
+    def _stats(self, folders: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
+        for folder in folders:
             try:
                 yield folder, os.stat(folder)  # noqa: PTH116  # of each folder, many times a second
             except OSError:
                 self._steady.pop(folder, None)
+                self._found.pop(folder, None)
 
     def changed(self) -> list[str]:
         """Regular files in folders that have changed since the last call; all of them at the first."""
         found = list[str]()
-        for folder, stat in self.folders():
+        self.since, self._listed = self._listed, time.time_ns() - _COARSE_NS
+        for folder, stat in self._stats(self._by_folder):
             names = self._by_folder[folder]
             look = stat.st_ino, stat.st_mtime_ns
             if not names or self._steady.get(folder) == look:
@@ -93,7 +105,9 @@ class MatchedPaths:
                 self._steady.pop(folder, None)
         for pattern in self._others:
             paths = glob.iglob(pattern, recursive=True)  # noqa: PTH207  # Path.glob takes no absolute pattern
-            found += [path for path in paths if Path(path).is_file()]
+            there = [path for path in paths if Path(path).is_file()]
+            self._found |= dict.fromkeys(map(os.path.dirname, there))
+            found += there
         return sorted(path for path in set(found) if not self._is_excluded(path))
 
 

@@ -6,11 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from epochseal.errors import FormatError
 from epochseal.format.seal_lines import SourceMark
-from epochseal.sources.file_identity import Identity, holds
 from epochseal.sources.follower import Follower
-from epochseal.sources.log_file import LogFile, source_name
+from epochseal.sources.log_file import LogFile, is_of, source_name
 from epochseal.sources.resting_files import Look, RestingFiles
 
 
@@ -48,26 +46,22 @@ def was_sealed(path: str, mark: SourceMark) -> bool:
         content = LogFile.open(path)
     except OSError:
         return False
-    found = _is_of(content, mark)
+    found = is_of(content, mark)
     content.close()
     return found
 
 
-def is_sealed_elsewhere(content: LogFile, path: str, resting: RestingFiles) -> bool:
-    """Whether a file was sealed under another path than this one, which it had until now.
+def claim(content: LogFile, path: str, followers: Sequence[Follower], resting: RestingFiles) -> bool:
+    """Whether a file that came to a path is to be read there; it is set to begin where it is sealed.
 
-    That path is at rest, and goes on with the file where it is sealed, whatever its name is now.
+    Not if it was sealed under another path, which is at rest: that one goes on with it under any name.
     """
     items = (resting.get(other) for other in resting.of_inode(content.key[1]) if other != path)
-    return any(
-        item is not None and item.mark is not None and not item.missing_said and _is_of(content, item.mark)
+    if any(
+        item is not None and item.mark is not None and not item.missing_said and is_of(content, item.mark)
         for item in items
-    )
-
-
-def _is_of(content: LogFile, mark: SourceMark) -> bool:
-    try:
-        wanted = Identity.parse(mark.file)
-    except FormatError:
+    ):
         return False
-    return wanted.is_file(content.key) and holds(content.ends(mark.offset), wanted, mark.offset)
+    if (mark := take_over(path, content.key, followers)) is not None:
+        content.start_behind(mark)
+    return True

@@ -26,7 +26,7 @@ from epochseal.sources.follower import Follower
 from epochseal.sources.leftovers import Leftovers
 from epochseal.sources.log_file import source_name
 from epochseal.sources.matched_paths import MatchedPaths
-from epochseal.sources.newcomers import former_path, is_read_elsewhere, is_sealed_elsewhere, take_over
+from epochseal.sources.newcomers import claim, former_path, is_read_elsewhere, take_over
 from epochseal.sources.resting_files import Look, Resting, RestingFiles
 from epochseal.sources.rotated_names import is_compressed
 from epochseal.sources.siblings import Siblings, read_head
@@ -75,6 +75,7 @@ class PathTable:
         # may have been rotated before; other names of files that are read under their first one.
         self._due: dict[str, None] = {}
         self._announce: dict[str, bool] = {}
+        self._unwatched = set[str]()
         self._aliases: set[str] = set()
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most_awake = max(_FEWEST_AWAKE, min(_MOST_AWAKE, limit // 8))
@@ -84,8 +85,7 @@ class PathTable:
         self._finishing = False
         self._scanned = False
         self._resting.remember(positions, matched.matches)
-        known = [path for path, _ in self._resting.items()]
-        self._beginnings = Beginnings(options, matched, known)
+        self._beginnings = Beginnings(options, matched, [path for path, _ in self._resting.items()])
 
     @property
     def has_due(self) -> bool:
@@ -118,8 +118,7 @@ class PathTable:
             if now >= self._scan_at:
                 self._scan()
                 self._scan_at = now + max(SCAN_EVERY, _LOOK_SHARE * (time.monotonic() - now))
-            if now >= self._look_at:
-                began = time.monotonic()
+            if (began := time.monotonic()) >= self._look_at:
                 self._look_at_resting()
                 self._look_at = now + max(LONGEST, _LOOK_SHARE * (time.monotonic() - began))
             self.take_news()
@@ -133,6 +132,9 @@ class PathTable:
         self._scan()
         self._look_at_resting()
         self.take_news()
+        # The next start would take them for rotated files.
+        for path in self._siblings.judge(math.inf):
+            self._meet(path)
         for follower in self.order:
             follower.finish()
         self._finishing = True
@@ -166,8 +168,10 @@ class PathTable:
             self._meet(path)
 
     def _watch_folders(self) -> None:
+        self._unwatched = set[str]()
         for folder, stat in self._matched.folders():
-            self._watches.watch_folder(folder, stat)
+            if not self._watches.watch_folder(folder, stat):
+                self._unwatched.add(folder)
             for other in self._names.folders(folder)[1:]:
                 with suppress(OSError):
                     self._watches.watch_folder(other, os.stat(other))  # noqa: PTH116  # as of all others
@@ -178,10 +182,10 @@ class PathTable:
         for path, resting in self._resting.items():
             if (mark := resting.mark) is None or os.path.lexists(path):
                 continue
-            here = path
-            if (heir := left.heir(path, mark, self._is_new)) is not None:
+            here = left.heir(path, mark, self._is_new) or path
+            if here != path:
                 self._leave(path)
-                here, mark = heir, replace(mark, name=source_name(heir))
+                mark = replace(mark, name=source_name(here))
                 self._announce[here] = False
             if here in self._resting:
                 self._resting.take(here)
@@ -232,7 +236,9 @@ class PathTable:
         self._aliases.discard(path)
         self.ended = [mark for mark in self.ended if mark.name != source_name(path)]
         mark = self._take_over(path, look.key) or self._begin(path)
-        self._resting.put(path, Resting(mark, look, self._watches.generation(path)))
+        # Where no names were told, what was rotated since the listing before is as new as what is here.
+        since = self._matched.since if os.path.dirname(path) in self._unwatched else 0  # noqa: PTH120  # of thousands
+        self._resting.put(path, Resting(mark, look, self._watches.generation(path), since=since))
         self._due[path] = None
 
     def _take_over(self, path: str, key: tuple[int, int]) -> SourceMark | None:
@@ -319,7 +325,7 @@ class PathTable:
             names=self._names,
             buffers=self._buffers,
             is_foreign=lambda key: is_read_elsewhere(key, path, self.order, self._resting),
-            is_sealed=lambda content: is_sealed_elsewhere(content, path, self._resting),
+            claim=lambda content: claim(content, path, self.order, self._resting),
         )
         self._awake[path] = follower
         self.order.append(follower)
@@ -376,19 +382,16 @@ class PathTable:
             elif quiet > self._rest_after or (quiet > 0 and len(self._awake) > self._most_awake):
                 self._rest(follower)
 
-    def _rest(self, follower: Follower) -> bool:
-        """Close the files of a path that has nothing to seal; whether that can be done."""
-        if (resting := follower.rest()) is None:
-            return False
-        self._drop(follower)
-        path = follower.path
-        if resting.mark is None and path not in self._matched.fixed and resting.seen is None:
-            return True
-        self._resting.put(path, resting)
-        self._watches.watch_next_write(path)
-        if Look.at(path) != resting.seen:
-            self._due[path] = None
-        return True
+    def _rest(self, follower: Follower) -> None:
+        """Close the files of a path that has nothing to seal, if nothing is lost by that."""
+        if (resting := follower.rest()) is not None:
+            self._drop(follower)
+            path = follower.path
+            if resting.mark is not None or path in self._matched.fixed or resting.seen is not None:
+                self._resting.put(path, resting)
+                self._watches.watch_next_write(path)
+                if Look.at(path) != resting.seen:
+                    self._due[path] = None
 
     def _drop(self, follower: Follower) -> None:
         follower.close()

@@ -47,6 +47,7 @@ class Resting:
         said: the error that was told last.
         missing_said: whether it was told that the file of the mark is not there any more.
         is_missing: whether that is to be told, unless the file is found under another name.
+        since: of a new path: rotated files are its own that were written to since then; nanoseconds, or 0.
     """
 
     mark: SourceMark | None = None
@@ -55,6 +56,7 @@ class Resting:
     said: str = ""
     missing_said: bool = False
     is_missing: bool = False
+    since: int = 0
 
 
 class RestingFiles:

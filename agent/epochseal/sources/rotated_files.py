@@ -161,3 +161,24 @@ def find_by_inode(path: str, names: RotatedNames, wanted: Identity, offset: int)
                         return content
                     content.close()
     return None
+
+
+def has_others(path: str, old: Content, here: LogFile, rotated: list[Rotated]) -> bool:
+    """Whether files lie beside a log that begin with its name, and are not known, and may have followed it.
+
+    Args:
+        path: of the log.
+        old: the file that was found under a name that no rotation gives.
+        here: what stands at the path now.
+        rotated: those that are known.
+    """
+    real = PurePath(os.path.realpath(path))
+    known = {old.key, here.key, *(item.key for item in rotated)}
+    newest = old.stat().st_mtime_ns if isinstance(old, LogFile) else 0
+    with suppress(OSError), os.scandir(real.parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(real.stem) and entry.is_file(follow_symlinks=False):
+                found = entry.stat()
+                if found.st_mtime_ns >= newest and (found.st_dev, found.st_ino) not in known:
+                    return True
+    return False

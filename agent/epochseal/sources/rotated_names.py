@@ -139,9 +139,17 @@ class RotatedNames:
 
 
 def missing_numbers(ages: Sequence[Age]) -> int:
-    """How many numbers are left out between files that a rotation numbers."""
+    """How many numbers are left out between files that a rotation numbers, or up to the log itself.
+
+    Args:
+        ages: the oldest first.
+    """
     numbers = [-age[1] for age in ages if age[0] == _NUMBERED]
-    return max(numbers) - min(numbers) + 1 - len(set(numbers)) if numbers else 0
+    if not numbers:
+        return 0
+    # Those that count down towards the log end with 1, or 0.
+    is_down = numbers[0] >= numbers[-1]
+    return max(numbers) - min(*numbers, *([1] if is_down else numbers)) + 1 - len(set(numbers))
 
 
 def direction_of_numbers(files: Sequence[tuple[Age, int, bool]]) -> tuple[bool, bool]:

@@ -37,7 +37,7 @@ class Succession:
         watches: the news.
         names: of rotated files.
         is_foreign: whether a file, by device and inode, is read under another path.
-        is_sealed: whether a file was sealed under another path, which it had until now.
+        claim: whether a new file is to be read here; it is set to begin where it is sealed.
         begin: is called when the first file of the queue is known.
     """
 
@@ -50,7 +50,7 @@ class Succession:
         watches: Watches,
         names: RotatedNames,
         is_foreign: Callable[[tuple[int, int]], bool],
-        is_sealed: Callable[[LogFile], bool],
+        claim: Callable[[LogFile], bool],
         begin: Begin,
     ) -> None:
         self._path = path
@@ -64,8 +64,9 @@ class Succession:
         self._to_find = self.resume is not None
         self._is_news = resting.seen is not None or resting.is_missing
         self._missing_said = resting.missing_said
+        self._since = resting.since
         self._is_foreign = is_foreign
-        self._is_sealed = is_sealed
+        self._claim = claim
         self.files = FileQueue(path, names, told.gap, is_foreign)
         self._search: Search[None] | None = None
         self._held: list[LogFile] = []
@@ -109,7 +110,7 @@ class Succession:
         """What was sighted, but for files that are read under another path, which they had before."""
         own = []
         for content in sighting.files:
-            if self._is_foreign(content.key) or self._is_sealed(content):
+            if self._is_foreign(content.key) or not self._claim(content):
                 content.close()
             else:
                 own.append(content)
@@ -125,8 +126,8 @@ class Succession:
         elif self.files:
             yield from self.files.rotate(sighting)
         else:
-            self.files.begin(sighting)
-            self._begin(0, b"", is_new=True)
+            yield from self.files.begin_since(self._since, sighting)
+            self._begin(*self.files.first.start, is_new=True)
 
     def _go_on(self, mark: SourceMark, sighting: Sighting) -> Search[None]:
         """Find the file again that was sealed last, and what followed it."""
@@ -139,7 +140,7 @@ class Succession:
         if trail is not None:
             self._begin(mark.offset, trail, is_new=False)
         else:
-            self._begin(0, b"", is_new=True)
+            self._begin(*self.files.first.start, is_new=True)
             self._say_missing(mark, sighting.here)
 
     def _find_moved(self) -> None:

@@ -55,20 +55,26 @@ class Watches:
 
     # --- folders --------------------------------------------------------------------------------------------
 
-    def watch_folder(self, folder: str, found: os.stat_result) -> None:
-        """Watch a folder that looks like this; again, if it is another one than before."""
+    def watch_folder(self, folder: str, found: os.stat_result) -> bool:
+        """Watch a folder that looks like this; again, if it is another one than before.
+
+        Whether all names in it were told of already.
+        """
         known = self._folders.get(folder)
-        if self._inotify is None or (known is not None and known[2] == found.st_ino):
-            return
+        if known is not None and known[2] == found.st_ino:
+            return True
+        if self._inotify is None:
+            return False
         if known is not None:
             self._drop_folder(folder)
         try:
             watch = self._inotify.watch_folder(folder)
         except OSError:
-            return
+            return False
         self._generation += 1
         self._folders[folder] = watch, self._generation, found.st_ino
         self._folder_of[watch] = folder
+        return False
 
     def generation(self, path: str) -> int:
         """A number that stays the same while all names in a path's folder are told of; 0 if they are not."""

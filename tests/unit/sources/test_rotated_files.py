@@ -68,7 +68,8 @@ def test_a_folder_that_never_rests(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list_rotated(str(tmp_path / "gone" / "app.log"), USUAL) == []
     monkeypatch.setattr("epochseal.sources.rotated_files.os.listdir", listdir)
     assert len(list_rotated(str(tmp_path / "app.log"), USUAL)) == 1
-    assert next(numbers) < 20
+    # It is listed once more, since the number 1 may be missing for a moment.
+    assert next(numbers) < 2 * 11
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from epochseal.sources.log_file import source_name
+from epochseal.sources.tail_options import TailOptions
 from tests.unit.sources.tailer import GRACE, Tailer, append, long_lines
 
 pytestmark = pytest.mark.usefixtures("hasty")
@@ -123,3 +124,116 @@ def test_truncated_again_after_a_crash_in_the_middle_of_a_copy(log: Path, tailer
     os.truncate(log, 0)
     append(log, long_lines(5))
     assert (tailer.run(20 * GRACE), tailer.gaps) == (long_lines(1, 2, 3, 5), 2)
+
+
+def test_a_log_whose_name_looks_rotated_at_a_stop(tmp_path: Path) -> None:
+    """The next start would take it for a rotated file: what was made a moment ago is judged before that."""
+    tailer = Tailer(tmp_path / "*.log")
+    append(tmp_path / "worker.log", long_lines(1))
+    tailer.run()
+    append(tmp_path / "worker-1.log", long_lines(2))
+    (tmp_path / "worker-2.log").write_bytes((tmp_path / "worker.log").read_bytes())
+    tailer.step()
+    tailer.source.finish()
+    while not tailer.source.ended:
+        tailer.step()
+    tailer.restart()
+    append(tmp_path / "worker-1.log", long_lines(3))
+    assert (tailer.run(), tailer.gaps) == (long_lines(1, 2, 3), 0)
+    tailer.close()
+
+
+def test_renamed_in_a_row(tmp_path: Path) -> None:
+    """Each file is known under the name that the other one had, and sealed once; also after it was left."""
+    tailer = Tailer(tmp_path / "*.log")
+    first, second = tmp_path / "first.log", tmp_path / "second.log"
+    append(first, long_lines(1))
+    append(second, long_lines(2))
+    tailer.run(20 * GRACE)
+    for number in (3, 6):
+        second.rename(tmp_path / f"third{number}.log")
+        first.rename(second)
+        for place, path in enumerate((first, second, tmp_path / f"third{number}.log")):
+            append(path, long_lines(number + place))
+        tailer.run(20 * GRACE)
+        tailer.restart()
+    assert (sorted(tailer.run(20 * GRACE)), tailer.gaps) == (sorted(long_lines(*range(1, 9))), 0)
+    tailer.close()
+
+
+def test_folders_that_are_new(tmp_path: Path) -> None:
+    """What was rotated there before the first look is read; what is removed before a later one is a gap."""
+    tailer = Tailer(tmp_path / "*" / "*.log")
+    tailer.run()
+    folder = tmp_path / "pod"
+    folder.mkdir()
+    old = folder / "0.log.20261101-000000"
+    append(old, long_lines(0))
+    os.utime(old, (0, 0))
+    append(folder / "0.log", long_lines(1))
+    (folder / "0.log").rename(folder / "0.log.20261129-120000")
+    append(folder / "0.log", long_lines(2))
+    assert (tailer.run(20 * GRACE), tailer.gaps) == (long_lines(1, 2), 0)
+    append(folder / "1.log", long_lines(3))
+    (folder / "1.log").rename(folder / "1.log.20261129-120000")
+    append(folder / "1.log", long_lines(4))
+    append(folder / "2.log", long_lines(5))
+    (folder / "2.log").unlink()
+    assert (tailer.run(20 * GRACE), tailer.gaps) == (long_lines(1, 2, 3, 4), 1)
+    tailer.close()
+
+
+@pytest.mark.parametrize(("others", "gaps"), [([], 0), (["app.log.2026w48"], 1)])
+def test_names_that_no_rotation_gives(log: Path, tailer: Tailer, others: list[str], gaps: int) -> None:
+    """The file that was sealed is found; that others of such names followed it is possible, and told."""
+    append(log, long_lines(1))
+    tailer.run()
+    tailer.restart()
+    append(log.with_name("app.log.txt"), b"")
+    os.utime(log.with_name("app.log.txt"), (0, 0))
+    append(log, long_lines(2))
+    for name in ["app.log.2026w47", *others]:
+        log.rename(log.with_name(name))
+        append(log, long_lines(3))
+    assert (tailer.run(20 * GRACE), tailer.gaps) == (long_lines(1, 2, 3), gaps)
+
+
+def test_written_anew_with_what_it_had(log: Path) -> None:
+    """An editor that puts another file in the place has all of it sealed again: not in silence."""
+    tailer = Tailer(log, options=TailOptions(close_inactive=60.0))
+    append(log, long_lines(1))
+    tailer.run()
+    anew = log.with_name("anew")
+    anew.write_bytes(log.read_bytes())
+    anew.rename(log)
+    append(log, long_lines(2))
+    assert (tailer.run(20 * GRACE), tailer.gaps) == (long_lines(1, 1, 2), 1)
+    tailer.close()
+
+
+@pytest.mark.parametrize("gone", [["1"], ["1", "2"], ["2"]])
+def test_leftovers_that_are_missing(log: Path, tailer: Tailer, gone: list[str]) -> None:
+    """Also those next to the log: numbers count down to 1."""
+    append(log, long_lines(0))
+    tailer.run()
+    tailer.restart()
+    for number in (1, 2, 3):
+        rotate(log, 3)
+        append(log, long_lines(number))
+    for age in gone:
+        log.with_name(f"app.log.{age}").unlink()
+    left = [number for number in (0, 1, 2, 3) if str(3 - number) not in gone]
+    assert (tailer.run(20 * GRACE), tailer.gaps) == (long_lines(*left), 1)
+
+
+def test_an_empty_leftover_that_was_compressed(log: Path, tailer: Tailer) -> None:
+    """A compressor that failed leaves nothing of it."""
+    append(log, long_lines(0))
+    tailer.run()
+    tailer.restart()
+    for number in (1, 2):
+        rotate(log, 3)
+        append(log, long_lines(number))
+    log.with_name("app.log.1").unlink()
+    log.with_name("app.log.1.gz").touch()
+    assert (tailer.run(20 * GRACE), tailer.gaps) == (long_lines(0, 2), 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from epochseal.encoding import format_time
 from epochseal.foreign_text import encode_visible_json
@@ -12,6 +12,21 @@ from epochseal.monitor.notice_command import NoticeCommand
 from epochseal.monitor.watched_log import Change
 
 _LEVELS = {"tampered": "error", "untrusted": "error", "verified": "info"}
+
+
+def notice_of(record: LogRecord, change: Change) -> str:
+    """What the operator's command is given of a change, as JSON."""
+    notice = {
+        "event": "verdict",
+        "log": record.place,
+        "origin": record.origin,
+        "verdict": change.told,
+        "before": change.before,
+        "since": format_time(record.since),
+        "report": change.report,
+        "found": change.verdict,
+    }
+    return encode_visible_json(notice).decode()
 
 
 class Announcer:
@@ -37,17 +52,10 @@ class Announcer:
             self._journal.tell("error", "verdict", **fields)
         else:
             self._journal.tell("info" if level == "info" else "warning", "verdict", **fields)
-        notice = {
-            "event": "verdict",
-            "log": record.place,
-            "origin": record.origin,
-            "verdict": change.told,
-            "before": change.before,
-            "since": format_time(record.since),
-            "report": change.report,
-            "found": change.verdict,
-        }
-        self._command.tell(encode_visible_json(notice) + b"\n")
+
+    def run_command(self, notice: str, started: Callable[[], None]) -> None:
+        """Give the operator's command a notice; `started` is called when it has it."""
+        self._command.tell(notice.encode() + b"\n", started)
 
     def missing(self, origins: Sequence[str]) -> None:
         """These origins are expected and nowhere; told when they change."""
@@ -55,12 +63,16 @@ class Announcer:
         for origin in now:
             if origin not in self._missing:
                 self._journal.warning("stream_missing", origin=origin)
-                self._command.tell(encode_visible_json({"event": "stream_missing", "origin": origin}) + b"\n")
+                self._stream("stream_missing", origin)
         for origin in self._missing:
             if origin not in now:
                 self._journal.info("stream_found", origin=origin)
-                self._command.tell(encode_visible_json({"event": "stream_found", "origin": origin}) + b"\n")
+                self._stream("stream_found", origin)
         self._missing = now
+
+    def _stream(self, event: str, origin: str) -> None:
+        # Not kept over a kill: the next start tells of what is missing then.
+        self.run_command(encode_visible_json({"event": event, "origin": origin}).decode(), lambda: None)
 
     def acknowledged(self, record: LogRecord, word: Acknowledgement) -> None:
         """A person has seen an alarm."""

@@ -12,6 +12,7 @@ from epochseal.api.given_keys import LogKeys
 from epochseal.api.verification import request_for
 from epochseal.errors import EpochsealError
 from epochseal.evidence.known_logs import KnownLogs
+from epochseal.monitor.counted_recovery import CountedRecovery
 from epochseal.monitor.cpu_share import CpuShare
 from epochseal.storage.durable import replace_file
 from epochseal.storage.own_files import OWN_MODE
@@ -54,6 +55,7 @@ class Outcome:
         seconds: how long it took.
         resume: where the next one may begin; None: at the beginning.
         misfit: why the log could not be verified from where it was to begin.
+        recovered: epoch secrets that the key backend was asked for.
         error: why nothing can be said of the log, with its hint: a backend, a disk, a wrong key.
     """
 
@@ -62,6 +64,7 @@ class Outcome:
     seconds: float
     verdict: Verdict | None = None
     resume: ResumePoint | None = None
+    recovered: int = 0
     misfit: str = ""
     error: str = ""
     hint: str = ""
@@ -77,12 +80,15 @@ def examine_log(job: Job, progress: Progress) -> Outcome:
         share.rest()
 
     found: dict[str, str] = {}
+    recovery = CountedRecovery()
     verdict, resume = None, None
     try:
         request = request_for(
             job.keys, trusted=None, log=job.log, max_age=job.max_age, strict=False, policy=None
         )
         request = replace(request, since=job.since, progress=after_segment)
+        if request.make_recoverer is not None:
+            request = replace(request, make_recoverer=recovery.over(request.make_recoverer))
         remembered = KnownLogs(job.memory).examine(Path(job.place), request)
         verdict = remembered.found.verdict
         # A point is of use only beside a memory that has moved there.
@@ -104,6 +110,7 @@ def examine_log(job: Job, progress: Progress) -> Outcome:
         seconds=time.monotonic() - begun,
         verdict=verdict,
         resume=resume,
+        recovered=recovery.secrets,
         **found,
     )
 

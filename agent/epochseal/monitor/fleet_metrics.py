@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import CollectorRegistry
 
 from epochseal.config.monitor_settings import MonitorConfig
@@ -44,6 +44,14 @@ class FleetMetrics:
             for name in filter(None, GRAVEST_FIRST):
                 verdicts.add_metric([log.place, log.origin, name], log.verdict == name)
         yield verdicts
+        recovered = CounterMetricFamily(
+            "epochseal_monitor_recovered_secrets",
+            "Epoch secrets that the key backend was asked for.",
+            labels=["log", "origin"],
+        )
+        for log in told.logs:
+            recovered.add_metric([log.place, log.origin], log.recovered)
+        yield recovered
         for name, text, value in _OF_A_LOG:
             family = _gauge(name, text, "log", "origin")
             for log in told.logs:

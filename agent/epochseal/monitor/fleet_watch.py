@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from epochseal.api.given_keys import LogKeys
@@ -11,7 +12,7 @@ from epochseal.config.monitor_settings import MonitorConfig, MonitoredLogs
 from epochseal.config.state_dir import check_outside
 from epochseal.errors import StorageError
 from epochseal.journal import Journal
-from epochseal.monitor.announcer import Announcer
+from epochseal.monitor.announcer import Announcer, notice_of
 from epochseal.monitor.examination import Job, Outcome
 from epochseal.monitor.fleet import find_logs
 from epochseal.monitor.lane import Lane
@@ -21,6 +22,7 @@ from epochseal.monitor.watched_log import WatchedLog
 
 KNOWN_FOLDER = "known"
 _MOST_IN_A_BATCH = 200
+_MOST_NOTICES = 100
 
 
 class FleetWatch:
@@ -61,6 +63,7 @@ class FleetWatch:
             if record.pattern in tables:
                 place = place_from(record.place)
                 self._watched[place] = self._watch(place, tables[record.pattern], record)
+                self._run_commands(record, record.notices)
             elif record.log or record.alarm is not None:
                 self._journal.warning(
                     "no_longer_configured", log=record.place, origin=record.origin, verdict=record.told
@@ -194,6 +197,8 @@ class FleetWatch:
             self._journal.warning("resume_misfit", log=record.place, why=outcome.misfit)
         if watched.error and watched.error != error:
             self._journal.warning("not_examined", log=record.place, why=watched.error, hint=watched.hint)
+        if change is not None:
+            record.notices = [*record.notices, notice_of(record, change)][-_MOST_NOTICES:]
         # Before anybody is told, so that a kill in between tells it twice and never loses it.
         if watched.is_worth_writing(
             now, changed=change is not None or (name != "part" and not watched.error)
@@ -201,8 +206,17 @@ class FleetWatch:
             self._records.write(record)
         if change is not None:
             self._announcer.changed(record, change)
+            self._run_commands(record, record.notices[-1:])
         if watched.urgent:
             self._enqueue(watched, now)
+
+    def _run_commands(self, record: LogRecord, notices: Sequence[str]) -> None:
+        def started(notice: str) -> None:
+            record.notices = [item for item in record.notices if item != notice]
+            self._records.write(record)
+
+        for notice in notices:
+            self._announcer.run_command(notice, partial(started, notice))
 
     def _take_acknowledgements(self) -> None:
         for watched in self._watched.values():

@@ -105,7 +105,8 @@ class LogRecord(_Form, kw_only=True):
     is about. `passed` is when the log was last examined with a verdict, `verified` when last with the verdict
     `verified`; `whole` when the last verification of the whole log began that was finished, and
     `whole_seconds` how long it took. `whole_needed`: a verification of a part does not settle the verdict.
-    `stamp` is of the files that were read before the resume point.
+    `stamp` is of the files that were read before the resume point. `notices` are those of changes that the
+    operator's command was not given yet.
     """
 
     form: str = _FORM
@@ -128,6 +129,7 @@ class LogRecord(_Form, kw_only=True):
     stamp: str = ""
     point: Point | None = None
     alarm: Alarm | None = None
+    notices: list[str] = []
 
     @property
     def told(self) -> str:

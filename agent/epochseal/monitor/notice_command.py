@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from tempfile import TemporaryFile
 
@@ -23,12 +23,17 @@ class NoticeCommand:
     def __init__(self, words: Sequence[str]) -> None:
         self._words = list(words)
         self._running: list[tuple[subprocess.Popen[bytes], float]] = []
-        self._waiting: list[bytes] = []
+        self._waiting: list[tuple[bytes, Callable[[], None]]] = []
 
-    def tell(self, notice: bytes) -> None:
-        """Run it with this on its standard input, at once or when one that runs has ended."""
+    def tell(self, notice: bytes, started: Callable[[], None]) -> None:
+        """Run it with this on its standard input, at once or when one that runs has ended.
+
+        `started` is called when it runs, or at once if there is none.
+        """
         if self._words:
-            self._waiting.append(notice)
+            self._waiting.append((notice, started))
+        else:
+            started()
 
     def tend(self) -> list[str]:
         """Start what waits, and end what runs for more than a minute; what failed since the last call."""
@@ -44,10 +49,13 @@ class NoticeCommand:
             elif status:
                 failed.append(f"it ended with status {status}")
         while self._waiting and len(self._running) < _MOST_AT_ONCE:
+            notice, started = self._waiting.pop(0)
             try:
-                self._running.append((self._start(self._waiting.pop(0)), time.monotonic()))
+                self._running.append((self._start(notice), time.monotonic()))
             except OSError as exc:
                 failed.append(f"it cannot be run: {exc.strerror}")
+            else:
+                started()
         return failed
 
     @property

@@ -52,6 +52,7 @@ class ToldLog:
     acknowledged: bool
     reports: tuple[str, ...]
     name: str
+    recovered: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,4 +116,5 @@ def _told_log(watched: WatchedLog) -> ToldLog:
         alarm is not None and alarm.acknowledged is not None,
         tuple(alarm.reports) if alarm is not None else (),
         short_name(record.place),
+        watched.recovered,
     )

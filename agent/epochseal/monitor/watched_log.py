@@ -55,6 +55,7 @@ class WatchedLog:
         position: how far the verification of the whole log is, 0 to 1.
         examined: whether it was since this process began.
         urgent: whether the whole log is to be verified now, whenever its next examination is due.
+        recovered: epoch secrets that a key backend was asked for, since this process began.
         whole_begun: when that was begun last, on the monotonic clock; 0 if not by this process.
     """
 
@@ -69,6 +70,7 @@ class WatchedLog:
     position: float = 0.0
     examined: bool = False
     urgent: bool = False
+    recovered: int = 0
     whole_begun: float = 0.0
     _stamps: Stamps | None = None
     _next: float = 0.0
@@ -141,6 +143,7 @@ class WatchedLog:
         `keep` writes a report durably and gives its path.
         """
         self.in_work.discard(kind)
+        self.recovered += outcome.recovered
         self._next = max(self._next, now + outcome.seconds)
         if outcome.misfit:
             self.record.point, self.record.whole_needed = None, True

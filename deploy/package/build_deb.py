@@ -33,7 +33,7 @@ _COMPLETION = {
     "zsh": "usr/share/zsh/vendor-completions",
     "fish": "usr/share/fish/vendor_completions.d",
 }
-_PROGRAM = """#!/usr/bin/python3 -I
+_PROGRAM = """#!/usr/bin/python3 -IB
 import sys
 
 sys.path.insert(0, "/usr/lib/epochseal")

@@ -12,6 +12,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Literal
 
+import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -67,6 +68,10 @@ class VerifierKey:
             hashed = self.name.encode() + b"\n" + _TYPES["ed25519"] + hashed
         object.__setattr__(self, "key_id", sha256(hashed).digest()[:_KEY_ID_SIZE])
 
+    def __hash__(self) -> int:
+        # Asked for each note several times: what is equal has the same id.
+        return hash((self.name, self.key_id))
+
     @property
     def vkey(self) -> str:
         """The one text form of this key."""
@@ -96,8 +101,7 @@ def parse_vkey(text: str) -> VerifierKey:
     return key
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(msgspec.Struct, frozen=True, gc=False):
     """One signature line: key name, 4-byte key id, and the bytes that the algorithm made."""
 
     name: str
@@ -110,8 +114,7 @@ class Signature:
             raise FormatError(f"signature of {self.name} is too short")
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True, gc=False):
     """A text that ends in a newline, and its signatures; neither is verified by being read.
 
     Raises:
@@ -195,13 +198,14 @@ class HeldSignatures:
         Raises:
             VerificationError: it did not.
         """
-        # Of parts that are hashed by themselves no two can be shifted into each other.
-        digest = sha256(b"".join(sha256(part).digest() for part in (key.key.data, message, signature)))
-        if digest.digest() in self._known:
+        # With their sizes before them no two parts can be shifted into each other.
+        sizes = b"%d %d " % (len(key.key.data), len(message))
+        digest = sha256(sizes + key.key.data + message + signature).digest()
+        if digest in self._known:
             return
         _check_signature(key, message, signature)
         if len(self._known) < self._MOST:
-            self._known.add(digest.digest())
+            self._known.add(digest)
 
 
 def verify_note(
@@ -242,8 +246,7 @@ def verify_note(
     return tuple(signed)
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(msgspec.Struct, frozen=True, gc=False):
     """A tree head: the text of a checkpoint note (C2SP tlog-checkpoint without extension lines).
 
     Raises:
@@ -302,6 +305,16 @@ def _check_name(text: str, what: str, also_refused: str = "") -> None:
 
 
 def _name_fault(text: str, refused: str) -> str | None:
+    # A log names the same few again and again; a long text is not kept.
+    return _short_name_fault(text, refused) if len(text) <= MAX_NAME else _fault_in(text, refused)
+
+
+@lru_cache(maxsize=64)
+def _short_name_fault(text: str, refused: str) -> str | None:
+    return _fault_in(text, refused)
+
+
+def _fault_in(text: str, refused: str) -> str | None:
     if (found := _refusing(refused).search(text)) is not None:
         return f"holds U+{ord(found[0]):04X}"
     # Surrogates, the only text that has no UTF-8 form, are refused above: this cannot fail.
@@ -338,6 +351,7 @@ def _check_signature(key: VerifierKey, message: bytes, signature: bytes) -> None
         raise VerificationError(f"signature by {key.name}+{key.key_id.hex()} does not hold") from exc
 
 
+@lru_cache(maxsize=64)  # of a log's notes nearly all are by one key, or by two in turn
 def _load(key: PublicKey) -> Ed25519PublicKey | EllipticCurvePublicKey:
     if key.algorithm == "ed25519":
         return Ed25519PublicKey.from_public_bytes(key.data)

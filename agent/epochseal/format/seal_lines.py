@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from epochseal.encoding import MAX_INT, b64decode, b64encode, decode_json, encode_json, parse_decimal
+from epochseal.encoding import MAX_INT, b64decode, b64encode, decode_json, encode_json
 from epochseal.errors import FormatError
 from epochseal.format.merkle import HASH_SIZE, Frontier, leaf_hash
 from epochseal.format.note import parse_vkey
@@ -283,7 +283,8 @@ def parse_line(raw: bytes) -> TaggedLine | NoteLine:
     if (match := _JSON_LINE.fullmatch(payload)) is None:
         raise FormatError(f"seal line is of no known kind or form: {raw[:60]!r}")
     kind, number, text = match.groups()
-    index = parse_decimal(number.decode("ascii"), "index")
+    if (index := int(number)) > MAX_INT:
+        raise FormatError("seal line has an index beyond 2**63-1")
     body = decode_json(text, _JSON_KINDS[kind], f"{kind.decode()} line")
     _check_body(index, body)
     return TaggedLine(index, body, payload, tag)

@@ -42,7 +42,8 @@ def segment_stem(number: int, time: int) -> str:
         # A clock that is off by ages must not stop sealing. The name is only for people: the header has the
         # time.
         moment = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-    return f"{number:06d}-{moment.strftime('%Y%m%dT%H%M%SZ').rjust(16, '0')}"
+    day = f"{moment.year:04d}{moment.month:02d}{moment.day:02d}"
+    return f"{number:06d}-{day}T{moment.hour:02d}{moment.minute:02d}{moment.second:02d}Z"
 
 
 def stem_time(stem: str) -> int:

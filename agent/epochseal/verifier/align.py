@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from epochseal.errors import FormatError
 from epochseal.format.seal_lines import NoteLine, TaggedLine, encode_line, parse_line
@@ -15,8 +16,7 @@ from epochseal.format.seal_lines import NoteLine, TaggedLine, encode_line, parse
 _LOOK_AHEAD = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, gc=False):
     """One step through an epoch, in this order.
 
     `kind` and `detail`: what is wrong here, "" for nothing. `places`: the lines that stand, or stood, at the
@@ -31,8 +31,7 @@ class Step:
     note: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Garbled:
+class _Garbled(msgspec.Struct, frozen=True, gc=False):
     raw: bytes
     error: str
 
@@ -102,6 +101,8 @@ class Aligner:
 
     def _filled(self, count: int, line: TaggedLine | None = None, kind: str = "", detail: str = "") -> Step:
         """Garbled lines at the next `count` places; where there are fewer, the rest is missing."""
+        if not count and not self._garbled:
+            return Step(kind, detail, (), line)
         garbled, self._garbled = self._garbled, []
         places = tuple(item.raw for item in garbled[:count])
         places += (b"",) * (count - len(places))

@@ -8,7 +8,17 @@ from collections.abc import Callable
 from epochseal.encoding import b64decode
 from epochseal.errors import FormatError
 from epochseal.format.merkle import Frontier, leaf_hash
-from epochseal.format.seal_lines import TAG_SIZE, Block, End, Header, Prune, Sign, TaggedLine, parse_line
+from epochseal.format.seal_lines import (
+    TAG_SIZE,
+    Block,
+    End,
+    Header,
+    Prune,
+    Sign,
+    TaggedLine,
+    encode_line,
+    parse_line,
+)
 from epochseal.verifier.align import Aligner, Step
 from epochseal.verifier.block_runs import BlockRuns, RunCheck
 from epochseal.verifier.epoch_result import EpochResult, LastLeaf, Noted, Recorded
@@ -82,9 +92,10 @@ class _Walk:
         )
 
     def run(self, lines: LineReader, keyring: Keyring | None, helpers: Helpers | None) -> None:
-        result, line = self.result, parse_line(next(lines))
-        if not isinstance(line, TaggedLine):
-            raise FormatError("the snapshot cut an epoch at a line that is no header")
+        result, line, raw = self.result, self._epoch.first, next(lines)
+        # The snapshot has read it: what stands there now is read again only if it is something else.
+        if line is None or encode_line(line.payload, line.tag) != raw + b"\n":
+            line = _parse_tagged(raw)
         result.leaf = leaf_hash(line.payload)
         if keyring is not None:
             self._open(line, keyring)
@@ -288,3 +299,10 @@ class _Walk:
 
     def _add(self, kind: str, first: int, last: int, detail: str) -> None:
         self.result.problems.append(problem_in(self._part, self._header.epoch, kind, (first, last), detail))
+
+
+def _parse_tagged(raw: bytes) -> TaggedLine:
+    line = parse_line(raw)
+    if not isinstance(line, TaggedLine):
+        raise FormatError("the snapshot cut an epoch at a line that is no header")
+    return line

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from epochseal.errors import FormatError, VerificationError
 from epochseal.format.note import (
     Checkpoint,
@@ -20,8 +22,7 @@ from epochseal.verifier.findings import Findings, Place
 from epochseal.verifier.joined_log import JoinedLog, Signable
 
 
-@dataclass(frozen=True, slots=True)
-class Valid:
+class Valid(msgspec.Struct, frozen=True, gc=False):
     """A checkpoint that holds: its size, the note as it stands, and who signed it."""
 
     size: int

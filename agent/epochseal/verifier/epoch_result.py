@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+import msgspec
+
 from epochseal.format.merkle import Frontier
 from epochseal.format.seal_lines import End, Header, Next, Prune, Rotate
 from epochseal.verifier.verdict import Problem
@@ -12,8 +14,7 @@ from epochseal.verifier.verdict import Problem
 _Body = TypeVar("_Body", Prune, Rotate)
 
 
-@dataclass(frozen=True, slots=True)
-class LastLeaf:
+class LastLeaf(msgspec.Struct, frozen=True, gc=False):
     """A line at which a checkpoint may be signed: an epoch line, a `sign`, or an `end` with reason `close`.
 
     The tree with it as its last leaf has `size` leaves and this root; `entry` is the number of the next entry
@@ -28,8 +29,7 @@ class LastLeaf:
     run: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(msgspec.Struct, frozen=True, gc=False):
     """A note line, and how many lines and entries stand before it."""
 
     note: bytes
@@ -37,8 +37,7 @@ class Noted:
     entry: int
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded(Generic[_Body]):
+class Recorded(msgspec.Struct, Generic[_Body], frozen=True, gc=False):
     """A prune or rotate line: its index, the number of the next entry, and whether its tag was checked."""
 
     index: int

@@ -7,7 +7,6 @@ is known. So the one that is asked for is fetched together with those behind it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from epochseal.custody.memory import SecretPage
@@ -33,11 +32,12 @@ class NoKeyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Fetched:
-    """The secret of an epoch, or why there is none."""
+    """The secret of an epoch and what it is bound to, or why there is none."""
 
     header: Header
-    secret: memoryview
-    error: BackendError | None
+    context: Context | None = None
+    secret: memoryview | None = None
+    error: BackendError | FormatError | None = None
 
 
 class EpochSecrets:
@@ -64,21 +64,18 @@ class EpochSecrets:
         """
         if self._recoverer_of(header) is None:
             raise NoKeyError("unknown_key", f"the epoch key {header.key} was not named")
-        try:
-            asked = _as_asked(header)
-        except FormatError as exc:
-            raise NoKeyError("key_refused", f"epoch {header.epoch}: {exc}") from exc
         if id(header) not in self._fetched:
             self._fetch(self._ahead(header))
         found = self._fetched.pop(id(header))
-        if isinstance(found.error, WrongKey):
+        if isinstance(found.error, WrongKey | FormatError):
             raise NoKeyError("key_refused", f"epoch {header.epoch}: {found.error}") from found.error
         if found.error is not None:
             found.error.args = (f"epoch {header.epoch}: {found.error}",)
             raise found.error
+        assert found.secret is not None and found.context is not None  # noqa: S101, PT018  # there is no error
         into[:] = found.secret
         found.secret[:] = bytes(SECRET_SIZE)
-        return asked.context
+        return found.context
 
     def wipe(self) -> None:
         """Forget what was fetched and not taken."""
@@ -102,9 +99,14 @@ class EpochSecrets:
         self.wipe()
         by_key: dict[int, tuple[Recoverer, list[tuple[Header, WrappedSecret]]]] = {}
         for header in headers:
-            if (recoverer := self._recoverer_of(header)) is not None:
-                with suppress(FormatError):
-                    by_key.setdefault(id(recoverer), (recoverer, []))[1].append((header, _as_asked(header)))
+            if (recoverer := self._recoverer_of(header)) is None:
+                continue
+            try:
+                asked = _as_asked(header)
+            except FormatError as exc:
+                self._fetched[id(header)] = _Fetched(header, error=exc)
+            else:
+                by_key.setdefault(id(recoverer), (recoverer, []))[1].append((header, asked))
         start = 0
         for recoverer, group in by_key.values():
             into = self._page.view[start : start + SECRET_SIZE * len(group)]
@@ -115,9 +117,9 @@ class EpochSecrets:
             except BackendError as exc:
                 # It is raised for the first of them that is asked for: the epochs before that are good.
                 errors = [exc] * len(group)
-            for place, ((header, _), error) in enumerate(zip(group, errors, strict=True)):
+            for place, ((header, asked), error) in enumerate(zip(group, errors, strict=True)):
                 secret = into[SECRET_SIZE * place : SECRET_SIZE * (place + 1)]
-                self._fetched[id(header)] = _Fetched(header, secret, error)
+                self._fetched[id(header)] = _Fetched(header, asked.context, secret, error)
 
 
 def _as_asked(header: Header) -> WrappedSecret:

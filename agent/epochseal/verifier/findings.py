@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
 from msgspec.structs import replace
 
 from epochseal.verifier.verdict import Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True, gc=False):
     """Where something stands: segment, its first entry, epoch, and the number of the next entry there."""
 
     segment: int = 0

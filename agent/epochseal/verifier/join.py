@@ -156,11 +156,10 @@ class Joiner:
     def _check_place(
         self, place: Place, part: SegmentPart, header: Header, *, first_in_segment: bool
     ) -> None:
-        stem = segment_stem(header.segment, header.time)
         if header.segment != part.segment.number:
             detail = f"the epoch belongs to segment {header.segment}"
             self._findings.problem("segment_renamed", place, detail)
-        elif first_in_segment and stem != part.segment.stem:
+        elif first_in_segment and (stem := segment_stem(header.segment, header.time)) != part.segment.stem:
             self._findings.problem("segment_renamed", place, f"its name is {stem}")
 
     # --- links ----------------------------------------------------------------------------------------------

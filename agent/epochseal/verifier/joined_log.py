@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from epochseal.format.seal_lines import Header, Link, Next, Prune, Rotate
 from epochseal.verifier.epoch_result import EpochResult, Noted
 from epochseal.verifier.findings import Place
@@ -67,8 +69,7 @@ class Epoch:
     by_person: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Signable:
+class Signable(msgspec.Struct, frozen=True):
     """A tree size at which a checkpoint may be signed; `vouches` for lines of `run` before its last leaf too.
 
     `run` is None for the tree before the first line present, whose own lines have expired. `entry` is the
@@ -82,8 +83,7 @@ class Signable:
     vouches: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """A prune or rotate line that was recorded, and the epoch that it stands in."""
 
     index: int
@@ -96,15 +96,13 @@ class Line:
         return self.epoch.trusted and (self.authentic or self.index < self.epoch.run.vouched)
 
 
-@dataclass(frozen=True, slots=True)
-class PruneLine(Line):
+class PruneLine(Line, frozen=True):
     """A `prune` line."""
 
     body: Prune
 
 
-@dataclass(frozen=True, slots=True)
-class RotateLine(Line):
+class RotateLine(Line, frozen=True):
     """A `rotate` line."""
 
     body: Rotate

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
+
+import msgspec
 
 from epochseal.storage.holes import TIMES, stored_bytes
 from epochseal.storage.opener import NotAFileError
@@ -21,8 +22,7 @@ SHARED = 256 << 20
 _SEARCH_SHARED, _SEARCH_SEAL, _SEARCH_LOG = 64 << 20, 16, 4
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """What one log file may cost, in bytes.
 
     Args:

@@ -7,7 +7,9 @@ of the log (docs/format.md, 13.8) binds that epoch to all that was verified befo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from epochseal.errors import EpochsealError
 from epochseal.verifier.seal_files import SealFile

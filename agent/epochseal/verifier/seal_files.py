@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import FileIO
 from itertools import pairwise
 
+import msgspec
+
 from epochseal.errors import FormatError
-from epochseal.format.seal_lines import MAX_LINE, Block, Header, TaggedLine, parse_header, parse_line
+from epochseal.format.seal_lines import MAX_LINE, Block, Header, TaggedLine, parse_line
 from epochseal.storage.holes import readable_size
 
 _PIECE = 1 << 20
@@ -20,9 +21,10 @@ _MARK = b"\nepoch "
 _SHORTEST_HEADER = 256
 
 
-@dataclass(frozen=True, slots=True)
-class EpochPart:
-    """The lines of one epoch: bytes `start` to `stop` of a seal file; `header` is None if it cannot be read.
+class EpochPart(msgspec.Struct, frozen=True, gc=False):
+    """The lines of one epoch: bytes `start` to `stop` of a seal file; `first` is its epoch line.
+
+    `first` is None if that cannot be read.
 
     Epochs that cannot be read, and stand side by side, are one part: nothing can be shown of any of them.
     Of the epoch that follows on it, -1 if there is none: `asked_line` is the tree index whose tag that one
@@ -31,14 +33,19 @@ class EpochPart:
 
     start: int
     stop: int
-    header: Header | None
+    first: TaggedLine | None
     asked_line: int = -1
     next_line: int = -1
     next_entry: int = -1
 
+    @property
+    def header(self) -> Header | None:
+        """What its epoch line says."""
+        body = self.first.body if self.first is not None else None
+        return body if isinstance(body, Header) else None
 
-@dataclass(frozen=True, slots=True)
-class SealFile:
+
+class SealFile(msgspec.Struct, frozen=True, gc=False):
     """What a seal file holds, in bytes: `leading` before its first epoch, up to `stop`, then `torn`.
 
     `first_entry` is that of its first epoch that can be read. By its last block line that can be read,
@@ -71,9 +78,9 @@ def cut_seal_file(file: FileIO, size: int, *, last: bool) -> SealFile:
     sealed, end_entry = _sealed(file, stop)
     epochs: list[EpochPart] = []
     for start, end in pairwise((*starts, stop)):
-        header = _read_header(file, start, end)
-        goes_on = header is None and epochs and epochs[-1].header is None
-        epochs.append(EpochPart(epochs.pop().start if goes_on else start, end, header))
+        first = _read_header(file, start, end)
+        goes_on = first is None and epochs and epochs[-1].first is None
+        epochs.append(EpochPart(epochs.pop().start if goes_on else start, end, first))
     first_entry = next((part.header.first_entry for part in epochs if part.header is not None), 0)
     leading = starts[0] if starts else stop
     return SealFile(epochs, first_entry, leading, stop, size - stop, sealed, end_entry)
@@ -140,10 +147,14 @@ def _sealed(file: FileIO, stop: int) -> tuple[int, int]:
     return 0, -1
 
 
-def _read_header(file: FileIO, start: int, stop: int) -> Header | None:
+def _read_header(file: FileIO, start: int, stop: int) -> TaggedLine | None:
     if stop - start < _SHORTEST_HEADER:
         return None
     raw = os.pread(file.fileno(), min(stop - start, _WINDOW), start)
     if b"\n" not in raw:
         raw = os.pread(file.fileno(), min(stop - start, MAX_LINE + 1), start)
-    return parse_header(raw.partition(b"\n")[0])
+    try:
+        line = parse_line(raw.partition(b"\n")[0])
+    except FormatError:
+        return None
+    return line if isinstance(line, TaggedLine) and isinstance(line.body, Header) else None

@@ -13,7 +13,7 @@ from epochseal.storage.opener import open_file
 from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.snapshot import SegmentPart
 
-_BUFFER = 1 << 17
+_BUFFER, _LEAST = 1 << 17, 1 << 12
 _FEW, _SHORT = 16, 32
 """So many lines are read whatever they are, and one more for each so many bytes: a tag alone takes more."""
 
@@ -33,7 +33,8 @@ class LineReader:
         self._path = part.seal
         self._count = 0
         self._left = epoch.stop - epoch.start
-        self._file = BufferedReader(open_file(part.seal), _BUFFER)
+        # A log may have an epoch for each kilobyte: none gets more room than it can fill.
+        self._file = BufferedReader(open_file(part.seal), min(_BUFFER, max(self._left, _LEAST)))
         self._lines = self._read(epoch.start)
 
     def __iter__(self) -> Self:

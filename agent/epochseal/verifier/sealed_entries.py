@@ -10,10 +10,11 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from epochseal.errors import StorageError
 from epochseal.format.block_columns import digests_between, spell
@@ -25,7 +26,7 @@ from epochseal.verifier.reading_budget import SHARED, Reading
 
 AT_ONCE = 1 << 20
 """So many bytes are read at once, and are the most that `holds_all` takes."""
-_LEAST = 64 << 10
+_LEAST, _LEAST_PLAIN = 64 << 10, 4 << 10
 _WINDOW = 16 << 10
 _LINE_FEED = 0x0A
 # To hash a piece and compare it costs as much as so many bytes more.
@@ -35,8 +36,7 @@ Finding = Literal["good", "altered", "missing", "behind", "unread"]
 """`behind`: the log file of the last segment ends before the block; `unread`: too much was read already."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogEnd:
+class LogEnd(msgspec.Struct, frozen=True, gc=False):
     """Of a log file: whether bytes follow the sealed ones, it is whole, and it has no bytes at all."""
 
     extra: bool = False
@@ -96,7 +96,8 @@ class SealedEntries:
             # Holes are read too, and say nothing.
             self.too_far = self.size - reading.stored > SHARED
         # A log may have a segment for each kilobyte: none gets more room than it can fill.
-        self._buffer = bytearray(min(AT_ONCE, max(_LEAST, self.size if self._stream is None else sealed)))
+        room = max(_LEAST_PLAIN, self.size) if self._stream is None else max(_LEAST, sealed)
+        self._buffer = bytearray(min(AT_ONCE, room))
         self._behind = last and self._stream is None and self.size < sealed
 
     def judge(self, block: Block) -> Finding:
@@ -352,7 +353,7 @@ def _all_hold(data: memoryview, bounds: list[int], digests: list[str]) -> bool:
 def _open(path: Path) -> tuple[FileIO | None, Path]:
     """The file, or the compressed one that a living agent put in its place since it was listed."""
     for ending in ("", ".gz", ".zst"):
-        name = path.with_name(path.name + ending)
+        name = path.with_name(path.name + ending) if ending else path
         try:
             with suppress(GoneError):
                 return open_file(name), name

@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from msgspec.structs import replace as replace_fields
+
 from epochseal.errors import FormatError, StorageError
 from epochseal.format.note import MAX_NOTE, parse_checkpoint, parse_note
 from epochseal.format.seal_lines import Header
@@ -254,13 +256,13 @@ def _stored(log: Path) -> int:
     # A living agent may have put the compressed one in its place since it was listed.
     for ending in ("", *COMPRESSED_ENDINGS.values()):
         with suppress(GoneError, NotAFileError):
-            return stored_bytes(log.with_name(log.name + ending))
+            return stored_bytes(log.with_name(log.name + ending) if ending else log)
     return 0
 
 
 def _identity(path: Path) -> _Identity:
     with suppress(OSError):
-        status = path.lstat()
+        status = os.lstat(path)
         return status.st_dev, status.st_ino, status.st_size
     return None
 
@@ -272,7 +274,7 @@ def _look_ahead(parts: list[SegmentPart]) -> None:
             epoch = part.epochs[place]
             before = epoch.header.epoch if epoch.header is not None else None
             if following is not None and before in (None, following.epoch - 1):
-                part.epochs[place] = replace(
+                part.epochs[place] = replace_fields(
                     epoch,
                     asked_line=following.asked.line,
                     next_line=following.tree.size,

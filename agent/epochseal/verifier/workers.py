@@ -10,9 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace as replace_part
 from pathlib import Path
 from typing import ClassVar
+
+import msgspec
+from msgspec.structs import replace
 
 from epochseal.custody.memory import SecretPage, harden_process
 from epochseal.storage.opener import GoneError
@@ -32,8 +35,7 @@ _AHEAD = 4
 _IN_A_ROW = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(msgspec.Struct, frozen=True):
     """Some epochs of one segment; `last`: what follows the sealed bytes is to be looked at too.
 
     `reading` is what it may cost.
@@ -47,11 +49,10 @@ class Task:
 
     def alone(self) -> Task:
         """The same for another process: without the segment's other epochs, which would go with each task."""
-        return replace(self, part=replace(self.part, lines=replace(self.part.lines, epochs=[])))
+        return replace(self, part=replace_part(self.part, lines=replace(self.part.lines, epochs=[])))
 
 
-@dataclass(frozen=True, slots=True)
-class TaskResult:
+class TaskResult(msgspec.Struct, frozen=True):
     """What a task found.
 
     `end` is of the log file, where the task is the last of its segment. `asked` is how many bytes of entries

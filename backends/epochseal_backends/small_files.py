@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 from epochseal.errors import ConfigError, Denied
+from epochseal.regular_files import open_regular
 
 MAX_SIZE = 64 << 10
 """Largest file in bytes: no key and no secret comes near it."""
@@ -21,10 +23,12 @@ def read_small_file(path: Path, named: str, check: Callable[[int], None] | None 
         check: is handed the open descriptor before anything is read: what it looks at is what is read.
 
     Raises:
-        ConfigError: it has more than 64 KiB.
+        ConfigError: it has more than 64 KiB, or is no regular file, which might never end or never begin.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    if (descriptor := open_regular(path, follow=True)) is None:
+        raise ConfigError(f"{named} is no regular file", "name the file that holds it")
+    with FileIO(descriptor, "rb") as file:
         if check is not None:
             check(file.fileno())
         raw = file.read(MAX_SIZE + 1)

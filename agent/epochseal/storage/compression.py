@@ -21,6 +21,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import IO, Literal
 
@@ -28,6 +29,7 @@ from epochseal.errors import ConfigError, StorageError
 from epochseal.storage.durable import sync_directory
 from epochseal.storage.exchange import NoExchangeError, exchange_folders
 from epochseal.storage.holes import TIMES
+from epochseal.storage.opener import open_file
 from epochseal.storage.segments import COMPRESSED_ENDINGS
 
 Kind = Literal["gzip", "zstd"]
@@ -74,7 +76,7 @@ def compress(source: Path, kind: Kind, stopped: Callable[[], bool]) -> Path:
     packed = source.parent.parent / _PACKED
     try:
         packed.unlink(missing_ok=True)
-        with source.open("rb") as plain:
+        with open_file(source) as plain:
             size, written = os.fstat(plain.fileno()).st_size, hashlib.sha256()
             with packed.open("xb") as file:
                 os.fchmod(file.fileno(), os.fstat(plain.fileno()).st_mode & 0o7777)
@@ -167,7 +169,7 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _copy(source: IO[bytes], stopped: Callable[[], bool], *sinks: Callable[[bytes], object]) -> None:
+def _copy(source: IO[bytes] | FileIO, stopped: Callable[[], bool], *sinks: Callable[[bytes], object]) -> None:
     while piece := source.read(_PIECE):
         if stopped():
             raise StoppedError
@@ -175,7 +177,7 @@ def _copy(source: IO[bytes], stopped: Callable[[], bool], *sinks: Callable[[byte
             sink(piece)
 
 
-def _drop_from_cache(file: IO[bytes]) -> None:
+def _drop_from_cache(file: FileIO) -> None:
     # A log of many megabytes is read once here: it must not push out of memory what the service needs.
     with suppress(OSError):
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -198,10 +200,10 @@ def _compressor(file: IO[bytes], kind: Kind, size: int) -> Iterator[IO[bytes]]:
 @contextmanager
 def _decompressor(path: Path, kind: Kind) -> Iterator[IO[bytes]]:
     if kind == "gzip":
-        with gzip.open(path, "rb") as stream:
+        with open_file(path) as file, gzip.GzipFile(fileobj=file) as stream:
             yield stream  # type: ignore[misc]  # as in _compressor
         return
     import zstandard  # noqa: PLC0415  # an extra
 
-    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as reading:
+    with open_file(path) as file, zstandard.ZstdDecompressor().stream_reader(file) as reading:
         yield reading

@@ -1,6 +1,7 @@
 """One file of a log, copied into a folder of ours under its own name: whole and durable there, or not there.
 
-`copy_file`: open of the source (opener.py); open (O_CREAT, O_EXCL) of `.NAME.part`, writes, fsync; rename.
+`copy_file`: open of the source (opener.py); open (O_CREAT, O_EXCL) of `.NAME.part`, writes, truncate, fsync;
+rename.
 `link_file`: link; lstat. The content is durable already: the writer of a log syncs what it has written.
 The names are durable when the caller has synced the folder. A file `.NAME.part` that a kill left is
 nobody's, and is removed by the next call.
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from epochseal.errors import StorageError
 from epochseal.storage.durable import DurabilityError
+from epochseal.storage.holes import data_ranges
 from epochseal.storage.opener import GoneError, NotAFileError, open_file
 
 _PIECE = 1 << 20
@@ -61,6 +63,7 @@ def copy_file(source: Path, target: Path, copied: Callable[[int], None]) -> os.s
             part.unlink(missing_ok=True)
             with part.open("xb") as out:
                 _copy_bytes(source, file, out.fileno(), status.st_size, copied)
+                os.truncate(out.fileno(), status.st_size)
                 os.fchmod(out.fileno(), stat.S_IMODE(status.st_mode))
                 os.utime(out.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
                 os.fsync(out.fileno())
@@ -72,7 +75,21 @@ def copy_file(source: Path, target: Path, copied: Callable[[int], None]) -> os.s
     return status
 
 
-def _copy_bytes(source: Path, file: FileIO, out: int, left: int, copied: Callable[[int], None]) -> None:
+def _copy_bytes(source: Path, file: FileIO, out: int, size: int, copied: Callable[[int], None]) -> None:
+    """Copy what is not in holes: those can be of any size, and are holes of the copy too."""
+    before = 0
+    for start, stop in data_ranges(file.fileno(), size):
+        file.seek(start)
+        os.lseek(out, start, os.SEEK_SET)
+        copied(start - before)
+        _copy_range(source, file, out, stop - start, copied)
+        before = stop
+    if os.fstat(file.fileno()).st_size < size:
+        raise GoneError(f"{source} was cut while it was copied")
+    copied(size - before)
+
+
+def _copy_range(source: Path, file: FileIO, out: int, left: int, copied: Callable[[int], None]) -> None:
     while left:
         try:
             piece = file.read(min(left, _PIECE))

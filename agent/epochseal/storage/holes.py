@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 
@@ -56,13 +57,22 @@ def readable_size(file: FileIO) -> int:
     return hole
 
 
+def data_ranges(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where the first `size` bytes of a file are not in holes: from one byte up to another, in order.
+
+    It moves the place at which the file is read.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    stop = 0
+    while stop < size and (start := _seek(descriptor, stop, os.SEEK_DATA, size)) < size:
+        stop = min(_seek(descriptor, start, os.SEEK_HOLE, size), size)
+        yield start, stop
+
+
 def _outside_holes(descriptor: int, size: int) -> int:
-    position = stored = 0
-    while position < size:
-        start = _seek(descriptor, position, os.SEEK_DATA, size)
-        position = _seek(descriptor, start, os.SEEK_HOLE, size) if start < size else size
-        stored += position - start if start < size else 0
-    return stored
+    return sum(stop - start for start, stop in data_ranges(descriptor, size))
 
 
 def _seek(descriptor: int, position: int, whence: int, size: int) -> int:

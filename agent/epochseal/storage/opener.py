@@ -6,13 +6,12 @@ owner did not mean, is refused. Whoever reads says how much at most.
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from io import FileIO
 from pathlib import Path
 
 from epochseal.errors import ConfigError, StorageError
+from epochseal.regular_files import open_regular
 
 _PIECE = 1 << 20
 
@@ -34,23 +33,14 @@ def open_file(path: Path) -> FileIO:
         StorageError: it cannot be opened.
     """
     try:
-        # Looked at first: to open a device can already do something. It may be exchanged until the open,
-        # which then neither follows a link nor waits; what was opened is looked at again.
-        _check(path, os.lstat(path))
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        descriptor = os.open(path, flags)
+        descriptor = open_regular(path, follow=False)
     except FileNotFoundError as exc:
         raise GoneError(f"there is no {path}") from exc
     except OSError as exc:
-        if exc.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV):
-            raise NotAFileError(f"{path} is no regular file") from exc
         raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
-    try:
-        _check(path, os.fstat(descriptor))
-        return FileIO(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
+    if descriptor is None:
+        raise NotAFileError(f"{path} is no regular file")
+    return FileIO(descriptor, "rb")
 
 
 def size_of(path: Path) -> int:
@@ -102,12 +92,9 @@ def open_named_file(path: Path) -> FileIO:
         ConfigError: it is something else.
         OSError: it cannot be opened.
     """
-    # A FIFO without a writer, or a device, would wait: neither the open nor a read is allowed to.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return FileIO(descriptor, "rb")
-    os.close(descriptor)
-    raise ConfigError(f"{path} is no regular file", "write it to a file first")
+    if (descriptor := open_regular(path, follow=True)) is None:
+        raise ConfigError(f"{path} is no regular file", "write it to a file first")
+    return FileIO(descriptor, "rb")
 
 
 def _read_up_to(file: FileIO, most: int) -> bytes:
@@ -117,8 +104,3 @@ def _read_up_to(file: FileIO, most: int) -> bytes:
         pieces.append(piece)
         most -= len(piece)
     return b"".join(pieces)
-
-
-def _check(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise NotAFileError(f"{path} is no regular file")

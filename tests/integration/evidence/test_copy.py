@@ -83,6 +83,26 @@ def test_a_link_to_itself_is_no_place(log: Log, tmp_path: Path) -> None:
         copy_log(log.path, loop)
 
 
+def test_holes_are_not_written(log: Log, tmp_path: Path) -> None:
+    """A file of 64 GiB that takes a few kilobytes takes no more as a copy, and is the same."""
+    path = min((log.path / "segments").glob("*.log")).with_suffix(".unsealed")
+    size = 64 << 30
+    with path.open("wb") as file:
+        file.write(b"the beginning\n")
+        file.truncate(size)
+        file.seek(size // 2)
+        file.write(b"the middle\n")
+    copied(log, tmp_path / "copy", links=False)
+    copy = tmp_path / "copy" / "segments" / path.name
+    found = copy.stat()
+    assert found.st_size == size
+    assert found.st_blocks * 512 < 1 << 20
+    with copy.open("rb") as file:
+        assert file.read(20) == b"the beginning\n" + bytes(6)
+        file.seek(size // 2)
+        assert file.read(11) == b"the middle\n"
+
+
 def test_again_nothing_is_copied(log: Log, tmp_path: Path) -> None:
     """A second run keeps every file, and what was read before is still there."""
     copied(log, tmp_path / "copy")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from epochseal.errors import ConfigError
 from epochseal_backends.credentials import read_secret
+from epochseal_backends.file.key_folder import load_private, load_public
 
 
 @pytest.mark.parametrize("name", ["token", "secret_id", "pin"])
@@ -29,3 +32,15 @@ def test_closed_enough(tmp_path: Path, name: str, mode: int) -> None:
     path.write_text("value\n")
     path.chmod(mode)
     assert read_secret({f"{name}_file": str(path)}, name) == "value"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_no_file(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """A FIFO would wait for a writer, and a device never end: neither is read, as a secret or as a key."""
+    path = tmp_path / "strange"
+    make(path)
+    with pytest.raises(ConfigError, match="is no regular file"):
+        read_secret({"token_file": str(path)}, "token")
+    for load in (load_private, load_public):
+        with pytest.raises(ConfigError, match="is no regular file"):
+            load(path)

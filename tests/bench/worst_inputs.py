@@ -92,6 +92,8 @@ def main() -> None:
         os.chdir(kept or folder)
         os.environ["XDG_STATE_HOME"] = str(Path(folder) / "state")
         os.environ["PYTHONPATH"] = f"{source / 'agent'}:{source / 'backends'}"
+        # The same each time: they are made from names.
+        shutil.rmtree("keys", ignore_errors=True)
         keys = Keys(Path("keys")).write()
         start = _prepare(keys)
         print(f"start-up {start:.2f} s; {source.name}; sizes {arguments.mb} MB")

@@ -12,7 +12,6 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Literal
 
-import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -101,7 +100,8 @@ def parse_vkey(text: str) -> VerifierKey:
     return key
 
 
-class Signature(msgspec.Struct, frozen=True, gc=False):
+@dataclass(frozen=True, slots=True)
+class Signature:
     """One signature line: key name, 4-byte key id, and the bytes that the algorithm made."""
 
     name: str
@@ -114,7 +114,8 @@ class Signature(msgspec.Struct, frozen=True, gc=False):
             raise FormatError(f"signature of {self.name} is too short")
 
 
-class Note(msgspec.Struct, frozen=True, gc=False):
+@dataclass(frozen=True, slots=True)
+class Note:
     """A text that ends in a newline, and its signatures; neither is verified by being read.
 
     Raises:
@@ -246,7 +247,8 @@ def verify_note(
     return tuple(signed)
 
 
-class Checkpoint(msgspec.Struct, frozen=True, gc=False):
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
     """A tree head: the text of a checkpoint note (C2SP tlog-checkpoint without extension lines).
 
     Raises:

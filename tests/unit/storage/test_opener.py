@@ -74,14 +74,14 @@ def test_a_link_that_is_put_there_in_between(tmp_path: Path, monkeypatch: pytest
     """A file that is exchanged for a link after it was looked at is not followed either."""
     path = tmp_path / "name"
     path.write_bytes(b"")
-    real = os.lstat
+    real = os.stat
 
-    def lstat(name: Path) -> os.stat_result:
-        found = real(name)
+    def look(name: Path, *, follow_symlinks: bool) -> os.stat_result:
+        found = real(name, follow_symlinks=follow_symlinks)
         path.unlink()
         path.symlink_to("/dev/zero")
         return found
 
-    monkeypatch.setattr(os, "lstat", lstat)
+    monkeypatch.setattr(os, "stat", look)
     with pytest.raises(NotAFileError):
         open_file(path)

@@ -11,10 +11,13 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 
 from deploy.package.man_pages import SHELLS
@@ -41,6 +44,13 @@ sys.path.insert(0, "/usr/lib/epochseal")
 from epochseal.__main__ import main
 
 main()
+"""
+
+
+_COPYRIGHT = """Copyright: the authors of epochseal
+License: Apache-2.0, which is in /usr/share/common-licenses/Apache-2.0
+
+The libraries in /usr/lib/epochseal have the licences that their *.dist-info folders name.
 """
 
 
@@ -146,11 +156,23 @@ def _install_settings(stage: Path) -> None:
 def _install_documents(stage: Path) -> None:
     folder = stage / "usr/share/doc/epochseal"
     _copy(ROOT / "README.md", folder / "README.md")
-    _copy(ROOT / "LICENSE", folder / "copyright")
+    _file(folder / "copyright", _COPYRIGHT)
     _file(folder / "sbom.json", json.dumps(make_sbom(), indent=1) + "\n")
-    _compressed(folder / "changelog.gz", (ROOT / "CHANGELOG.md").read_bytes())
+    _copy(ROOT / "CHANGELOG.md", folder / "CHANGELOG.md")
+    _compressed(folder / "changelog.gz", _changelog().encode())
     for page in sorted((ROOT / "docs").glob("*.md")):
         _copy(page, folder / "docs" / page.name)
+
+
+def _changelog() -> str:
+    """The entry that Debian's tools look for; what has changed is in CHANGELOG.md beside it."""
+    maintainer = re.search(
+        r"^Maintainer: (.*)$", (HERE / "control").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert maintainer is not None  # noqa: S101  # for the type checker: the file lies beside this one
+    when = format_datetime(datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), UTC))
+    entry = f"epochseal ({_version()}) unstable; urgency=medium\n\n  * What has changed: CHANGELOG.md.\n"
+    return f"{entry}\n -- {maintainer[1]}  {when}\n"
 
 
 def _write_control(stage: Path) -> None:

@@ -38,7 +38,8 @@ _KEYS = 40
 """Of a log whose keys are rotated the monitor knows so many epoch keys from the beginning."""
 _CRASHED = Life("crashed", (SIGKILL, SIGKILL, SIGTERM), "20m", seconds=(15, 60), slowness=20, stalls=True)
 _CLOSED = Life("closed", (SIGTERM,), "20m", seconds=(15, 60), slowness=20)
-_ROTATED = Life("rotated", (SIGTERM,), "20m", rotates=True, seconds=(60, 180), slowness=20)
+# The monitor is told the first key alone: the lines that lead on from it must not expire.
+_ROTATED = Life("rotated", (SIGTERM,), "5h", rotates=True, seconds=(60, 180), slowness=20)
 CHANGED = (_CRASHED, _CLOSED, _ROTATED)
 """The lives of the logs that are tampered with."""
 ALONE = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from epochseal.api.given_keys import LogKeys
@@ -14,6 +14,7 @@ from epochseal.errors import EpochsealError
 from epochseal.evidence.known_logs import KnownLogs
 from epochseal.monitor.counted_recovery import CountedRecovery
 from epochseal.monitor.cpu_share import CpuShare
+from epochseal.monitor.stamps import rows_of
 from epochseal.storage.durable import replace_file
 from epochseal.storage.own_files import OWN_MODE
 from epochseal.verifier import ResumeMisfitError, ResumePoint, Verdict
@@ -55,6 +56,7 @@ class Outcome:
         seconds: how long it took.
         resume: where the next one may begin; None: at the beginning.
         misfit: why the log could not be verified from where it was to begin.
+        rows: the stamps (`rows_of`) of the files that were to be read, from just before that.
         recovered: epoch secrets that the key backend was asked for.
         error: why nothing can be said of the log, with its hint: a backend, a disk, a wrong key.
     """
@@ -64,6 +66,7 @@ class Outcome:
     seconds: float
     verdict: Verdict | None = None
     resume: ResumePoint | None = None
+    rows: dict[str, int] = field(default_factory=dict)
     recovered: int = 0
     misfit: str = ""
     error: str = ""
@@ -79,6 +82,8 @@ def examine_log(job: Job, progress: Progress) -> Outcome:
         progress(done, total)
         share.rest()
 
+    # Before they are read: what is changed from now on has another stamp than what was verified.
+    rows = rows_of(job.place, job.since.segment if job.since is not None else 0)
     found: dict[str, str] = {}
     recovery = CountedRecovery()
     verdict, resume = None, None
@@ -110,6 +115,7 @@ def examine_log(job: Job, progress: Progress) -> Outcome:
         seconds=time.monotonic() - begun,
         verdict=verdict,
         resume=resume,
+        rows=rows,
         recovered=recovery.secrets,
         **found,
     )

@@ -47,6 +47,31 @@ def stamps_of(place: str, since: ResumePoint | None) -> Stamps:
     return Stamps(f"{old & _MASK:x}", f"{new & _MASK:x}")
 
 
+def rows_of(place: str, first: int) -> dict[str, int]:
+    """The same of each file of the segments from number `first` on, by its name."""
+    try:
+        with os.scandir(f"{place}/{FOLDER}") as found:
+            return {
+                entry.name: _row(entry.name, entry.stat(follow_symlinks=False))
+                for entry in found
+                if _segment_of(entry.name) >= first
+            }
+    except OSError:
+        return {}
+
+
+def old_stamp(before: str, rows: dict[str, int], first: int, until: int) -> str:
+    """`Stamps.old`, which was `before`, once the files of segments from `first` up to `until` are old too."""
+    more = sum(row for name, row in rows.items() if first <= _segment_of(name) < until)
+    total = int(before or "0", 16) + more
+    return f"{total & _MASK:x}"
+
+
+def _segment_of(name: str) -> int:
+    number = name.partition("-")[0]
+    return int(number) if number.isdecimal() and number.isascii() else 0
+
+
 def _row(name: str, seen: os.stat_result) -> int:
     # Of numbers alone, whose hash is the same in every process.
     number = crc32(os.fsencode(name))

@@ -20,7 +20,7 @@ from epochseal.errors import FormatError
 from epochseal.foreign_text import visible
 from epochseal.monitor.examination import Outcome
 from epochseal.monitor.log_record import Acknowledgement, Alarm, LogRecord, Point
-from epochseal.monitor.stamps import Stamps, stamps_of
+from epochseal.monitor.stamps import Stamps, old_stamp, stamps_of
 from epochseal.verifier import ResumePoint, Verdict
 
 _TAIL_SETTLES = frozenset({"verified", "incomplete"})
@@ -73,6 +73,8 @@ class WatchedLog:
     recovered: int = 0
     whole_begun: float = 0.0
     _stamps: Stamps | None = None
+    # What parts have read while the whole log is verified, which began with fewer files.
+    _beside: dict[str, int] = field(default_factory=dict)
     _next: float = 0.0
     _looked: float = 0.0
     _written: float = 0.0
@@ -121,6 +123,8 @@ class WatchedLog:
 
     def begin(self, kind: str, now: float) -> None:
         """It is handed to a lane."""
+        if kind != "part" and not self.in_work & {"whole", "scrub"}:
+            self._beside = {}
         self.in_work.add(kind)
         self._looked = now
         if kind != "part":
@@ -205,14 +209,24 @@ class WatchedLog:
     def _move(self, verdict: Verdict, outcome: Outcome) -> None:
         """The resume point moves forward only, and away where the log is not verified as a whole."""
         record, found = self.record, outcome.resume
+        before = record.point.segment if record.point is not None else 0
         if record.whole_needed:
             record.point = None
         elif found is not None and (record.point is None or found.size >= record.point.size):
             record.point = Point.of(found, verdict.log, verdict.origin)
         elif not outcome.whole:
             return
-        if (since := self.since()) is not None:
-            record.stamp = stamps_of(self.place, since).old
+        if (point := record.point) is None:
+            return
+        # Of the files as they were before they were read: a change since then is still to be seen.
+        if outcome.whole:
+            ended = found.segment if found is not None else point.segment
+            read = old_stamp("", outcome.rows, 0, ended)
+            record.stamp = old_stamp(read, self._beside, ended, point.segment)
+        else:
+            record.stamp = old_stamp(record.stamp, outcome.rows, before, point.segment)
+            if self.in_work & {"whole", "scrub"}:
+                self._beside |= outcome.rows
 
     def _alarm(self, verdict: Verdict, time: int, keep: Callable[[Verdict, int], str]) -> str:
         found = sorted({f"{item.kind} {item.segment} {item.epoch}" for item in verdict.problems})

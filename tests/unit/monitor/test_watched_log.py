@@ -12,6 +12,7 @@ from epochseal.config.model import VerifierConfig
 from epochseal.config.monitor_settings import MonitoredLogs
 from epochseal.monitor.examination import Outcome
 from epochseal.monitor.log_record import Acknowledgement, LogRecord, Records, name_of
+from epochseal.monitor.stamps import rows_of
 from epochseal.monitor.watched_log import Change, WatchedLog
 from epochseal.verifier import Problem, ResumePoint, Verdict
 from epochseal.verifier.verdict import VerdictName
@@ -165,3 +166,36 @@ def test_every_byte_is_read_in_each_period(log: WatchedLog) -> None:
         due = log.scrub_due(period, share) - 1000
         assert due + seconds / share * 1000 <= period
         assert due >= period // 2
+
+
+def test_a_change_beside_an_examination_is_seen(tmp_path: Path) -> None:
+    """Old files, after they were read and before the verdict: the whole log is verified again."""
+    folder = tmp_path / "segments"
+    folder.mkdir()
+    for name in ("000001-a.log", "000002-b.log", "000003-c.log"):
+        (folder / name).write_bytes(b"before")
+    log = watched(tmp_path, LogRecord(place=name_of(str(tmp_path)), pattern="/logs/*"))
+    rows = rows_of(str(tmp_path), 0)
+    second = replace(POINT, segment=2, stem="000002-b", size=20)
+    log.begin("whole", 0.0)
+    _take(log, replace(whole("verified"), rows=rows, resume=second))
+    assert log.wants(100.0) == ["part"]
+    # Nothing was changed. Now it is, while a part is read that moves on into the third segment.
+    log.begin("part", 100.0)
+    rows = rows_of(str(tmp_path), 2)
+    (folder / "000001-a.log").write_bytes(b"after")
+    third = replace(POINT, segment=3, stem="000003-c", size=30)
+    part = replace(whole("verified", started=2000), whole=False, rows=rows, resume=third)
+    _take(log, part)
+    assert log.record.point is not None
+    assert log.record.point.segment == 3
+    assert log.wants(200.0) == ["part", "whole"]
+    # The same beside a verification of the whole log.
+    log.begin("whole", 200.0)
+    rows = rows_of(str(tmp_path), 0)
+    (folder / "000002-b.log").write_bytes(b"after")
+    _take(log, replace(whole("verified", started=3000), rows=rows, resume=third))
+    assert log.wants(300.0) == ["part", "whole"]
+    log.begin("whole", 300.0)
+    _take(log, replace(whole("verified", started=4000), rows=rows_of(str(tmp_path), 0), resume=third))
+    assert log.wants(300.0) == []

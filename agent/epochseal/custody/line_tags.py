@@ -50,12 +50,15 @@ def tag_lines(key: memoryview, previous_tag: bytes, leaves: Sequence[bytes]) -> 
     try:
         for leaf in leaves:
             # A padded key is a block, hashed once for both of its messages. The library wipes its copies.
-            (inner := sha256(current.translate(_INNER))).update(_INNER_REST)
-            (of_tag := inner.copy()).update(TAG_LABEL + tag + leaf)
-            digest = of_tag.digest()
-            (outer := sha256(current.translate(_OUTER))).update(_OUTER_REST)
-            (of_tag := outer.copy()).update(digest)
-            tags.append(tag := of_tag.digest())
+            inner = sha256(current.translate(_INNER))
+            inner.update(_INNER_REST)
+            of_tag = inner.copy()
+            of_tag.update(TAG_LABEL + tag + leaf)
+            outer = sha256(current.translate(_OUTER))
+            outer.update(_OUTER_REST)
+            whole = outer.copy()
+            whole.update(of_tag.digest())
+            tags.append(tag := whole.digest())
             inner.update(NEXT_LABEL)
             outer.update(inner.digest())
             keys.append(current := outer.digest())

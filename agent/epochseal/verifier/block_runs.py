@@ -6,14 +6,13 @@ A run is taken whole, or nothing has changed and the lines are walked one by one
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import chain
 from operator import lt
 from typing import Protocol
 
 from epochseal.format.block_columns import BlockColumns, decode_column, read_columns, whole_block_lines
 from epochseal.verifier.epoch_result import EpochResult
 from epochseal.verifier.seal_reader import LineReader
-from epochseal.verifier.sealed_entries import AT_ONCE, SealedEntries
+from epochseal.verifier.sealed_entries import SealedEntries
 
 FEWEST = 4
 """A shorter run is not worth it."""
@@ -23,7 +22,9 @@ _PAUSE = 16
 class TagChecker(Protocol):
     """Checks the tags of lines, and knows the key of the next one."""
 
-    def hold(self, place: int, last_tag: bytes, leaves: list[bytes], texts: list[str]) -> list[bytes] | None:
+    def hold(
+        self, place: int, last_tag: bytes, leaves: list[bytes], texts: list[bytes]
+    ) -> list[bytes] | None:
         """As `EpochTags.hold`."""
         ...
 
@@ -60,7 +61,7 @@ class RunCheck:
     def run_in(self, ahead: bytes) -> bytes:
         """The block lines that `ahead` begins with, as many as are checked at once."""
         # By the blocks before: what is hashed at once is bounded, whatever the lines say.
-        most = AT_ONCE // 2 // max(self.result.size // self.result.blocks, 1)
+        most = self.content.run // max(self.result.size // self.result.blocks, 1)
         return whole_block_lines(ahead, most)
 
     def holds(self, data: bytes) -> bool:
@@ -80,7 +81,7 @@ class RunCheck:
         count = len(tags)
         if 0 <= self.asked_line - result.index < count:
             result.asked_tag = tags[self.asked_line - result.index]
-        result.clock_back += sum(map(lt, columns.times, chain((result.last_time,), columns.times)))
+        result.clock_back += sum(map(lt, columns.times, (result.last_time, *columns.times)))
         result.last_time, result.last_tag, result.authentic = columns.times[-1], tags[-1], True
         self.extend(columns.leaves)
         result.index += count
@@ -117,7 +118,11 @@ class BlockRuns:
             return 0
         data = self._check.run_in(self._lines.ahead())
         count = data.count(b"\n")
-        if count < FEWEST or not self._check.holds(data):
+        if count < FEWEST:
+            # What was read ahead ends here, or lines of other kinds follow: mostly two of them.
+            self._pause = max(count, 2) - 1
+            return 0
+        if not self._check.holds(data):
             # Walked before it is tried again: or a damaged line would be read once for each line before it.
             self._pause = max(count, _PAUSE)
             return 0

@@ -117,7 +117,9 @@ class _Walk:
             if aligner.at_rest and self._bad_since is None and not self._content_bad and self._sink is None:
                 if together is not None:
                     aligner.passed(together.take())
-                aligner.passed(runs.take())
+                if taken := runs.take():
+                    aligner.passed(taken)
+                    continue
             if (step := next(steps, None)) is None:
                 break
             self._step(step)

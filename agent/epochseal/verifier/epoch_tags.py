@@ -27,7 +27,9 @@ class RunTags:
         self._key, self._before = key, before
         self.place = place
 
-    def hold(self, place: int, last_tag: bytes, leaves: list[bytes], texts: list[str]) -> list[bytes] | None:
+    def hold(
+        self, place: int, last_tag: bytes, leaves: list[bytes], texts: list[bytes]
+    ) -> list[bytes] | None:
         """The tags of lines that follow each other, if each holds; the key goes on behind them only then.
 
         `texts` are the tags as they are written, in base64.
@@ -79,7 +81,7 @@ class EpochTags:
         """
         self._step_to(place)
         # Nearly every line holds, and then its tag and the next key cost a third.
-        if self.hold(place, last_tag, [leaf], [b64encode(tag)]) is not None:
+        if self.hold(place, last_tag, [leaf], [b64encode(tag).encode()]) is not None:
             return True
         key = self._keyring.key
         found = ratchet.compute_tag(key, last_tag, leaf) == tag
@@ -90,7 +92,9 @@ class EpochTags:
         self._step_to(place + 1)
         return found
 
-    def hold(self, place: int, last_tag: bytes, leaves: list[bytes], texts: list[str]) -> list[bytes] | None:
+    def hold(
+        self, place: int, last_tag: bytes, leaves: list[bytes], texts: list[bytes]
+    ) -> list[bytes] | None:
         """As that of `RunTags`."""
         return None if self._computed else self.run.hold(place, last_tag, leaves, texts)
 

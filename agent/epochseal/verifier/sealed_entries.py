@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import suppress
 from io import FileIO
@@ -25,7 +26,8 @@ from epochseal.verifier.log_streams import BrokenStreamError, RepeatedStream, To
 from epochseal.verifier.reading_budget import SHARED, Reading
 
 AT_ONCE = 1 << 20
-"""So many bytes are read at once, and are the most that `holds_all` takes."""
+"""So many bytes are read at once."""
+_RUN = 8 << 20
 _LEAST, _LEAST_PLAIN = 64 << 10, 4 << 10
 _WINDOW = 16 << 10
 _LINE_FEED = 0x0A
@@ -48,7 +50,8 @@ class SealedEntries:
     """Checks blocks against the log file of a segment.
 
     `bounded` and `too_far` are whether it asked for what no file of its size is asked for, and whether it is
-    larger than what may be read of it (reading_budget.py).
+    larger than what may be read of it (reading_budget.py). `run` is how many bytes a run of blocks should
+    have, and half of the most that `holds_all` takes.
 
     After an insertion or a deletion everything behind it is moved; `shift` follows, so that the damage that
     is reported is where it was done and not the whole rest of the file. With `keep`, `kept` holds the very
@@ -98,6 +101,8 @@ class SealedEntries:
         # A log may have a segment for each kilobyte: none gets more room than it can fill.
         room = max(_LEAST_PLAIN, self.size) if self._stream is None else max(_LEAST, sealed)
         self._buffer = bytearray(min(AT_ONCE, room))
+        # What was decompressed for nothing is given back out of the buffer.
+        self.run = _RUN if self._stream is None else len(self._buffer) // 2
         self._behind = last and self._stream is None and self.size < sealed
 
     def judge(self, block: Block) -> Finding:
@@ -128,7 +133,7 @@ class SealedEntries:
             return "unread"
         return "missing" if self._ends_before(block) else "altered"
 
-    def holds_all(self, bounds: list[int], digests: list[str]) -> bool:
+    def holds_all(self, bounds: list[int], digests: list[bytes]) -> bool:
         """Whether every block between these places of the file has its digest, in base64, and ends a line.
 
         If one does not, or that is not known, it is as if nothing had been read.
@@ -141,18 +146,31 @@ class SealedEntries:
             known = bounds[-1] <= self.size and self.asked + size <= min(2 * self.size, self._most)
         else:
             known = self._position == start and bounds[-1] <= self._most
-        if self.shift or self._keep or not self.bounded or self.too_far or size > AT_ONCE or not known:
+        if self.shift or self._keep or not self.bounded or self.too_far or size > 2 * self.run or not known:
             return False
-        with memoryview(self._buffer) as view, view[:size] as data:
-            count = self._fill(data) if self._skip_to(start) else 0
-            held = count == size and _all_hold(data, bounds, digests)
+        position = self._position
+        with memoryview(self._buffer) as view:
+            held = self._skip_to(start) and self._all_hold(view, bounds, digests)
         if not held:
-            self._give_back(count)
+            self._give_back(self._position - position)
             return False
         self._run = size, self._matched
         self._matched = self._position
         self.asked += size if self._stream is None else 0
         return True
+
+    def _all_hold(self, view: memoryview, bounds: list[int], digests: list[bytes]) -> bool:
+        """Read the blocks between these places, as many at a time as there is room for."""
+        found: list[bytes] = []
+        while (low := len(found)) < len(digests):
+            high = bisect_right(bounds, bounds[low] + len(view), low) - 1
+            data, places = view[: bounds[high] - bounds[low]], bounds[low : high + 1]
+            if high == low or self._fill(data) < len(data):
+                return False
+            if {data[place - bounds[low] - 1] for place in places[1:]} != {_LINE_FEED}:
+                return False
+            found += digests_between(data, places)
+        return spell(found, digests)
 
     def held_elsewhere(self, start: int, stop: int) -> bool:
         """Count the bytes from `start` to `stop`, which another process found to hold; whether they count."""
@@ -341,13 +359,6 @@ class SealedEntries:
         if room <= 0:
             self.too_far = self.too_far or bool(stream.readinto(view[:1]))
         return 0 if self.too_far or room <= 0 else stream.readinto(view[:room])
-
-
-def _all_hold(data: memoryview, bounds: list[int], digests: list[str]) -> bool:
-    if not spell(digests_between(data, bounds), digests):
-        return False
-    ends = [bound - bounds[0] - 1 for bound in bounds[1:]]
-    return set(map(data.__getitem__, ends)) == {_LINE_FEED}
 
 
 def _open(path: Path) -> tuple[FileIO | None, Path]:

@@ -103,7 +103,7 @@ def block_columns(data: bytes) -> None:
     columns = read_columns(lines, index, entry, offset)
     if columns is None or (tags := decode_column(columns.tags)) is None:
         return
-    if decode_column(columns.digests) is None:
+    if (digests := decode_column(columns.digests)) is None:
         # As text they are compared with what was computed: such a block does not hold.
         return
     for place, raw in enumerate(lines.split(b"\n")[:-1]):
@@ -112,7 +112,7 @@ def block_columns(data: bytes) -> None:
         block = line.body
         assert isinstance(block, Block)
         assert (line.index, block.offset, line.tag) == (index + place, columns.bounds[place], tags[place])
-        assert (block.time, b64encode(block.digest)) == (columns.times[place], columns.digests[place])
+        assert (block.time, block.digest) == (columns.times[place], digests[place])
 
 
 def segment_names(data: bytes) -> None:

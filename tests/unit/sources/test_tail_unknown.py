@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from epochseal.sources.tail_options import TailOptions
 from tests.unit.sources.tailer import GRACE, Tailer, append, long_lines
 
 pytestmark = pytest.mark.usefixtures("hasty")
+_TIMES = itertools.count(1_000_000_000, 1_000_000)
 
 
 def rotate(log: Path, ages: int) -> None:
@@ -20,6 +22,8 @@ def rotate(log: Path, ages: int) -> None:
         older = log.with_name(f"{log.name}.{age}")
         if older.exists():
             older.rename(log.with_name(f"{log.name}.{age + 1}"))
+    # The clock of files may be so coarse that all of them would have one time.
+    os.utime(log, ns=(next(_TIMES), next(_TIMES)))
     log.rename(log.with_name(f"{log.name}.1"))
 
 

@@ -7,6 +7,9 @@ This calls OpenSSL's one-shot `HMAC`, which wipes what it used on its own, in th
 
 A Python that has OpenSSL linked into itself may not show that function. There the library's way is taken, and
 its object is wiped while it is still ours alone (docs/limitations.md).
+
+To find the addresses of three places takes longer than the HMAC does. Where they are always the same,
+`hmac_between` finds them once.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import _hashlib
 import ctypes
 from collections.abc import Callable
+from functools import partial
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
@@ -23,7 +27,7 @@ HASH_SIZE = 32
 _address, _buffer = ctypes.addressof, ctypes.c_char.from_buffer
 
 
-def _find() -> tuple[Callable[..., object], int] | None:
+def _find() -> tuple[Callable[..., object], ctypes.c_void_p] | None:
     try:
         # A symbol is looked up in the module and in all that it was linked with.
         library = ctypes.PyDLL(_hashlib.__file__)
@@ -31,11 +35,9 @@ def _find() -> tuple[Callable[..., object], int] | None:
     except (AttributeError, OSError):
         return None
     sha256.restype = ctypes.c_void_p
+    # What it is called with is of C's types already, so it need not be told of them (see `_arguments`).
     one_shot.restype = ctypes.c_void_p
-    pointer = ctypes.c_void_p
-    # (const EVP_MD *, const void *key, int, const unsigned char *data, size_t, unsigned char *md, unsigned *)
-    one_shot.argtypes = [pointer, pointer, ctypes.c_int, pointer, ctypes.c_size_t, pointer, pointer]
-    return one_shot, sha256()
+    return one_shot, ctypes.c_void_p(sha256())
 
 
 _found = _find()
@@ -58,9 +60,49 @@ def hmac_into(key: memoryview, message: memoryview, into: memoryview) -> None:
         _copy_and_wipe(key, message, into)
         return
     one_shot, sha256 = _found
-    places = _address(_buffer(key)), key.nbytes, _address(_buffer(message)), message.nbytes
-    if not one_shot(sha256, *places, _address(_buffer(into)), None):
+    if not one_shot(sha256, *_arguments(key, message, into)):
         raise ValueError("OpenSSL computes no HMAC-SHA-256")
+
+
+def hmac_between(key: memoryview, message: memoryview, into: memoryview) -> Callable[[], None]:
+    """What computes `hmac_into` of these three places each time that it is called; it keeps their memory.
+
+    Raises:
+        ValueError: `into` has another size; the call itself as `hmac_into`.
+    """
+    if into.nbytes != HASH_SIZE:
+        raise ValueError(f"a result of {HASH_SIZE} bytes does not go into {into.nbytes}")
+    if _found is None:
+        return partial(_copy_and_wipe, key, message, into)
+    one_shot, sha256 = _found
+    # While these are there, none of the three can be released or unmapped under its address.
+    held = _buffer(key), _buffer(message), _buffer(into)
+    compute = partial(one_shot, sha256, *_arguments(key, message, into))
+
+    def hmac(_held: object = held) -> None:
+        if not compute():
+            raise ValueError("OpenSSL computes no HMAC-SHA-256")
+
+    return hmac
+
+
+def hmac_of(key: memoryview, message: bytes) -> bytes:
+    """HMAC-SHA-256 of which the result is no secret: OpenSSL's one-shot, so nothing of the key is left."""
+    return _hashlib.hmac_digest(key, message, "sha256")
+
+
+def _arguments(key: memoryview, message: memoryview, into: memoryview) -> tuple[object, ...]:
+    """What the one-shot takes after the digest; the length of its result is not asked for."""
+    # (const EVP_MD *, const void *key, int, const unsigned char *data, size_t, unsigned char *md, unsigned *)
+    pointer = ctypes.c_void_p
+    return (
+        pointer(_address(_buffer(key))),
+        ctypes.c_int(key.nbytes),
+        pointer(_address(_buffer(message))),
+        ctypes.c_size_t(message.nbytes),
+        pointer(_address(_buffer(into))),
+        pointer(None),
+    )
 
 
 def _copy_and_wipe(key: memoryview, message: memoryview, into: memoryview) -> None:

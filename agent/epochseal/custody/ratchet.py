@@ -7,13 +7,12 @@ pages; no function here returns a key, so none becomes a Python object that the 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.hmac import HMAC
 
-from epochseal.custody.hmac_in_place import hmac_into
+from epochseal.custody.hmac_in_place import hmac_between, hmac_into, hmac_of
 from epochseal.errors import VerificationError
 
 KEY_SIZE = 32
@@ -37,14 +36,17 @@ def derive_epoch_key(secret_and_carry: memoryview, header_payload: bytes, into: 
 
 def compute_tag(key: memoryview, previous_tag: bytes, leaf: bytes) -> bytes:
     """The tag of one line: 32 bytes, chained to the line before by its tag."""
-    mac = HMAC(key, SHA256())
-    mac.update(TAG_LABEL + previous_tag + leaf)
-    return mac.finalize()
+    return hmac_of(key, TAG_LABEL + previous_tag + leaf)
 
 
 def advance(key: memoryview, into: memoryview) -> None:
     """The key of the next line; the caller wipes `key` (they must be different places)."""
     hmac_into(key, _NEXT, into)
+
+
+def advance_between(key: memoryview, into: memoryview) -> Callable[[], None]:
+    """What does `advance` between these two places each time that it is called; it keeps their memory."""
+    return hmac_between(key, _NEXT, into)
 
 
 def derive_carry(key: memoryview, into: memoryview) -> None:

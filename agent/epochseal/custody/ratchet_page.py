@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Sequence
 
+from epochseal.custody import ratchet
 from epochseal.custody.memory import SecretPage
 from epochseal.errors import StorageError
 
@@ -24,6 +26,8 @@ _CHECKSUM_AT = _LENGTH_AT + _LENGTH.size
 _KEY_AT = _CHECKSUM_AT + 32
 _RECORD_AT = _KEY_AT + 32
 _CLEARED = bytes(_SLOT)
+_CLEARED_KEY = bytes(ratchet.KEY_SIZE)
+_SCRATCH = 2  # behind the keys of the two slots
 MAX_RECORD = _SLOT - _RECORD_AT
 """A record is at most this long, in bytes."""
 
@@ -41,6 +45,8 @@ class RatchetPage:
         self._slots = (page.view[_WORK : _WORK + _SLOT], page.view[_WORK + _SLOT : PAGE_SIZE])
         self._current = 0
         self._generation = 0
+        self._keys = [*(slot[_KEY_AT:_RECORD_AT] for slot in self._slots), self.scratch]
+        self._advance = [[ratchet.advance_between(key, into) for into in self._keys] for key in self._keys]
 
     @property
     def survives(self) -> bool:
@@ -50,12 +56,33 @@ class RatchetPage:
     @property
     def key(self) -> memoryview:
         """The 32 bytes of the current key."""
-        return self._slots[self._current][_KEY_AT:_RECORD_AT]
+        return self._keys[self._current]
 
     @property
     def next_key(self) -> memoryview:
         """Where the next key is to be written before `publish`."""
-        return self._slots[1 - self._current][_KEY_AT:_RECORD_AT]
+        return self._keys[1 - self._current]
+
+    def tag_lines(self, previous_tag: bytes, leaves: Sequence[bytes]) -> list[bytes]:
+        """The tags of lines with these leaves; the key of the line behind them is left in `next_key`.
+
+        Args:
+            previous_tag: that of the line before the first.
+            leaves: 32 bytes each, at least one.
+        """
+        new = 1 - self._current
+        # The keys go to the new slot and to the scratch area in turns, so that the last is in the slot.
+        at, into = self._current, new if len(leaves) % 2 else _SCRATCH
+        tags, tag = [], previous_tag
+        try:
+            for leaf in leaves:
+                tag = ratchet.compute_tag(self._keys[at], tag, leaf)
+                self._advance[at][into]()
+                tags.append(tag)
+                at, into = into, new + _SCRATCH - into
+        finally:
+            self.scratch[:] = _CLEARED_KEY
+        return tags
 
     def publish(self, record: bytes) -> None:
         """Make `next_key` and `record` the state, then wipe what was the state before.
@@ -116,7 +143,9 @@ class RatchetPage:
 
     def close(self) -> None:
         """Give the page back; a page in a file keeps its state, any other is wiped."""
-        for view in (self.secret_and_carry, self.secret, self.carry, self.scratch, *self._slots):
+        # What holds the addresses of the keys goes first: they are not to outlive the mapping.
+        self._advance = []
+        for view in (self.secret_and_carry, self.secret, self.carry, *self._keys, *self._slots):
             view.release()
         self._page.close()
 

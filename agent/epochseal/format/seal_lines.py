@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from binascii import b2a_base64
 from typing import Annotated, Literal
 
 import msgspec
@@ -236,7 +237,7 @@ def encode_block(index: int, block: Block) -> bytes:
         block.offset,
         block.size,
         block.time,
-        b64encode(block.digest).encode("ascii"),
+        b2a_base64(block.digest, newline=False),
         encode_json(BlockBody(block.src)),
     )
 
@@ -248,7 +249,7 @@ def encode_body(index: int, body: _Json) -> bytes:
 
 def encode_line(payload: bytes, tag: bytes) -> bytes:
     """A whole tagged line with its newline."""
-    return b"%b %b\n" % (payload, b64encode(tag).encode("ascii"))
+    return b"%b %b\n" % (payload, b2a_base64(tag, newline=False))
 
 
 def encode_note_line(note: bytes) -> bytes:

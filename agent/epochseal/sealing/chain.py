@@ -7,6 +7,7 @@ line and a place for the next one: so the caller can publish the new key and wip
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -191,11 +192,32 @@ class Chain:
         """Seal `entries` entries of `size` bytes in all; 0 entries is the heartbeat."""
         body = Block(self.entries, entries, self.segment_bytes, size, time, digest, src)
         line = self._seal(encode_block(self.index, body), key, into)
-        self.entries += entries
-        self.epoch_entries += entries
-        self.segment_bytes += size
-        self.epoch_bytes += size
+        self._count(entries, size)
         return line
+
+    def blocks(
+        self,
+        payloads: Sequence[bytes],
+        entries: int,
+        size: int,
+        tag_lines: Callable[[bytes, Sequence[bytes]], list[bytes]],
+    ) -> bytes:
+        """Seal blocks that follow each other: their whole lines.
+
+        Args:
+            payloads: of their lines, at least one.
+            entries: of all the blocks together.
+            size: their bytes, of all together.
+            tag_lines: gives the tags of lines with these leaves, behind a line with this tag.
+        """
+        leaves = [leaf_hash(payload) for payload in payloads]
+        # As in `_seal`: a failure here leaves the chain where it was.
+        tags = tag_lines(self.last_tag, leaves)
+        for leaf in leaves:
+            self.tree.append(leaf)
+        self.last_tag = tags[-1]
+        self._count(entries, size)
+        return b"".join(map(encode_line, payloads, tags))
 
     def record(self, body: Prune | Rotate, key: memoryview, into: memoryview) -> bytes:
         """Record that segments expired, or that another key replaces one, by this line at the latest."""
@@ -222,6 +244,12 @@ class Chain:
         finally:
             scratch[:] = bytes(32)
         return line
+
+    def _count(self, entries: int, size: int) -> None:
+        self.entries += entries
+        self.epoch_entries += entries
+        self.segment_bytes += size
+        self.epoch_bytes += size
 
     def _seal(self, payload: bytes, key: memoryview, into: memoryview) -> bytes:
         # Nothing changes before both derivations are done: a failure leaves the chain where it was.

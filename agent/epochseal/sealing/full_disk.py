@@ -66,7 +66,8 @@ class FullDisk:
                 stopping = not self.pause(delay)
                 delay = min(2 * delay, LONGEST_DELAY)
             else:
-                self._end()
+                if self.cause is not None:
+                    self._end()
                 return result
 
     def _begin(self, exc: DiskFullError) -> None:
@@ -77,9 +78,8 @@ class FullDisk:
             self.tell(exc)
 
     def _end(self) -> None:
-        if self.cause is not None:
-            self.cause = None
-            self.tell(None)
+        self.cause = None
+        self.tell(None)
 
 
 def _stop(_seconds: float) -> bool:

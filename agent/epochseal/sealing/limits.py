@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from epochseal.format.seal_lines import EndReason, SourceMark
 from epochseal.sealing import defaults
 from epochseal.sealing.chain import Chain
@@ -14,8 +16,7 @@ LongEntries = Literal["skip", "split", "stop"]
 _UNBOUNDED = 2**62
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True, gc=False):
     """Entries that make one block: `size` bytes, whole lines."""
 
     size: int

@@ -33,8 +33,6 @@ from epochseal.storage.durable import DirectoryLock, make_directory
 from epochseal.storage.log_owner import check_owner
 from epochseal.storage.segments import stem_time
 
-MAX_BLOCKS = 16
-"""Blocks of one commit at the most: their lines fit in the page together."""
 _IDLE_SECONDS = 60.0
 
 
@@ -173,11 +171,11 @@ class Sealer:
         return point
 
     def commit(self, data: memoryview, pieces: Sequence[Piece]) -> None:
-        """Seal up to `MAX_BLOCKS` blocks; their entries are durable and provable when this returns.
+        """Seal blocks; their entries are durable and provable when this returns.
 
         Args:
             data: the blocks' bytes, one after the other.
-            pieces: what `data` consists of.
+            pieces: what `data` consists of; as many as have lines within `LINE_ROOM`, or one.
 
         Raises:
             StorageError: nothing of it may be acknowledged; what was acknowledged before stays durable.

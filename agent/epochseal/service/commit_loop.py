@@ -13,8 +13,9 @@ from epochseal.errors import EpochsealError, StorageError, Unavailable
 from epochseal.format.seal_lines import SourceMark
 from epochseal.polling import is_readable
 from epochseal.sealing.backend_calls import LOOK_SECONDS
+from epochseal.sealing.blocks import LINE_ROOM, longest_line
 from epochseal.sealing.limits import Piece, Room
-from epochseal.sealing.sealer import MAX_BLOCKS, Sealer
+from epochseal.sealing.sealer import Sealer
 from epochseal.sealing.source_positions import position_commits
 from epochseal.service.signals import Signals
 from epochseal.sources.source import Source
@@ -234,19 +235,19 @@ class CommitLoop:
         pieces: list[Piece] = []
         givers: list[tuple[Source, int]] = []
         entries, size, first = room.entries, room.size, room.first
+        # For one more line there is room if there is some for another one as long as the longest so far.
+        lines, longest = LINE_ROOM, 0
         for source in self._sources:
             before, given = len(pieces), 0
-            while len(pieces) < MAX_BLOCKS and entries and size > 0:
+            while lines > longest and entries and size > 0:
                 piece = source.cut_piece(entries, size, first)
                 if piece is None:
                     break
                 pieces.append(piece)
-                entries, size, first, given = (
-                    entries - piece.entries,
-                    size - piece.size,
-                    0,
-                    given + piece.entries,
-                )
+                line = longest_line(piece.src.name, piece.src.file)
+                lines, longest = lines - line, max(longest, line)
+                entries, size, first = entries - piece.entries, size - piece.size, 0
+                given += piece.entries
                 if not source.has_entry:
                     break
             if len(pieces) > before:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
-from msgspec.structs import replace as replace_fields
+from msgspec.structs import replace
 
 from epochseal.sealing.limits import Piece
 
@@ -38,7 +37,7 @@ class Announcement:
     def flagged(self, piece: Piece) -> Piece:
         """The piece that goes into the chain next: it tells the position, and the gap if there is one."""
         gap, self._gap, self.due = self._gap, False, False
-        return replace(piece, src=replace_fields(piece.src, gap=1)) if gap else piece
+        return replace(piece, src=replace(piece.src, gap=1)) if gap else piece
 
     @property
     def has_gap(self) -> bool:

@@ -15,6 +15,9 @@ from epochseal.sealing.limits import LongEntries, Piece
 from epochseal.sources.newlines import count_newlines
 
 READ_SIZE = 1 << 20
+_SHORT = 1 << 11
+_USUAL_BLOCK = 64 << 10
+"""A block has no more bytes while less than `READ_SIZE` waits: it is what a proof of an entry holds."""
 _NEWLINE = b"\n"
 _TELL_SECONDS = 10.0
 _log = logging.getLogger(__name__)
@@ -26,6 +29,8 @@ class EntryTooLongError(ConfigError):
 
 class LineBuffer:
     """Bytes of one source in order; pieces of at most `block_bytes`, but always at least one whole entry.
+
+    A piece is larger than 64 KiB only where a megabyte waits, or an entry is.
 
     Args:
         name: the source's name in the log.
@@ -155,13 +160,17 @@ class LineBuffer:
         """
         if not self.has_entry or (self._begin == self._end and not self._skipped):
             return None
-        cut = self._cut(min(size, self._block), max(size, first)) if not self._skipped else None
+        block = self._block if self.buffered >= READ_SIZE else min(self._block, _USUAL_BLOCK)
+        cut = self._cut(min(size, block), max(size, first)) if not self._skipped else None
         if self._skipped:
             return self._skipped_piece()
         if cut is None:
             return None
-        with memoryview(self._buffer) as whole, whole[self._begin : cut] as piece:
-            count = count_newlines(piece)
+        if cut - self._begin < _SHORT:
+            count = self._buffer.count(_NEWLINE, self._begin, cut)
+        else:
+            with memoryview(self._buffer) as whole, whole[self._begin : cut] as piece:
+                count = count_newlines(piece)
         if count > entries:
             cut, count = self._after_entries(entries, cut), entries
         added = 1 if self._added and cut == self._end else 0

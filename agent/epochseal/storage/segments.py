@@ -280,9 +280,10 @@ class SegmentWriter:
         """Append entries and make them durable.
 
         Raises:
-            StorageError: a file is not as long as the chain says, or the write failed.
+            StorageError: the log file is not as long as the chain says, or the write failed. Of the seal file
+                `append_lines` says that, before there is a line about these entries.
         """
-        self.check_lengths()
+        self.log.check_length()
         self.log.append(data)
         self.log.sync()
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from epochseal.custody import hmac_in_place as inplace
-from epochseal.custody.hmac_in_place import HASH_SIZE, hmac_into
+from epochseal.custody.hmac_in_place import HASH_SIZE, hmac_between, hmac_into, hmac_of
 
 
 @pytest.fixture(params=["OpenSSL shown", "OpenSSL hidden"])
@@ -52,3 +52,35 @@ def test_memory_that_cannot_be_written_is_refused() -> None:
     """A `bytes` object, which others may hold, is never written to."""
     with pytest.raises(TypeError):
         hmac_into(memoryview(bytearray(1)), memoryview(bytearray(1)), memoryview(bytes(HASH_SIZE)))
+
+
+@pytest.mark.usefixtures("way")
+def test_places_that_stay_the_same() -> None:
+    """Each call computes anew from what stands in the places then, and writes nowhere else."""
+    memory = memoryview(bytearray(4 * HASH_SIZE))
+    key, message, into = memory[:32], memory[32:50], memory[64:96]
+    compute = hmac_between(key, message, into)
+    for number in (1, 2):
+        key[:], message[:] = bytes([number]) * 32, bytes([number + 2]) * 18
+        compute()
+        assert into == hmac.digest(key, message, "sha256") == hmac_of(key, bytes(message))
+    assert bytes(memory[50:64]) + bytes(memory[96:]) == bytes(46)
+
+
+@pytest.mark.usefixtures("way")
+def test_places_are_kept_while_their_addresses_are() -> None:
+    """No memory is given back under an address that is still written to."""
+    memory = bytearray(HASH_SIZE)
+    compute = hmac_between(memoryview(bytearray(32)), memoryview(bytearray(1)), memoryview(memory))
+    with pytest.raises(BufferError):
+        memory.clear()
+    compute()
+    del compute
+    memory.clear()
+
+
+@pytest.mark.usefixtures("way")
+def test_a_fixed_place_of_another_size_is_refused() -> None:
+    """As one that is named anew each time."""
+    with pytest.raises(ValueError, match="does not go into 31"):
+        hmac_between(memoryview(bytearray(32)), memoryview(bytearray(1)), memoryview(bytearray(31)))

@@ -71,6 +71,9 @@ def test_next_key_and_carry(key: bytes) -> None:
     """Both are HKDF-Expand of the key, under different labels; the key itself is left as it is."""
     source, following, carry = page(key), page(bytes(32)), page(bytes(32))
     ratchet.advance(source, following)
+    again = page(bytes(32))
+    ratchet.advance_between(source, again)()
+    assert again == following
     ratchet.derive_carry(source, carry)
     assert following == hkdf_expand(key, b"epochseal/v1/next", 32)
     assert carry == hkdf_expand(key, b"epochseal/v1/carry", 32)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from epochseal.custody import ratchet
 from epochseal.custody import ratchet_page as pages
 from epochseal.custody.memory import SecretPage
 from epochseal.custody.ratchet_page import PAGE_SIZE, RatchetPage
@@ -225,3 +226,27 @@ def test_a_record_is_replaced_beside_its_key(file: Path) -> None:
         found.add(state(file))
     assert found == {(OLD, OLD_KEY), (NEW, OLD_KEY)}
     assert seen[-1].count(OLD_KEY) == 1
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+@pytest.mark.parametrize("count", [1, 2, 3, 16])
+def test_the_lines_of_a_commit_are_tagged_one_after_the_other(file: Path, slot: int, count: int) -> None:
+    """Whatever slot the key is in: the tags are those of single steps, the next key is in the other slot."""
+    page = open_page(file)
+    publish(page, OLD_KEY, OLD)
+    if slot:
+        publish(page, OLD_KEY, OLD)
+    leaves = [bytes([number]) * 32 for number in range(count)]
+    found = page.tag_lines(b"t" * 32, leaves)
+    key, tag, expected = memoryview(bytearray(OLD_KEY)), b"t" * 32, []
+    for leaf in leaves:
+        tag = ratchet.compute_tag(key, tag, leaf)
+        expected.append(tag)
+        ratchet.advance(key, key)
+    assert found == expected
+    assert (bytes(page.key), bytes(page.next_key)) == (OLD_KEY, bytes(key))
+    assert page.scratch == bytes(32)
+    page.publish(NEW)
+    page.close()
+    assert state(file) == (NEW, bytes(key))
+    assert OLD_KEY not in file.read_bytes()

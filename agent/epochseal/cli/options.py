@@ -118,7 +118,7 @@ _SEALING = [
         type=SIZE,
         default=format_size(defaults.BLOCK_BYTES),
         show_default=True,
-        help="Bytes committed as one block.",
+        help="The most bytes of one block, and 64KiB while less than a megabyte waits.",
     ),
     click.option(
         "--segment-bytes",

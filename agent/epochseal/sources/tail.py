@@ -213,7 +213,7 @@ class TailSource:
         # Where there is no room, the one that has read the most of a line goes on until it has all of it.
         largest = None if room else max(order, key=lambda follower: follower.buffered)
         for follower in order:
-            # An idle file takes no place: behind sixteen of them one that has something would never be read.
+            # An idle file takes no place: behind many of them one that has something would never be read.
             if not (follower.wants_more and (room or follower is largest)):
                 continue
             if follower.is_compressed:

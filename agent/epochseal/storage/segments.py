@@ -280,10 +280,9 @@ class SegmentWriter:
         """Append entries and make them durable.
 
         Raises:
-            StorageError: the log file is not as long as the chain says, or the write failed. Of the seal file
-                `append_lines` says that, before there is a line about these entries.
+            StorageError: a file is not as long as the chain says, or the write failed.
         """
-        self.log.check_length()
+        self.check_lengths()
         self.log.append(data)
         self.log.sync()
 

@@ -13,6 +13,8 @@ TEST_PACKAGES := chromium chromium-driver gcc gdb gnutls-bin golang-go golang-go
 # What `make check-deploy` needs besides. Packages that start a daemon (prometheus, for promtool; rsyslog) are used where they are.
 DEPLOY_PACKAGES := logrotate shellcheck
 
+PEER_PACKAGES := syslog-ng-core syslog-ng-mod-slog libivykis0 libnet1 libwrap0 libjson-c5 libpcre3
+
 SECONDS := 600
 
 .DEFAULT_GOAL := help
@@ -107,11 +109,19 @@ audit: .venv/.deploy ## ask what is known about the locked dependencies; needs a
 deb: .venv/.installed ## make a Debian package, dist/epochseal_VERSION_ARCHITECTURE.deb
 	.venv/bin/python -m deploy.package.build_deb $(WHEEL) dist
 
-bench: .venv/.installed ## measure sealing and verifying
-	.venv/bin/python tests/bench/bench.py
+bench: .venv/.dev .bench/.made ## measure sealing, verifying and peers: docs/benchmarks/ (QUICK=--quick: a minute)
+	.venv/bin/python -m tests.bench.record $(QUICK)
+
+# Peers have an environment of their own, and Debian packages are unpacked there, not installed.
+.bench/.made:
+	mkdir -p .bench/debian
+	python3 -m venv .bench/venv
+	-.bench/venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet ogentic-audit==0.3.0 auditchain==0.3.0
+	-cd .bench && apt-get -qq download $(PEER_PACKAGES) && for file in *.deb; do dpkg -x "$$file" debian; done
+	@touch $@
 
 clean: ## remove what was made here
-	rm -rf .venv dist .fuzz .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .bench .venv dist .fuzz .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find agent backends tests -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.dev: .venv/.installed

@@ -1,7 +1,6 @@
 """CPU of sealing and verifying, as ratios to `openssl dgst -sha256` of the same bytes in the same run.
 
-    make bench                          # 2.1 GB, in a temporary folder
-    python tests/bench/bench.py --mb 500 --dir /dev/shm
+    python -m tests.bench.bench --mb 500 --dir /dev/shm     # 2.1 GB if nothing is said, in a temporary folder
 
 Whole processes are measured, children included, and the start-up of each program (a run on one entry) is
 subtracted. `copy` writes the same bytes in the pieces in which the agent commits them, each made durable:
@@ -27,8 +26,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ENTRY = 250
-_COMMIT = 16 * 65536
-_PROGRAM = str(Path(sys.executable).parent / "epochseal")
+_COMMIT = 1 << 20
+PROGRAM = str(Path(sys.executable).parent / "epochseal")
 
 
 class Cost(NamedTuple):
@@ -42,6 +41,10 @@ class Cost(NamedTuple):
     def cpu(self) -> float:
         """User and system time together."""
         return self.user + self.system
+
+    def times(self, factor: float) -> Cost:
+        """So many times as much."""
+        return Cost(*(factor * seconds for seconds in self))
 
     def less(self, other: Cost) -> Cost:
         """What is left when another cost is subtracted."""
@@ -65,15 +68,15 @@ def _bench(folder: Path, entries: int, rounds: int) -> None:
     os.chdir(folder)
     # What agents and verifications remember goes with the folder.
     os.environ["XDG_STATE_HOME"] = str(Path.cwd() / "state")
-    _run([_PROGRAM, "keygen", "keys"])
+    run([PROGRAM, "keygen", "keys"])
     big, one = folder / "big.log", folder / "one.log"
-    _write_entries(big, entries)
-    _write_entries(one, 1)
+    write_entries(big, entries)
+    write_entries(one, 1)
     size = big.stat().st_size
     print(f"{entries:,} entries of {ENTRY} bytes, {size / 1e9:.2f} GB, {rounds} round(s), in {folder.parent}")
     best: dict[str, Cost] = {}
     for _ in range(rounds):
-        for name, cost in _round(big, one).items():
+        for name, cost in round_of(big, one).items():
             best[name] = min(best.get(name, cost), cost, key=lambda item: item.cpu)
     yard = best["openssl dgst -sha256"]
     titles = f"{'user s':>8}{'sys s':>8}{'CPU s':>8}{'wall s':>8}{'ratio':>8}{'user':>7}"
@@ -85,33 +88,27 @@ def _bench(folder: Path, entries: int, rounds: int) -> None:
         )
 
 
-def _round(big: Path, one: Path) -> dict[str, Cost]:
-    verify = [
-        _PROGRAM,
-        "verify",
-        "--epoch-key",
-        "file:keys/verifier",
-        "--checkpoint-key",
-        "file:keys/auditor",
-    ]
-    public = [_PROGRAM, "verify", "--checkpoint-key", "file:keys/auditor"]
+def round_of(big: Path, one: Path) -> dict[str, Cost]:
+    """What each program takes for the file `big`, less what it takes for the file `one`."""
+    verify = [PROGRAM, "verify", "--epoch-key", "file:keys/verifier", "--checkpoint-key", "file:keys/auditor"]
+    public = [PROGRAM, "verify", "--checkpoint-key", "file:keys/auditor"]
     found = {}
-    found["openssl dgst -sha256"] = _cost(["openssl", "dgst", "-sha256", str(big)]).less(
-        _cost(["openssl", "dgst", "-sha256", str(one)])
+    found["openssl dgst -sha256"] = cost(["openssl", "dgst", "-sha256", str(big)]).less(
+        cost(["openssl", "dgst", "-sha256", str(one)])
     )
-    found["copy, durable as committed"] = _copy_cost(big)
-    found["seal, 64 KiB blocks"] = _seal(big, "L").less(_seal(one, "S"))
+    found["copy"] = copy_cost(big)
+    found["seal"] = _seal(big, "L").less(_seal(one, "S"))
     for jobs in (1, 2):
-        found[f"verify, --jobs {jobs}"] = _cost([*verify, "L", "--jobs", str(jobs)]).less(
-            _cost([*verify, "S", "--jobs", str(jobs)])
+        found[f"verify, --jobs {jobs}"] = cost([*verify, "L", "--jobs", str(jobs)]).less(
+            cost([*verify, "S", "--jobs", str(jobs)])
         )
-    found["verify, public key alone"] = _cost([*public, "L", "--jobs", "1"]).less(
-        _cost([*public, "S", "--jobs", "1"])
+    found["verify, public key alone"] = cost([*public, "L", "--jobs", "1"]).less(
+        cost([*public, "S", "--jobs", "1"])
     )
     return found
 
 
-def _write_entries(path: Path, count: int) -> None:
+def write_entries(path: Path, count: int, size: int = ENTRY) -> None:
     """Entries that all differ, as those of a real service do."""
     with path.open("wb") as file:
         for start in range(0, count, 10_000):
@@ -120,7 +117,7 @@ def _write_entries(path: Path, count: int) -> None:
                 b"%012d user=%08x action=read object=/accounts/%d result=allowed " % (n, n * 7919, n)
                 for n in numbers
             ]
-            file.write(b"".join(line.ljust(ENTRY - 1, b".") + b"\n" for line in lines))
+            file.write(b"".join(line.ljust(size - 1, b".")[: size - 1] + b"\n" for line in lines))
 
 
 def _seal(source: Path, logdir: str) -> Cost:
@@ -128,10 +125,11 @@ def _seal(source: Path, logdir: str) -> Cost:
     for path in (logdir, "state"):
         shutil.rmtree(path, ignore_errors=True)
     keys = ["--epoch-key", "file:keys/agent", "--checkpoint-key", "file:keys/agent"]
-    return _cost([_PROGRAM, "seal", logdir, "--origin", "example.com/bench", *keys], source)
+    return cost([PROGRAM, "seal", logdir, "--origin", "example.com/bench", *keys], source)
 
 
-def _copy_cost(source: Path) -> Cost:
+def copy_cost(source: Path) -> Cost:
+    """Write the bytes of a file, durable in the pieces in which the agent commits them."""
     before, started = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
     with source.open("rb", buffering=0) as reader, Path("copy").open("wb", buffering=0) as writer:
         while piece := reader.read(_COMMIT):
@@ -144,16 +142,18 @@ def _copy_cost(source: Path) -> Cost:
     )
 
 
-def _cost(command: Sequence[str], source: Path | None = None) -> Cost:
+def cost(command: Sequence[str], source: Path | None = None) -> Cost:
+    """What a command takes, its children included; it has to succeed."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    _run(command, source)
+    run(command, source)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return Cost(
         after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime, time.monotonic() - started
     )
 
 
-def _run(command: Sequence[str], source: Path | None = None) -> None:
+def run(command: Sequence[str], source: Path | None = None) -> None:
+    """Run a command that has to succeed, with this file as its input."""
     with (source or Path(os.devnull)).open("rb") as stdin:
         done = subprocess.run(command, stdin=stdin, capture_output=True, check=False)
     if done.returncode:

@@ -118,7 +118,7 @@ _SEALING = [
         type=SIZE,
         default=format_size(defaults.BLOCK_BYTES),
         show_default=True,
-        help="The most bytes of one block, and 64KiB while less than a megabyte waits.",
+        help="Bytes committed as one block.",
     ),
     click.option(
         "--segment-bytes",

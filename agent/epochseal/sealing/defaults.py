@@ -19,8 +19,8 @@ RETENTION: Final = 0
 COMMIT_INTERVAL: Final = 50
 """What arrives within this time is committed together."""
 
-BLOCK_BYTES: Final = 256 << 10
-"""Bytes committed as one block at most."""
+BLOCK_BYTES: Final = 64 << 10
+"""Bytes committed as one block."""
 
 SEGMENT_BYTES: Final = 256 << 20
 """Size at which the next file pair begins."""

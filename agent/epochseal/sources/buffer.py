@@ -16,8 +16,6 @@ from epochseal.sources.newlines import count_newlines
 
 READ_SIZE = 1 << 20
 _SHORT = 1 << 11
-_USUAL_BLOCK = 64 << 10
-"""A block has no more bytes while less than `READ_SIZE` waits: it is what a proof of an entry holds."""
 _NEWLINE = b"\n"
 _TELL_SECONDS = 10.0
 _log = logging.getLogger(__name__)
@@ -29,8 +27,6 @@ class EntryTooLongError(ConfigError):
 
 class LineBuffer:
     """Bytes of one source in order; pieces of at most `block_bytes`, but always at least one whole entry.
-
-    A piece is larger than 64 KiB only where a megabyte waits, or an entry is.
 
     Args:
         name: the source's name in the log.
@@ -160,8 +156,7 @@ class LineBuffer:
         """
         if not self.has_entry or (self._begin == self._end and not self._skipped):
             return None
-        block = self._block if self.buffered >= READ_SIZE else min(self._block, _USUAL_BLOCK)
-        cut = self._cut(min(size, block), max(size, first)) if not self._skipped else None
+        cut = self._cut(min(size, self._block), max(size, first)) if not self._skipped else None
         if self._skipped:
             return self._skipped_piece()
         if cut is None:

@@ -177,7 +177,7 @@ def chain_of_checkpoint_keys(folder: Path, keys: Keys, size: int) -> Path:
 
 def chain_backwards(folder: Path, keys: Keys, size: int) -> Path:
     """The same, and the operator names the last key: all earlier ones are reached backwards."""
-    count = max(size // 1100, 1)
+    count = max(size // 780, 1)
     first = Keys(Path(), "key 0")
     log = Bulk(folder, keys)
     log.signer = first

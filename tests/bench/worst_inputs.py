@@ -3,6 +3,7 @@
     python tests/bench/worst_inputs.py                                   # all, at 1, 2, 4 and 8 MB
     python tests/bench/worst_inputs.py --mb 2,8 --only rotations --commands verify,cat
     python tests/bench/worst_inputs.py --source ../older                 # another source tree
+    python tests/bench/worst_inputs.py --inputs DIR                      # made there once, and kept
 
 `peak` is the memory of the largest process. `slope` is that of a line through the measurements in a
 logarithmic plot, start-up subtracted: 1 is linear, 2 quadratic; it is given where there is something to
@@ -53,6 +54,7 @@ LOG_COMMANDS: dict[str, tuple[str, ...]] = {
     "prove": ("prove", "log", "--entry", "0", *_PUBLIC),
     "trust": ("trust", "log", "-o", "made.trust", *_KEYS),
     "reconcile": ("reconcile", "log", "--trail", "trail"),
+    "copy": ("copy", "log", "copied", "--no-links"),
 }
 
 
@@ -76,16 +78,22 @@ def main() -> None:
     parser.add_argument("--mb", default="1,2,4,8", help="sizes, in megabytes")
     parser.add_argument("--only", default="", help="inputs whose name has one of these in it")
     parser.add_argument("--commands", default="", help="of the commands that read a log, these alone")
+    parser.add_argument("--inputs", type=Path, help="a folder in which inputs are kept")
     parser.add_argument("--source", type=Path, default=ROOT, help="the source tree that is run")
     arguments = parser.parse_args()
     sizes = [int(float(item) * 1e6) for item in arguments.mb.split(",")]
     chosen = [item for item in arguments.only.split(",") if item]
     commands = [item for item in arguments.commands.split(",") if item] or [*LOG_COMMANDS, "others"]
+    source = arguments.source.resolve()
     with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        os.environ["XDG_STATE_HOME"] = str(Path.cwd() / "state")
-        source = arguments.source.resolve()
+        kept: Path | None = arguments.inputs
+        if kept is not None:
+            kept.mkdir(parents=True, exist_ok=True)
+        os.chdir(kept or folder)
+        os.environ["XDG_STATE_HOME"] = str(Path(folder) / "state")
         os.environ["PYTHONPATH"] = f"{source / 'agent'}:{source / 'backends'}"
+        # The same each time: they are made from names.
+        shutil.rmtree("keys", ignore_errors=True)
         keys = Keys(Path("keys")).write()
         start = _prepare(keys)
         print(f"start-up {start:.2f} s; {source.name}; sizes {arguments.mb} MB")
@@ -94,7 +102,7 @@ def main() -> None:
             name
             for name, make, runs in _cases(commands)
             if not chosen or any(item in name for item in chosen)
-            for name in _measure(name, make, runs, sizes, keys, start)
+            for name in _measure(name, make, runs, sizes, keys, start, keep=kept is not None)
         ]
         os.chdir("/")
     if over:
@@ -123,6 +131,7 @@ def _cases(commands: Sequence[str]) -> Iterator[tuple[str, _Make, _Runs]]:
 
 def _prepare(keys: Keys) -> float:
     """A trust file, a trail and a small log; how long the program takes to look at that."""
+    shutil.rmtree("log", ignore_errors=True)
     honest(Path(), keys, 1000)
     Path("trail").write_text('{"time":"2026-01-01T00:00:00Z","type":"request"}\n')
     _run(LOG_COMMANDS["trust"])
@@ -131,19 +140,21 @@ def _prepare(keys: Keys) -> float:
 
 
 def _measure(
-    name: str, make: _Make, runs: _Runs, sizes: list[int], keys: Keys, start: float
+    name: str, make: _Make, runs: _Runs, sizes: list[int], keys: Keys, start: float, *, keep: bool
 ) -> Iterator[str]:
     """Print a row for each command and size; those that are over a bound."""
     measured: dict[str, list[tuple[int, Cost]]] = {command: [] for command in runs}
     for size in sizes:
-        if make in _LOGS:
-            shutil.rmtree("log", ignore_errors=True)
-        _in_a_child(make, keys, size)
+        place = Path(f"{name}-{size}")
+        if not place.exists():
+            place.mkdir()
+            _in_a_child(make, place, keys, size)
+        given = "log" if make in _LOGS else "input"
         for command, words in runs.items():
             rows = measured[command]
             if rows and rows[-1][1].status < 0:
                 continue
-            cost = _run(words)
+            cost = _run([str(place / given) if word == given else word for word in words])
             rows.append((size, cost))
             slope = f"{_slope(rows, start):7.2f}" if _slope(rows, start) else ""
             print(
@@ -153,15 +164,14 @@ def _measure(
             )
             if cost.status < 0 or cost.cpu > MOST_SECONDS or cost.peak > MOST_MB:
                 yield f"{name} {command} {size / 1e6:g} MB"
-    if make in _LOGS:
-        shutil.rmtree("log", ignore_errors=True)
-        honest(Path(), keys, 1000)
+        if not keep:
+            shutil.rmtree(place)
 
 
-def _in_a_child(make: _Make, keys: Keys, size: int) -> None:
+def _in_a_child(make: _Make, place: Path, keys: Keys, size: int) -> None:
     """Make an input; a command's own memory could not be told from ours if we were large when it began."""
     if not (child := os.fork()):
-        make(Path(), keys, size)
+        make(place, keys, size)
         os._exit(0)
     if os.waitpid(child, 0)[1]:
         sys.exit(f"{make.__name__} could not be made")
@@ -186,6 +196,7 @@ def _run(words: Sequence[str]) -> Cost:
     """Run the program on what lies here."""
     for left in ("made.trust", "page.html"):
         Path(left).unlink(missing_ok=True)
+    shutil.rmtree("copied", ignore_errors=True)
     began = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-c", _RUN, *words],

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 STOP_SECONDS = 40.0
 """A log that is not closed so long after a stop was asked for is left as after a crash."""
 _LONGEST_WAIT = 60.0
+_FIRST_LOOK = 10.0
 
 
 class Daemon:
@@ -77,6 +78,7 @@ class Daemon:
             self._serve(config.metrics_listen.value)
             for log in self._logs:
                 log.start()
+            self._await_first_look()
             self._notifier.ready(self._state())
             self._watch(signals, stray)
             left = [log for log in self._logs if log.running]
@@ -118,6 +120,13 @@ class Daemon:
             raise _named(first.name, error)
         for one, error in failed:
             one.journal.error("failed", error)
+
+    def _await_first_look(self) -> None:
+        # A service that is started behind us may rotate its files at once, and a name that was never seen
+        # before it moved cannot be told from one that was always there.
+        until = time.monotonic() + _FIRST_LOOK
+        for log in self._logs:
+            log.wait_for_look(max(until - time.monotonic(), 0.0))
 
     def _watch(self, signals: Signals, stray: StrayOutput) -> None:
         poll = select.poll()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import threading
 import time
 import traceback
 from functools import partial
@@ -117,6 +118,9 @@ class AdjustableLimits(Limits):
 class LogThread:
     """One log from its start to its end; `error` is what ended it before its time.
 
+    Attributes:
+        looked: set once each source has looked at what there is, or never will.
+
     Args:
         config: of the log.
         zygote: makes its backend calls; no other log uses it at this time.
@@ -139,6 +143,7 @@ class LogThread:
         self.signals = LogSignals()
         self.error: BaseException | None = None
         self.ended = False
+        self.looked = threading.Event()
         self.journal = journal.bind(log=config.name)
         self._limits = AdjustableLimits(_limits(config))
         self.sealer = self._make_sealer(zygote, mailbox, gates)
@@ -215,6 +220,7 @@ class LogThread:
         if upkeep is not None:
             upkeep.close()
         self.sealer.release()
+        self.looked.set()
 
     def adjust(self, config: LogConfig) -> list[str]:
         """Put the settings in force that can be; the names of those that wait for a restart."""
@@ -235,6 +241,9 @@ class LogThread:
         return waiting
 
     def _seal(self) -> None:
+        for source in self._sources:
+            source.tick()
+        self.looked.set()
         sources: list[Source] = [*self._sources]
         if self._upkeep is not None:
             sources.append(self._upkeep)

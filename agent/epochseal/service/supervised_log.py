@@ -117,6 +117,10 @@ class SupervisedLog:
             self._log.ended = True
             self.tend()
 
+    def wait_for_look(self, seconds: float) -> None:
+        """Wait until its sources have looked at what there is: what moves from then on was seen before."""
+        self._log.looked.wait(seconds)
+
     def tend(self) -> None:
         """Notice that it failed, start it again when it is due, and tell what still stands still."""
         error, now = self._log.error, time.monotonic()

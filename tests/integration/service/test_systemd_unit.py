@@ -9,10 +9,11 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -131,7 +132,14 @@ def test_logrotate_takes_the_example(tmp_path: Path) -> None:
 class Service:
     """The daemon as a service manager has it: told by datagrams, asked by HTTP, read on stderr."""
 
-    def __init__(self, folder: Path, log: Path, place: Place, watchdog: str = "400000") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        log: Path,
+        place: Place,
+        watchdog: str = "400000",
+        program: Sequence[str] = (PROGRAM,),
+    ) -> None:
         self.input = folder / "input.log"
         self.input.touch()
         self.port = free_port()
@@ -159,7 +167,7 @@ paths = ["{self.input}"]
         self._socket.settimeout(30)
         with self._stderr.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [PROGRAM, "run", "--config", str(self.config)],
+                [*program, "run", "--config", str(self.config)],
                 env=os.environ | {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": watchdog},
                 stderr=stderr,
             )
@@ -223,6 +231,38 @@ def service(folder: Path, log: Path) -> Iterator[tuple[Service, Place]]:
             yield started, place
         finally:
             started.close()
+
+
+_SLOW_FIRST_LOOK = """
+import sys, time
+from epochseal.sources.tail import TailSource
+look = TailSource.tick
+def late(tail):
+    TailSource.tick = look
+    time.sleep(1.0)
+    look(tail)
+TailSource.tick = late
+from epochseal.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_what_is_rotated_once_it_is_ready_was_seen(tmp_path: Path) -> None:
+    """A file that moves away under a name that nobody foresees as soon as the daemon is ready."""
+    with tmpfs() as runtime:
+        place = Place(tmp_path, runtime)
+        daemon = Service(tmp_path, tmp_path / "log", place, program=(sys.executable, "-c", _SLOW_FIRST_LOOK))
+        try:
+            daemon.append(b"before\n" * 10)
+            daemon.heard("READY")
+            daemon.input.rename(tmp_path / "moved")
+            daemon.append(b"after\n")
+            deadline = time.monotonic() + 180
+            while daemon.metric("epochseal_entries_total") < 11:
+                assert time.monotonic() < deadline, daemon.events()
+                time.sleep(0.05)
+        finally:
+            daemon.close()
 
 
 def test_the_manager_is_told_of_every_step(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from epochseal.format.merkle import Frontier
 from epochseal.format.note import Checkpoint
 from epochseal.format.seal_lines import Abandoned, SourceMark
 from epochseal.keys import MAX_WRAPPED, Issued
+from epochseal.sealing.blocks import LINE_ROOM, longest_line
 from epochseal.sealing.chain import Chain, EpochStart, Pace
 from epochseal.sealing.epoch_start import turn_lines
 from epochseal.sealing.saved_state import PendingBlock, SavedState, Staged
@@ -84,11 +85,11 @@ def test_the_largest_turn_fits_in_the_page(page: RatchetPage) -> None:
     assert not any(page.secret_and_carry)
 
 
-def test_the_largest_commit_fits_in_the_page(page: RatchetPage) -> None:
-    """Sixteen blocks whose sources have long names."""
-    blocks = [
-        PendingBlock(LARGE, b"d" * 32, LARGE, SourceMark("n" * 300, LARGE, "f" * 300)) for _ in range(16)
-    ]
+@pytest.mark.parametrize("name", ["n" * 300, "n", "n" * 4000])
+def test_the_largest_commit_fits_in_the_page(page: RatchetPage, name: str) -> None:
+    """As many blocks as the loop takes, and no fewer than sixteen of sources with long names."""
+    room = max(LINE_ROOM // longest_line(name, name), 1 if len(name) > 300 else 16)
+    blocks = [PendingBlock(LARGE, b"d" * 32, LARGE, SourceMark(name, LARGE, name)) for _ in range(room)]
     page.publish(
         SavedState.encode(
             _chain(), (), blocks, stem="s", epoch_place=("s", 0), due=None, calls=CALLS, closed=False

@@ -76,8 +76,6 @@ class Delivery:
         # The batch that the leader waits for, and the gate of who was made the leader last.
         self._leading: Batch | None = None
         self._heir: LockType | None = None
-        # So many lines are not kept back until an acknowledgement comes.
-        self._crowd = 1
         self._socket: socket.socket | None = None
         self._outgoing = bytearray()
         self._awaited = 0
@@ -99,11 +97,6 @@ class Delivery:
             batch.lines.append(line)
             batch.deadline = deadline
             gate = self._join(batch)
-            if gate is not None and len(batch.lines) >= self._crowd and self._socket is not None:
-                # Sent while the agent is busy with the batch before, it is there when that is done. Where
-                # this fails, who leads sees it.
-                self._load()
-                self._transmit()
         self._await(batch, gate, deadline)
         if place < len(batch.numbers):
             return batch.numbers[place]
@@ -288,9 +281,7 @@ class Delivery:
         batch = self._filling
         if not batch.lines:
             return False
-        if batch.loose or len(batch.lines) >= self._crowd:
-            return True
-        return not self._awaited or self._silent or self._socket is None
+        return batch.loose > 0 or not self._awaited or self._silent or self._socket is None
 
     def _connect(self) -> None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -362,8 +353,6 @@ class Delivery:
         """These numbers are those of the next records; whether so many were sent."""
         if stop - first > self._awaited:
             return False
-        # Half of the threads that log: while the agent commits their lines, the other half comes back.
-        self._crowd = max((self._awaited + len(self._filling.lines) + 1) // 2, 1)
         self._awaited -= stop - first
         self._load()
         self._transmit()

@@ -6,12 +6,10 @@ import select
 from collections.abc import Callable
 
 from epochseal.sources.client import Client
-from epochseal.sources.unread_bytes import unread_by_peer, waiting_bytes
+from epochseal.sources.unread_bytes import has_unread
 
 MAX_UNREAD_ACKS = 64 << 10
 """Bytes of acknowledgements that wait for one client, beside those in its socket's buffer."""
-_FEW_BYTES = 16 << 10
-"""Who has read all that it was told, and has sent no more than this since, waits for each of its entries."""
 
 
 class Replies:
@@ -41,22 +39,9 @@ class Replies:
     def add(self, client: Client, first: int, last: int) -> None:
         """Entries of the client are durable."""
         if self._acks and client.listens:
-            client.waits = not client.framing.pending and self._reads_each(client)
             client.unsent += b"%d %d\n" % (first, last)
-
-    def _reads_each(self, client: Client) -> bool:
-        """Whether it waits for each of its entries; not who only sends on, and is read a chunk at a time.
-
-        Threads that share a connection hand in more while their entries are committed, and read each answer.
-        Who only sends on has much here already, or leaves its answers unread for a while.
-        """
-        try:
-            unread = waiting_bytes(client.number)
-        except OSError:
-            return True
-        if not unread:
-            return True
-        return unread <= _FEW_BYTES and not client.unsent and not unread_by_peer(client.number)
+            # Is more of it here already, it does not wait for each of its entries.
+            client.waits = not client.framing.pending and not has_unread(client.number)
 
     def flush(self, client: Client) -> None:
         """Tell it what it is to be told, as far as it takes that now."""

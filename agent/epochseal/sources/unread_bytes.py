@@ -21,7 +21,7 @@ def unread_bytes(fd: int) -> int:
         if stat.S_ISREG(found.st_mode):
             # The call below answers in 32 bits, which is too little for a large file.
             return max(found.st_size - os.lseek(fd, 0, os.SEEK_CUR), 0)
-        return waiting_bytes(fd)
+        return _waiting_in(fd)
     except OSError:
         return 0
 
@@ -29,23 +29,10 @@ def unread_bytes(fd: int) -> int:
 def has_unread(fd: int) -> bool:
     """Whether a stream socket holds bytes that were not read yet."""
     try:
-        return waiting_bytes(fd) > 0
+        return _waiting_in(fd) > 0
     except OSError:
         return False
 
 
-def waiting_bytes(fd: int) -> int:
-    """Bytes that a stream socket or a pipe holds to be read.
-
-    Raises:
-        OSError: the system does not say.
-    """
+def _waiting_in(fd: int) -> int:
     return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, _INT), sys.byteorder)
-
-
-def unread_by_peer(fd: int) -> bool:
-    """Whether the other end of a unix stream socket has not read all yet that was sent to it."""
-    try:
-        return any(fcntl.ioctl(fd, termios.TIOCOUTQ, _INT))
-    except OSError:
-        return False

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -104,40 +103,6 @@ def test_threads_share_commits(agent: SocketAgent, place: Place) -> None:
     assert {text: stored[number].decode() for text, number in found.items()} == {text: text for text in found}
     assert len(found) == len(stored) == 1000
     assert len(blocks(place)) < 500
-
-
-def test_half_of_the_threads_are_sent_while_the_others_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once four threads are known, two lines go together though those before are not acknowledged."""
-    monkeypatch.setattr("epochseal.delivery._READ_TIMEOUT", struct.pack("@ll", 180, 0))
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "s"))
-        listener.listen()
-        listener.settimeout(180)
-        handler = SealedHandler(tmp_path / "s", timeout=180)
-        threads = [threading.Thread(target=_seal_twice, args=(handler,)) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        agent, _ = listener.accept()
-        agent.settimeout(180)
-        with agent, agent.makefile("rwb") as stream:
-            # The first line, and each after it, as nobody knows yet how many there are.
-            assert [stream.readline() for _ in range(4)] == [b"x\n"] * 4
-            agent.sendall(b"0 3\n")
-            # The first of the second round, for which nothing is under way, and then half of the four.
-            assert [stream.readline() for _ in range(3)] == [b"x\n"] * 3
-            agent.sendall(b"4 6\n")
-            assert stream.readline() == b"x\n"
-            agent.sendall(b"7 7\n")
-            for thread in threads:
-                thread.join()
-        handler.close()
-
-
-def _seal_twice(handler: SealedHandler) -> None:
-    handler.seal(record("x"))
-    handler.seal(record("x"))
 
 
 def test_a_logger_raises_when_nothing_is_sealed(place: Place) -> None:

@@ -38,6 +38,10 @@ class Arrivals:
         """Those that appeared at a path, in order, each with where it is now."""
         return [(arrival, arrival.path) for arrival in self._of.get(origin, ())]
 
+    def have(self, origin: str) -> bool:
+        """Whether any appeared at a path, be they lost."""
+        return bool(self._of.get(origin)) or origin in self._lost
+
     def take(self, origin: str) -> int:
         """Those of a path are open now, or known anyway; how many more are lost."""
         for arrival in self._of.pop(origin, ()):

@@ -292,8 +292,8 @@ class FileQueue:
         later = islice(self._files, 1, None)
         return any(content.has_more() or content.truncated or content.start[0] for content in later)
 
-    def queue_truncated(self, content: LogFile, position: int) -> Search[bool]:
-        """The first file was truncated: queue it anew; whether a copy of its old content takes its place.
+    def queue_truncated(self, content: LogFile, again: LogFile, position: int) -> Search[bool]:
+        """The first file was truncated: queue it `again`; whether a copy of its old content takes its place.
 
         A rotation by copytruncate leaves such a copy. It has what was not read yet, but nothing that was
         written after the copy was made. It is set to `position`.
@@ -313,7 +313,6 @@ class FileQueue:
                     copies.extend([later] if later is not None else [])
         for copy in copies:
             copy.static, copy.origin = True, content.origin
-        again = content.again()
         if copies:
             content.close()
         self._files.popleft()

@@ -167,7 +167,10 @@ class Follower:
             return
         if content.truncated and isinstance(content, LogFile):
             self.told.gap(f"{self.path} was truncated: lines that were written just before may be lost")
-            self.succession.search(self._follow_truncation(reader, content), [])
+            # Looked at now: by that it shows if it is truncated once more while a copy is searched for.
+            again = content.again()
+            again.has_more()
+            self.succession.search(self._follow_truncation(reader, content, again), [again])
         elif count:
             self._changed = time.monotonic()
         elif content.static or reader.is_last:
@@ -177,9 +180,9 @@ class Follower:
             self._hungry = False
             reader.drop_unfinished()
 
-    def _follow_truncation(self, reader: FileReader, content: LogFile) -> Search[None]:
+    def _follow_truncation(self, reader: FileReader, content: LogFile, again: LogFile) -> Search[None]:
         """The content is gone: a copy of it may have the rest, but not what came after the copy."""
-        if (yield from self._files.queue_truncated(content, reader.position)):
+        if (yield from self._files.queue_truncated(content, again, reader.position)):
             reader.content = self._files.first
             self._hungry = True
         else:

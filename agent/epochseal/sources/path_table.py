@@ -15,7 +15,6 @@ import os
 import resource
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 
 from msgspec.structs import replace
 
@@ -153,7 +152,7 @@ class PathTable:
             if path not in self._resting and path not in self._awake:
                 self._resting.put(path, Resting(self._begin(path)))
         found = self._matched.changed()
-        self._watch_folders()
+        self._unwatched = self._watches.watch_folders(self._matched.folders(), self._names)
         if not self._scanned:
             for pattern in self._matched.unmatched(found):
                 # A typo looks like a service that has not written yet: only a person can tell which it is.
@@ -166,15 +165,6 @@ class PathTable:
             self._look_for_rotated()
         for path in self._siblings.judge(time.monotonic()):
             self._meet(path)
-
-    def _watch_folders(self) -> None:
-        self._unwatched = set[str]()
-        for folder, stat in self._matched.folders():
-            if not self._watches.watch_folder(folder, stat):
-                self._unwatched.add(folder)
-            for other in self._names.folders(folder)[1:]:
-                with suppress(OSError):
-                    self._watches.watch_folder(other, os.stat(other))  # noqa: PTH116  # as of all others
 
     def _look_for_rotated(self) -> None:
         """At the start: what was rotated, or is gone, since the agent ended; of a glob that is to be told."""
@@ -218,12 +208,11 @@ class PathTable:
 
     def _meet(self, path: str) -> None:
         """A path that may be new."""
+        self._aliases.discard(path)
         if path in self._resting or path in self._awake:
-            self._aliases.discard(path)
             return
         if (look := Look.at(path)) is None:
-            self._aliases.discard(path)
-            if self._watches.arrivals.of(path) or self._watches.arrivals.lost(path):
+            if self._watches.arrivals.have(path):
                 # It came and went already: that is for a follower to tell.
                 self._resting.put(path, Resting(None, None, self._watches.generation(path)))
                 self._due[path] = None
@@ -233,7 +222,6 @@ class PathTable:
         if is_read_elsewhere(look.key, path, self.order, self._resting):
             self._aliases.add(path)
             return
-        self._aliases.discard(path)
         self.ended = [mark for mark in self.ended if mark.name != source_name(path)]
         mark = self._take_over(path, look.key) or self._begin(path)
         # Where no names were told, what was rotated since the listing before is as new as what is here.
@@ -256,11 +244,16 @@ class PathTable:
         mark = self._resting.take(path).mark
         self._watches.release(path)
         self._due.pop(path, None)
-        if path in self._matched.fixed or os.path.lexists(path):
+        if self._is_news(path):
             self._resting.put(path, Resting(None, None, self._watches.generation(path)))
+            self._due[path] = None
         else:
             self.ended.append(SourceMark(source_name(path), 0))
         return mark
+
+    def _is_news(self, path: str) -> bool:
+        """Whether a path whose file is gone has another one to be told of, be that gone again already."""
+        return path in self._matched.fixed or self._watches.arrivals.have(path) or os.path.lexists(path)
 
     def _begin(self, path: str) -> SourceMark | None:
         """Where a file begins that was never read."""
@@ -316,7 +309,7 @@ class PathTable:
         if removed:
             # All of it was sealed, and nobody has it open any more.
             resting = Resting(None, None, resting.generation)
-            if path not in self._matched.fixed and not os.path.lexists(path):
+            if not self._is_news(path):
                 return
         follower = Follower(
             path,

@@ -60,8 +60,7 @@ class Sight:
         Raises:
             OSError: what stands at the path cannot be opened; FileNotFoundError: nothing ever did.
         """
-        arrivals = self._watches.arrivals
-        if not arrivals.of(self._path) and not arrivals.lost(self._path):
+        if not self._watches.arrivals.have(self._path):
             found = os.stat(self._path)  # noqa: PTH116  # asked of each awake file, again and again
             if (found.st_dev, found.st_ino) in known:
                 return None

@@ -7,7 +7,8 @@ last one. Where a folder is not watched, or news were lost, that is unknown, and
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from epochseal.sources.arrivals import Arrivals
 from epochseal.sources.inotify import (
@@ -21,6 +22,7 @@ from epochseal.sources.inotify import (
     Event,
     Inotify,
 )
+from epochseal.sources.rotated_names import RotatedNames
 
 
 class Watches:
@@ -54,6 +56,17 @@ class Watches:
         return [self._inotify.fileno()] if self._inotify is not None else []
 
     # --- folders --------------------------------------------------------------------------------------------
+
+    def watch_folders(self, folders: Iterable[tuple[str, os.stat_result]], names: RotatedNames) -> set[str]:
+        """Watch these folders, and those where their rotated files go; those that were not watched yet."""
+        unwatched = set[str]()
+        for folder, found in folders:
+            if not self.watch_folder(folder, found):
+                unwatched.add(folder)
+            for other in names.folders(folder)[1:]:
+                with suppress(OSError):
+                    self.watch_folder(other, os.stat(other))  # noqa: PTH116  # as of all others
+        return unwatched
 
     def watch_folder(self, folder: str, found: os.stat_result) -> bool:
         """Watch a folder that looks like this; again, if it is another one than before.

@@ -202,6 +202,20 @@ def test_truncated_twice_between_two_looks(log: Path, tailer: Tailer, ending: st
     assert (tailer.run(), tailer.gaps) == (b"1\n2\n3\n4\n", 1)
 
 
+def test_truncated_again_while_a_copy_is_searched_for(log: Path, tailer: Tailer) -> None:
+    """It was not read since the first time: how it was then is known all the same."""
+    log.with_name("app.log.2.gz").write_bytes(compress(b"long ago\n", ".gz"))
+    os.utime(log.with_name("app.log.2.gz"), (1, 1))
+    append(log, b"1\n")
+    tailer.run()
+    append(log, b"2\n")
+    shutil.copy(log, log.with_name("app.log.1"))
+    log.write_bytes(b"3\n")
+    tailer.step()
+    log.write_bytes(b"4\n5\n")
+    assert (tailer.run(), tailer.gaps) == (b"1\n2\n4\n5\n", 2)
+
+
 @pytest.mark.parametrize("hasty", [60.0], indirect=True)
 def test_a_compressed_copy_of_what_waits_is_not_read_twice(tmp_path: Path) -> None:
     """Rotated and compressed while the file before it is still read: it waits already, and is open."""

@@ -187,6 +187,27 @@ def test_folders_that_are_new(tmp_path: Path) -> None:
     tailer.close()
 
 
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_the_next_file_is_gone_under_another_name(tmp_path: Path, *, is_removed: bool) -> None:
+    """Nothing stands at the path, and another one is new: what stood at the path in between is told."""
+    tailer = Tailer(tmp_path / "*.log")
+    first, second = tmp_path / "first.log", tmp_path / "second.log"
+    append(first, long_lines(1))
+    tailer.run(20 * GRACE)
+    if is_removed:
+        first.unlink()
+        append(first, long_lines(2))
+        first.rename(second)
+        second.unlink()
+    else:
+        first.rename(second)
+        append(first, long_lines(2))
+        first.unlink()
+    append(second, long_lines(3))
+    assert (tailer.run(20 * GRACE), tailer.gaps) == (long_lines(1, 3), 1)
+    tailer.close()
+
+
 @pytest.mark.parametrize(("others", "gaps"), [([], 0), (["app.log.2026w48"], 1)])
 def test_names_that_no_rotation_gives(log: Path, tailer: Tailer, others: list[str], gaps: int) -> None:
     """The file that was sealed is found; that others of such names followed it is possible, and told."""

@@ -38,7 +38,8 @@ class InternetEndpoint:
     def stop_input(self, client: socket.socket) -> None:
         """Say that this side ends, so that a sender that looks goes elsewhere; what is under way is read."""
         with suppress(OSError):
-            client.shutdown(socket.SHUT_WR)
+            # The method of a TLS socket forgets its keys as well: what is read from then on is ciphertext.
+            socket.socket.shutdown(client, socket.SHUT_WR)
 
     def close(self) -> None:
         """Close the socket."""

@@ -13,7 +13,7 @@ from epochseal.journal import Journal
 from epochseal.sealing.limits import Piece
 from epochseal.service.failures import TELL_SECONDS, RetryDelay, failure_text, needs_person
 from epochseal.service.source_figures import SourceFigures
-from epochseal.sources.source import Source
+from epochseal.sources.source import FileLook, Source
 
 
 class GuardedSource:
@@ -83,6 +83,11 @@ class GuardedSource:
     def lag(self) -> int:
         """As the source's; nothing while it is closed. Any thread may ask."""
         return source.lag if (source := self._source) is not None else 0
+
+    @property
+    def files(self) -> Sequence[FileLook]:
+        """As the source's; none while it is closed. Any thread may ask."""
+        return source.files if (source := self._source) is not None else ()
 
     @property
     def perishable(self) -> int:

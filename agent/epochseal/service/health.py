@@ -9,32 +9,10 @@ from dataclasses import dataclass
 from epochseal.sealing.sealer import Sealer
 from epochseal.service.failures import failure_text
 from epochseal.service.guarded_source import GuardedSource
-from epochseal.service.source_figures import State, state_of
+from epochseal.service.source_views import FileView, SourceView, view_of
 
 STUCK_SECONDS = 30.0
 """A single write that lasts longer is told of: a disk may hang without an error."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceView:
-    """A source at one moment.
-
-    Attributes:
-        trouble: why nothing new reaches it; empty while all is well.
-        lag: bytes that wait to be sealed, as far as it can know.
-        gaps, skipped, last_read: see `SourceFigures`.
-    """
-
-    trouble: str
-    lag: int
-    gaps: int
-    skipped: int
-    last_read: float
-
-    @property
-    def state(self) -> State:
-        """In a word."""
-        return state_of(self.trouble, self.lag)
 
 
 @dataclass(slots=True)
@@ -63,18 +41,9 @@ class LogView:
 
     def source_views(self) -> dict[str, SourceView]:
         """Each source by its name; those of one name are taken together."""
-        views: dict[str, SourceView] = {}
-        for source in tuple(self.sources):
-            figures, before = source.figures, views.get(source.name, SourceView("", 0, 0, 0, 0.0))
-            views[source.name] = SourceView(
-                before.trouble or source.trouble,
-                # The loop may be moving a buffer's two ends: for that moment the number may be negative.
-                before.lag + max(source.lag, 0),
-                before.gaps + figures.gaps,
-                before.skipped + figures.skipped,
-                max(before.last_read, figures.last_read),
-            )
-        return views
+        sources = tuple(self.sources)
+        names = dict.fromkeys(source.name for source in sources)
+        return {name: view_of(source for source in sources if source.name == name) for name in names}
 
 
 def reasons(view: LogView) -> list[str]:
@@ -97,19 +66,24 @@ def health(views: Sequence[LogView]) -> tuple[int, bytes]:
     found = {view.name: reasons(view) for view in views}
     healthy = not any(found.values())
     sources = {
-        view.name: {
-            name: {
-                "state": seen.state,
-                "waiting_bytes": seen.lag,
-                "gaps": seen.gaps,
-                "skipped_bytes": seen.skipped,
-                "last_read": int(seen.last_read),
-            }
-            for name, seen in view.source_views().items()
-        }
-        for view in views
+        view.name: {name: _source(seen) for name, seen in view.source_views().items()} for view in views
     }
     body: dict[str, object] = {"status": "ok" if healthy else "failing", "logs": found, "sources": sources}
     if failures := {view.name: told for view in views if (told := view.failures())}:
         body["failures"] = failures
     return (200 if healthy else 503), json.dumps(body).encode() + b"\n"
+
+
+def _source(seen: SourceView) -> dict[str, object]:
+    files = {name: _figures(file) for name, file in seen.files.items()}
+    return {**_figures(seen), "files": files, "files_left_out": seen.left_out}
+
+
+def _figures(seen: FileView) -> dict[str, object]:
+    return {
+        "state": seen.state,
+        "waiting_bytes": seen.lag,
+        "gaps": seen.gaps,
+        "skipped_bytes": seen.skipped,
+        "last_read": int(seen.last_read),
+    }

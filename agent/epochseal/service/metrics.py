@@ -18,6 +18,7 @@ from epochseal.sealing.counters import LATENCY_BOUNDS, Histogram
 from epochseal.service.exposition import expose
 from epochseal.service.health import LogView, reasons
 from epochseal.service.source_figures import State
+from epochseal.service.source_views import FileView
 from epochseal.version import __version__
 
 
@@ -39,6 +40,7 @@ class MetricsCollector:
         yield from self._counters()
         yield from self._latencies()
         yield from self._gauges()
+        yield from self._sources()
 
     def _counters(self) -> Iterator[Metric]:
         entries = _counter("entries", "Entries sealed.")
@@ -54,12 +56,7 @@ class MetricsCollector:
         calls = _counter("backend_calls", "Calls of the key backend.", "kind")
         failures = _counter("backend_failures", "Calls that the key backend failed or refused.", "kind")
         errors = _counter("errors", "Errors that stopped the sealing, for a time or for good.", "kind")
-        gaps = _counter("source_gaps", "How often entries of a source may have been missed.", "source")
-        skipped = _counter("source_skipped_bytes", "Bytes of a source that were left out.", "source")
         for view in self._views:
-            for source, seen in view.source_views().items():
-                gaps.add_metric([view.name, source], seen.gaps)
-                skipped.add_metric([view.name, source], seen.skipped)
             counters, backend = view.sealer.counters, view.sealer.calls
             for family, value in (
                 (entries, counters.entries),
@@ -80,7 +77,7 @@ class MetricsCollector:
             if counters.started:
                 starts.add_metric([view.name, counters.started], 1)
         yield from (entries, size, blocks, epochs, checkpoints, recovered, aside, torn, abandoned, starts)
-        yield from (calls, failures, errors, gaps, skipped)
+        yield from (calls, failures, errors)
 
     def _latencies(self) -> Iterator[Metric]:
         commits = _histogram(
@@ -103,7 +100,6 @@ class MetricsCollector:
 
     def _gauges(self) -> Iterator[Metric]:
         unsealed = _gauge("unsealed_bytes", "Bytes read from the sources and not sealed yet.")
-        lag = _gauge("source_lag_bytes", "Bytes of a source that wait to be sealed.", "source")
         epoch = _gauge("epoch_number", "Number of the running or the last epoch; -1 before the first.")
         age = _gauge("epoch_age_seconds", "How long the epoch has been running.")
         overdue = _gauge("epoch_overdue_seconds", "For how long the epoch has been due to end.")
@@ -112,11 +108,6 @@ class MetricsCollector:
         stalled = _gauge("stalled_seconds", "For how long the disk has had no room; 0 while it has.")
         tampered = _gauge("tampered_at_start", "Whether this start found another log than was remembered.")
         refused = _gauge("backend_refused", "Whether a backend refuses what is asked of it; sealing goes on.")
-        failed = _gauge("source_failed", "Whether a source is closed, as it failed.", "source")
-        last_read = _gauge(
-            "source_last_read_timestamp_seconds", "When an entry was last taken; 0: never.", "source"
-        )
-        states = _gauge("source_state", "How a source is: 1 for one of the states.", "source", "state")
         healthy = _gauge("healthy", "Whether entries are acknowledged, or would be: as /healthz says.")
         for view in self._views:
             status = view.sealer.status()
@@ -133,15 +124,53 @@ class MetricsCollector:
                 (healthy, not reasons(view)),
             ):
                 family.add_metric([view.name], float(value))
+        yield from (unsealed, epoch, age, overdue, unsigned, signed, stalled)
+        yield from (tampered, refused, healthy)
+
+    def _sources(self) -> Iterator[Metric]:
+        """All sources, and of each the files that a person should look at."""
+        of_sources = _Inputs("source", "source")
+        of_files = _Inputs("file", "source", "file")
+        failed = _gauge("source_failed", "Whether a source is closed, as it failed.", "source")
+        left_out = _gauge("files_left_out", "How many more of its files would be shown.", "source")
+        for view in self._views:
             for source, seen in view.source_views().items():
                 labels = [view.name, source]
-                lag.add_metric(labels, seen.lag)
+                of_sources.add(labels, seen)
                 failed.add_metric(labels, seen.trouble != "")
-                last_read.add_metric(labels, seen.last_read)
-                for state in get_args(State):
-                    states.add_metric([*labels, state], seen.state == state)
-        yield from (unsealed, lag, epoch, age, overdue, unsigned, signed, stalled)
-        yield from (tampered, refused, failed, last_read, states, healthy)
+                left_out.add_metric(labels, seen.left_out)
+                for file, looked in seen.files.items():
+                    of_files.add([*labels, file], looked)
+        yield from (*of_sources.families, *of_files.families, failed, left_out)
+
+
+class _Inputs:
+    """What is shown of sources, or of files; `kind` is the beginning of each metric's name."""
+
+    def __init__(self, kind: str, *labels: str) -> None:
+        self._gaps = _counter(f"{kind}_gaps", f"How often entries of a {kind} may have been missed.", *labels)
+        self._skipped = _counter(f"{kind}_skipped_bytes", f"Bytes of a {kind} that were left out.", *labels)
+        self._lag = _gauge(f"{kind}_lag_bytes", f"Bytes of a {kind} that wait to be sealed.", *labels)
+        self._last_read = _gauge(
+            f"{kind}_last_read_timestamp_seconds", "When an entry was last taken; 0: never.", *labels
+        )
+        self._states = _gauge(f"{kind}_state", f"How a {kind} is: 1 for one of the states.", *labels, "state")
+        self.families: tuple[Metric, ...] = (
+            self._gaps,
+            self._skipped,
+            self._lag,
+            self._last_read,
+            self._states,
+        )
+
+    def add(self, labels: list[str], seen: FileView) -> None:
+        """One more, with these values of the labels."""
+        self._gaps.add_metric(labels, seen.gaps)
+        self._skipped.add_metric(labels, seen.skipped)
+        self._lag.add_metric(labels, seen.lag)
+        self._last_read.add_metric(labels, seen.last_read)
+        for state in get_args(State):
+            self._states.add_metric([*labels, state], seen.state == state)
 
 
 def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:

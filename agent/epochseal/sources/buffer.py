@@ -40,6 +40,8 @@ class LineBuffer:
         storage: memory of another one that is not used any more.
     """
 
+    files = ()
+
     def __init__(
         self,
         name: str,

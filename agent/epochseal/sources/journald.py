@@ -78,8 +78,7 @@ class JournaldSource:
         EpochsealError: there is no journalctl.
     """
 
-    name = NAME
-    perishable = 0
+    name, files, perishable = NAME, (), 0
 
     def __init__(
         self,

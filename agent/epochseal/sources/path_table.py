@@ -29,6 +29,7 @@ from epochseal.sources.newcomers import claim, former_path, is_read_elsewhere, t
 from epochseal.sources.resting_files import Look, Resting, RestingFiles
 from epochseal.sources.rotated_names import is_compressed
 from epochseal.sources.siblings import Siblings, read_head
+from epochseal.sources.source import FileLook
 from epochseal.sources.tail_options import TailOptions
 from epochseal.sources.watches import Watches
 
@@ -91,10 +92,10 @@ class PathTable:
         """Whether a path at rest has something."""
         return bool(self._due)
 
-    @property
-    def resting_lag(self) -> int:
-        """Bytes of files at rest that are not sealed; any thread may ask."""
-        return self._resting.lag
+    def file_looks(self) -> list[FileLook]:
+        """The files that cannot be read or have something to be sealed; any thread may ask."""
+        awake = [FileLook(item.name, item.told.said, item.lag) for item in tuple(self.order)]
+        return [look for look in [*awake, *self._resting.file_looks()] if look.trouble or look.lag]
 
     def descriptors(self) -> list[int]:
         """News of the kernel."""

@@ -10,6 +10,8 @@ from urllib.parse import unquote_to_bytes
 from epochseal.errors import FormatError
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sources.file_identity import Identity
+from epochseal.sources.log_file import source_name
+from epochseal.sources.source import FileLook
 
 _MOST_REMEMBERED = 1024
 
@@ -137,14 +139,12 @@ class RestingFiles:
         """Each path with what rests there."""
         return iter(tuple(self._files.items()))
 
-    @property
-    def lag(self) -> int:
-        """Bytes in the files that are not sealed; looks at each of them. Any thread may ask."""
-        lag = 0
+    def file_looks(self) -> Iterator[FileLook]:
+        """Each of them as it is now; any thread may ask."""
         for path, resting in tuple(self._files.items()):
-            if (look := Look.at(path)) is not None:
-                lag += max(0, look.size - (resting.mark.offset if resting.mark is not None else 0))
-        return lag
+            look, mark = Look.at(path), resting.mark
+            lag = max(0, look.size - (mark.offset if mark is not None else 0)) if look is not None else 0
+            yield FileLook(source_name(path), resting.said, lag)
 
 
 def _inode(resting: Resting) -> int | None:

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from epochseal.format.seal_lines import SourceMark
 from epochseal.sealing.limits import Piece
+
+
+@dataclass(frozen=True, slots=True)
+class FileLook:
+    """A file of a source, as it is now.
+
+    Attributes:
+        name: in the log.
+        trouble: why it cannot be read; empty while it can.
+        lag: bytes of it, and of those that wait behind it, that are not sealed.
+    """
+
+    name: str
+    trouble: str
+    lag: int
 
 
 class Source(Protocol):
@@ -35,6 +51,11 @@ class Source(Protocol):
     @property
     def lag(self) -> int:
         """Bytes that wait to be sealed, read or not, as far as it can know; any thread may ask."""
+        ...
+
+    @property
+    def files(self) -> Sequence[FileLook]:
+        """Those of its files that cannot be read or have something to be sealed; any thread may ask."""
         ...
 
     @property

@@ -21,6 +21,7 @@ from epochseal.sources.log_file import source_name
 from epochseal.sources.matched_paths import MatchedPaths
 from epochseal.sources.path_table import MOST_NAME, SHORTEST, PathTable
 from epochseal.sources.records import Rule
+from epochseal.sources.source import FileLook
 from epochseal.sources.tail_options import TailOptions
 
 _MOST_BUFFERS = 16
@@ -96,7 +97,12 @@ class TailSource:
     @property
     def lag(self) -> int:
         """Bytes in all files that are followed, read or not, that are not sealed; any thread may ask."""
-        return sum(follower.lag for follower in tuple(self._table.order)) + self._table.resting_lag
+        return sum(look.lag for look in self.files)
+
+    @property
+    def files(self) -> list[FileLook]:
+        """Those that cannot be read or have something to be sealed; any thread may ask."""
+        return self._table.file_looks()
 
     @property
     def ended(self) -> bool:

@@ -75,6 +75,7 @@ class SegmentUpkeep:
     has_entry = full_block = False
     ended = True
     buffered = lag = perishable = 0
+    files = ()
 
     def __init__(self, sealer: Sealer, kind: Kind | None, keeping: Keeping, journal: Journal) -> None:
         if kind is not None:

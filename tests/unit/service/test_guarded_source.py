@@ -207,13 +207,13 @@ def test_gaps_and_skipped_bytes_are_counted() -> None:
     """Of every source, by what its pieces say; an entry that was taken has its time."""
     source = Faulty("", EpochsealError(""))
     guarded = GuardedSource("faulty", lambda: source, Told().journal)
-    assert guarded.figures.last_read == 0
+    assert guarded.figures.total.last_read == 0
     assert guarded.cut_piece(9, BIG, BIG) is not None
-    assert guarded.figures.last_read > 0
+    assert guarded.figures.total.last_read > 0
     guarded.done(0)
     guarded.figures.took(Piece(0, 0, SourceMark("faulty", 90, gap=1, skipped=82)))
     guarded.figures.took(Piece(0, 0, SourceMark("faulty", 90, gap=1)))
-    assert (guarded.figures.gaps, guarded.figures.skipped) == (2, 82)
+    assert (guarded.figures.total.gaps, guarded.figures.total.skipped) == (2, 82)
     guarded.close()
 
 

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -169,6 +170,25 @@ def test_a_source_may_know_of_more_than_it_read(story: Story, source: StreamSour
     os.close(writing)
 
 
+def test_files_of_a_source_that_need_a_look(story: Story, tmp_path: Path) -> None:
+    """A page and metrics by file, in the same words as of the source."""
+    following = TailSource([str(tmp_path)], {}, block_bytes=4096, max_entry_bytes=4096)
+    following.tick()
+    name = f"tail:{tmp_path}"
+    with closing(start_metrics("127.0.0.1:0", [view(story, following)])) as server:
+        found = samples(server)
+        seen = json.loads(get(server, "/healthz")[1])["sources"]["app"]["tail"]
+    states = {key[-1]: value for key, value in found.items() if key[0] == "epochseal_file_state"}
+    assert states == {"open": 0, "lagging": 0, "unreadable": 1}
+    for kind in ("lag_bytes", "gaps_total", "skipped_bytes_total", "last_read_timestamp_seconds"):
+        assert found[f"epochseal_file_{kind}", "app", name, "tail"] == 0
+    assert found["epochseal_files_left_out", "app", "tail"] == 0
+    figures = {"waiting_bytes": 0, "gaps": 0, "skipped_bytes": 0, "last_read": 0}
+    file = {"state": "unreadable", **figures}
+    assert seen == {"state": "open", **figures, "files": {name: file}, "files_left_out": 0}
+    following.close()
+
+
 def test_commit_times_are_a_histogram() -> None:
     """Each time counts in the first bucket whose bound it does not exceed."""
     histogram = Histogram()
@@ -220,6 +240,7 @@ def test_an_idle_log_is_healthy(served: MetricsServer) -> None:
     """200 while entries are acknowledged or would be."""
     status, body = get(served, "/healthz")
     shown = {"state": "open", "waiting_bytes": 11, "gaps": 0, "skipped_bytes": 0, "last_read": 0}
+    shown |= {"files": {}, "files_left_out": 0}
     found = {"status": "ok", "logs": {"app": []}, "sources": {"app": {"input": shown}}}
     assert (status, json.loads(body)) == (200, found)
 

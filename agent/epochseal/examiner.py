@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
 
 from epochseal.keys import Context, KeyURI
 
@@ -14,8 +15,7 @@ PROBE_LOG = bytes(32)
 """The log id of secrets that are issued to see whether it works: no log has it, so a trail tells them."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFinding:
+class KeyFinding(msgspec.Struct, frozen=True):
     """One thing that was looked at.
 
     Args:

@@ -11,7 +11,6 @@ NAME_env.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -80,8 +79,7 @@ class FamilyTables(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fro
     pkcs11: Pkcs11Table | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(msgspec.Struct, frozen=True):
     """One family of backends.
 
     Args:

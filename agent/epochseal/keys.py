@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 from urllib.parse import unquote
+
+import msgspec
 
 from epochseal.encoding import MAX_INT, UNSEEN, b64encode
 from epochseal.errors import BackendError, ConfigError, CredentialRefused, FormatError, Unavailable, WrongKey
@@ -41,8 +42,7 @@ _P256_SIZE = len(_P256_PREFIX) + 64
 _ED25519_SIZE = 32
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
+class PublicKey(msgspec.Struct, frozen=True):
     """The public half of a checkpoint key.
 
     Args:
@@ -69,8 +69,7 @@ class PublicKey:
             raise FormatError(f"unknown public key algorithm: {self.algorithm!r}")
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """What an epoch secret is bound to: it is recovered for exactly these four values or not at all.
 
     Args:
@@ -128,8 +127,7 @@ class Context:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Issued:
+class Issued(msgspec.Struct, frozen=True):
     """What may be stored of an issued secret.
 
     Args:
@@ -165,8 +163,7 @@ class Issuer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class WrappedSecret:
+class WrappedSecret(msgspec.Struct, frozen=True):
     """What is to be recovered.
 
     Args:
@@ -220,8 +217,7 @@ class Signer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class KeyURI:
+class KeyURI(msgspec.Struct, frozen=True):
     """The name of one key, `scheme:rest`; made by `parse_key_uri`. `rest` belongs to the backend."""
 
     scheme: str

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import replace as replace_log
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from epochseal.custody import ratchet
 from epochseal.encoding import b64decode, b64encode
@@ -47,7 +49,7 @@ def rewrite(log: Log, change: Callable[[int, bytes], bytes], into: Path, *, sign
         (into / "segments" / seal.name).write_bytes(new_seal)
         (into / "segments" / content.name).write_bytes(new_log)
     (into / "checkpoint").write_bytes(rewriter.note if sign else (log.path / "checkpoint").read_bytes())
-    return replace(log, path=into)
+    return replace_log(log, path=into)
 
 
 def _headers(seal: bytes) -> Iterator[Header]:

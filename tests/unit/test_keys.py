@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, g
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from epochseal.encoding import UNSEEN
 from epochseal.errors import ConfigError, FormatError

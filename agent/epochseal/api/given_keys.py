@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from epochseal.config.environment import settings_from_environment
 from epochseal.errors import ConfigError, FormatError
@@ -44,8 +45,7 @@ def one_origin(origin: str | None, named: dict[str, str | None]) -> str | None:
     return origin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogKeys:
+class LogKeys(msgspec.Struct, frozen=True, kw_only=True):
     """What one log is to be checked with.
 
     Args:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from epochseal.errors import StorageError
 from epochseal.foreign_text import encode_visible_json, visible, visible_lines
@@ -29,8 +30,7 @@ class OutputLostError(StorageError):
     """Standard output cannot be written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Styled:
+class Styled(msgspec.Struct, frozen=True):
     """Text that stands out where the output is a terminal that can show it; styles are those of `_STYLES`."""
 
     text: str

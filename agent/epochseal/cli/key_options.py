@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from epochseal.cli.error_messages import Misuse
 from epochseal.cli.options import KEY_URI, ORIGIN
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from epochseal.config import Configuration, LogConfig
 
 
-@dataclass(frozen=True, slots=True)
-class KeyOptions:
+class KeyOptions(msgspec.Struct, frozen=True):
     """What was given of them. The configuration has been read; keys have not been looked at yet."""
 
     config: Configuration | None

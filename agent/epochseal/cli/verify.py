@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
 from epochseal.cli.error_messages import Misuse, status_of, tell
 from epochseal.cli.key_options import KeyOptions, key_options

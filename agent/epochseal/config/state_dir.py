@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from epochseal.errors import ConfigError
 
@@ -12,8 +13,7 @@ NO_STATE = "none"
 """What is written to have nothing remembered."""
 
 
-@dataclass(frozen=True, slots=True)
-class StateDir:
+class StateDir(msgspec.Struct, frozen=True):
     """The directory that holds a folder for each log.
 
     Attributes:

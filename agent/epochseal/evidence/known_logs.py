@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote_from_bytes
@@ -93,8 +92,7 @@ def place_of(logdir: Path | str) -> str:
     return os.path.abspath(text)  # noqa: PTH100  # as the line above says
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True):
     """What is remembered where a log was named.
 
     `place` is the id of the log that was seen there, None if the place is new. `trust` is what the log is

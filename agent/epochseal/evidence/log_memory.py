@@ -8,9 +8,11 @@ moving it, reads it again, and holds what it has verified against what the other
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from epochseal.errors import ConfigError, EpochsealError, VerificationError
 from epochseal.evidence.trust_file import Trust, read_trust, write_trust
@@ -21,8 +23,7 @@ from epochseal.verifier.verdict import Verdict, withdraw
 _Key = TypeVar("_Key", str, bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class Remembered:
+class Remembered(msgspec.Struct, frozen=True):
     """A log that was verified, and what became of the memory.
 
     `told` says where the memory moved to, empty if it did not. `failure` kept it from moving: it is to be

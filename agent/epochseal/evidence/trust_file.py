@@ -6,9 +6,10 @@ Here is what such a file says, and its one form; log_memory.py has how it moves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from epochseal.encoding import UNSEEN, b64decode, b64encode, parse_decimal
 from epochseal.errors import ConfigError, FormatError, VerificationError
@@ -37,8 +38,7 @@ MAX_TRUST = MAX_NOTE + (8 << 20)
 _HASH_SIZE = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(msgspec.Struct, frozen=True):
     """What a trust file says.
 
     Args:

@@ -10,7 +10,6 @@ import re
 import struct
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
 from itertools import accumulate, pairwise
@@ -37,8 +36,7 @@ _bodies = msgspec.json.Decoder(BlockBody)
 _encoder = msgspec.json.Encoder()
 
 
-@dataclass(frozen=True, slots=True)
-class BlockColumns:
+class BlockColumns(msgspec.Struct, frozen=True):
     """Lines with entries, which follow each other without a hole.
 
     `bounds` are the places of the log file, in bytes, between which the blocks lie: one more than blocks.

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from hashlib import sha256
 
+import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -26,8 +26,7 @@ _SIGNATURE_SIZE = 64
 _VKEY = re.compile(r"([^+]+)\+([0-9a-f]{8})\+(.+)")
 
 
-@dataclass(frozen=True, slots=True)
-class WitnessKey:
+class WitnessKey(msgspec.Struct, frozen=True):
     """The named public key of a witness: 32 raw bytes of Ed25519.
 
     Raises:

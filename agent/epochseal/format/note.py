@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from typing import Literal
 
+import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
+from msgspec.structs import force_setattr
 
 from epochseal.encoding import MAX_INT, UNSEEN, b64decode, b64encode, parse_decimal
 from epochseal.errors import ConfigError, FormatError, VerificationError
@@ -45,8 +46,7 @@ class UnknownKey(VerificationError):
     """A note bears no signature by any of the keys that the caller knows."""
 
 
-@dataclass(frozen=True, slots=True)
-class VerifierKey:
+class VerifierKey(msgspec.Struct, frozen=True):
     """A named public key, written as a vkey: `NAME+ID+BASE64` (C2SP signed-note).
 
     Raises:
@@ -55,8 +55,9 @@ class VerifierKey:
 
     name: str
     key: PublicKey
-    key_id: bytes = field(init=False, repr=False, compare=False)
-    """The 4 bytes that name this key in a signature line: an identifier, too short for a fingerprint."""
+    key_id: bytes = b""
+    """The 4 bytes that name this key in a signature line: an identifier, too short for a fingerprint. It
+    follows from the other two; whatever is given for it does not count."""
 
     def __post_init__(self) -> None:
         _check_name(self.name, "key name")
@@ -65,7 +66,7 @@ class VerifierKey:
         # C2SP gives type 0x02 an id over the key alone; the name still counts: keys are found by both.
         if self.key.algorithm == "ed25519":
             hashed = self.name.encode() + b"\n" + _TYPES["ed25519"] + hashed
-        object.__setattr__(self, "key_id", sha256(hashed).digest()[:_KEY_ID_SIZE])
+        force_setattr(self, "key_id", sha256(hashed).digest()[:_KEY_ID_SIZE])
 
     def __hash__(self) -> int:
         # Asked for each note several times: what is equal has the same id.
@@ -100,8 +101,7 @@ def parse_vkey(text: str) -> VerifierKey:
     return key
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(msgspec.Struct, frozen=True):
     """One signature line: key name, 4-byte key id, and the bytes that the algorithm made."""
 
     name: str
@@ -114,8 +114,7 @@ class Signature:
             raise FormatError(f"signature of {self.name} is too short")
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """A text that ends in a newline, and its signatures; neither is verified by being read.
 
     Raises:
@@ -247,8 +246,7 @@ def verify_note(
     return tuple(signed)
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(msgspec.Struct, frozen=True):
     """A tree head: the text of a checkpoint note (C2SP tlog-checkpoint without extension lines).
 
     Raises:

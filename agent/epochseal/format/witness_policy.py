@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from epochseal.errors import ConfigError, FormatError, VerificationError
 from epochseal.format.cosignature import WitnessKey, parse_witness_vkey
@@ -18,8 +19,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 _NUMBER = re.compile(r"[1-9][0-9]{0,3}")
 
 
-@dataclass(frozen=True, slots=True)
-class Witness:
+class Witness(msgspec.Struct, frozen=True):
     """One witness: `url` is the prefix that checkpoints are submitted to, None if the policy has none."""
 
     name: str
@@ -27,14 +27,12 @@ class Witness:
     url: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
+class _Group(msgspec.Struct, frozen=True):
     threshold: int
     members: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """A quorum over named witnesses; `logs` are the keys of the logs that it is for, empty for any."""
 
     witnesses: Mapping[str, Witness]
@@ -110,19 +108,18 @@ def parse_policy(raw: bytes) -> Policy:
     return builder.policy()
 
 
-@dataclass(slots=True)
-class _Builder:
+class _Builder(msgspec.Struct):
     """A policy as far as its lines have been read."""
 
-    witnesses: dict[str, Witness] = field(default_factory=dict)
-    groups: dict[str, _Group] = field(default_factory=dict)
-    logs: list[VerifierKey] = field(default_factory=list)
+    witnesses: dict[str, Witness] = msgspec.field(default_factory=dict)
+    groups: dict[str, _Group] = msgspec.field(default_factory=dict)
+    logs: list[VerifierKey] = msgspec.field(default_factory=list)
     quorum: str | None = None
-    grouped: set[str] = field(default_factory=set)
+    grouped: set[str] = msgspec.field(default_factory=set)
     # What the witnesses and logs have: a file of a megabyte names thousands.
-    key_data: set[bytes] = field(default_factory=set)
-    key_ids: set[tuple[str, bytes]] = field(default_factory=set)
-    log_keys: set[PublicKey] = field(default_factory=set)
+    key_data: set[bytes] = msgspec.field(default_factory=set)
+    key_ids: set[tuple[str, bytes]] = msgspec.field(default_factory=set)
+    log_keys: set[PublicKey] = msgspec.field(default_factory=set)
 
     def read_line(self, words: list[str]) -> None:
         match words:

@@ -62,7 +62,7 @@ class Point(_Form, kw_only=True):
     @classmethod
     def of(cls, point: ResumePoint, log: str, origin: str) -> Point:
         """As it is written down."""
-        fields = {name: getattr(point, name) for name in ResumePoint.__slots__}
+        fields = {name: getattr(point, name) for name in ResumePoint.__struct_fields__}
         return cls(log=log, origin=origin, **(fields | {"leaf": b64encode(point.leaf)}))
 
     def resume_point(self) -> ResumePoint:
@@ -71,7 +71,7 @@ class Point(_Form, kw_only=True):
         Raises:
             FormatError: its leaf is none.
         """
-        fields = {name: getattr(self, name) for name in ResumePoint.__slots__}
+        fields = {name: getattr(self, name) for name in ResumePoint.__struct_fields__}
         return ResumePoint(**(fields | {"leaf": b64decode(self.leaf, "leaf", _HASH_SIZE)}))
 
 

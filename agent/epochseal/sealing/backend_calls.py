@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Literal, Protocol, TypeVar
+
+from msgspec.structs import replace
 
 from epochseal.custody.courier import Courier
 from epochseal.custody.zygote import Zygote

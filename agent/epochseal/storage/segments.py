@@ -7,9 +7,10 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+import msgspec
 
 from epochseal.errors import StorageError
 from epochseal.storage.durable import (
@@ -56,8 +57,7 @@ def stem_time(stem: str) -> int:
     return int(moment.timestamp()) * 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True):
     """The files that share a stem: any of them may be missing, and the log may be there in several forms."""
 
     number: int
@@ -95,8 +95,7 @@ class Segment:
         return [path for path in (*self.logs, self.seal, self.unsealed, self.torn) if path is not None]
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(msgspec.Struct, frozen=True):
     """What stands in a log directory: segments by number and stem, and names that belong to none.
 
     `not_files` are names of the segments' files, or the folder's own name, under which something else stands:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import msgspec
 
 from epochseal.errors import FormatError, VerificationError
@@ -31,8 +29,7 @@ class Valid(msgspec.Struct, frozen=True, gc=False):
     signer: VerifierKey
 
 
-@dataclass(slots=True)
-class Checkpoints:
+class Checkpoints(msgspec.Struct):
     """The valid checkpoints of a log, by their sizes; of one size the last one.
 
     `valid_files` are the files with a checkpoint that is valid, as they stand. Without known keys signatures
@@ -42,9 +39,9 @@ class Checkpoints:
     log: JoinedLog
     findings: Findings
     keys: KnownKeys | None
-    held: HeldSignatures = field(default_factory=HeldSignatures)
-    valid: dict[int, Valid] = field(default_factory=dict)
-    valid_files: set[bytes] = field(default_factory=set)
+    held: HeldSignatures = msgspec.field(default_factory=HeldSignatures)
+    valid: dict[int, Valid] = msgspec.field(default_factory=dict)
+    valid_files: set[bytes] = msgspec.field(default_factory=set)
     _mismatched: bool = False
 
     @property

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+
+import msgspec
 
 from epochseal.encoding import MAX_INT
 from epochseal.errors import FormatError, VerificationError
@@ -29,8 +30,7 @@ _Waiting = dict[int, dict[bytes, dict[bytes, deque["Rotation"]]]]
 """Lines that are not endorsed yet, in order: by run, and by the ids of the new and old key that must sign."""
 
 
-@dataclass(slots=True)
-class Rotation:
+class Rotation(msgspec.Struct):
     """A rotate line of two checkpoint keys with the name that notes are checked with.
 
     `endorsed` is the size of the smallest checkpoint that endorses it, 0 if there is none. One beyond `until`

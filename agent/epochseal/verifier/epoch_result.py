@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import msgspec
@@ -46,8 +45,7 @@ class Recorded(msgspec.Struct, Generic[_Body], frozen=True, gc=False):
     authentic: bool
 
 
-@dataclass(slots=True)
-class EpochResult:
+class EpochResult(msgspec.Struct):
     """What was found in the lines of one epoch, and in the entries that they seal.
 
     `leaf` is that of the epoch line. `next_entry` is the number of the entry after the last one, `sealed` how
@@ -62,7 +60,7 @@ class EpochResult:
     segment: int
     header: Header | None
     leaf: bytes = b""
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = msgspec.field(default_factory=list)
     next_entry: int = 0
     sealed: int = 0
     begins: int | None = None
@@ -72,22 +70,22 @@ class EpochResult:
     lines: int = 0
     last_tag: bytes = b""
     asked_tag: bytes | None = None
-    tree: Frontier = field(default_factory=Frontier)
-    last_leaves: list[LastLeaf] = field(default_factory=list)
+    tree: Frontier = msgspec.field(default_factory=Frontier)
+    last_leaves: list[LastLeaf] = msgspec.field(default_factory=list)
     announced: tuple[int, Next] | None = None
     end: End | None = None
     carry_in: bytes | None = None
     carry_out: bytes | None = None
-    notes: list[Noted] = field(default_factory=list)
-    prunes: list[Recorded[Prune]] = field(default_factory=list)
-    rotates: list[Recorded[Rotate]] = field(default_factory=list)
+    notes: list[Noted] = msgspec.field(default_factory=list)
+    prunes: list[Recorded[Prune]] = msgspec.field(default_factory=list)
+    rotates: list[Recorded[Rotate]] = msgspec.field(default_factory=list)
     blocks: int = 0
     last_time: int = 0
     clock_back: int = 0
-    gaps: list[tuple[int, str, int]] = field(default_factory=list)
+    gaps: list[tuple[int, str, int]] = msgspec.field(default_factory=list)
     late: tuple[int, int] | None = None
-    behind: dict[bool, tuple[int, int]] = field(default_factory=dict)
-    unread: list[bytes] = field(default_factory=list)
+    behind: dict[bool, tuple[int, int]] = msgspec.field(default_factory=dict)
+    unread: list[bytes] = msgspec.field(default_factory=list)
     damaged: bool = False
     authentic: bool = False
 

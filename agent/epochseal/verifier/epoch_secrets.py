@@ -7,7 +7,8 @@ is known. So the one that is asked for is fetched together with those behind it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from epochseal.custody.memory import SecretPage
 from epochseal.encoding import b64decode
@@ -30,8 +31,7 @@ class NoKeyError(Exception):
         self.kind = kind
 
 
-@dataclass(frozen=True, slots=True)
-class _Fetched:
+class _Fetched(msgspec.Struct, frozen=True):
     """The secret of an epoch and what it is bound to, or why there is none."""
 
     header: Header

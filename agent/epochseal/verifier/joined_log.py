@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import msgspec
 
 from epochseal.format.seal_lines import Header, Link, Next, Prune, Rotate
@@ -13,8 +11,7 @@ from epochseal.verifier.sealed_entries import LogEnd
 from epochseal.verifier.snapshot import SegmentPart
 
 
-@dataclass(slots=True, eq=False)
-class Run:
+class Run(msgspec.Struct, eq=False):
     """An epoch that no carry leads into, and all epochs that the carry continues from it.
 
     `start` is the index of its first line, None if that is not there any more. `claim` is what its
@@ -24,7 +21,7 @@ class Run:
     """
 
     start: int | None
-    epochs: list[Epoch] = field(default_factory=list)
+    epochs: list[Epoch] = msgspec.field(default_factory=list)
     claim: int | None = None
     entries: int = 0
     signed: int = 0
@@ -32,8 +29,7 @@ class Run:
     vouched_entries: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class Epoch:
+class Epoch(msgspec.Struct, eq=False):
     """What one epoch is judged by when all are joined.
 
     `index` is that of its first line, `leaf` its leaf, `stop` the tree size behind its last line. `wrapped`
@@ -108,8 +104,7 @@ class RotateLine(Line, frozen=True):
     body: Rotate
 
 
-@dataclass(frozen=True, slots=True)
-class JoinedSegment:
+class JoinedSegment(msgspec.Struct, frozen=True):
     """A segment that was read: the entries `began` to `ended`, and the last epoch up to its end.
 
     `lasting` is that epoch, of this segment or an earlier one, None if there is none; `first` the first one
@@ -127,22 +122,21 @@ class JoinedSegment:
     unreadable: bool
 
 
-@dataclass(slots=True)
-class JoinedLog:
+class JoinedLog(msgspec.Struct):
     """All that 13.5 puts together; `last` is the result of the last epoch, for its tree and end.
 
     `left_out` are ranges of lines, by their index, that stand in segments which did not settle (13.2).
     """
 
-    epochs: list[Epoch] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
-    segments: list[JoinedSegment] = field(default_factory=list)
-    signable: dict[int, Signable] = field(default_factory=dict)
-    notes: list[tuple[Noted, Place]] = field(default_factory=list)
-    prunes: list[PruneLine] = field(default_factory=list)
-    rotates: list[RotateLine] = field(default_factory=list)
-    behind: list[tuple[Place, bool, int, int]] = field(default_factory=list)
-    left_out: list[tuple[int, int]] = field(default_factory=list)
+    epochs: list[Epoch] = msgspec.field(default_factory=list)
+    runs: list[Run] = msgspec.field(default_factory=list)
+    segments: list[JoinedSegment] = msgspec.field(default_factory=list)
+    signable: dict[int, Signable] = msgspec.field(default_factory=dict)
+    notes: list[tuple[Noted, Place]] = msgspec.field(default_factory=list)
+    prunes: list[PruneLine] = msgspec.field(default_factory=list)
+    rotates: list[RotateLine] = msgspec.field(default_factory=list)
+    behind: list[tuple[Place, bool, int, int]] = msgspec.field(default_factory=list)
+    left_out: list[tuple[int, int]] = msgspec.field(default_factory=list)
     damaged_from: int | None = None
     first: Header | None = None
     first_leaf: bytes = b""

@@ -6,15 +6,15 @@ docs/format.md, 13.14 lists the same kinds, with the section that each one is fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 Grade = Literal["tampered", "untrusted", "incomplete", "warning"]
 """The verdict that follows from a problem; a warning leaves the verdict as it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True):
     """One kind of finding; `says` and `advice` are parts of sentences, with the marks of Markdown."""
 
     name: str

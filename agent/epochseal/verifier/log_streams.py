@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import zlib
-from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from epochseal.errors import ConfigError
 
@@ -153,8 +154,7 @@ class _Zstandard:
         return self._found
 
 
-@dataclass(frozen=True, slots=True)
-class _Frames:
+class _Frames(msgspec.Struct, frozen=True):
     """Why a file is not whole; None if it is."""
 
     fault: BrokenStreamError | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from epochseal.encoding import b64decode, b64encode, format_time
 from epochseal.format.note import VerifierKey
@@ -31,8 +31,7 @@ def pinned_run(log: JoinedLog, pins: Pins | None) -> Run | None:
     return next((epoch.run for epoch in log.epochs if epoch.index < pins.size <= epoch.stop), None)
 
 
-@dataclass(slots=True)
-class Remembered:
+class Remembered(msgspec.Struct):
     """A log, and what is expected of it; `found` is whether any rule of 13.8 found a problem."""
 
     log: JoinedLog

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from epochseal.format.merkle import EMPTY_ROOT
 from epochseal.format.note import VerifierKey
@@ -15,8 +16,7 @@ from epochseal.verifier.resume_point import ResumePoint
 from epochseal.verifier.verdict import Verdict
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Promise:
+class Promise(msgspec.Struct, frozen=True, order=True):
     """What a log said of its retention: `retention` in ms, not 0.
 
     `index` is the smallest index of an epoch line that said so, `time` the greatest time of one, in ms.
@@ -38,8 +38,7 @@ def merge_promises(promises: Iterable[Promise], now: int) -> tuple[Promise, ...]
     return tuple(sorted(item for item in merged.values() if item.time + item.retention > now))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pins:
+class Pins(msgspec.Struct, frozen=True, kw_only=True):
     """What a memory says that the log must be (docs/format.md, 13.8).
 
     Args:
@@ -57,7 +56,7 @@ class Pins:
     origin: str | None = None
     log: bytes | None = None
     epoch_keys: frozenset[str] | None = None
-    starts: Mapping[bytes, str] = field(default_factory=dict)
+    starts: Mapping[bytes, str] = msgspec.field(default_factory=dict)
     checkpoint_keys: frozenset[VerifierKey] = frozenset()
     promises: tuple[Promise, ...] = ()
     size: int = 0
@@ -65,8 +64,7 @@ class Pins:
     note: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What to verify with. Without `make_recoverer` only what a public key can show; durations in ms.
 
     `log` is the id that is expected, 32 bytes. `pins` bring their own checkpoint key and origin: another
@@ -93,8 +91,7 @@ class Request:
         return self.make_recoverer is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What a memory may take over from a log whose verdict is `verified`, as far as 13.8 lets pins move.
 
     Args:
@@ -114,8 +111,7 @@ class Seen:
     promises: tuple[Promise, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Examination:
+class Examination(msgspec.Struct, frozen=True):
     """A verdict, and what a memory needs beside it.
 
     `seen` is None where nothing may be taken over: no valid checkpoint, or none that the pins may move to;

@@ -7,8 +7,7 @@ of the log (docs/format.md, 13.8) binds that epoch to all that was verified befo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from msgspec.structs import replace
 
 from epochseal.errors import EpochsealError
@@ -19,8 +18,7 @@ class ResumeMisfitError(EpochsealError):
     """The log is not as it was at the resume point: it has to be verified from its beginning."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResumePoint:
+class ResumePoint(msgspec.Struct, frozen=True):
     """Where an epoch begins, and what was counted before it.
 
     Args:

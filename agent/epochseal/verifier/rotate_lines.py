@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from dataclasses import dataclass
 from itertools import accumulate, groupby, pairwise
+
+import msgspec
 
 from epochseal.verifier.checkpoint_keys import KnownKeys, Rotation
 from epochseal.verifier.findings import Findings
@@ -39,8 +40,7 @@ class _EpochsOfKey:
         return (self._epochs[first], self._epochs[behind - 1]) if start < stop and first < behind else None
 
 
-@dataclass(frozen=True, slots=True)
-class RotateLines:
+class RotateLines(msgspec.Struct, frozen=True):
     """The rotate lines of a log that count; `endorsed` those of them that a checkpoint endorses.
 
     `known` are the checkpoint keys, None if none was named.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from epochseal.errors import FormatError, StorageError
 from epochseal.format.seal_lines import End, Header, TaggedLine, parse_line
@@ -11,8 +12,7 @@ from epochseal.storage.opener import open_file
 from epochseal.verifier.seal_files import SealFile, lines_backwards
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
+class Tail(msgspec.Struct, frozen=True):
     """The last tagged line, None if there is none that can be read, and whether a note stands behind it."""
 
     line: TaggedLine | None = None

@@ -8,9 +8,10 @@ that the lines before it led to; otherwise nothing has changed, and the epoch go
 from __future__ import annotations
 
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
+
+import msgspec
 
 from epochseal.custody.memory import SecretPage
 from epochseal.errors import FormatError, StorageError
@@ -36,8 +37,7 @@ _RUN = 1 << 17
 _KEY, _SLOT = 32, 64
 
 
-@dataclass(frozen=True, slots=True)
-class _Start:
+class _Start(msgspec.Struct, frozen=True):
     """Where a share begins: what the line before it says, by which the share is bound to it."""
 
     index: int
@@ -47,8 +47,7 @@ class _Start:
     last_time: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Share:
+class _Share(msgspec.Struct, frozen=True):
     """Some block lines of an epoch, whose epoch line has the index `first`.
 
     `block_size` is how many bytes a block has, by those before. The others are as in `RunCheck`.
@@ -62,8 +61,7 @@ class _Share:
     asked_line: int
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(msgspec.Struct, frozen=True):
     """The log file, as `SealedEntries` takes it."""
 
     path: Path
@@ -72,8 +70,7 @@ class _File:
     last: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(msgspec.Struct, frozen=True):
     """What lines show that all hold; `leaves` one after the other, `asked_tag` if that line is among them."""
 
     end: _Start

@@ -7,9 +7,10 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
+from msgspec.structs import replace
 from msgspec.structs import replace as replace_fields
 
 from epochseal.errors import FormatError, StorageError
@@ -31,8 +32,7 @@ _END = 4096
 _Identity = tuple[int, int, int] | None
 
 
-@dataclass(slots=True)
-class SegmentPart:
+class SegmentPart(msgspec.Struct):
     """One whole segment as it was when the snapshot was taken; `last` if no stem has a greater number.
 
     `copied` is the tree size that the file `checkpoint` states, 0 if it is none; `stored` what the log file
@@ -96,8 +96,7 @@ class SegmentPart:
         return self.lines.first_entry
 
 
-@dataclass(slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct):
     """The snapshot; files with signed notes come first: lines are durable before they are signed.
 
     `not_files` are names under which something else than a file stands, `gone` the numbers of segments that
@@ -108,10 +107,10 @@ class Snapshot:
     listing: Listing
     checkpoint: bytes | None = None
     witnessed: bytes | None = None
-    not_files: list[str] = field(default_factory=list)
-    parts: list[SegmentPart] = field(default_factory=list)
-    gone: set[int] = field(default_factory=set)
-    empty_halves: set[str] = field(default_factory=set)
+    not_files: list[str] = msgspec.field(default_factory=list)
+    parts: list[SegmentPart] = msgspec.field(default_factory=list)
+    gone: set[int] = msgspec.field(default_factory=set)
+    empty_halves: set[str] = msgspec.field(default_factory=set)
 
     since: ResumePoint | None = None
     """Where it begins, if not at the beginning of the log."""

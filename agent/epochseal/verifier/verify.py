@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from epochseal.encoding import b64encode, format_time
 from epochseal.format.note import HeldSignatures, VerifierKey
@@ -60,8 +61,7 @@ def examine(logdir: Path, request: Request) -> Examination:
     raise AssertionError("looks() ends with a last one")
 
 
-@dataclass(frozen=True, slots=True)
-class _Judged:
+class _Judged(msgspec.Struct, frozen=True):
     examination: Examination
     last_number: int
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from epochseal.encoding import format_time
 from epochseal.errors import FormatError, VerificationError
@@ -12,8 +12,7 @@ from epochseal.format.witness_policy import Policy
 from epochseal.verifier.checkpoint_check import Checkpoints
 
 
-@dataclass(frozen=True, slots=True)
-class Witnessed:
+class Witnessed(msgspec.Struct, frozen=True):
     """Size of the largest witnessed tree, the entries in it, and who says so, each with the time."""
 
     size: int

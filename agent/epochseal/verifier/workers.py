@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, suppress
-from dataclasses import replace as replace_part
 from pathlib import Path
 from typing import ClassVar
 
 import msgspec
 from msgspec.structs import replace
+from msgspec.structs import replace as replace_part
 
 from epochseal.custody.memory import SecretPage, harden_process
 from epochseal.storage.opener import GoneError

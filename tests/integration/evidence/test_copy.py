@@ -6,10 +6,10 @@ import gzip
 import json
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from epochseal.errors import ConfigError, LogBusy, StorageError
 from epochseal.evidence import copy_place, log_copy

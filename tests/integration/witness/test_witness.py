@@ -8,10 +8,10 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from epochseal.errors import Denied, StorageError, Unavailable
 from epochseal.format.cosignature import find_cosignatures, parse_witness_vkey

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from epochseal.errors import ConfigError, FormatError, VerificationError
 from epochseal.evidence.log_memory import accept

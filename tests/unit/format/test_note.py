@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import runpy
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from epochseal.encoding import MAX_INT, UNSEEN, b64decode, b64encode
 from epochseal.errors import ConfigError, EpochsealError, FormatError, VerificationError

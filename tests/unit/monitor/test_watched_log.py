@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as replace_fields
 
 from epochseal.api.given_keys import LogKeys
 from epochseal.config.model import VerifierConfig
@@ -176,7 +177,7 @@ def test_a_change_beside_an_examination_is_seen(tmp_path: Path) -> None:
         (folder / name).write_bytes(b"before")
     log = watched(tmp_path, LogRecord(place=name_of(str(tmp_path)), pattern="/logs/*"))
     rows = rows_of(str(tmp_path), 0)
-    second = replace(POINT, segment=2, stem="000002-b", size=20)
+    second = replace_fields(POINT, segment=2, stem="000002-b", size=20)
     log.begin("whole", 0.0)
     _take(log, replace(whole("verified"), rows=rows, resume=second))
     assert log.wants(100.0) == ["part"]
@@ -184,7 +185,7 @@ def test_a_change_beside_an_examination_is_seen(tmp_path: Path) -> None:
     log.begin("part", 100.0)
     rows = rows_of(str(tmp_path), 2)
     (folder / "000001-a.log").write_bytes(b"after")
-    third = replace(POINT, segment=3, stem="000003-c", size=30)
+    third = replace_fields(POINT, segment=3, stem="000003-c", size=30)
     part = replace(whole("verified", started=2000), whole=False, rows=rows, resume=third)
     _take(log, part)
     assert log.record.point is not None

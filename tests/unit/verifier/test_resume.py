@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from epochseal.verifier import Examination, Pins, ResumeMisfitError, ResumePoint
 from tests.reference.maker import Maker

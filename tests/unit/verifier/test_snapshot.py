@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from epochseal.storage.segments import list_segments
 from epochseal.verifier import snapshot

@@ -7,7 +7,6 @@ shown goes through here, and those characters become escapes of printable ASCII.
 
 from __future__ import annotations
 
-import json
 import re
 
 import msgspec
@@ -45,6 +44,8 @@ def encode_visible_json(value: object) -> bytes:
 
     Half a surrogate pair has no escape that every reader of JSON takes: it is told as `visible` tells it.
     """
+    import json  # noqa: PLC0415  # most commands print none
+
     text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False, separators=(",", ":"))
     # Outside of its strings JSON in this form has none of these.
     return UNSEEN.sub(_json_escape, text).encode()

@@ -8,19 +8,16 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
-from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from importlib import import_module
+from typing import Literal, Protocol, cast
 from urllib.parse import unquote
 
 import msgspec
 
+from epochseal.backend_offers import offered_backends
 from epochseal.encoding import MAX_INT, UNSEEN, b64encode
 from epochseal.errors import BackendError, ConfigError, CredentialRefused, FormatError, Unavailable, WrongKey
 from epochseal.families import SCHEMES
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoints
 
 SECRET_SIZE = 32
 """Size of an epoch secret in bytes."""
@@ -342,24 +339,18 @@ def parse_key_uri(text: str) -> KeyURI:
     return KeyURI(scheme=match[1], rest=match[2])
 
 
-@lru_cache(maxsize=1)
-def _offers(_path: tuple[str, ...]) -> EntryPoints:
-    """What the packages on this path offer: every one of them is read for it, so it is asked once."""
-    from importlib.metadata import entry_points  # noqa: PLC0415  # slow: only commands that use a key pay for it
-
-    return entry_points(group="epochseal.backends")
-
-
 def load_backend(uri: KeyURI) -> Backend:
     """Import the backend module of this URI's scheme, and no other.
 
     Raises:
         ConfigError: no installed package, or more than one, offers the scheme; or its library is missing.
     """
-    offers = _offers(tuple(sys.path))
-    found = {offer.value: offer for offer in offers.select(name=uri.scheme)}
+    offers = offered_backends(tuple(sys.path))
+    found = offers.get(uri.scheme)
     if not found:
-        known = sorted(offers.names)
+        from difflib import get_close_matches  # noqa: PLC0415  # only for a mistyped scheme
+
+        known = sorted(offers)
         near = get_close_matches(uri.scheme, known, n=1)
         raise ConfigError(
             f"unknown key scheme {uri.scheme!r}: known are {', '.join(known) or 'none'}",
@@ -371,9 +362,9 @@ def load_backend(uri: KeyURI) -> Backend:
             f"more than one module offers the key scheme {uri.scheme!r}: {', '.join(sorted(found))}",
             hint="uninstall all but one of the packages",
         )
-    (offer,) = found.values()
+    (module,) = found
     try:
-        return cast("Backend", offer.load())
+        return cast("Backend", import_module(module))
     except ImportError as exc:
         extra = uri.family
         raise ConfigError(

@@ -306,6 +306,22 @@ def test_load_unknown_scheme() -> None:
 
 
 @pytest.mark.usefixtures("packages")
+def test_load_an_offer_that_is_written_otherwise(tmp_path: Path) -> None:
+    """Other sections, comments, extras and spaces do not count, nor does a package behind its like."""
+    _install(
+        tmp_path / "more",
+        "four",
+        "# odd = no\n odd=tworooms [extra] \n\n[console_scripts]\nodd = epochseal_x",
+    )
+    _install(tmp_path / "more", "one", "tworooms = not_this_one")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [*sys.path, str(tmp_path / "more"), str(tmp_path / "nowhere"), __file__])
+        module = load_backend(KeyURI("odd", "x"))
+        assert load_backend(KeyURI("tworooms", "x")) is module
+    assert vars(module)["MARK"] == "tworooms"
+
+
+@pytest.mark.usefixtures("packages")
 def test_load_missing_library() -> None:
     """A library that is not installed is a ConfigError that names the extra which brings it."""
     with pytest.raises(ConfigError, match="a_library_that_is_not_there") as refused:

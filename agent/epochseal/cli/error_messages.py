@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from pathlib import Path
 
 import click
@@ -59,6 +58,8 @@ def describe_fault(exc: Exception) -> tuple[str, str]:
 
     Only its class and its place are told: its own words may quote what was being read, or a secret.
     """
+    import traceback
+
     frames = traceback.extract_tb(exc.__traceback__)
     ours = [frame for frame in frames if f"{Path(__file__).parent.parent}/" in frame.filename]
     place = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,8 @@ _NARROWEST = 70
 def _can_draw() -> bool:
     if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
         return False
+    import shutil
+
     # Narrower, the bar would be broken words.
     return shutil.get_terminal_size().columns >= _NARROWEST
 

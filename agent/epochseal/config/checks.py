@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from importlib.metadata import entry_points
+import sys
 from pathlib import Path
 
+from epochseal.backend_offers import offered_backends
 from epochseal.config.document import Document
 from epochseal.config.model import LogConfig
 from epochseal.config.source_tables import (
@@ -36,7 +37,7 @@ _MOST_PORT = 65_535
 
 def check_scheme(document: Document, at: KeyPath, uri: KeyURI) -> None:
     """Refuse a scheme that no backend has; by name, because its library need not be installed here."""
-    known = {*SHIPPED_SCHEMES, *entry_points(group="epochseal.backends").names}
+    known = {*SHIPPED_SCHEMES, *offered_backends(tuple(sys.path))}
     if uri.scheme not in known:
         hint = document.near(uri.scheme, known, f"known: {', '.join(sorted(known))}")
         document.fail(at, f"{at[-1]}: unknown key scheme {uri.scheme!r}", hint)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from difflib import get_close_matches
 
 from epochseal.config.backend_settings import any_of, as_setting
 from epochseal.errors import ConfigError
@@ -46,6 +45,8 @@ def _family(family: str, environ: Mapping[str, str]) -> dict[str, str]:
                 f"{variable} is a secret, and settings hold none", f"say where it is with {ways}"
             )
         if name not in known:
+            from difflib import get_close_matches  # noqa: PLC0415  # only for a mistyped setting
+
             near = get_close_matches(name, known, n=1)
             names = ", ".join(known)
             hint = f"did you mean {prefix}{near[0].upper()}?" if near else f"known after {prefix}: {names}"

@@ -7,9 +7,8 @@ that the lines before it led to; otherwise nothing has changed, and the epoch go
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
@@ -26,6 +25,9 @@ from epochseal.verifier.reading_budget import Reading
 from epochseal.verifier.seal_reader import LineReader
 from epochseal.verifier.sealed_entries import SealedEntries
 from epochseal.verifier.snapshot import SegmentPart
+
+if TYPE_CHECKING:  # loaded where processes are made, and nowhere else
+    from concurrent.futures import Executor, Future
 
 LONG = 4 << 20
 """An epoch with so many bytes of seal lines is worth the processes."""

@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 from msgspec.structs import replace
@@ -28,6 +27,9 @@ from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.sealed_entries import LogEnd, SealedEntries
 from epochseal.verifier.shared_runs import LONG, Helpers, page_size, use_page
 from epochseal.verifier.snapshot import SegmentPart
+
+if TYPE_CHECKING:  # loaded where processes are made, and nowhere else
+    from concurrent.futures import Executor, Future
 
 _PARALLEL_FROM = 64 << 20
 _TASK_SEAL_BYTES = 64 << 10

@@ -19,7 +19,7 @@ SECONDS := 600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-full faults power-states supervision live-copies live-readers monitor-trial alert-trial neighbours tail-stories fuzz lint check check-deploy bench clean strange docs reference dist lock audit deb
+.PHONY: help demo test test-full faults power-states model mutations supervision live-copies live-readers monitor-trial alert-trial neighbours tail-stories fuzz lint check check-deploy bench clean strange docs reference dist lock audit deb
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -40,6 +40,9 @@ faults: .venv/.dev ## inject every fault at every step, where `make test` takes 
 
 power-states: .venv/.dev ## cut the power 2,000 times, torn at sectors, and start again
 	.venv/bin/python -m tests.fault.power_states 2000
+
+model: .venv/.dev ## search through all states of a start and a turn, within bounds
+	.venv/bin/python -m tests.model.search
 
 mutations: export EPOCHSEAL_MUTATIONS = 1000000
 mutations: .venv/.dev ## verify a million damaged quiet logs by columns, in shares and line by line

@@ -17,6 +17,7 @@ import pytest
 from epochseal.custody.ratchet_page import RatchetPage
 from epochseal.errors import ConfigError, LogBusy, StorageError
 from epochseal.sealing.log_state import LogState
+from epochseal.storage import aside
 from epochseal.storage.durable import AppendFile, DurabilityError, replace_file
 from tests.fault.samples import sample
 from tests.fault.story import Host, Story, check, go_on, read_files, read_log
@@ -54,9 +55,11 @@ class Faults:
                 ("state", "replace"),
                 ("carry", "write_carry"),
                 ("destroy", "destroy_carry"),
+                ("take back", "take_back"),
             ):
                 patch.setattr(LogState, method, self._wrap(name, getattr(LogState, method)))
             patch.setattr(Path, "rename", self._wrap_rename(Path.rename))
+            patch.setattr("epochseal.storage.aside._unlink", self._wrap("remove", aside._unlink))  # noqa: SLF001  # each file is a step
             yield self
 
     def _wrap(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:

@@ -25,7 +25,7 @@ from epochseal.errors import EpochsealError, FormatError, StorageError
 from epochseal.format.seal_lines import Abandoned, UInt
 from epochseal.sealing.carry_file import CarriedClose, destroy_carry, read_carry, write_carry
 from epochseal.storage.chain_end import read_chain_end
-from epochseal.storage.durable import DirectoryLock, make_directory, replace_file
+from epochseal.storage.durable import DirectoryLock, make_directory, replace_file, sync_directory
 from epochseal.storage.own_files import OWN_FOLDER_MODE, OWN_MODE, check_own_folder, read_own
 from epochseal.storage.segments import list_segments
 
@@ -142,6 +142,22 @@ class LogState:
         if state != self.state:
             replace_file(self._directory / _STATE, encode_json(state) + b"\n", OWN_MODE)
             self.state = state
+
+    def take_back(self) -> None:
+        """Remember no lines, durably: the only one that there was is about to be taken from the disk.
+
+        Raises:
+            StorageError: it cannot be deleted.
+        """
+        if self._directory is None or self.state is None:
+            return
+        path = self._directory / _STATE
+        try:
+            path.unlink()
+        except OSError as exc:
+            raise StorageError(f"cannot remove {path}: {exc.strerror}") from exc
+        sync_directory(self._directory)
+        self.state = None
 
     def write_carry(self, log: bytes, size: int, root: bytes, secret: memoryview) -> None:
         """Keep the carry of the close that ends the tree of this size, durably; nothing if it is not kept.

@@ -41,6 +41,10 @@ def mend_and_go_on(
         StorageError: a file cannot be read, written or removed.
     """
     remove_hidden(logdir)
+    if found.begun_only:
+        # Before the line goes: a start that is cut off between the two must not miss it, nor hold the page of
+        # the log that begins in its place against it.
+        memory.take_back()
     for segment in found.unused:
         remove_segment(segment)
     end, denied = found.end, decision.denied

@@ -7,32 +7,38 @@ expire and rotate keys. Of some of the logs, and of an old one, a byte is change
 and put back; a person acknowledges it; then the next one. Others are left alone: nothing may be told of them.
 Meanwhile the monitor is killed (-9) at random moments. A second monitor, to which the file system shows
 nothing, watches old logs: a byte of each is changed at a random moment, and only its scrub can find it.
+The counts are told each minute, and at the end whatever ended it.
 """
 
 from __future__ import annotations
 
+import math
 import random
-import statistics
+import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from tempfile import TemporaryDirectory
+from types import FrameType
 from typing import Any
 
 from epochseal.monitor.log_record import LogRecord, Records, name_of
 from tests.fault.byte_changes import ByteChange, change_byte, compress_some
 from tests.fault.live_writers import Life, LiveLog
+from tests.fault.trial_counts import Found, counts_of
 from tests.integration.agents import tmpfs
 from tests.integration.logs import LogKeys
 from tests.integration.monitor.monitored import Fleet, Running
 
 _PATIENCE = 180.0
+_COUNTS_SECONDS = 60.0
 _SCRUB, _SCRUB_SECONDS = "10m", 600.0
 _KEYS = 40
 """Of a log whose keys are rotated the monitor knows so many epoch keys from the beginning."""
@@ -54,34 +60,14 @@ _BLIND = (
 )
 
 
-@dataclass
-class Found:
-    """What came of it: seconds until each tampering was told by where it lay, what was missed or invented."""
-
-    told: dict[str, list[float]] = field(default_factory=dict)
-    missed: list[str] = field(default_factory=list)
-    invented: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-    kills: int = 0
-
-    def add(self, where: str, seconds: float) -> None:
-        """One was told."""
-        self.told.setdefault(where, []).append(seconds)
-
-    @property
-    def faults(self) -> list[str]:
-        """Everything that must not be."""
-        return [*self.missed, *self.invented, *self.lost]
-
-
 class Watcher:
     """The monitor: killed and started again, and every verdict that it tells held against what was done."""
 
     def __init__(self, fleet: Fleet, found: Found) -> None:
         self._fleet, self._found = fleet, found
         self._records = Records(fleet.state)
-        self.changed: list[tuple[str, float, float]] = []
-        """Of each log from when to when there may be verdicts but verified: its name, seconds since 1970."""
+        self.changed: dict[tuple[str, float], float] = {}
+        """Until when there may be verdicts but verified, by the log's name and since when: s since 1970."""
         self._stories: list[dict[str, Any]] = []
         self._monitor = Running(fleet.config)
         self._events = 0
@@ -142,8 +128,8 @@ class Watcher:
             if event["event"] != "verdict" or event["verdict"] == "verified":
                 continue
             moment = datetime.fromisoformat(event["time"]).timestamp()
-            spans = (span for span in self.changed if span[0] == event["log"])
-            if not any(began <= moment <= ended for _, began, ended in spans):
+            spans = [(began, ended) for (log, began), ended in self.changed.items() if log == event["log"]]
+            if not any(began <= moment <= ended for began, ended in spans):
                 self._found.invented.append(str(event))
 
 
@@ -169,7 +155,9 @@ class Tamperer:
                 self._change()
 
     def _change(self) -> None:
-        record, began, clock = self._watcher.record(self._log), time.monotonic(), time.time()
+        record, began = self._watcher.record(self._log), time.monotonic()
+        span = name_of(str(self._log)), time.time() - 1
+        self._watcher.changed[span] = math.inf
         done = change_byte(self._log, self._chance, live=self._live is not None)
         where = self._where(record, done)
         why = f"{self._log.parent.name}/{self._log.name} {done.path.name} byte {done.at}, {where}"
@@ -183,7 +171,7 @@ class Tamperer:
         time.sleep(self._chance.uniform(0, 3))
         done.put_back()
         self._watcher.acknowledge(self._log, why)
-        self._watcher.changed.append((name_of(str(self._log)), clock - 1, time.time() + 1))
+        self._watcher.changed[span] = time.time() + 1
 
     def _where(self, record: LogRecord | None, done: ByteChange) -> str:
         """Whether a pass reads it, or sees it by its files, or leaves it to the scrub."""
@@ -243,10 +231,15 @@ def _old_keys(folder: Path) -> LogKeys:
 
 
 def try_tamperings(
-    seconds: float, count: int, kills: int, lives: Sequence[Life], alone: Sequence[Life], seed: int
-) -> Found:
+    found: Found,
+    seconds: float,
+    count: int,
+    kills: int,
+    lives: Sequence[Life],
+    alone: Sequence[Life],
+    seed: int,
+) -> None:
     """So many of each log in that time, and so many kills of the monitor among them."""
-    found = Found()
     with TemporaryDirectory(dir="/dev/shm") as made, tmpfs() as runtime, ExitStack() as stack:
         folder = Path(made)
         logs = stack.enter_context(_alive(folder, runtime, [*lives, *alone]))
@@ -267,29 +260,37 @@ def try_tamperings(
             Tamperer(watcher, found, path, log, f"{seed} {place}")
             for place, (path, log) in enumerate(changed)
         ]
-        threads = [threading.Thread(target=item.work, args=(count, until)) for item in tamperers]
+        threads = [
+            threading.Thread(target=found.attempt, args=(partial(item.work, count, until),), daemon=True)
+            for item in tamperers
+        ]
         for thread in threads:
             thread.start()
-        chance = random.Random(seed)  # no secret
-        moments = sorted(time.monotonic() + chance.uniform(0, seconds) for _ in range(kills))
-        while any(thread.is_alive() for thread in threads) or moments or time.monotonic() < until:
-            if moments and moments[0] <= time.monotonic():
-                moments.pop(0)
-                watcher.kill()
+        try:
+            chance = random.Random(seed)  # no secret
+            moments = sorted(time.monotonic() + chance.uniform(0, seconds) for _ in range(kills))
+            while any(thread.is_alive() for thread in threads) or moments or time.monotonic() < until:
+                if moments and moments[0] <= time.monotonic():
+                    moments.pop(0)
+                    watcher.kill()
+                watcher.collect()
+                time.sleep(0.05)
+        finally:
             watcher.collect()
-            time.sleep(0.05)
-        watcher.collect()
-        watcher.judge()
-        for log in logs:
-            sys.stderr.write(f"{log.life.name}: {dict(log.done)}\n")
-            if log.failure is not None:
-                found.invented.append(f"{log.life.name} ended by itself: {log.failure!r}")
-    return found
+            watcher.judge()
+            for path in (old, *(log.log for log in logs)):
+                record = watcher.record(path)
+                told = f"{record.told}, {record.entries} entries" if record is not None else "no record"
+                sys.stderr.write(f"{path.parent.name}/{path.name} at the end: {told}\n")
+            for log in logs:
+                sys.stderr.write(f"{log.life.name}: {dict(log.done)}\n")
+                if log.failure is not None:
+                    found.invented.append(f"{log.life.name} ended by itself: {log.failure!r}")
 
 
-def try_scrub(seconds: float, count: int, seed: int) -> Found:
+def try_scrub(found: Found, seconds: float, count: int, seed: int) -> None:
     """Change a byte of each of so many old logs within that time; nothing but the bytes shows it."""
-    found, chance = Found(), random.Random(seed)  # no secret
+    chance = random.Random(seed)  # no secret
     with TemporaryDirectory(dir="/dev/shm") as made:
         folder = Path(made)
         fleet = Fleet(folder, _old_keys(folder))
@@ -318,35 +319,42 @@ def try_scrub(seconds: float, count: int, seed: int) -> Found:
                         found.missed.append(f"{why}: {'told late' if told else 'not told'}")
                     if told or now - since > _SCRUB_SECONDS + _PATIENCE:
                         del waiting[log]
+                events = monitor.events()
+                if (status := monitor.process.poll()) is not None:
+                    found.lost.append(f"the scrubbing monitor ended with status {status}: {events[-5:]}")
+                    return
                 time.sleep(0.05)
         finally:
             monitor.kill()
-    return found
 
 
 def main() -> None:
     """Run it all, and say what came of it."""
     given = [int(word) for word in sys.argv[1:]]
-    minutes, live, scrubbed, kills, seed = (*given, *(60, 25, 100, 50, 19)[len(given) :])
-    began, more = time.monotonic(), Found()
+    minutes, count, scrubbed, kills, seed = (*given, *(60, 25, 100, 50, 19)[len(given) :])
+    began, live, old = time.monotonic(), Found(), Found()
+    over = threading.Event()
 
-    def scrub() -> None:
-        nonlocal more
-        more = try_scrub(minutes * 60.0, scrubbed, seed)
+    def tell() -> None:
+        while not over.wait(_COUNTS_SECONDS):
+            sys.stdout.write(counts_of(live, old, time.monotonic() - began) + "\n")
+            sys.stdout.flush()
 
-    beside = threading.Thread(target=scrub)
-    beside.start()
-    found = try_tamperings(minutes * 60.0, live, kills, CHANGED, ALONE, seed)
-    beside.join()
-    lines = [
-        f"{where}: {len(seconds)} told, median {statistics.median(seconds):.1f} s, worst {max(seconds):.1f} s"
-        for where, seconds in sorted({**found.told, **more.told}.items())
-    ]
-    faults = [*found.faults, *more.faults]
-    lines += [f"kill -9 of the monitor: {found.kills}; {time.monotonic() - began:.0f} s"]
-    lines += [f"missed, invented or lost: {len(faults)}", *faults]
-    sys.stdout.write("\n".join((*lines, "")))
-    sys.exit(bool(faults))
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit("asked to end")
+
+    signal.signal(SIGTERM, end)
+    scrub = partial(try_scrub, old, minutes * 60.0, scrubbed, seed)
+    beside = threading.Thread(target=old.attempt, args=(scrub,), daemon=True)
+    for thread in (beside, threading.Thread(target=tell, daemon=True)):
+        thread.start()
+    try:
+        try_tamperings(live, minutes * 60.0, count, kills, CHANGED, ALONE, seed)
+        beside.join()
+    finally:
+        over.set()
+        sys.stdout.write("at the end:\n" + counts_of(live, old, time.monotonic() - began))
+    sys.exit(bool(live.faults or old.faults))
 
 
 if __name__ == "__main__":

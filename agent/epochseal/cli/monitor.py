@@ -16,7 +16,10 @@ from epochseal.cli.user import this_user
 from epochseal.errors import ConfigError, EpochsealError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from epochseal.config.monitor_settings import MonitorConfig
+    from epochseal.monitor.log_record import LogRecord
     from epochseal.monitor.told import Told
 
 _FILE = click.option(
@@ -43,6 +46,7 @@ def monitor(ctx: click.Context, path: Path | None, env: str | None, once: bool, 
       epochseal monitor --config monitor.toml --once
       epochseal monitor --config monitor.toml
       epochseal monitor acknowledge LOGDIR --config monitor.toml --reason "restored from a backup, T-17"
+      epochseal monitor forget LOGDIR --config monitor.toml --reason "decommissioned, T-18"
 
     Exit status with --once: 0 every log is verified, 1 one is tampered with, or was and nobody has
     acknowledged it, 2 usage, 3 one is incomplete or an expected one is missing, 4 untrusted or unknown key, 5
@@ -111,18 +115,15 @@ def acknowledge(ctx: click.Context, log: str, path: Path | None, env: str | None
     if path is None:
         raise Misuse("no configuration was named", "name it with --config", ctx)
     from epochseal.config.monitor_settings import read_monitor_config
-    from epochseal.evidence.known_logs import place_of
-    from epochseal.monitor.log_record import Acknowledgement, Records, name_of
+    from epochseal.monitor.log_record import Acknowledgement, Records
 
     records = Records(read_monitor_config(path, env).state_dir)
-    wanted = {log, name_of(place_of(log))}
-    alarmed = [record for record in records.all() if record.alarm is not None]
-    named = [record for record in alarmed if wanted & {record.place, record.origin, record.log}]
-    if len(named) != 1:
-        known = ", ".join(record.place for record in named or alarmed) or "none"
-        which = "several logs" if named else "no log"
-        raise ConfigError(f"{which} with a tampering to acknowledge is {log}", f"those are: {known}")
-    record, alarm = named[0], named[0].alarm
+    record = _named(log, [record for record in records.all() if record.alarm is not None])
+    if record is None:
+        raise ConfigError(
+            f"{log} has no tampering to acknowledge", "epochseal monitor --once tells which has"
+        )
+    alarm = record.alarm
     assert alarm is not None  # noqa: S101  # those alone were taken
     records.acknowledge(
         record.place,
@@ -137,6 +138,60 @@ def acknowledge(ctx: click.Context, log: str, path: Path | None, env: str | None
     for report in alarm.reports:
         print_line(report)
     print_notice(f"acknowledged: {record.place}; a monitor that runs takes it up in its next round")
+
+
+@monitor.command()
+@click.argument("log", metavar="LOG")
+@_FILE
+@_ENV
+@click.option(
+    "--reason", type=Parsed("reason", _parse_reason), required=True, help="Why it is not there any more."
+)
+@click.pass_context
+def forget(ctx: click.Context, log: str, path: Path | None, env: str | None, reason: str) -> None:
+    """Say that a log was removed on purpose: LOG is the directory that it had, its origin or its id.
+
+    A log whose directory is gone is told as tampered with until somebody says this. What was known of it is
+    kept in the state directory, with who forgot it and why. A log whose directory is there, or is named in
+    the configuration without a pattern, is not forgotten.
+
+    \b
+    Example:
+      epochseal monitor forget /var/log/sealed/payments --config monitor.toml --reason "decommissioned, T-18"
+
+    Exit status: 0 it will be forgotten, 2 no such log is known, or it is there.
+    """
+    if path is None:
+        raise Misuse("no configuration was named", "name it with --config", ctx)
+    from epochseal.config.monitor_settings import read_monitor_config
+    from epochseal.monitor.fleet import find_logs
+    from epochseal.monitor.log_record import Forgetting, Records, place_from
+
+    config = read_monitor_config(path, env)
+    records = Records(config.state_dir)
+    record = _named(log, list(records.all()))
+    if record is None:
+        raise ConfigError(f"the monitor remembers no log {log}", "name the directory that it had")
+    if place_from(record.place) in find_logs(config.logs):
+        hint = "remove its directory, or take it out of the configuration, before it is forgotten"
+        raise ConfigError(f"{record.place} is there, or it is named in {path}", hint)
+    moment = time.time_ns() // 1_000_000
+    records.leave_forgetting(Forgetting(place=record.place, who=this_user(), reason=reason, time=moment))
+    print_notice(f"forgotten: {record.place}; a monitor that runs takes it up in its next round")
+
+
+def _named(log: str, records: Sequence[LogRecord]) -> LogRecord | None:
+    """The one log of this directory, origin or id; None if there is none."""
+    from epochseal.evidence.known_logs import place_of
+    from epochseal.monitor.log_record import name_of
+
+    wanted = {log, name_of(place_of(log))}
+    named = [record for record in records if wanted & {record.place, record.origin, record.log}]
+    if len(named) > 1:
+        raise ConfigError(
+            f"{log} is several logs", f"name its directory: {', '.join(record.place for record in named)}"
+        )
+    return named[0] if named else None
 
 
 def _show(config: MonitorConfig) -> None:

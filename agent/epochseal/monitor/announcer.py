@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from epochseal.encoding import format_time
 from epochseal.foreign_text import encode_visible_json
 from epochseal.journal import Journal
-from epochseal.monitor.log_record import Acknowledgement, LogRecord
+from epochseal.monitor.log_record import Acknowledgement, Forgetting, LogRecord
 from epochseal.monitor.notice_command import NoticeCommand
 from epochseal.monitor.watched_log import Change
 
@@ -78,6 +78,17 @@ class Announcer:
         """A person has seen an alarm."""
         self._journal.info(
             "acknowledged", log=record.place, who=word.who, reason=word.reason, verdict=record.told
+        )
+
+    def forgotten(self, record: LogRecord, word: Forgetting) -> None:
+        """A person has said that a log was removed on purpose."""
+        self._journal.info(
+            "forgotten",
+            log=record.place,
+            origin=record.origin,
+            who=word.who,
+            reason=word.reason,
+            verdict=record.told,
         )
 
     def tend(self) -> None:

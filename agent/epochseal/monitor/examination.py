@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,7 +20,7 @@ from epochseal.monitor.cpu_share import CpuShare
 from epochseal.monitor.stamps import rows_of
 from epochseal.storage.durable import replace_file
 from epochseal.storage.own_files import OWN_MODE
-from epochseal.verifier import ResumeMisfitError, ResumePoint, Verdict
+from epochseal.verifier import EpochMark, ResumeMisfitError, ResumePoint, Verdict
 
 Progress = Callable[[int, int], None]
 
@@ -35,6 +36,7 @@ class Job:
         log: the id that the log must have, 32 bytes.
         max_age: as `verify --max-age`, in ms.
         since: where to begin; None: the whole log.
+        marks: what was verified behind that already, as an earlier outcome has it.
         share: of one core, at most, over the time that it takes; 1.0 for as fast as it goes.
     """
 
@@ -45,6 +47,7 @@ class Job:
     log: bytes | None = None
     max_age: int | None = None
     since: ResumePoint | None = None
+    marks: bytes = b""
     share: float = 1.0
 
 
@@ -57,6 +60,7 @@ class Outcome:
         started: when the log was looked at, in ms.
         seconds: how long it took.
         resume: where the next one may begin; None: at the beginning.
+        marks: what it need not verify behind that, pickled: the monitor only keeps it.
         misfit: why the log could not be verified from where it was to begin.
         rows: the stamps (`rows_of`) of the files that were to be read, from just before that.
         recovered: epoch secrets that the key backend was asked for.
@@ -68,6 +72,7 @@ class Outcome:
     seconds: float
     verdict: Verdict | None = None
     resume: ResumePoint | None = None
+    marks: bytes = b""
     rows: dict[str, int] = field(default_factory=dict)
     recovered: int = 0
     misfit: str = ""
@@ -89,11 +94,14 @@ def examine_log(job: Job, progress: Progress) -> Outcome:
     found: dict[str, str] = {}
     recovery = CountedRecovery()
     verdict, resume = None, None
+    marks = b""
     try:
         request = request_for(
             job.keys, trusted=None, log=job.log, max_age=job.max_age, strict=False, policy=None
         )
-        request = replace(request, since=job.since, progress=after_segment)
+        # The bytes are those of an outcome, and have never left this program's processes.
+        known: tuple[EpochMark, ...] = pickle.loads(job.marks) if job.marks else ()  # noqa: S301  # as it says above
+        request = replace(request, since=job.since, marks=known, progress=after_segment)
         if request.make_recoverer is not None:
             request = replace(request, make_recoverer=recovery.over(request.make_recoverer))
         remembered = KnownLogs(job.memory).examine(Path(job.place), request)
@@ -103,6 +111,8 @@ def examine_log(job: Job, progress: Progress) -> Outcome:
             item.kind == "not_remembered" for item in verdict.warnings
         ):
             resume = remembered.found.resume
+            # A closed log is not read again soon.
+            marks = b"" if verdict.closed else pickle.dumps(remembered.found.marks)
         if job.since is None and job.page is not None:
             _write_page(job.page, Path(job.place), verdict, started)
     except ResumeMisfitError as exc:
@@ -117,6 +127,7 @@ def examine_log(job: Job, progress: Progress) -> Outcome:
         seconds=time.monotonic() - begun,
         verdict=verdict,
         resume=resume,
+        marks=marks,
         rows=rows,
         recovered=recovery.secrets,
         **found,

@@ -11,6 +11,7 @@ from epochseal.api.given_keys import LogKeys
 from epochseal.config.monitor_settings import MonitorConfig, MonitoredLogs
 from epochseal.config.state_dir import check_outside
 from epochseal.errors import StorageError
+from epochseal.evidence.known_logs import KnownLogs
 from epochseal.journal import Journal
 from epochseal.monitor.announcer import Announcer, notice_of
 from epochseal.monitor.examination import Job, Outcome
@@ -52,6 +53,7 @@ class FleetWatch:
         self._watched: dict[str, WatchedLog] = {}
         self._queued: dict[str, list[WatchedLog]] = {name: [] for name in lanes}
         self._in_lane: dict[str, list[WatchedLog]] = {name: [] for name in lanes}
+        self._found: Mapping[str, MonitoredLogs] = {}
         self._remember_all()
 
     # --- which --------------------------------------------------------------------------------------------
@@ -70,7 +72,7 @@ class FleetWatch:
                 )
 
     def _find(self) -> None:
-        found = find_logs(self._config.logs)
+        found = self._found = find_logs(self._config.logs)
         for place, table in found.items():
             if place not in self._watched:
                 check_outside(self._config.state_dir, Path(place))
@@ -83,6 +85,24 @@ class FleetWatch:
             watched = self._watched[place]
             if not (watched.record.log or watched.record.alarm or watched.in_work):
                 del self._watched[place]
+
+    def _take_forgettings(self) -> None:
+        """Logs that were removed on purpose, as people say; one that is there is not forgotten."""
+        for word in self._records.forgettings():
+            place = place_from(word.place)
+            watched = self._watched.get(place)
+            if watched is not None and watched.in_work:
+                continue
+            if place in self._found:
+                self._journal.warning("not_forgotten", log=word.place, why="it is there, or it is named")
+                self._records.forget(word, None)
+                continue
+            record = watched.record if watched is not None else self._records.read(word.place)
+            KnownLogs(self._config.state_dir / KNOWN_FOLDER).forget(place)
+            self._records.forget(word, record)
+            self._watched.pop(place, None)
+            if record is not None:
+                self._announcer.forgotten(record, word)
 
     def _watch(self, place: str, table: MonitoredLogs, record: LogRecord) -> WatchedLog:
         record.pattern = table.pattern
@@ -99,6 +119,7 @@ class FleetWatch:
     def look(self) -> None:
         """A round: which logs there are, which are due, what people have acknowledged."""
         self._find()
+        self._take_forgettings()
         self._take_acknowledgements()
         now = time.monotonic()
         for queue in self._queued.values():
@@ -154,6 +175,7 @@ class FleetWatch:
             log=watched.table.log,
             max_age=watched.table.max_age,
             since=watched.since() if name == "part" else None,
+            marks=watched.marks if name == "part" else b"",
             share=self._scrub_share if name == "scrub" else 1.0,
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -85,6 +86,22 @@ class Acknowledgement(_Form, kw_only=True):
     time: int
 
 
+class Forgetting(_Form, kw_only=True):
+    """A person says that a log was removed on purpose: which, who, why, when (ms)."""
+
+    place: str
+    who: str
+    reason: str
+    time: int
+
+
+class Forgotten(_Form, kw_only=True):
+    """What was known of a log that is not monitored any more, and who has said so."""
+
+    record: LogRecord
+    word: Forgetting
+
+
 class Alarm(_Form, kw_only=True):
     """A tampering that was found: told until a person acknowledges it, also if it heals.
 
@@ -147,7 +164,8 @@ class Records:
     def __init__(self, state_dir: Path) -> None:
         self._logs, self._reports = state_dir / "logs", state_dir / "reports"
         self._pages = state_dir / _PAGES
-        for folder in (self._logs, self._reports, self._pages):
+        self._forgetting, self._forgotten = state_dir / "forgetting", state_dir / "forgotten"
+        for folder in (self._logs, self._reports, self._pages, self._forgetting, self._forgotten):
             make_directory(folder, OWN_FOLDER_MODE)
 
     def read(self, place: str) -> LogRecord | None:
@@ -177,10 +195,45 @@ class Records:
         """
         replace_file(self._path(record.place), encode_json(record), OWN_MODE)
 
-    def remove(self, place: str) -> None:
-        """Forget a log."""
-        self._path(place).unlink(missing_ok=True)
-        self._acknowledgement(place).unlink(missing_ok=True)
+    def leave_forgetting(self, word: Forgetting) -> None:
+        """Leave word for the monitor that a log was removed on purpose.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        replace_file(self._forgetting / f"{_name(word.place)}.json", encode_json(word), OWN_MODE)
+
+    def forgettings(self) -> Iterator[Forgetting]:
+        """All that was left so, by the name of its file.
+
+        Raises:
+            ConfigError: a file is not ours alone.
+            StorageError: it cannot be read.
+        """
+        for path in sorted(self._forgetting.glob("*.json")):
+            raw = read_own(path, _MOST_BYTES)
+            with suppress(FormatError):
+                if raw is not None:
+                    yield decode_json(raw, Forgetting, "word")
+
+    def forget(self, word: Forgetting, record: LogRecord | None) -> None:
+        """Keep what is remembered of a log in `forgotten`, durably, then remove it, and the word.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        if record is not None:
+            path = self._forgotten / f"{short_name(word.place)}-{word.time}.json"
+            replace_file(
+                path, msgspec.json.format(encode_json(Forgotten(record=record, word=word))), OWN_MODE
+            )
+        for path in (
+            page_path(self._pages.parent, short_name(word.place)),
+            self._acknowledgement(word.place),
+            self._path(word.place),
+            self._forgetting / f"{_name(word.place)}.json",
+        ):
+            path.unlink(missing_ok=True)
 
     def keep_report(self, place: str, time: int, verdict: object) -> str:
         """Keep a verdict as it was found, durably, and the page about it; the path of the verdict's file.

@@ -56,6 +56,7 @@ class WatchedLog:
         examined: whether it was since this process began.
         urgent: whether the whole log is to be verified now, whenever its next examination is due.
         recovered: epoch secrets that a key backend was asked for, since this process began.
+        marks: what was verified behind the resume point, as the last outcome has it.
         whole_begun: when that was begun last, on the monotonic clock; 0 if not by this process.
     """
 
@@ -72,6 +73,7 @@ class WatchedLog:
     urgent: bool = False
     recovered: int = 0
     whole_begun: float = 0.0
+    marks: bytes = b""
     _stamps: Stamps | None = None
     # What parts have read while the whole log is verified, which began with fewer files.
     _beside: dict[str, int] = field(default_factory=dict)
@@ -210,6 +212,7 @@ class WatchedLog:
         """The resume point moves forward only, and away where the log is not verified as a whole."""
         record, found = self.record, outcome.resume
         before = record.point.segment if record.point is not None else 0
+        self.marks = outcome.marks
         if record.whole_needed:
             record.point = None
         elif found is not None and (record.point is None or found.size >= record.point.size):

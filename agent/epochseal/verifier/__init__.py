@@ -4,6 +4,7 @@ May import custody's pages and ratchet, format, storage and the ground; it is ha
 Never: a write, a backend call that seals or signs, or a failure that is in no problem list.
 """
 
+from epochseal.verifier.epoch_mark import EpochMark
 from epochseal.verifier.kinds import KINDS, PROBLEMS, WARNINGS, Kind
 from epochseal.verifier.request import Examination, Pins, Promise, Request, Seen, merge_promises
 from epochseal.verifier.resume_point import ResumeMisfitError, ResumePoint
@@ -14,6 +15,7 @@ __all__ = [
     "KINDS",
     "PROBLEMS",
     "WARNINGS",
+    "EpochMark",
     "Examination",
     "Kind",
     "Pins",

@@ -21,6 +21,7 @@ from epochseal.format.seal_lines import (
 )
 from epochseal.verifier.align import Aligner, Step
 from epochseal.verifier.block_runs import BlockRuns, RunCheck
+from epochseal.verifier.epoch_mark import EpochMark
 from epochseal.verifier.epoch_result import EpochResult, LastLeaf, Noted, Recorded
 from epochseal.verifier.epoch_secrets import NoKeyError
 from epochseal.verifier.epoch_tags import EpochTags
@@ -53,12 +54,15 @@ def check_epoch(
         StorageError: a file cannot be read.
         BackendError: the backend failed otherwise than by refusing the secret as wrong.
     """
+    mark = part.marks.get(epoch.start)
+    if mark is not None and mark.is_whole(epoch):
+        return mark.take()
     with LineReader(part, epoch) as lines:
         if epoch.header is None:
             return read_without_header(part, lines)
         walk = _Walk(part, epoch, epoch.header, content, sink)
         try:
-            walk.run(lines, keyring, helpers)
+            walk.run(lines, keyring, helpers, mark if mark is not None and mark.goes_on(epoch) else None)
         finally:
             if keyring is not None:
                 keyring.wipe()
@@ -91,15 +95,11 @@ class _Walk:
             last_time=header.time,
         )
 
-    def run(self, lines: LineReader, keyring: Keyring | None, helpers: Helpers | None) -> None:
-        result, line, raw = self.result, self._epoch.first, next(lines)
-        # The snapshot has read it: what stands there now is read again only if it is something else.
-        if line is None or encode_line(line.payload, line.tag) != raw + b"\n":
-            line = _parse_tagged(raw)
-        result.leaf = leaf_hash(line.payload)
-        if keyring is not None:
-            self._open(line, keyring)
-        self._take(line)
+    def run(
+        self, lines: LineReader, keyring: Keyring | None, helpers: Helpers | None, mark: EpochMark | None
+    ) -> None:
+        self._begin(lines, keyring, mark)
+        result = self.result
         most_missing = _FEW_MISSING + (self._epoch.stop - self._epoch.start) // _SHORTEST_LINE
         aligner = Aligner(lines, result.index, self._epoch.next_line, most_missing)
         check = RunCheck(
@@ -137,6 +137,27 @@ class _Walk:
             self.result.carry_in = self._tags.carry_in
         except NoKeyError as exc:
             self._report_whole(exc.kind, str(exc))
+
+    def _begin(self, lines: LineReader, keyring: Keyring | None, mark: EpochMark | None) -> None:
+        """The epoch line, or all that the mark says was verified before."""
+        line, raw = self._epoch.first, next(lines)
+        # The snapshot has read it: what stands there now is read again only if it is something else.
+        if line is None or encode_line(line.payload, line.tag) != raw + b"\n":
+            line = _parse_tagged(raw)
+        self.result.leaf = leaf_hash(line.payload)
+        if keyring is not None:
+            self._open(line, keyring)
+        if mark is not None and self.result.leaf == mark.result.leaf and not self.result.problems:
+            self._go_on(mark, lines)
+        else:
+            self._take(line)
+
+    def _go_on(self, mark: EpochMark, lines: LineReader) -> None:
+        """What was verified before is not read again; the key is that of the line behind it."""
+        self.result = mark.take()
+        lines.pass_to(mark.part.stop)
+        if self._tags is not None:
+            self._tags.step_over(self.result.lines)
 
     # --- lines ----------------------------------------------------------------------------------------------
 

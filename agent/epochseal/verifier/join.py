@@ -8,6 +8,7 @@ from epochseal.encoding import b64decode, b64encode
 from epochseal.format.merkle import Frontier
 from epochseal.format.seal_lines import Header, log_id
 from epochseal.storage.segments import segment_stem
+from epochseal.verifier.epoch_mark import marks_of
 from epochseal.verifier.epoch_result import EpochResult
 from epochseal.verifier.findings import Findings, Place, merged
 from epochseal.verifier.joined_log import (
@@ -70,6 +71,7 @@ class Joiner:
             for problem in result.problems
         )
         lasting = log.epochs[-1] if log.epochs else None
+        log.marks.extend(marks_of(done))
         log.segments.append(
             JoinedSegment(
                 part, end, done[-1].bounded, done[-1].too_far, began, log.entries, first, lasting, unreadable

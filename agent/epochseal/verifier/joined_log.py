@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import msgspec
 
 from epochseal.format.seal_lines import Header, Link, Next, Prune, Rotate
+from epochseal.verifier.epoch_mark import EpochMark
 from epochseal.verifier.epoch_result import EpochResult, Noted
 from epochseal.verifier.findings import Place
 from epochseal.verifier.sealed_entries import LogEnd
 from epochseal.verifier.snapshot import SegmentPart
+
+_MARKED = 4
+"""The resume point's epoch, what follows it, and what the next turn brings."""
 
 
 class Run(msgspec.Struct, eq=False):
@@ -126,6 +132,7 @@ class JoinedLog(msgspec.Struct):
     """All that 13.5 puts together; `last` is the result of the last epoch, for its tree and end.
 
     `left_out` are ranges of lines, by their index, that stand in segments which did not settle (13.2).
+    `marks` are of the last few epochs in which everything held.
     """
 
     epochs: list[Epoch] = msgspec.field(default_factory=list)
@@ -137,6 +144,7 @@ class JoinedLog(msgspec.Struct):
     rotates: list[RotateLine] = msgspec.field(default_factory=list)
     behind: list[tuple[Place, bool, int, int]] = msgspec.field(default_factory=list)
     left_out: list[tuple[int, int]] = msgspec.field(default_factory=list)
+    marks: deque[EpochMark] = msgspec.field(default_factory=lambda: deque(maxlen=_MARKED))
     damaged_from: int | None = None
     first: Header | None = None
     first_leaf: bytes = b""

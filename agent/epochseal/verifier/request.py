@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -11,6 +11,7 @@ from epochseal.format.merkle import EMPTY_ROOT
 from epochseal.format.note import VerifierKey
 from epochseal.format.witness_policy import Policy
 from epochseal.keys import PublicKey
+from epochseal.verifier.epoch_mark import EpochMark
 from epochseal.verifier.epoch_secrets import Recoverers
 from epochseal.verifier.resume_point import ResumePoint
 from epochseal.verifier.verdict import Verdict
@@ -69,7 +70,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     `log` is the id that is expected, 32 bytes. `pins` bring their own checkpoint key and origin: another
     `checkpoint_key` beside them is untrusted, unless the log leads from it to the pinned one. `since` is
-    where an earlier verification with these pins said that the next one may begin.
+    where an earlier verification with these pins said that the next one may begin, `marks` what one with the
+    same keys, in this process or its parent, has verified of the epochs from there on.
     """
 
     make_recoverer: Callable[[], Recoverers] | None = None
@@ -78,6 +80,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     log: bytes | None = None
     pins: Pins | None = None
     since: ResumePoint | None = None
+    marks: Sequence[EpochMark] = ()
     max_age: int | None = None
     strict: bool = False
     policy: Policy | None = None
@@ -118,7 +121,8 @@ class Examination(msgspec.Struct, frozen=True):
     it is only to be used if the verdict is `verified`. `roots` has the root for each size at which this log
     may be signed. `starts` are the leaves of all epoch lines present, each with the number of its epoch.
     `first_entry` is the number of the first entry present. `resume` is where the next verification may
-    begin, None if only at the beginning; only of use if `seen` is remembered.
+    begin, None if only at the beginning; only of use if `seen` is remembered. `marks` are of the epochs from
+    there on, as far as they were verified.
     """
 
     verdict: Verdict
@@ -127,3 +131,4 @@ class Examination(msgspec.Struct, frozen=True):
     starts: Mapping[bytes, int]
     first_entry: int
     resume: ResumePoint | None = None
+    marks: tuple[EpochMark, ...] = ()

@@ -62,15 +62,19 @@ class SealFile(msgspec.Struct, frozen=True, gc=False):
     end_entry: int = -1
 
 
-def cut_seal_file(file: FileIO, size: int, *, last: bool) -> SealFile:
+def cut_seal_file(file: FileIO, size: int, *, last: bool, start: int = 0) -> SealFile:
     """Cut the first `size` bytes into epochs; of the last seal file what begins with a line of zeros is torn.
 
-    What follows the first hole of a file that is nearly all holes is not read, and is torn too.
+    `start`: epochs that begin before this byte need not be told. What follows the first hole of a file that
+    is nearly all holes is not read, and is torn too.
 
     Raises:
         OSError: it cannot be read.
     """
-    starts, lines_end, zero = _scan(file, min(size, readable_size(file)), zeros=last)
+    beginning = _read_header(file, 0, start)
+    if beginning is None:
+        start = 0
+    starts, lines_end, zero = _scan(file, start, min(size, readable_size(file)), zeros=last)
     # A power cut leaves zeros where a write did not arrive: no line holds one.
     stop = lines_end if zero < 0 else _line_start(file, zero)
     while starts and starts[-1] >= stop:
@@ -81,17 +85,20 @@ def cut_seal_file(file: FileIO, size: int, *, last: bool) -> SealFile:
         first = _read_header(file, start, end)
         goes_on = first is None and epochs and epochs[-1].first is None
         epochs.append(EpochPart(epochs.pop().start if goes_on else start, end, first))
-    first_entry = next((part.header.first_entry for part in epochs if part.header is not None), 0)
+    headers = [part.header for part in epochs if part.header is not None]
     leading = starts[0] if starts else stop
+    if beginning is not None and isinstance(beginning.body, Header):
+        headers, leading = [beginning.body], 0
+    first_entry = headers[0].first_entry if headers else 0
     return SealFile(epochs, first_entry, leading, stop, size - stop, sealed, end_entry)
 
 
-def _scan(file: FileIO, size: int, *, zeros: bool) -> tuple[array[int], int, int]:
-    """Where epoch lines begin, where the last whole line ends, and where the first zero stands (or -1)."""
+def _scan(file: FileIO, start: int, size: int, *, zeros: bool) -> tuple[array[int], int, int]:
+    """From a byte on, where epoch lines begin, where the last whole line ends, and the first zero (or -1)."""
     # An epoch line can be as short as its first word: so many numbers would be large objects.
-    starts, lines_end, zero, position = array("q"), 0, -1, 0
+    starts, lines_end, zero, position = array("q"), 0, -1, max(start - 1, 0)
     # As if a line had ended before the file began.
-    rest = b"\n"
+    rest = b"" if start else b"\n"
     while position < size and (piece := os.pread(file.fileno(), min(_PIECE, size - position), position)):
         if zeros and zero < 0 and (found := piece.find(0)) >= 0:
             zero = position + found

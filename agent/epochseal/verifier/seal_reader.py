@@ -60,6 +60,11 @@ class LineReader:
         """Pass so many bytes of what was seen ahead, which must be whole lines."""
         self._left -= len(self._file.read(size))
 
+    def pass_to(self, position: int) -> None:
+        """Go on at this byte of the file, behind all that was read."""
+        self._left -= position - self._file.tell()
+        self._file.seek(position)
+
     @property
     def left(self) -> int:
         """How many bytes of the epoch come next."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from epochseal.storage.holes import stored_bytes
 from epochseal.storage.opener import GoneError, NotAFileError, open_file, read_file
 from epochseal.storage.segments import COMPRESSED_ENDINGS, Listing, Segment, list_segments
 from epochseal.storage.settling import looks, settling_ends
+from epochseal.verifier.epoch_mark import EpochMark
 from epochseal.verifier.reading_budget import NOTHING, Reading, allot, reading_of
 from epochseal.verifier.resume_point import ResumePoint
 from epochseal.verifier.seal_files import EpochPart, SealFile, cut_seal_file
@@ -37,7 +38,7 @@ class SegmentPart(msgspec.Struct):
 
     `copied` is the tree size that the file `checkpoint` states, 0 if it is none; `stored` what the log file
     takes on the disk, `reading` what it may cost. `seal_end` is the end of the last seal file, as it was
-    read.
+    read. `marks` say what of its epochs was verified before, by the bytes at which they begin.
     """
 
     segment: Segment
@@ -50,6 +51,7 @@ class SegmentPart(msgspec.Struct):
     reading: Reading = NOTHING
     identity: tuple[_Identity, _Identity] = (None, None)
     seal_end: bytes = b""
+    marks: dict[int, EpochMark] = msgspec.field(default_factory=dict)
 
     def is_as_it_was(self) -> bool:
         """Whether what was read of its files since the snapshot is what stood there then.
@@ -115,6 +117,9 @@ class Snapshot(msgspec.Struct):
     since: ResumePoint | None = None
     """Where it begins, if not at the beginning of the log."""
 
+    marks: Sequence[EpochMark] = ()
+    """What was verified before."""
+
     last_number: int = 0
     """The greatest number of a segment, 0 if there is none."""
 
@@ -139,6 +144,7 @@ class Snapshot(msgspec.Struct):
         files = [(part.stored, part.sealed, part.lines.stop) for part in self.parts]
         for part, reading in zip(self.parts, allot(files), strict=True):
             part.reading = reading
+            part.marks = {mark.part.start: mark for mark in self.marks if mark.stem == part.segment.stem}
 
 
 def take_snapshot(
@@ -146,12 +152,14 @@ def take_snapshot(
     *,
     witnessed: bool = True,
     since: ResumePoint | None = None,
+    marks: Sequence[EpochMark] = (),
     until: float | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Snapshot:
     """Read what is there; while a living agent is in the middle of something, wait for it a moment.
 
     `witnessed`: read the file of that name too. `since`: leave out what stands before it.
+    `marks`: of what need not be read again.
     `until`: look again up to that time, of the monotonic clock; by default for as long as from now on.
 
     Raises:
@@ -159,7 +167,7 @@ def take_snapshot(
         ResumeMisfitError: there is no such place any more.
     """
     for last in looks(settling_ends() if until is None else until, sleep=sleep):
-        snapshot = _look(logdir, witnessed=witnessed, since=since)
+        snapshot = _look(logdir, witnessed=witnessed, since=since, marks=marks)
         now, before = _list(logdir, since), snapshot.listing
         snapshot.gone |= _listed_otherwise(before, now, snapshot.last_number)
         # A log that begins, or a copy whose folder is just put in its place.
@@ -182,12 +190,16 @@ def _list(logdir: Path, since: ResumePoint | None) -> Listing:
     return replace(listing, segments=tuple(item for item in listing.segments if item.number >= since.segment))
 
 
-def _look(logdir: Path, *, witnessed: bool, since: ResumePoint | None) -> Snapshot:
+def _look(
+    logdir: Path, *, witnessed: bool, since: ResumePoint | None, marks: Sequence[EpochMark]
+) -> Snapshot:
     not_files: list[str] = []
     cosigned = _note(logdir / "witnessed", not_files) if witnessed else None
     checkpoint = _note(logdir / "checkpoint", not_files)
     listing = _list(logdir, since)
-    snapshot = Snapshot(listing, checkpoint, cosigned, [*not_files, *listing.not_files], since=since)
+    snapshot = Snapshot(
+        listing, checkpoint, cosigned, [*not_files, *listing.not_files], since=since, marks=marks
+    )
     snapshot.last_number = max((segment.number for segment in listing.segments), default=0)
     read: set[int] = set()
     copied = stated_size(checkpoint or b"")
@@ -237,9 +249,10 @@ def _read_part(
     try:
         with open_file(seal) as file:
             size = os.fstat(file.fileno()).st_size
-            lines = cut_seal_file(file, size, last=last)
-            if since is not None and segment.number == since.segment:
-                lines = since.cut(lines)
+            here = since if since is not None and segment.number == since.segment else None
+            lines = cut_seal_file(file, size, last=last, start=here.seal_start if here is not None else 0)
+            if here is not None:
+                lines = here.cut(lines)
             if last:
                 end = os.pread(file.fileno(), min(size, _END), max(size - _END, 0))
     except NotAFileError:

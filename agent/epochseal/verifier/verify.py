@@ -49,7 +49,11 @@ def examine(logdir: Path, request: Request) -> Examination:
         # How old its end is, is asked as of the moment of the look: to read a large log takes a while.
         now = request.now()
         snapshot = take_snapshot(
-            logdir, witnessed=request.policy is not None, since=request.since, until=until
+            logdir,
+            witnessed=request.policy is not None,
+            since=request.since,
+            marks=request.marks,
+            until=until,
         )
         judged = _judge(snapshot, request, now)
         if (last := judged.last_number) != snapshot.last_number:
@@ -154,13 +158,15 @@ def _judge(snapshot: Snapshot, request: Request, now: int) -> _Judged:
         rotations=[_view(line, rotate_lines.endorsed) for line in log.rotates],
     )
     seen = remembered.seen(checkpoints, now)
+    resume = find_resume_point(log, snapshot.parts, seen.size, since) if seen is not None else None
     examination = Examination(
         verdict,
         seen,
         {size: item.root for size, item in log.signable.items()},
         {epoch.leaf: epoch.place.epoch for epoch in log.epochs},
         log.first.first_entry if log.first is not None else 0,
-        find_resume_point(log, snapshot.parts, seen.size, since) if seen is not None else None,
+        resume,
+        tuple(mark for mark in log.marks if resume is not None and mark.result.index > resume.size),
     )
     return _Judged(examination, files.last_number)
 

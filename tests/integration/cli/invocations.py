@@ -28,6 +28,7 @@ GOOD: dict[str, Words] = {
     "verify": {"logdirs": "log", **_VERIFIER},
     "monitor": {"path": "monitor.toml", "once": ""},
     "monitor acknowledge": {"log": ORIGIN, "path": "monitor.toml", "reason": "r"},
+    "monitor forget": {"log": ORIGIN, "path": "monitor.toml", "reason": "r"},
     "trust": {"logdir": "log", **_VERIFIER, "output": "new.trust"},
     "forget": {"logdir": "log", "state_dir": "state"},
     "prove": {"logdir": "log", "entry": "0"},

@@ -19,8 +19,8 @@ FAILING = {"witness submit": 6, "timestamp add": 6, "timestamp check": 2, "recon
 """Commands that do not succeed: nobody listens, no key is an authority's, the trail has no call of it."""
 FAILING |= {"forget": 5, "rotate": 2, "witness serve": -signal.SIGTERM}
 """The log was copied, so that no state is that of its new place; and whoever serves is told to end."""
-FAILING |= {"monitor acknowledge": 2}
-"""There is nothing to acknowledge."""
+FAILING |= {"monitor acknowledge": 2, "monitor forget": 2}
+"""There is nothing to acknowledge, and no log that is gone."""
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from epochseal.exit_statuses import BACKEND, EMPTY, INCOMPLETE, TAMPERED, USAGE, VERIFIED
 from epochseal.monitor.log_record import Records, name_of
-from tests.integration.logs import LogKeys, entry
+from tests.integration.logs import ORIGIN, LogKeys, entry
 from tests.integration.monitor.monitored import Fleet, flip
 
 
@@ -59,6 +59,39 @@ def test_a_log_that_grows(fleet: Fleet) -> None:
     notices = [json.loads(line) for line in told.read_bytes().splitlines()]
     assert [item["verdict"] for item in notices] == ["verified", "tampered"]
     assert (notices[1]["log"], notices[1]["report"]) == (str(writer.path), str(report))
+
+
+def test_a_log_that_was_removed_on_purpose_is_forgotten(fleet: Fleet) -> None:
+    """Not before it is gone; what was known of it is kept, and another one may begin there."""
+    writer = fleet.log("a")
+    forget = "forget", str(writer.path), "--reason", "decommissioned, T-18"
+    assert fleet.once() == VERIFIED
+    assert fleet.command(*forget).returncode == USAGE
+    known = Records(fleet.state).read(name_of(str(writer.path)))
+    shutil.rmtree(writer.path)
+    assert fleet.once() == TAMPERED
+    assert fleet.command(*forget).returncode == VERIFIED
+    assert fleet.once() == EMPTY
+    (kept,) = (fleet.state / "forgotten").glob("*.json")
+    told = json.loads(kept.read_bytes())
+    assert known is not None
+    assert (told["record"]["log"], told["word"]["reason"]) == (known.log, "decommissioned, T-18")
+    assert told["record"]["alarm"]["found"]
+    assert fleet.command(*forget).returncode == USAGE
+    fleet.log("a")
+    assert fleet.once() == VERIFIED
+
+
+def test_a_log_that_came_back_is_not_forgotten(fleet: Fleet) -> None:
+    """Whoever puts it back before the monitor has taken up the word finds it as it was told."""
+    writer = fleet.log("a")
+    assert fleet.once() == VERIFIED
+    away = writer.path.rename(fleet.folder / "away")
+    assert fleet.once() == TAMPERED
+    assert fleet.command("forget", ORIGIN, "--reason", "r").returncode == VERIFIED
+    away.rename(writer.path)
+    assert fleet.once() == TAMPERED
+    assert not [*(fleet.state / "forgotten").iterdir(), *(fleet.state / "forgetting").iterdir()]
 
 
 def test_statuses(fleet: Fleet) -> None:

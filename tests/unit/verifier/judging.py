@@ -9,7 +9,7 @@ from pathlib import Path
 from epochseal.format.note import parse_vkey
 from epochseal.format.witness_policy import Policy
 from epochseal.keys import Recoverer, load_backend, parse_key_uri
-from epochseal.verifier import Examination, Pins, Request, ResumePoint, examine
+from epochseal.verifier import EpochMark, Examination, Pins, Request, ResumePoint, examine
 from tests.reference.keys import ORIGIN, Keys
 from tests.reference.maker import Maker
 
@@ -20,6 +20,7 @@ def ask(
     *,
     pins: Pins | None = None,
     since: ResumePoint | None = None,
+    marks: tuple[EpochMark, ...] = (),
     log_id: bytes | None = None,
     policy: Policy | None = None,
     meanwhile: Callable[[], object] | None = None,
@@ -44,6 +45,7 @@ def ask(
             checkpoint_key=None if pins is not None else parse_vkey(log.keys.vkey()).key,
             pins=pins,
             since=since,
+            marks=marks,
             log=log_id,
             policy=policy,
             now=lambda: log.time + 1000,

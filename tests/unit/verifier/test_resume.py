@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
-from epochseal.verifier import Examination, Pins, ResumeMisfitError, ResumePoint
+from epochseal.format.merkle import Frontier
+from epochseal.verifier import EpochMark, Examination, Pins, ResumeMisfitError, ResumePoint
 from tests.reference.maker import Maker
 from tests.unit.verifier.judging import ask, pin
 
@@ -71,6 +74,98 @@ def test_changes_behind_the_point_are_found(log: Maker, mode: str) -> None:
             assert mode == "public" or verdict != "verified", (ending, at)
         path.write_bytes(content)
     assert ask(log, mode, pins=pins, since=since).verdict.verdict == "verified"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_from_marks_the_verdict_is_that_of_the_whole_log(log: Maker, mode: str) -> None:
+    """At every length, with the marks of the verification before; so are the marks themselves."""
+    pins: Pins | None = None
+    found: Examination | None = None
+    gone_on = 0
+    for _ in _grown(log, 15):
+        whole = ask(log, mode, pins=pins)
+        if pins is not None and found is not None:
+            since, marks = found.resume, found.marks
+            found = ask(log, mode, pins=pins, since=since, marks=marks)
+            assert _facts(found) == _facts(whole)
+            assert found.resume == whole.resume
+            assert [_known(mark) for mark in found.marks] == [_known(mark) for mark in whole.marks]
+            gone_on += {mark.part.stop for mark in marks} != {mark.part.stop for mark in found.marks}
+        found = found or whole
+        pins = pin(log, found)
+    assert gone_on > 9
+
+
+def _known(mark: EpochMark) -> object:
+    result = mark.result
+    return mark.stem, mark.part, result.tree.root(), result.next_entry, result.offset, result.last_tag
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_a_mark_has_passed_is_read_when_its_epoch_ends(log: Maker, mode: str) -> None:
+    """Not before, so that a pass costs the new bytes alone; what stands behind the mark is always read."""
+    deque(_grown(log, 7), maxlen=0)
+    log.block(b"the last but one\n")
+    found = ask(log, mode)
+    pins, since, marks = pin(log, found), found.resume, found.marks
+    path, at = _last_entry(log)
+    log.block(b"the last\n")
+
+    def verdict() -> str:
+        return ask(log, mode, pins=pins, since=since, marks=marks).verdict.verdict
+
+    with _flipped(path, at):
+        assert verdict() == "verified"
+    for ending in ("log", "seal"):
+        behind = path.with_suffix(f".{ending}")
+        with _flipped(behind, behind.stat().st_size - 9):
+            assert verdict() != "verified" or mode == "public"
+    log.turn()
+    assert verdict() == "verified"
+    with _flipped(path, at):
+        assert verdict() == "tampered"
+
+
+def test_a_mark_is_of_its_own_epoch_alone(log: Maker) -> None:
+    """Of lines that were taken away again, and of another epoch line, it says nothing."""
+    deque(_grown(log, 7), maxlen=0)
+    log.block(b"one\n")
+    before = ask(log, "keys")
+    log.block(b"two\n")
+    found = ask(log, "keys")
+    part = found.marks[-1].part
+    assert found.marks[-1].goes_on(part)
+    assert not found.marks[-1].goes_on(before.marks[-1].part)
+    assert part.first is not None
+    other = msgspec.structs.replace(part.first, payload=part.first.payload + b" ")
+    assert not found.marks[-1].goes_on(msgspec.structs.replace(part, first=other))
+    assert not found.marks[-1].is_whole(part)
+
+
+def test_what_is_taken_from_a_mark_does_not_change_it(log: Maker) -> None:
+    """It is equal, and nothing that could be changed is the same object."""
+    deque(_grown(log, 7), maxlen=0)
+    mark = ask(log, "keys").marks[-1]
+    for field in msgspec.structs.fields(mark.result):
+        taken, kept = getattr(mark.take(), field.name), getattr(mark.result, field.name)
+        if isinstance(kept, Frontier):
+            assert (taken.size, taken.hashes) == (kept.size, kept.hashes)
+        else:
+            assert taken == kept, field.name
+        assert taken is not kept or not isinstance(kept, list | dict | Frontier), field.name
+
+
+def _last_entry(log: Maker) -> tuple[Path, int]:
+    path = max((log.path / "segments").glob("*.log"))
+    return path, path.stat().st_size - 3
+
+
+@contextmanager
+def _flipped(path: Path, at: int) -> Iterator[None]:
+    content = path.read_bytes()
+    path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    yield
+    path.write_bytes(content)
 
 
 def test_another_log_does_not_fit(log: Maker) -> None:

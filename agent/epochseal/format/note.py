@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import sha256
+from itertools import islice
 from typing import Literal
 
 import msgspec
@@ -78,7 +79,7 @@ class VerifierKey(msgspec.Struct, frozen=True):
         return f"{self.name}+{self.key_id.hex()}+{b64encode(_TYPES[self.key.algorithm] + self.key.data)}"
 
 
-@lru_cache(maxsize=256)  # a log names a key again and again
+@lru_cache(maxsize=1 << 14)  # a log names a key again and again, and may go through thousands
 def parse_vkey(text: str) -> VerifierKey:
     """Read a vkey of type 0x01 (Ed25519, 32 bytes) or 0x02 (ECDSA P-256, SubjectPublicKeyInfo DER).
 
@@ -204,8 +205,15 @@ class HeldSignatures:
         if digest in self._known:
             return
         _check_signature(key, message, signature)
-        if len(self._known) < self._MOST:
-            self._known.add(digest)
+        self.learn((digest,))
+
+    def learn(self, known: Iterable[bytes]) -> None:
+        """Remember what another one knows."""
+        self._known.update(islice(known, self._MOST - len(self._known)))
+
+    def known(self) -> list[bytes]:
+        """What it remembers, for another one to learn."""
+        return list(self._known)
 
 
 def verify_note(

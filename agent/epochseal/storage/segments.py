@@ -105,6 +105,8 @@ class Listing(msgspec.Struct, frozen=True):
     segments: tuple[Segment, ...]
     foreign: tuple[str, ...]
     not_files: tuple[str, ...] = ()
+    names: tuple[tuple[str, bool], ...] = ()
+    """All that was listed, each with whether it is a regular file."""
 
 
 def log_name(logdir: Path) -> str:
@@ -135,7 +137,17 @@ def list_segments(logdir: Path) -> Listing:
             not_files.append(name)
         stems.setdefault((number, f"{match[1]}-{match[2]}"), []).append(logdir / FOLDER / name)
     segments = [_group(number, stem, paths) for (number, stem), paths in sorted(stems.items())]
-    return Listing(tuple(segments), tuple(foreign), tuple(not_files))
+    return Listing(tuple(segments), tuple(foreign), tuple(not_files), tuple(names))
+
+
+def is_listed_alike(logdir: Path, before: Listing) -> bool:
+    """Whether the folder of segments has the same names as then; of an empty one that is not said.
+
+    Raises:
+        StorageError: as `list_segments`.
+    """
+    # A log may have thousands: to compare their names costs a tenth of what making segments of them does.
+    return bool(before.names) and before.names == tuple(_names(logdir / FOLDER) or ())
 
 
 def _names(folder: Path) -> list[tuple[str, bool]] | None:

@@ -71,6 +71,13 @@ def find_rotations(log: JoinedLog, notes: Iterable[bytes], name: str, held: Held
     return rotations
 
 
+def keys_named(log: JoinedLog) -> Iterator[VerifierKey]:
+    """Every checkpoint key that a rotate line names, believed or not."""
+    for line in log.rotates:
+        if line.body.key == "checkpoint":
+            yield from map(parse_vkey, (line.body.old, line.body.new))
+
+
 def _parsed(notes: Iterable[bytes]) -> Iterator[tuple[Checkpoint, Note]]:
     for raw in notes:
         with suppress(FormatError):

@@ -18,7 +18,7 @@ _FRAME = 0xFD2FB528
 _SKIPPABLE = range(0x184D2A50, 0x184D2A60)
 _DICTIONARY_ID_SIZES = (0, 1, 2, 4)
 _CONTENT_SIZES = (0, 2, 4, 8)
-_RLE, _RESERVED = 1, 3
+_RLE, _RESERVED, _BLOCK_HEAD = 1, 3, 3
 _CUT = "the compressed file is cut off"
 
 
@@ -178,6 +178,11 @@ class _Window:
             self._data = os.pread(self._descriptor, _PIECE, position)
         return self._data[at : at + size]
 
+    def around(self, position: int, size: int) -> tuple[bytes, int]:
+        """Some bytes, and where among them `position` is, with so many behind it if there are as many."""
+        self.read(position, size)
+        return self._data, position - self._start
+
 
 def _count_frames(content: _Window, size: int, most: int) -> _Frames:
     frames = skipped = position = 0
@@ -206,17 +211,27 @@ def _end_of_frame(content: _Window, size: int, position: int) -> tuple[int, bool
     single = flags >> 5 & 1
     content_size = _CONTENT_SIZES[flags >> 6] or single
     end = position + 5 + (not single) + _DICTIONARY_ID_SIZES[flags & 3] + content_size
-    last = 0
+    end = _end_of_blocks(content, size, end)
+    return _within(end + 4 * (flags >> 2 & 1), size), True
+
+
+def _end_of_blocks(content: _Window, size: int, end: int) -> int:
+    data, at, last = b"", 0, 0
     # A block can be 4 bytes long: so there is little in this loop.
     while not last:
-        block = int.from_bytes(content.read(end, 3), "little")
-        last, kind = block & 1, block >> 1 & 3
+        if at + _BLOCK_HEAD > len(data):
+            data, at = content.around(end, _BLOCK_HEAD)
+            if at + _BLOCK_HEAD > len(data):
+                raise BrokenStreamError(_CUT)
+        first = data[at]
+        last, kind = first & 1, first >> 1 & 3
         if kind == _RESERVED:
             raise BrokenStreamError("a block of no known kind")
-        end += 4 if kind == _RLE else 3 + (block >> 3)
+        whole = 4 if kind == _RLE else _BLOCK_HEAD + ((first | data[at + 1] << 8 | data[at + 2] << 16) >> 3)
+        end, at = end + whole, at + whole
         if end > size:
             raise BrokenStreamError(_CUT)
-    return _within(end + 4 * (flags >> 2 & 1), size), True
+    return end
 
 
 def _within(end: int, size: int) -> int:

@@ -99,7 +99,9 @@ class SealedEntries:
             # Holes are read too, and say nothing.
             self.too_far = self.size - reading.stored > SHARED
         # A log may have a segment for each kilobyte: none gets more room than it can fill.
-        room = max(_LEAST_PLAIN, self.size) if self._stream is None else max(_LEAST, sealed)
+        room = max(_LEAST_PLAIN, self.size)
+        if self._stream is not None:
+            room = max(_LEAST, min(sealed, reading.plain))
         self._buffer = bytearray(min(AT_ONCE, room))
         # What was decompressed for nothing is given back out of the buffer.
         self.run = _RUN if self._stream is None else len(self._buffer) // 2

@@ -18,7 +18,7 @@ from epochseal.format.note import MAX_NOTE, parse_checkpoint, parse_note
 from epochseal.format.seal_lines import Header
 from epochseal.storage.holes import stored_bytes
 from epochseal.storage.opener import GoneError, NotAFileError, open_file, read_file
-from epochseal.storage.segments import COMPRESSED_ENDINGS, Listing, Segment, list_segments
+from epochseal.storage.segments import COMPRESSED_ENDINGS, Listing, Segment, is_listed_alike, list_segments
 from epochseal.storage.settling import looks, settling_ends
 from epochseal.verifier.epoch_mark import EpochMark
 from epochseal.verifier.reading_budget import NOTHING, Reading, allot, reading_of
@@ -168,7 +168,8 @@ def take_snapshot(
     """
     for last in looks(settling_ends() if until is None else until, sleep=sleep):
         snapshot = _look(logdir, witnessed=witnessed, since=since, marks=marks)
-        now, before = _list(logdir, since), snapshot.listing
+        before = snapshot.listing
+        now = before if is_listed_alike(logdir, before) else _list(logdir, since)
         snapshot.gone |= _listed_otherwise(before, now, snapshot.last_number)
         # A log that begins, or a copy whose folder is just put in its place.
         appeared = bool(now.segments) and not before.segments
@@ -179,6 +180,8 @@ def take_snapshot(
 
 def _listed_otherwise(before: Listing, now: Listing, last: int) -> set[int]:
     """The numbers of segments of which other files stand there now; what follows the last one is new."""
+    if now.segments is before.segments:
+        return set()
     changed = {*before.segments} ^ {*now.segments}
     return {item.number for item in changed if item.number <= last}
 
@@ -244,11 +247,11 @@ def _note(path: Path, not_files: list[str]) -> bytes | None:
 def _read_part(
     segment: Segment, seal: Path, log: Path, *, last: bool, since: ResumePoint | None
 ) -> SegmentPart:
-    identity = _identity(seal), _identity(log)
-    end = b""
+    end, opened = b"", None
     try:
         with open_file(seal) as file:
-            size = os.fstat(file.fileno()).st_size
+            opened = os.fstat(file.fileno())
+            size = opened.st_size
             here = since if since is not None and segment.number == since.segment else None
             lines = cut_seal_file(file, size, last=last, start=here.seal_start if here is not None else 0)
             if here is not None:
@@ -260,6 +263,7 @@ def _read_part(
         lines = SealFile([])
     except OSError as exc:
         raise StorageError(f"cannot read {seal}: {exc.strerror}") from exc
+    identity = _identity_of(opened) if opened is not None else _identity(seal), _identity(log)
     stored = _stored(log)
     return SegmentPart(segment, log, seal, lines, last, stored, identity=identity, seal_end=end)
 
@@ -274,9 +278,12 @@ def _stored(log: Path) -> int:
 
 def _identity(path: Path) -> _Identity:
     with suppress(OSError):
-        status = os.lstat(path)
-        return status.st_dev, status.st_ino, status.st_size
+        return _identity_of(os.lstat(path))
     return None
+
+
+def _identity_of(status: os.stat_result) -> _Identity:
+    return status.st_dev, status.st_ino, status.st_size
 
 
 def _look_ahead(parts: list[SegmentPart]) -> None:

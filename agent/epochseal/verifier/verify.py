@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,7 @@ from epochseal.encoding import b64encode, format_time
 from epochseal.format.note import HeldSignatures, VerifierKey
 from epochseal.storage.settling import looks, settling_ends
 from epochseal.verifier.checkpoint_check import Checkpoints
-from epochseal.verifier.checkpoint_keys import KnownKeys, Rotation, find_rotations
+from epochseal.verifier.checkpoint_keys import find_rotations, keys_named
 from epochseal.verifier.ends import check_beginning, check_end
 from epochseal.verifier.files import Files, prune_line
 from epochseal.verifier.find_resume import find_resume_point
@@ -20,6 +21,7 @@ from epochseal.verifier.joined_log import JoinedLog, RotateLine
 from epochseal.verifier.remembered import Remembered, id_of
 from epochseal.verifier.request import Examination, Request
 from epochseal.verifier.rotate_lines import RotateLines
+from epochseal.verifier.signatures_ahead import verify_ahead
 from epochseal.verifier.snapshot import Snapshot, take_snapshot
 from epochseal.verifier.trust import judge_trust
 from epochseal.verifier.verdict import LIMIT_ANEW, LIMIT_CLOSED, LIMIT_OPEN, RotationView, Verdict, verdict_of
@@ -109,8 +111,10 @@ def _judge(snapshot: Snapshot, request: Request, now: int) -> _Judged:
     name = expected or (log.first.origin if log.first is not None else "")
     notes = [noted.note for noted, _ in log.notes]
     held = HeldSignatures()
+    named = _named_key(remembered, name)
+    verify_ahead(notes, chain(keys_named(log), filter(None, (named,))), held, request.jobs)
     rotations = find_rotations(log, [*notes, *filter(None, (snapshot.checkpoint,))], name, held)
-    keys = _known_keys(remembered, name, rotations)
+    keys = remembered.known_keys(named, rotations) if named is not None else None
     checkpoints = Checkpoints(log, findings, keys, held)
     checkpoints.check_notes()
     if snapshot.checkpoint is not None:
@@ -171,12 +175,10 @@ def _judge(snapshot: Snapshot, request: Request, now: int) -> _Judged:
     return _Judged(examination, files.last_number)
 
 
-def _known_keys(remembered: Remembered, name: str, rotations: list[Rotation]) -> KnownKeys | None:
+def _named_key(remembered: Remembered, name: str) -> VerifierKey | None:
     pins = remembered.pins
     key = pins.checkpoint_key if pins is not None else remembered.request.checkpoint_key
-    if key is None or not name:
-        return None
-    return remembered.known_keys(VerifierKey(name, key), rotations)
+    return VerifierKey(name, key) if key is not None and name else None
 
 
 def _view(line: RotateLine, endorsed: set[int]) -> RotationView:

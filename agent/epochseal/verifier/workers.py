@@ -31,7 +31,8 @@ from epochseal.verifier.snapshot import SegmentPart
 if TYPE_CHECKING:  # loaded where processes are made, and nowhere else
     from concurrent.futures import Executor, Future
 
-_PARALLEL_FROM = 64 << 20
+# What is as much work as so many bytes of entries: another file, and a byte of lines with their signatures.
+_PARALLEL_FROM, _A_FILE, _A_LINE_BYTE = 64 << 20, 32 << 10, 16
 _TASK_SEAL_BYTES = 64 << 10
 _AHEAD = 4
 _IN_A_ROW = 16
@@ -75,13 +76,15 @@ class TaskResult(msgspec.Struct, frozen=True):
 
 
 def default_jobs(logdir: Path) -> int:
-    """How many processes a log is worth: all cores for a large one."""
+    """How many processes a log is worth: all cores for one that takes much work."""
     # Of what stands there now, a link for itself: what cannot be looked at is for the verdict to say.
-    size = 0
-    for path in (logdir / "segments").glob("*.log*"):
-        with suppress(OSError):
-            size += path.lstat().st_size
-    return len(os.sched_getaffinity(0)) if size > _PARALLEL_FROM else 1
+    work = 0
+    with suppress(OSError), os.scandir(logdir / "segments") as found:
+        for entry in found:
+            with suppress(OSError):
+                size = entry.stat(follow_symlinks=False).st_size
+                work += _A_FILE + size * (_A_LINE_BYTE if entry.name.endswith(".seal") else 1)
+    return len(os.sched_getaffinity(0)) if work > _PARALLEL_FROM else 1
 
 
 def cut_tasks(parts: Sequence[SegmentPart]) -> list[Task]:
@@ -193,6 +196,8 @@ class _Work:
         self._asked += done.asked
         self._bounded = self._bounded and done.bounded and self._asked <= 2 * done.size
         self._too_far = self._too_far or done.too_far or self._asked > done.task.reading.plain
+        if (done.bounded, done.too_far) == (self._bounded, self._too_far):
+            return done
         return replace(done, bounded=self._bounded, too_far=self._too_far)
 
 

@@ -74,8 +74,8 @@ alert-trial: .venv/.dev ## have each alert fire in a real run of agents, a monit
 neighbours: .venv/.dev ## attack sources for a minute each, and measure how long the lines of another one wait
 	.venv/bin/python -m tests.fault.hostile_neighbours 60
 
-strange: .venv/.dev ## give every command every kind of file, closed stream and terminal
-	.venv/bin/python -m tests.integration.cli.strange_matrix
+strange: .venv/.dev ## give every command every kind of file, closed stream and terminal; a part: PART=1/8
+	.venv/bin/python -m tests.integration.cli.strange_matrix --part $(or $(PART),1/1)
 
 lint: .venv/.dev ## format, lint, types and floors
 	.venv/bin/ruff format --check

@@ -18,7 +18,7 @@ from pathlib import Path
 from epochseal.errors import ConfigError, StorageError
 from epochseal.storage.opener import GoneError, NotAFileError, open_file
 
-LOCK_SECONDS = 10.0
+LOCK_SECONDS = 4.0
 """A lock is waited for so long."""
 OWN_MODE = 0o600
 OWN_FOLDER_MODE = 0o700

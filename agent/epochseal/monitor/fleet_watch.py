@@ -125,16 +125,15 @@ class FleetWatch:
         for queue in self._queued.values():
             queue.clear()
         for watched in self._watched.values():
-            self._enqueue(watched, now)
+            for kind in self._due(watched, now):
+                self._queued[kind].append(watched)
         # In turn: logs that are due in every round would keep the one lane from all others.
         self._queued["whole"].sort(key=lambda watched: (watched.whole_begun, watched.record.whole))
         self._enqueue_scrubs()
         self.dispatch()
 
-    def _enqueue(self, watched: WatchedLog, now: float) -> None:
-        for kind in () if self._once and watched.error else watched.wants(now):
-            if not any(item is watched for item in self._queued[kind]):
-                self._queued[kind].append(watched)
+    def _due(self, watched: WatchedLog, now: float) -> list[str]:
+        return [] if self._once and watched.error else watched.wants(now)
 
     def _enqueue_scrubs(self) -> None:
         period, share, now = self._config.number("scrub"), self._scrub_share, _milliseconds()
@@ -230,7 +229,9 @@ class FleetWatch:
             self._announcer.changed(record, change)
             self._run_commands(record, record.notices[-1:])
         if watched.urgent:
-            self._enqueue(watched, now)
+            for kind in self._due(watched, now):
+                if not any(item is watched for item in self._queued[kind]):
+                    self._queued[kind].append(watched)
 
     def _run_commands(self, record: LogRecord, notices: Sequence[str]) -> None:
         def started(notice: str) -> None:

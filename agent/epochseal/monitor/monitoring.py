@@ -26,6 +26,10 @@ from epochseal.storage.durable import make_directory
 from epochseal.storage.own_files import OWN_FOLDER_MODE, check_own_folder, locked
 
 _ONCE_SECONDS = 0.2
+_TOLD_SECONDS = 0.2
+"""Outcomes that come one after the other are told together: each time all logs are gone through."""
+_ROUND_SHARE = 0.1
+"""Of one core, at most, for the looks at the files of all logs."""
 _LANES = ("part", "whole", "scrub")
 
 
@@ -85,28 +89,35 @@ class Monitor:
         interval = _ONCE_SECONDS if once else self._config.number("interval") / 1000
         self._journal.info("started", config=str(self._config.path), env=self._config.env)
         notifier.ready()
-        next_look, examined = -math.inf, False
+        next_look, next_told, examined = -math.inf, -math.inf, False
+        names = {lane.connection: name for name, lane in lanes.items()}
         while not signals.stop_asked:
             if (now := time.monotonic()) >= next_look:
+                spent = -time.process_time()
                 fleet.look()
-                next_look = now + interval
-            self.told = fleet.told()
-            if fleet.settled:
-                if not examined:
-                    self._journal.info("all_examined", status=_status(self.told))
-                examined = True
-                announcer.missing(self.told.missing)
+                spent += time.process_time()
+                next_look, next_told = now + max(interval, spent / _ROUND_SHARE), now
+            over = once and fleet.idle
+            if over or now >= next_told:
+                next_told = math.inf
+                self.told = fleet.told()
+                if fleet.settled:
+                    if not examined:
+                        self._journal.info("all_examined", status=_status(self.told))
+                    examined = True
+                    announcer.missing(self.told.missing)
+                notifier.status(_status(self.told))
             announcer.tend()
-            notifier.status(_status(self.told))
             notifier.alive()
-            if once and fleet.idle:
+            if over:
                 break
-            names = {lane.connection: name for name, lane in lanes.items()}
-            timeout = max(min(next_look - time.monotonic(), notifier.wait_seconds()), 0.0)
-            for ready in wait([*names, signals.fileno()], timeout):
+            timeout = min(min(next_look, next_told) - time.monotonic(), notifier.wait_seconds())
+            for ready in wait([*names, signals.fileno()], max(timeout, 0.0)):
                 if ready in names:
                     fleet.take(names[ready])
+                    next_told = min(next_told, time.monotonic() + _TOLD_SECONDS)
             signals.take_hangup()
+        self.told = fleet.told()
         fleet.write_all()
         announcer.finish()
         self._journal.info("stopped", status=_status(self.told))

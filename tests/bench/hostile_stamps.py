@@ -27,7 +27,7 @@ def _stamp(folder: Path, authority: Authority, size: int, note: bytes) -> int:
 
 def stamp_of_a_larger_log(folder: Path, keys: Keys) -> Path:
     """A folder of stamps with a good one that the log's key signed for more lines than there are."""
-    authority = Authority(folder / "authority")
+    authority = Authority(folder.absolute() / "authority")
     (folder / AUTHORITY).write_bytes(authority.root)
     _stamp(folder / "stamps", authority, BEYOND, signed_note(ORIGIN, BEYOND, bytes(32), keys))
     return folder / "stamps"
@@ -35,7 +35,7 @@ def stamp_of_a_larger_log(folder: Path, keys: Keys) -> Path:
 
 def stamps(folder: Path, keys: Keys, size: int) -> Path:
     """A small log, every checkpoint of which was stamped by the authority beside its folder."""
-    authority = Authority(folder / "authority")
+    authority = Authority(folder.absolute() / "authority")
     (folder / AUTHORITY).write_bytes(authority.root)
     log = started(folder, keys)
     path, taken = log.path / "timestamps", 0

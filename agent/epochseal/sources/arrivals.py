@@ -44,10 +44,19 @@ class Arrivals:
 
     def take(self, origin: str) -> int:
         """Those of a path are open now, or known anyway; how many more are lost."""
-        for arrival in self._of.pop(origin, ()):
+        taken = self._of.pop(origin, [])
+        for arrival in taken:
             if self._at.get(arrival.path) is arrival:
                 del self._at[arrival.path]
+        # One that is on its way to another name is known too, wherever it turns up.
+        self._moving = {cookie: item for cookie, item in self._moving.items() if item not in taken}
         return self._lost.pop(origin, 0)
+
+    def take_others(self, origin: str) -> bool:
+        """What stands at a path is known: whether others appeared there before it that nobody opened."""
+        here = self._at.get(origin)
+        others = any(arrival is not here for arrival in self._of.get(origin, ()))
+        return self.take(origin) > 0 or others
 
     def lost(self, origin: str) -> int:
         """How many of a path were removed before they were opened."""

@@ -12,6 +12,7 @@ from epochseal.format.seal_lines import SourceMark
 from epochseal.sources.compressed_copy import CompressedCopy, Content, Search, open_content, reach
 from epochseal.sources.file_identity import HEAD, Identity, holds
 from epochseal.sources.log_file import LogFile
+from epochseal.sources.resting_files import Look
 from epochseal.sources.rotated_files import (
     Rotated,
     find_by_inode,
@@ -105,6 +106,14 @@ class FileQueue:
         self._files.extend(sighting.between)
         yield from self._append_after(rotated, -1, sighting.here)
 
+    def is_back(self, sighting: Sighting) -> bool:
+        """Whether one of the files stands at the path again, and others stood there after it."""
+        if not self._files or sighting.here is not None:
+            return False
+        if (look := Look.at(self._path)) is None or not self.has(look.key):
+            return False
+        return bool(sighting.between) or self._files[-1].key != look.key
+
     def rotate(self, sighting: Sighting) -> Search[None]:
         """Queue what now stands at the path, behind the files that stood there since the last one queued."""
         here, newest = sighting.here, self._files[-1]
@@ -181,6 +190,8 @@ class FileQueue:
             content = files[place]
             same = wanted.is_file(content.key)
             if same and holds(content.ends(offset), wanted, offset) and content.go_to(offset):
+                if any(older.size() for older in files[:place]):
+                    self._lost(f"{self._path}: its file was away, and another one in its place is not read")
                 for older in files[:place]:
                     older.close()
                 self._files.extend(files[place:])

@@ -222,8 +222,11 @@ class PathTable:
         # link. Its lines must not be sealed twice.
         if is_read_elsewhere(look.key, path, self.order, self._resting):
             self._aliases.add(path)
+            if self._watches.arrivals.take_others(path):
+                _log.warning("%s was rotated or removed before it could be opened: lines may be lost", path)
+                self.ended.append(SourceMark(source_name(path), 0, gap=1))
             return
-        self.ended = [mark for mark in self.ended if mark.name != source_name(path)]
+        self.ended = [mark for mark in self.ended if mark.gap or mark.name != source_name(path)]
         mark = self._take_over(path, look.key) or self._begin(path)
         # Where no names were told, what was rotated since the listing before is as new as what is here.
         since = self._matched.since if os.path.dirname(path) in self._unwatched else 0  # noqa: PTH120  # of thousands

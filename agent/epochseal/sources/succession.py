@@ -99,6 +99,9 @@ class Succession:
                 f"{self._path} was rotated or removed before it could be opened: lines may be lost"
             )
         own = self._own(sighting)
+        if self.files.is_back(own):
+            # After a restart the others would count as older than it.
+            self._told.gap(f"{self._path}: its file was away, and another one in its place meanwhile")
         if own.files:
             self.search(self._take_in(own), own.files)
         elif sighting.files:

@@ -40,6 +40,7 @@ _ACTS = {
     "late": 1.0,
     "compress": 1.0,
     "move": 0.5,
+    "swap": 0.4,
     "link": 0.3,
     "step": 4.0,
     "rest": 2.0,
@@ -272,8 +273,29 @@ class Service:
         """It goes on under another name."""
         if self.path.exists() and not self.rotated() and self.path.stat().st_nlink == 1:
             new = self.path.with_name(f"{self.name}m{self._story.number()}.log")
+            if self._rng.random() < 0.3:
+                self._pass_through(new)
             self.path.rename(new)
             self.path = new
+
+    def swap(self) -> None:
+        """Its file is away for a moment, and another one in its place."""
+        if self.path.exists() and self.path.stat().st_nlink == 1:
+            aside = self._story.away / "aside"
+            self.path.rename(aside)
+            self._pass_through(self.path)
+            aside.rename(self.path)
+
+    def _pass_through(self, path: Path) -> None:
+        """A file comes to a path, and goes: to a rotated name, or without a trace."""
+        self._story.will_lose_trace()
+        self.write(path)
+        if self.scheme == "dates" and self._rng.random() < 0.5:
+            self._rotations += 1
+            path.rename(self._named(f"{path.name}-202611{self._rotations:04d}"))
+        else:
+            path.unlink()
+        self._story.is_traceless = True
 
     def link(self) -> None:
         """Its file gets a second name in the glob, or loses the first one."""
@@ -349,6 +371,7 @@ class Story:
             "late": service.write_late,
             "compress": service.compress,
             "move": service.move,
+            "swap": service.swap,
             "link": service.link,
             "step": lambda: self.agent.run(0.002),
             "rest": lambda: self.agent.run(GRACE),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from epochseal.sources.arrivals import Arrivals
 from epochseal.sources.log_file import source_name
 from epochseal.sources.tail_options import TailOptions
 from tests.unit.sources.tailer import GRACE, Tailer, append, long_lines
@@ -262,3 +263,63 @@ def test_an_empty_leftover_that_was_compressed(log: Path, tailer: Tailer) -> Non
     log.with_name("app.log.1").unlink()
     log.with_name("app.log.1.gz").touch()
     assert (tailer.run(20 * GRACE), tailer.gaps) == (long_lines(0, 2), 1)
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_away_for_a_moment(log: Path, tailer: Tailer, *, is_removed: bool) -> None:
+    """What stood in its place meanwhile would count as older after a restart: that may be missed."""
+    append(log, long_lines(1))
+    tailer.run(20 * GRACE)
+    log.rename(log.with_name("aside"))
+    append(log, long_lines(2))
+    if is_removed:
+        log.unlink()
+    else:
+        log.rename(log.with_name("app.log.1"))
+    log.with_name("aside").rename(log)
+    append(log, long_lines(3))
+    tailer.run(20 * GRACE)
+    tailer.restart()
+    append(log, long_lines(4))
+    sealed = [line for line in tailer.run(20 * GRACE).splitlines() if not line.startswith(b"2 ")]
+    assert (b"\n".join(sealed) + b"\n", tailer.gaps) == (long_lines(1, 3, 4), 1)
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_another_file_before_a_known_one(tmp_path: Path, *, is_removed: bool, is_link: bool) -> None:
+    """A known file gets the name of one that came and went, or a second name: that one is told."""
+    tailer = Tailer(tmp_path / "*.log")
+    first, second = tmp_path / "first.log", tmp_path / "second.log"
+    append(first, long_lines(1))
+    tailer.run(20 * GRACE)
+    append(second, long_lines(2))
+    if is_removed:
+        second.unlink()
+    else:
+        second.rename(tmp_path / "second.log.1")
+    if is_link:
+        second.hardlink_to(first)
+    else:
+        first.rename(second)
+    append(second, long_lines(3))
+    assert (tailer.run(20 * GRACE), tailer.gaps) == (long_lines(1, 3), 1)
+    tailer.close()
+
+
+def test_known_while_it_is_moved_on() -> None:
+    """News of a rename come in two parts; between them the file may be opened."""
+    arrivals = Arrivals(lambda path: path.endswith(".log"))
+    arrivals.appeared("/a.log")
+    arrivals.moved_from("/a.log", 1)
+    assert arrivals.take("/a.log") == 0
+    arrivals.moved_away()
+    arrivals.moved_away()
+    arrivals.moved_to("/a.log.1", 1)
+    arrivals.removed("/a.log.1")
+    assert not arrivals.have("/a.log")
+    arrivals.appeared("/a.log")
+    arrivals.moved_from("/a.log", 2)
+    arrivals.appeared("/a.log")
+    assert arrivals.take_others("/a.log")
+    assert not arrivals.have("/a.log")

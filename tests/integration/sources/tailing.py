@@ -20,7 +20,7 @@ from epochseal.sources.journald import JournaldSource
 from epochseal.sources.source import Source
 from epochseal.sources.tail import TailSource
 
-PATIENCE = 30.0
+PATIENCE = 180.0
 
 
 def main(logdir: str, keys: str, runtime: str, *paths: str) -> None:

@@ -47,6 +47,7 @@ SECTIONS: dict[str, list[str]] = {
         "limitations.md",
         "compliance.md",
         "comparison.md",
+        "testing.md",
         "speed.md",
         "security.md",
         "versions.md",

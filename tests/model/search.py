@@ -117,6 +117,8 @@ def _of_start(before: World, world: World) -> Iterator[str]:
         if not begun and agent[: len(before.state)] != before.state:
             yield "it contradicts what is remembered, and does not say so"
     if not world.changes:
+        if agent[: len(world.acknowledged)] != world.acknowledged:
+            yield "it gives up an entry that was acknowledged, though nobody touched the disk"
         yield from _of_honest_start(before, made)
 
 

@@ -65,7 +65,7 @@ class World(NamedTuple):
         starts: how many there were.
         changes: how often somebody else has written to the disk.
         stops: kills and power cuts.
-        acknowledged: all lines up to the last block that was acknowledged.
+        acknowledged: all lines up to the last block that was acknowledged, and not told as missing since.
         signed: the lines under each signature that was given.
         written: each line that an agent made, with all before it.
         kept: whether a page outlives its process.
@@ -165,7 +165,9 @@ def _write(world: World, *lines: Made) -> World:
 def _do(world: World, step: str) -> World:
     agent = world.agent or ()
     if step == "begin" and world.head is not None:
-        return _write(world._replace(head=None), world.head)
+        # A start without carry says that what was acknowledged last may be missing.
+        kept = world.acknowledged if world.head.link == "carry" else _common(world.acknowledged, agent)
+        return _write(world._replace(head=None, acknowledged=kept), world.head)
     if step == "append":
         return _append(world, agent)
     done: dict[str, dict[str, Any]] = {
@@ -182,6 +184,13 @@ def _do(world: World, step: str) -> World:
         "end": {"agent": None, "page": world.page if world.kept else None},
     }
     return world._replace(**done[step])
+
+
+def _common(one: Lines, other: Lines) -> Lines:
+    size = 0
+    while size < min(len(one), len(other)) and one[size] == other[size]:
+        size += 1
+    return one[:size]
 
 
 def _append(world: World, agent: Lines) -> World:

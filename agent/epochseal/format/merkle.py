@@ -71,13 +71,26 @@ class Frontier:
         """
         if len(leaf) != HASH_SIZE:
             raise FormatError(f"leaf hash has {len(leaf)} bytes instead of {HASH_SIZE}")
-        # Every set low bit of the size is a complete subtree, as large as what the leaf has grown to so far.
-        hashes, merges = self._hashes, self._size
+        self._grow(0, leaf)
+
+    def append_subtree(self, level: int, root: bytes) -> None:
+        """Add 2**level leaves at once, as `complete_subtrees` has them.
+
+        Raises:
+            FormatError: such a subtree does not begin where this tree ends, or `root` is not 32 bytes.
+        """
+        if level < 0 or self._size & ((1 << level) - 1) or len(root) != HASH_SIZE:
+            raise FormatError(f"no subtree of level {level} follows a tree of size {self._size}")
+        self._grow(level, root)
+
+    def _grow(self, level: int, node: bytes) -> None:
+        # Every set low bit of the size is a complete subtree, as large as what the node has grown to so far.
+        hashes, merges = self._hashes, self._size >> level
         while merges & 1:
-            leaf = sha256(_NODE + hashes.pop() + leaf).digest()
+            node = sha256(_NODE + hashes.pop() + node).digest()
             merges >>= 1
-        hashes.append(leaf)
-        self._size += 1
+        hashes.append(node)
+        self._size += 1 << level
 
     def extend(self, leaves: Iterable[bytes]) -> None:
         """Add many leaf hashes, level by level; a failure leaves the tree as it was.
@@ -308,6 +321,30 @@ def _with_rest(row: Sequence[bytes]) -> list[bytes]:
     if len(row) & 1:
         parents.append(row[-1])
     return parents
+
+
+def complete_subtrees(first: int, leaves: Iterable[bytes]) -> list[tuple[int, bytes]]:
+    """The largest complete subtrees that leaves from this index on make, from left to right: level and root.
+
+    They are few, and a `Frontier` of that size takes them one after the other.
+
+    Raises:
+        FormatError: a leaf is not 32 bytes.
+    """
+    row = list(leaves)
+    _check_hashes(row, "leaf")
+    left: list[tuple[int, bytes]] = []
+    right: list[tuple[int, bytes]] = []
+    index, level = first, 0
+    while row:
+        if index & 1:
+            # Its sibling is among the leaves before.
+            left.append((level, row.pop(0)))
+        if len(row) & 1:
+            right.append((level, row.pop()))
+        row = _parents(row)
+        index, level = (index + 1) >> 1, level + 1
+    return left + right[::-1]
 
 
 def _parents(row: Sequence[bytes]) -> list[bytes]:

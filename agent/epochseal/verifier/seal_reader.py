@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from io import BufferedReader
 from typing import Self
@@ -70,11 +69,18 @@ class LineReader:
         """How many bytes of the epoch come next."""
         return self._left
 
-    def far_ahead(self, size: int) -> bytes:
-        """So many bytes of what comes next, or what there is of them; they come again."""
+    @property
+    def place(self) -> int:
+        """The byte of the seal file that comes next."""
+        return self._file.tell()
+
+    def far_ahead(self, distance: int, size: int) -> bytes:
+        """So many bytes behind the `distance` that come next, or what there is of them; they come again."""
         try:
-            data = self._file.read(min(size, self._left))
-            self._file.seek(-len(data), os.SEEK_CUR)
+            place = self._file.tell()
+            self._file.seek(place + distance)
+            data = self._file.read(max(min(size, self._left - distance), 0))
+            self._file.seek(place)
         except OSError as exc:
             raise self._failure(exc) from exc
         return data

@@ -1,12 +1,14 @@
 """Runs of one long epoch, checked by several processes at once.
 
-The ratchet does not depend on data. So one process steps the key over the lines that another one checks, and
-checks those behind them in the meantime. What the other finds counts only where it began from the very state
-that the lines before it led to; otherwise nothing has changed, and the epoch goes on in one process.
+The ratchet does not depend on data. So one process steps the key over the lines that others check, and checks
+some itself in the meantime. What another finds counts only where it began from the very state that the lines
+before it led to; otherwise nothing has changed, and the epoch goes on in one process.
 """
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,13 +17,14 @@ import msgspec
 from epochseal.custody.memory import SecretPage
 from epochseal.errors import FormatError, StorageError
 from epochseal.format.block_columns import whole_block_lines
-from epochseal.format.merkle import HASH_SIZE
+from epochseal.format.merkle import complete_subtrees
 from epochseal.format.seal_lines import Block, TaggedLine, parse_line
-from epochseal.storage.opener import GoneError
+from epochseal.storage.opener import GoneError, open_file
 from epochseal.verifier.block_runs import RunCheck
 from epochseal.verifier.epoch_result import EpochResult
 from epochseal.verifier.epoch_tags import EpochTags, RunTags
 from epochseal.verifier.reading_budget import Reading
+from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.seal_reader import LineReader
 from epochseal.verifier.sealed_entries import SealedEntries
 from epochseal.verifier.snapshot import SegmentPart
@@ -30,11 +33,15 @@ if TYPE_CHECKING:  # loaded where processes are made, and nowhere else
     from concurrent.futures import Executor, Future
 
 LONG = 4 << 20
-"""An epoch with so many bytes of seal lines is worth the processes."""
+"""An epoch of such a `weight` is worth the processes."""
 AT_ONCE = 1 << 20
-"""So many bytes of lines are given to each process at a time."""
-# What one's own share is of another's: the keys of all lines are stepped here, and the tree is grown.
-_OWN = 0.55
+"""The weight of a share."""
+# To check a line costs as much as to hash so many bytes; and so long is one of a quiet log.
+_LINE_COST, _LINE = 8 << 10, 128
+# The last shares are smaller, so that all processes come to an end at once: but not below that.
+_PARTS, _SMALLEST = 8, 8 * _LINE
+# A helper has the next share while it checks one; and shares of one's own may wait for those before them.
+_AT_WORK, _SLOTS = 2, 4
 _RUN = 1 << 17
 _KEY, _SLOT = 32, 64
 
@@ -52,10 +59,13 @@ class _Start(msgspec.Struct, frozen=True):
 class _Share(msgspec.Struct, frozen=True):
     """Some block lines of an epoch, whose epoch line has the index `first`.
 
-    `block_size` is how many bytes a block has, by those before. The others are as in `RunCheck`.
+    They are `lines` lines and `size` bytes of the seal file, from byte `place` on. `block_size` is how many
+    bytes a block has, by those before. The others are as in `RunCheck`.
     """
 
-    lines: bytes
+    place: int
+    size: int
+    lines: int
     start: _Start
     first: int
     block_size: int
@@ -63,27 +73,45 @@ class _Share(msgspec.Struct, frozen=True):
     asked_line: int
 
 
-class _File(msgspec.Struct, frozen=True):
-    """The log file, as `SealedEntries` takes it."""
+class _Files(msgspec.Struct, frozen=True):
+    """The seal file; and the log file, as `SealedEntries` takes it."""
 
-    path: Path
+    seal: Path
+    log: Path
     sealed: int
     reading: Reading
     last: bool
 
 
 class _Held(msgspec.Struct, frozen=True):
-    """What lines show that all hold; `leaves` one after the other, `asked_tag` if that line is among them."""
+    """What lines show that all hold.
+
+    `subtrees` are what `complete_subtrees` makes of them; `asked_tag` is there if that line is among them.
+    """
 
     end: _Start
     lines: int
     clock_back: int
     asked_tag: bytes | None
-    leaves: bytes
+    subtrees: list[tuple[int, bytes]]
+
+
+class _Given(msgspec.Struct, frozen=True):
+    """A share, the slot of its key, and what was found, if no helper has it."""
+
+    share: _Share
+    slot: int
+    future: Future[_Held | None] | None
+    found: _Held | None = None
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a helper is not done with it."""
+        return self.future is not None and not self.future.done()
 
 
 class Helpers:
-    """Other processes, and a page that they share with this one: a key for each, and one to go back to.
+    """Other processes, and a page of keys that they share with this one.
 
     Args:
         count: how many there are; at least one.
@@ -95,13 +123,18 @@ class Helpers:
         self.count = count
         self._pool, self._page = pool, page
 
+    @property
+    def slots(self) -> int:
+        """How many shares may have a key; there is a place for one more, which is no share's."""
+        return _SLOTS * self.count
+
     def key(self, slot: int) -> memoryview:
-        """The place of a key, 32 bytes; that of slot `count` is nobody's."""
+        """The place of a key, 32 bytes."""
         return _slot(self._page, slot)[:_KEY]
 
-    def submit(self, slot: int, share: _Share, file: _File, *, keyed: bool) -> Future[_Held | None]:
+    def submit(self, slot: int, share: _Share, files: _Files, *, keyed: bool) -> Future[_Held | None]:
         """Have a share checked; `keyed`: with the key in this slot, which is the one behind it afterwards."""
-        return self._pool.submit(_check_elsewhere, slot, share, file, keyed=keyed)
+        return self._pool.submit(_check_elsewhere, slot, share, files, keyed=keyed)
 
     def wipe(self) -> None:
         """Forget all keys."""
@@ -115,87 +148,119 @@ class SharedRuns:
     def __init__(
         self, part: SegmentPart, lines: LineReader, check: RunCheck, tags: EpochTags | None, helpers: Helpers
     ) -> None:
-        self._file = _File(part.log, part.sealed, part.reading, part.last)
+        self._files = _Files(part.seal, part.log, part.sealed, part.reading, part.last)
         self._lines, self._check, self._tags, self._helpers = lines, check, tags, helpers
         # A compressed file can only be read from its beginning.
         self._try_at = lines.left if part.log.suffix == ".log" else -1
+        self._given: deque[_Given] = deque()
+        self._free: list[int] = []
+        # So many bytes of lines were given away that still count as left, and there the next share begins.
+        self._ahead, self._start = 0, _stand(check.result)
 
     def take(self) -> int:
         """How many lines are taken."""
-        taken = 0
-        while self._lines.left <= self._try_at and (shares := self._shares()):
-            try:
-                taken += self._take(shares)
-            finally:
-                self._helpers.wipe()
-        return taken
-
-    def _shares(self) -> list[_Share]:
-        """What comes next in shares, the last of which is one's own; none if it is not worth it."""
-        check, result, start = self._check, self._check.result, _stand(self._check.result)
-        if start is None or result.end is not None or not (self._tags is None or self._tags.settled):
-            return []
-        sizes = [AT_ONCE] * self._helpers.count + [int(AT_ONCE * _OWN)]
-        ahead = self._lines.far_ahead(sum(sizes))
-        shares: list[_Share] = []
-        for size in sizes:
-            lines = whole_block_lines(ahead[:size], size)
-            if 2 * len(lines) < size:
-                break
-            ahead = ahead[len(lines) :]
-            shares.append(
-                _Share(
-                    lines,
-                    start,
-                    check.first,
-                    max(result.size // result.blocks, 1),
-                    check.late_from,
-                    check.asked_line,
-                )
-            )
-            if (behind := _start_behind(lines)) is None:
-                break
-            start = behind
-        if len(shares) <= 1:
-            # Lines of other kinds stand before the next many blocks, or the end of the epoch.
-            self._try_at = self._lines.left - AT_ONCE
-            return []
-        return shares
-
-    def _take(self, shares: list[_Share]) -> int:
-        helpers, tags, place = self._helpers, self._tags, self._check.result.index - self._check.first
+        result, tags = self._check.result, self._tags
+        start = _stand(result)
+        if self._lines.left > self._try_at or start is None or result.end is not None:
+            return 0
         if tags is not None:
-            helpers.key(helpers.count)[:] = tags.key
-        futures = []
-        for slot, share in enumerate(shares[:-1]):
-            if tags is not None:
-                helpers.key(slot)[:] = tags.key
-            futures.append(helpers.submit(slot, share, self._file, keyed=tags is not None))
-            if tags is not None:
-                tags.step_over(share.lines.count(b"\n"))
-        own = _check(shares[-1], self._file, tags.run if tags is not None else None)
-        taken = 0
-        for slot, (share, found) in enumerate(
-            zip(shares, [*(future.result() for future in futures), own], strict=True)
-        ):
-            if found is None or not self._add(share, found):
-                self._try_at = -1
-                if tags is not None:
-                    # As if no key had been stepped over what does not count.
-                    tags.go_back(place + taken, helpers.key(slot - 1 if slot else helpers.count))
-                break
-            taken += found.lines
-            self._lines.skip(len(share.lines))
-        return taken
+            if not tags.settled:
+                return 0
+            self._key_behind[:] = tags.key
+        self._free = list(range(self._helpers.slots))
+        self._ahead, self._start, before, held = 0, start, result.lines, False
+        try:
+            held = self._give_and_take()
+        finally:
+            for given in self._given:
+                if given.future is not None:
+                    # Whoever is at work still writes keys into the page.
+                    given.future.exception()
+            self._given.clear()
+            if tags is not None and not held:
+                # As if no key had been stepped over what does not count.
+                tags.go_back(result.index - self._check.first, self._key_behind)
+            self._helpers.wipe()
+        # Behind what held lines of other kinds stand before the next many blocks, or the end of the epoch.
+        self._try_at = self._lines.left - self._most() if held else -1
+        return result.lines - before
 
-    def _add(self, share: _Share, found: _Held) -> bool:
+    @property
+    def _key_behind(self) -> memoryview:
+        """The place of the key behind all that counts."""
+        return self._helpers.key(self._helpers.slots)
+
+    def _give_and_take(self) -> bool:
+        """Have shares checked while there are any; whether all of them hold."""
+        share, given = self._next_share(), self._given
+        while share is not None or given:
+            if share is None or (given and (not self._free or not given[0].at_work)):
+                if not self._add(given.popleft()):
+                    return False
+            else:
+                given.append(self._give(share))
+                share = self._next_share()
+        return True
+
+    def _most(self) -> int:
+        """How many bytes of lines make a share."""
+        return max(int(AT_ONCE / (1 + self._block_size() / _LINE_COST)), _SMALLEST)
+
+    def _block_size(self) -> int:
+        result = self._check.result
+        return max(result.size // result.blocks, 1)
+
+    def _next_share(self) -> _Share | None:
+        """What comes next; None if it is not worth it."""
+        if (start := self._start) is None:
+            return None
+        most, left = self._most(), self._lines.left - self._ahead
+        size = min(most, max(left // (2 * self._helpers.count + 2), most // _PARTS, _SMALLEST))
+        lines = self._lines.far_ahead(self._ahead, size)
+        lines = whole_block_lines(lines, len(lines))
+        if 2 * len(lines) < size:
+            return None
+        check, place = self._check, self._lines.place + self._ahead
+        self._ahead, self._start = self._ahead + len(lines), _start_behind(lines)
+        return _Share(
+            place,
+            len(lines),
+            lines.count(b"\n"),
+            start,
+            check.first,
+            self._block_size(),
+            check.late_from,
+            check.asked_line,
+        )
+
+    def _give(self, share: _Share) -> _Given:
+        """Give it to a helper; to oneself if they have enough to do."""
+        helpers, tags, slot = self._helpers, self._tags, self._free.pop()
+        if tags is not None:
+            helpers.key(slot)[:] = tags.key
+        if sum(given.at_work for given in self._given) < _AT_WORK * helpers.count:
+            future = helpers.submit(slot, share, self._files, keyed=tags is not None)
+            if tags is not None:
+                tags.step_over(share.lines)
+            return _Given(share, slot, future)
+        found = _check(share, self._files, tags.run if tags is not None else None)
+        if found is None:
+            self._start = None
+        if tags is not None:
+            helpers.key(slot)[:] = tags.key
+        return _Given(share, slot, None, found)
+
+    def _add(self, given: _Given) -> bool:
         """Add what was found to what is known, if it goes on there; whether it does."""
-        result, end, leaves = self._check.result, found.end, found.leaves
-        if share.start != _stand(result):
+        result, share = self._check.result, given.share
+        found = given.found if given.future is None else given.future.result()
+        if found is None or found.lines != share.lines or share.start != _stand(result):
             return False
+        end = found.end
         if not self._check.content.held_elsewhere(share.start.offset, end.offset):
             return False
-        self._check.extend([leaves[at : at + HASH_SIZE] for at in range(0, len(leaves), HASH_SIZE)])
+        for level, root in found.subtrees:
+            result.tree.append_subtree(level, root)
         result.lines += found.lines
         result.blocks += found.lines
         result.sealed += end.next_entry - result.next_entry
@@ -204,12 +269,26 @@ class SharedRuns:
         result.asked_tag = found.asked_tag or result.asked_tag
         result.index, result.next_entry, result.offset = end.index, end.next_entry, end.offset
         result.last_tag, result.last_time, result.authentic = end.last_tag, end.last_time, True
+        if self._tags is not None:
+            self._key_behind[:] = self._helpers.key(given.slot)
+        self._free.append(given.slot)
+        self._lines.skip(share.size)
+        self._ahead -= share.size
         return True
+
+
+def weight(part: SegmentPart, epoch: EpochPart) -> int:
+    """What it costs to check an epoch, as so many bytes of lines of small blocks would.
+
+    Its entries are taken for its share of those of the segment.
+    """
+    size = epoch.stop - epoch.start
+    return size + part.sealed * size // max(part.lines.stop, 1) * _LINE // _LINE_COST
 
 
 def page_size(count: int) -> int:
     """Of the page that so many helpers share, in bytes."""
-    return _SLOT * (count + 1)
+    return _SLOT * (_SLOTS * count + 1)
 
 
 def use_page(page: SecretPage | None) -> None:
@@ -227,14 +306,14 @@ def _slot(page: SecretPage | None, slot: int) -> memoryview:
     return page.view[_SLOT * slot : _SLOT * (slot + 1)]
 
 
-def _check_elsewhere(slot: int, share: _Share, file: _File, *, keyed: bool) -> _Held | None:
+def _check_elsewhere(slot: int, share: _Share, files: _Files, *, keyed: bool) -> _Held | None:
     if not keyed:
-        return _check(share, file, None)
+        return _check(share, files, None)
     keys = _slot(_Shared.page, slot)
-    return _check(share, file, RunTags(keys[:_KEY], keys[_KEY:], share.start.index - share.first))
+    return _check(share, files, RunTags(keys[:_KEY], keys[_KEY:], share.start.index - share.first))
 
 
-def _check(share: _Share, file: _File, tags: RunTags | None) -> _Held | None:
+def _check(share: _Share, files: _Files, tags: RunTags | None) -> _Held | None:
     """What lines show, if each of them is regular and holds."""
     start, leaves = share.start, list[bytes]()
     result = EpochResult(
@@ -250,7 +329,7 @@ def _check(share: _Share, file: _File, tags: RunTags | None) -> _Held | None:
         blocks=1,
     )
     try:
-        content = SealedEntries(file.path, file.sealed, file.reading, last=file.last)
+        content = SealedEntries(files.log, files.sealed, files.reading, last=files.last)
     except (GoneError, StorageError):
         return None
     try:
@@ -263,17 +342,30 @@ def _check(share: _Share, file: _File, tags: RunTags | None) -> _Held | None:
             asked_line=share.asked_line,
             extend=leaves.extend,
         )
-        rest = memoryview(share.lines)
+        rest = memoryview(_read(files.seal, share))
         while rest:
             data = check.run_in(bytes(rest[:_RUN]))
             if not data or not check.holds(data):
                 return None
             rest = rest[len(data) :]
+    except (GoneError, StorageError):
+        # What cannot be read here is read again by the walk, which says what it is.
+        return None
     finally:
         content.close()
     if (end := _stand(result)) is None:
         return None
-    return _Held(end, result.lines, result.clock_back, result.asked_tag, b"".join(leaves))
+    return _Held(
+        end, result.lines, result.clock_back, result.asked_tag, complete_subtrees(start.index, leaves)
+    )
+
+
+def _read(seal: Path, share: _Share) -> bytes:
+    with open_file(seal) as file:
+        try:
+            return os.pread(file.fileno(), share.size, share.place)
+        except OSError as exc:
+            raise StorageError(f"cannot read {seal}: {exc.strerror}") from exc
 
 
 def _stand(result: EpochResult) -> _Start | None:

@@ -25,7 +25,7 @@ from epochseal.verifier.keyring import Keyring
 from epochseal.verifier.reading_budget import Reading, shares
 from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.sealed_entries import LogEnd, SealedEntries
-from epochseal.verifier.shared_runs import LONG, Helpers, page_size, use_page
+from epochseal.verifier.shared_runs import LONG, Helpers, page_size, use_page, weight
 from epochseal.verifier.snapshot import SegmentPart
 
 if TYPE_CHECKING:  # loaded where processes are made, and nowhere else
@@ -130,7 +130,9 @@ def run_tasks(
         page = stack.enter_context(SecretPage(page_size(jobs - 1))) if keyed else None
         initial = make_recoverer, page
         context = multiprocessing.get_context("fork")
-        pool = stack.enter_context(ProcessPoolExecutor(jobs, context, _prepare_worker, initial))
+        # A task alone is seen to here, with the others' help.
+        others = jobs - 1 if len(tasks) == 1 else jobs
+        pool = stack.enter_context(ProcessPoolExecutor(others, context, _prepare_worker, initial))
         here = _Here(make_recoverer, Helpers(jobs - 1, pool, page))
         ahead: deque[Iterator[TaskResult]] = deque()
         for row in _rows(tasks, jobs if keyed else 0):
@@ -145,7 +147,8 @@ def run_tasks(
 
 def _is_long(task: Task) -> bool:
     """Whether it is worth several processes by itself."""
-    return task.part.log.suffix == ".log" and any(epoch.stop - epoch.start >= LONG for epoch in task.epochs)
+    part = task.part
+    return part.log.suffix == ".log" and any(weight(part, epoch) >= LONG for epoch in task.epochs)
 
 
 def _rows(tasks: Sequence[Task], jobs: int) -> Iterator[Sequence[Task]]:

@@ -44,9 +44,8 @@ power-states: .venv/.dev ## cut the power 2,000 times, torn at sectors, and star
 model: .venv/.dev ## search through all states of a start and a turn, within bounds
 	.venv/bin/python -m tests.model.search
 
-mutations: export EPOCHSEAL_MUTATIONS = 1000000
-mutations: .venv/.dev ## verify a million damaged quiet logs by columns, in shares and line by line
-	.venv/bin/python -m pytest -n 2 tests/reference/test_block_runs.py
+mutations: .venv/.dev ## check a million damaged epochs by columns and line by line: two hours of one processor
+	.venv/bin/python -m tests.reference.many_mutations 0 1000000
 
 supervision: .venv/.dev ## kill and stop each process of a daemon under load
 	.venv/bin/python -m tests.fault.supervision

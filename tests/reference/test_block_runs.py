@@ -26,10 +26,11 @@ from epochseal.keys import Recoverer, load_backend, parse_key_uri
 from epochseal.verifier import Request, block_runs, shared_runs, verify, workers
 from epochseal.verifier.check_epoch import check_epoch
 from epochseal.verifier.epoch_result import EpochResult
+from epochseal.verifier.helpers import Helpers, page_size, use_page
 from epochseal.verifier.keyring import Keyring
 from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.sealed_entries import SealedEntries
-from epochseal.verifier.shared_runs import Helpers, SharedRuns, page_size, use_page
+from epochseal.verifier.shared_runs import SharedRuns
 from epochseal.verifier.snapshot import SegmentPart
 from tests.integration.agents import PROGRAM
 
@@ -51,12 +52,16 @@ class Quiet:
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Quiet:
     """One epoch of 120 blocks."""
-    folder = tmp_path_factory.mktemp("quiet")
+    return seal_quiet(tmp_path_factory.mktemp("quiet"), 120)
+
+
+def seal_quiet(folder: Path, blocks: int) -> Quiet:
+    """A log of so many blocks in one epoch, made at a time that is over."""
     agent = f"file:{folder / 'keys' / 'agent'}"
     subprocess.run([PROGRAM, "keygen", str(folder / "keys")], check=True, capture_output=True)
     words = [PROGRAM, "seal", str(folder / "log"), "--origin", "example.com/quiet", "--block-bytes", "1B"]
     words += ["--epoch-key", agent, "--checkpoint-key", agent]
-    lines = b"".join(b"entry %d %s\n" % (number, b"x" * (number % 7)) for number in range(120))
+    lines = b"".join(b"entry %d %s\n" % (number, b"x" * (number % 7)) for number in range(blocks))
     subprocess.run(words, input=lines, check=True, capture_output=True)
     for path in (folder / "log" / "segments").iterdir():
         os.utime(path, (0, 0))

@@ -25,11 +25,12 @@ from epochseal.verifier.epoch_mark import EpochMark
 from epochseal.verifier.epoch_result import EpochResult, LastLeaf, Noted, Recorded
 from epochseal.verifier.epoch_secrets import NoKeyError
 from epochseal.verifier.epoch_tags import EpochTags
+from epochseal.verifier.helpers import Helpers
 from epochseal.verifier.keyring import Keyring
 from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.seal_reader import LineReader
 from epochseal.verifier.sealed_entries import SealedEntries
-from epochseal.verifier.shared_runs import Helpers, SharedRuns
+from epochseal.verifier.shared_runs import SharedRuns
 from epochseal.verifier.snapshot import SegmentPart
 from epochseal.verifier.unread_epoch import entries_in, payload_of, problem_in, read_without_header
 

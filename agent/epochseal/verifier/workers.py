@@ -21,11 +21,12 @@ from epochseal.storage.opener import GoneError
 from epochseal.verifier.check_epoch import check_epoch
 from epochseal.verifier.epoch_result import EpochResult
 from epochseal.verifier.epoch_secrets import Recoverers
+from epochseal.verifier.helpers import Helpers, page_size, use_page
 from epochseal.verifier.keyring import Keyring
 from epochseal.verifier.reading_budget import Reading, shares
 from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.sealed_entries import LogEnd, SealedEntries
-from epochseal.verifier.shared_runs import LONG, Helpers, page_size, use_page, weight
+from epochseal.verifier.shared_runs import LONG, weight
 from epochseal.verifier.snapshot import SegmentPart
 
 if TYPE_CHECKING:  # loaded where processes are made, and nowhere else

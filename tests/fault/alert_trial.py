@@ -27,7 +27,7 @@ from tests.integration.agents import PROGRAM, tmpfs, wait_until
 from tests.integration.logs import LogKeys, LogWriter, entry
 
 RULES = Path(__file__).resolve().parents[2] / "deploy" / "prometheus" / "epochseal.rules.yml"
-_PATIENCE = 90.0
+_PATIENCE = 300.0
 _SCRUB_SECONDS = 60
 
 

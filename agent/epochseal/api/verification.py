@@ -8,10 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from epochseal.api.given_keys import CheckpointKey, LogKeys, one_origin
+from epochseal.decoders import json_decoder
 from epochseal.errors import ConfigError, VerificationError
 from epochseal.evidence.log_memory import NoMemory, TrustFile
+from epochseal.format.note import VerifierKey, check_origin
+from epochseal.format.seal_lines import JSON_KINDS
 from epochseal.format.witness_policy import parse_policy
-from epochseal.keys import parse_key_uri
+from epochseal.keys import PublicKey, parse_key_uri
 from epochseal.storage.opener import read_named_file
 from epochseal.verifier import Request, Verdict
 from epochseal.verifier.verdict import VerdictName
@@ -157,3 +160,14 @@ def request_for(
         policy=parse_policy(read_named_file(policy)) if policy is not None else None,
         jobs=jobs,
     )
+
+
+def make_readers() -> None:
+    """Make what is otherwise made when it is first asked for, once for all processes that are forked later.
+
+    To verify the few lines that are new in a live log is little else.
+    """
+    for kind in JSON_KINDS:
+        json_decoder(kind)
+    check_origin("any")
+    VerifierKey("any", PublicKey("ed25519", bytes(32)))

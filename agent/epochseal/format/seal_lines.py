@@ -215,6 +215,7 @@ _JSON_LINE = re.compile(rb"(epoch|prune|rotate|sign|end) " + _NUMBER + rb" (\{.*
 _Json = Header | Prune | Rotate | Sign | End
 _KIND_NAMES: dict[type[_Json], str]
 _KIND_NAMES = {Header: "epoch", Prune: "prune", Rotate: "rotate", Sign: "sign", End: "end"}
+JSON_KINDS = (*_KIND_NAMES, BlockBody)
 _JSON_KINDS = {name.encode("ascii"): kind for kind, name in _KIND_NAMES.items()}
 
 

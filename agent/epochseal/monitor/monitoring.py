@@ -10,6 +10,7 @@ from importlib import import_module
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from epochseal.api.verification import make_readers
 from epochseal.config.monitor_settings import MonitorConfig
 from epochseal.journal import Journal
 from epochseal.keys import load_backend
@@ -79,6 +80,7 @@ class Monitor:
         for table in self._config.logs:
             for uri in table.keys.epoch_keys:
                 load_backend(uri)
+        make_readers()
         with suppress(ImportError):
             import_module("epochseal.report.page")
 

@@ -6,10 +6,12 @@ A copy is durable before its source is cut or removed: a crash in between leaves
 from __future__ import annotations
 
 import os
+from io import FileIO
 from pathlib import Path
 
 from epochseal.errors import StorageError
 from epochseal.storage.durable import AppendFile, DiskFullError, sync_directory
+from epochseal.storage.holes import data_ranges
 from epochseal.storage.opener import open_file
 from epochseal.storage.segments import FOLDER, Segment, open_or_create
 
@@ -105,12 +107,13 @@ def _append_file(source: Path, start: int, target: Path) -> int:
         with open_file(source) as file:
             if file.seek(0, os.SEEK_END) <= start:
                 return 0
-            file.seek(start)
             kept = open_or_create(target)
             before = kept.length
             try:
-                while chunk := file.read(_CHUNK):
-                    kept.append(chunk)
+                # What is added meanwhile goes with it.
+                while (stop := file.seek(0, os.SEEK_END)) > start:
+                    _append_range(file, start, stop, kept)
+                    start = stop
                 kept.sync()
             except DiskFullError:
                 # The next try appends the whole copy: a half that was left here would stand before it.
@@ -122,6 +125,22 @@ def _append_file(source: Path, start: int, target: Path) -> int:
         raise StorageError(f"cannot read {source}: {exc.strerror}") from exc
     sync_directory(target.parent)
     return kept.length - before
+
+
+def _append_range(file: FileIO, start: int, stop: int, kept: AppendFile) -> None:
+    """Append bytes `start` to `stop` of a file; holes stay holes: they may be larger than the disk."""
+    for begin, end in data_ranges(file.fileno(), stop):
+        if end <= start:
+            continue
+        if begin > start:
+            kept.append_hole(begin - start)
+            start = begin
+        file.seek(start)
+        while start < end and (chunk := file.read(min(end - start, _CHUNK))):
+            kept.append(chunk)
+            start += len(chunk)
+    if start < stop:
+        kept.append_hole(stop - start)
 
 
 def _unlink(path: Path) -> None:

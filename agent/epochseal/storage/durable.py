@@ -3,6 +3,7 @@
 `sync_directory`: open, fsync, close.
 `AppendFile.open`: open (O_CREAT and O_EXCL with `create`), fstat; `sync_directory` of its directory.
 `AppendFile.append`: write, until all is written. Nothing is durable yet.
+`AppendFile.append_hole`: ftruncate. Nothing is durable yet.
 `AppendFile.sync`: fdatasync. What was appended is durable, and the length.
 `AppendFile.check_length`: fstat.
 `AppendFile.truncate`: ftruncate, fsync.
@@ -121,6 +122,16 @@ class AppendFile:
         except OSError as exc:
             raise self._cut_back(exc) from exc
         self.length += len(data)
+
+    def append_hole(self, count: int) -> None:
+        """Make the file `count` bytes longer, by zeros that take no room; not durable before `sync`."""
+        if self._unusable is not None:
+            raise self._refusal()
+        try:
+            os.ftruncate(self._fd, self.length + count)
+        except OSError as exc:
+            raise self._cut_back(exc) from exc
+        self.length += count
 
     def sync(self) -> None:
         """Make all appended bytes durable; when it fails, this object refuses all further work."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,28 @@ def test_unsealed_bytes_are_set_aside(tmp_path: Path) -> None:
     folder = tmp_path / FOLDER
     assert (folder / f"{STEM}.log").read_bytes() == b"sealed\n"
     assert (folder / f"{STEM}.unsealed").read_bytes() == b"foreign\nmore"
+
+
+def test_what_takes_no_room_takes_none_aside(tmp_path: Path) -> None:
+    """Whoever may write the folder makes a file of any size out of holes: that fills no disk."""
+    writer = SegmentWriter.create(tmp_path, STEM)
+    writer.append_entries(b"sealed\nforeign\n")
+    path, size = tmp_path / FOLDER / f"{STEM}.log", 64 << 30
+    os.truncate(path, size // 2)
+    with path.open("ab") as file:
+        file.write(b"in the middle")
+    os.truncate(path, size)
+    writer.close()
+    log = AppendFile.open(path, create=False)
+    assert set_aside(tmp_path, STEM, log, 7) == size - 7
+    log.close()
+    kept = path.with_suffix(".unsealed")
+    assert (kept.stat().st_size, path.read_bytes()) == (size - 7, b"sealed\n")
+    assert kept.stat().st_blocks * 512 < 1 << 20
+    with kept.open("rb") as file:
+        assert file.read(9) == b"foreign\n\0"
+        file.seek(size // 2 - 8)
+        assert file.read(15) == b"\0in the middle\0"
 
 
 @pytest.mark.parametrize("note", [True, False])

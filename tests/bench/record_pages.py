@@ -16,6 +16,7 @@ CHART = FOLDER / "record.svg"
 PAGE = FOLDER / "README.md"
 _BEGIN, _END = "<!-- figures of the record -->\n", "<!-- end of the figures -->"
 _BAR = 420
+_SHORT, _SHORTEST = "too short to say", 0.05
 
 
 def write(record: dict[str, Any]) -> None:
@@ -76,8 +77,9 @@ def _peer_table(record: dict[str, Any]) -> list[str]:
         "|---|---|---|---|",
     ]
     for name, each in peers["rates"].items():
-        rates = f"{_number(each['write'])} | {_number(each['verify'])}"
-        lines.append(f"| {name} | {rates} | {slowest / each['verify']:.2f} times as fast |")
+        write, verify = (_rate(peers["entries"], each[what]) for what in ("write", "verify"))
+        ratio = _SHORT if verify == _SHORT else f"{slowest / each['verify']:.2f} times as fast"
+        lines.append(f"| {name} | {write} | {verify} | {ratio} |")
     return lines
 
 
@@ -99,14 +101,14 @@ def tables(record: dict[str, Any]) -> str:
         "|---" * (2 + len(columns)) + "|",
     ]
     for row in record["grid"]:
-        rates = " | ".join(_number(row[name]) for name in columns)
+        rates = " | ".join(_rate(row["entries"], row[name]) for name in columns)
         lines.append(f"| {row['entry']} | {row['block']} | {rates} |")
     lines += ["", "## Commands: CPU seconds by blocks, each of one entry", ""]
     steps = next(iter(record["commands"].values()))["blocks"]
     lines += [f"| | {' | '.join(map(_number, steps))} | growth | peak MB |", "|---" * (3 + len(steps)) + "|"]
     for name, each in record["commands"].items():
         seconds = " | ".join(f"{cpu:.2f}" for cpu in each["cpu"])
-        growth = "too short to say" if each["growth"] is None else f"n^{each['growth']}"
+        growth = _SHORT if each["growth"] is None else f"n^{each['growth']}"
         lines.append(f"| {name} | {seconds} | {growth} | {max(each['peak_mb']) or 'not measured'} |")
     return "\n".join(lines) + "\n"
 
@@ -128,6 +130,11 @@ def chart(record: dict[str, Any]) -> str:
             f'<text x="{250 + _BAR * rate / most:.1f}" y="{y + 15}">{_number(rate)}</text>',
         ]
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _rate(count: int, per_second: int) -> str:
+    """So many a second, if it took long enough: the start that is subtracted varies by as much as is left."""
+    return _number(per_second) if count >= _SHORTEST * per_second else _SHORT
 
 
 def _number(value: int) -> str:

@@ -289,9 +289,26 @@ class FileQueue:
         Raises:
             OSError: a file cannot be looked at.
         """
+        if len(self._files) > 1:
+            self._tell_of_removed()
         # Each of them is asked, since it is by asking that a truncation is noticed.
         grown = [content.has_more() or content.truncated for content in self._files]
         return grown[:1] == [True]
+
+    def _tell_of_removed(self) -> None:
+        """A file that waits has no name any more, and one before it has: that one a later start goes on with.
+
+        If the agent is killed before the file is read, nothing else says that it was there.
+        """
+        is_named = False
+        for content in self._files:
+            if not isinstance(content, LogFile):
+                continue
+            if not content.removed:
+                is_named = True
+            elif is_named and content.size() and not content.is_told:
+                content.is_told = True
+                self._lost(f"{self._path}: a file that stood there was removed before it was read")
 
     def quiet_since(self) -> float:
         """Since when (`time.monotonic`) the first has not grown while another one waited behind it."""

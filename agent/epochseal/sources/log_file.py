@@ -46,6 +46,8 @@ class LogFile:
         # Of a copy: those of the file that was truncated, as which the chain knows it.
         self.origin = self.key
         self.static = False
+        self.is_told = False
+        """Whether it was told that it may be lost."""
         # Where it is begun, and the last bytes before that: behind what was sealed under another path.
         self.start = 0, b""
         self.position = 0

@@ -323,3 +323,18 @@ def test_known_while_it_is_moved_on() -> None:
     arrivals.appeared("/a.log")
     assert arrivals.take_others("/a.log")
     assert not arrivals.have("/a.log")
+
+
+@pytest.mark.parametrize("hasty", [60.0], indirect=True)
+def test_removed_while_it_waits(log: Path, tailer: Tailer) -> None:
+    """A later start would go on with what was rotated, and miss nothing: it is told while it is known."""
+    append(log, long_lines(1))
+    tailer.run()
+    log.rename(log.with_name("app.log.1"))
+    append(log, long_lines(2))
+    tailer.step()
+    log.unlink()
+    append(log, long_lines(3))
+    tailer.step()
+    tailer.restart()
+    assert (tailer.run(20 * GRACE), tailer.gaps) == (long_lines(1, 3), 1)

@@ -107,12 +107,11 @@ class FileQueue:
         yield from self._append_after(rotated, -1, sighting.here)
 
     def is_back(self, sighting: Sighting) -> bool:
-        """Whether one of the files stands at the path again, and others stood there after it."""
-        if not self._files or sighting.here is not None:
-            return False
-        if (look := Look.at(self._path)) is None or not self.has(look.key):
-            return False
-        return bool(sighting.between) or self._files[-1].key != look.key
+        """Whether one of the files came to the path again, and others stood there after it."""
+        returned = set(sighting.returned)
+        if sighting.here is None and (look := Look.at(self._path)) is not None and self.has(look.key):
+            returned.add(look.key)
+        return bool(returned) and (bool(sighting.between) or self._files[-1].key not in returned)
 
     def rotate(self, sighting: Sighting) -> Search[None]:
         """Queue what now stands at the path, behind the files that stood there since the last one queued."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from epochseal.sources.log_file import LogFile
 from epochseal.sources.watches import Watches
@@ -24,6 +24,7 @@ class Sighting:
         lost: how many others stood there that cannot be opened any more.
         complete: whether nothing else can have stood there since the last look.
         generation: to be given to the next look.
+        returned: device and inode of known files that came to the path again, and are elsewhere now.
     """
 
     between: list[LogFile]
@@ -31,6 +32,7 @@ class Sighting:
     lost: int = 0
     complete: bool = False
     generation: int = 0
+    returned: frozenset[tuple[int, int]] = frozenset()
 
     @property
     def files(self) -> list[LogFile]:
@@ -85,7 +87,7 @@ class Sight:
         watches.pump()
         if before == (watches.arrivals.of(self._path), watches.generation(self._path)):
             lost = sighting.lost + watches.arrivals.take(self._path)
-            return Sighting(sighting.between, sighting.here, lost, sighting.complete, sighting.generation)
+            return replace(sighting, lost=lost)
         for content in sighting.files:
             content.close()
         return None
@@ -94,6 +96,7 @@ class Sight:
         watches = self._watches
         generation = watches.generation(self._path)
         between, keys, lost = list[LogFile](), set(known), 0
+        returned = set[tuple[int, int]]()
         for _, path in watches.arrivals.of(self._path):
             if path == self._path:
                 continue
@@ -104,6 +107,7 @@ class Sight:
                 continue
             if content.key in keys:
                 content.close()
+                returned.add(content.key)
             else:
                 between.append(content)
                 keys.add(content.key)
@@ -116,7 +120,7 @@ class Sight:
                 content.close()
             raise
         complete = steady and 0 < generation == self.generation and not os.path.islink(self._path)  # noqa: PTH114  # as above
-        return Sighting(between, here, lost, complete, generation)
+        return Sighting(between, here, lost, complete, generation, frozenset(returned))
 
     def _open_here(self, keys: Collection[tuple[int, int]], *, needed: bool) -> LogFile | None:
         try:

@@ -112,6 +112,12 @@ class Agent:
         mark = self._positions.get(source_name(str(path)))
         return mark is not None and mark.file != ""
 
+    def has_sealed_of(self, path: Path) -> bool:
+        """Whether the chain knows content of the file that stands at a path."""
+        mark = self._positions.get(source_name(str(path)))
+        inode = str(path.stat().st_ino)
+        return mark is not None and mark.offset > 0 and mark.file.split("-")[1:2] == [inode]
+
     @property
     def is_up(self) -> bool:
         """Whether it runs."""
@@ -401,6 +407,10 @@ class Story:
             if self.agent.is_up and service.scheme in ("copytruncate", "truncate", "rewrite"):
                 service.write()
                 self.agent.run(0.006)
+                for _ in range(50):
+                    # It may wait for another one that stood there.
+                    if not self.agent.has_sealed_of(service.path):
+                        self.agent.run(0.002)
         if self.is_traceless:
             self.agent.run(0.004)
 

@@ -338,3 +338,22 @@ def test_removed_while_it_waits(log: Path, tailer: Tailer) -> None:
     tailer.step()
     tailer.restart()
     assert (tailer.run(20 * GRACE), tailer.gaps) == (long_lines(1, 3), 1)
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_away_for_a_moment_and_rotated(log: Path, tailer: Tailer, *, steps: int) -> None:
+    """By its name the file that stood in its place is the older one, and a later start would not read it."""
+    append(log, long_lines(1))
+    tailer.run(20 * GRACE)
+    log.rename(log.with_name("aside"))
+    append(log, long_lines(2))
+    for _ in range(steps):
+        tailer.step()
+    log.rename(log.with_name("app.log-20261127"))
+    log.with_name("aside").rename(log)
+    log.rename(log.with_name("app.log-20261128"))
+    append(log, long_lines(3))
+    tailer.step()
+    tailer.restart()
+    sealed = [line for line in tailer.run(20 * GRACE).splitlines() if not line.startswith(b"2 ")]
+    assert (b"\n".join(sealed) + b"\n", tailer.gaps) == (long_lines(1, 3), 1)

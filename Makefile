@@ -19,7 +19,7 @@ SECONDS := 600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-full faults power-states model mutations supervision live-copies live-readers monitor-trial alert-trial neighbours tail-stories fuzz lint check check-deploy bench clean strange docs reference dist lock audit deb
+.PHONY: help demo test test-full faults power-states model mutations supervision live-copies live-readers monitor-trial alert-trial archive-trial neighbours tail-stories fuzz lint check check-deploy bench clean strange docs reference dist lock audit deb
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -69,6 +69,9 @@ monitor-trial: .venv/.dev ## for an hour change 200 bytes of logs that a monitor
 alert-trial: .venv/.dev ## have each alert fire in a real run of agents, a monitor and a Prometheus
 	@$(call apt_install,prometheus)
 	.venv/bin/python -m tests.fault.alert_trial
+
+archive-trial: .venv/.dev ## put 200 segments into an archive under kills, failures and an outage of a minute
+	.venv/bin/python -m tests.fault.archive_trial 200 60
 
 neighbours: .venv/.dev ## attack sources for a minute each, and measure how long the lines of another one wait
 	.venv/bin/python -m tests.fault.hostile_neighbours 60

@@ -12,7 +12,7 @@ import io
 import socket
 import time
 import urllib.request
-from typing import Any
+from typing import Any, ClassVar
 
 ANSWER_SECONDS = 15.0
 """From the request to the last byte of its answer."""
@@ -23,18 +23,18 @@ MAX_ANSWER = 1 << 20
 class AnswerTooLongError(OSError):
     """The answer is larger than any that was asked for."""
 
-    def __init__(self) -> None:
-        super().__init__(0, f"the answer has more than {MAX_ANSWER} bytes")
+    def __init__(self, most: int) -> None:
+        super().__init__(0, f"the answer has more than {most} bytes")
 
 
 class _Received(io.RawIOBase):
     """What comes in from a socket, until time or size is over."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, seconds: float, most: int) -> None:
         self._sock = sock
         self._patience = sock.gettimeout()
-        self._end = time.monotonic() + ANSWER_SECONDS
-        self._left = MAX_ANSWER
+        self._seconds, self._end = seconds, time.monotonic() + seconds
+        self._most = self._left = most
         # The descriptor stays open while this is read, also where the connection is closed first.
         self._held = sock.makefile("rb", buffering=0)
 
@@ -50,12 +50,12 @@ class _Received(io.RawIOBase):
         """
         left = self._end - time.monotonic()
         if left <= 0:
-            raise TimeoutError(f"no whole answer within {ANSWER_SECONDS:.0f} s")
+            raise TimeoutError(f"no whole answer within {self._seconds:.0f} s")
         self._sock.settimeout(left if self._patience is None else min(left, self._patience))
         count = self._sock.recv_into(into)
         self._left -= count
         if self._left < 0:
-            raise AnswerTooLongError
+            raise AnswerTooLongError(self._most)
         return count
 
     def close(self) -> None:
@@ -67,6 +67,10 @@ class _Received(io.RawIOBase):
 class _Reader(io.BufferedReader):
     """A buffer that makes no room for more than an answer may have, whatever length a server states."""
 
+    def __init__(self, received: _Received, most: int) -> None:
+        super().__init__(received)
+        self._most = most
+
     def read(self, size: int | None = -1, /) -> bytes:
         """As of every file.
 
@@ -74,27 +78,30 @@ class _Reader(io.BufferedReader):
             AnswerTooLongError: more is asked for than an answer may have, or less than nothing: a server may
                 state the length of a chunk so.
         """
-        if size is not None and not -1 <= size <= MAX_ANSWER:
-            raise AnswerTooLongError
+        if size is not None and not -1 <= size <= self._most:
+            raise AnswerTooLongError(self._most)
         return super().read(size)
 
 
 class _Socket:
     """All that `http.client` wants of a socket to read an answer from it."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    def __init__(self, sock: socket.socket, seconds: float, most: int) -> None:
+        self._sock, self._seconds, self._most = sock, seconds, most
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """The answer as a file."""
-        return _Reader(_Received(self._sock))
+        return _Reader(_Received(self._sock, self._seconds, self._most), self._most)
 
 
 class BoundedResponse(http.client.HTTPResponse):
-    """An answer within `ANSWER_SECONDS` and `MAX_ANSWER`, not compressed: that could unpack to any size."""
+    """An answer within `seconds` and `most` bytes, not compressed: that could unpack to any size."""
+
+    seconds: ClassVar[float] = ANSWER_SECONDS
+    most: ClassVar[int] = MAX_ANSWER
 
     def __init__(self, sock: Any, *args: Any, **named: Any) -> None:  # noqa: ANN401  # as http.client calls it
-        super().__init__(_Socket(sock), *args, **named)  # type: ignore[arg-type]  # nothing else of it is used
+        super().__init__(_Socket(sock, self.seconds, self.most), *args, **named)  # type: ignore[arg-type]  # nothing else of it is used
 
     def begin(self) -> None:
         """Read the headers.
@@ -104,10 +111,17 @@ class BoundedResponse(http.client.HTTPResponse):
             http.client.HTTPException: it is no answer, or one in an encoding that nobody asked for.
         """
         super().begin()
-        if self.length is not None and self.length > MAX_ANSWER:
-            raise AnswerTooLongError
+        if self.length is not None and self.length > self.most:
+            raise AnswerTooLongError(self.most)
         if (self.getheader("Content-Encoding") or "identity").strip().lower() != "identity":
             raise http.client.HTTPException("the answer is compressed, which nobody asked for")
+
+
+def bound_answers(pools: dict[str, Any], response: type[BoundedResponse] = BoundedResponse) -> None:
+    """Have all answers end that a library gets through urllib3, by its table of pools, changed in place."""
+    for scheme, pool in list(pools.items()):
+        connection = type("Bounded", (pool.ConnectionCls,), {"response_class": response})
+        pools[scheme] = type("BoundedPool", (pool,), {"ConnectionCls": connection})
 
 
 class _Connection(http.client.HTTPConnection):

@@ -5,9 +5,6 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
-from urllib3.connectionpool import HTTPConnectionPool
-
-from epochseal.answers import BoundedResponse
 from epochseal.errors import EpochsealError
 
 CONNECT_SECONDS = 2
@@ -43,13 +40,6 @@ class Meaning:
         return self.error(
             self.message.format(**names), None if self.hint is None else self.hint.format(**names)
         )
-
-
-def bound_answers(pools: dict[str, type[HTTPConnectionPool]]) -> None:
-    """Have all answers end that a library gets through urllib3, by its table of pools, changed in place."""
-    for scheme, pool in list(pools.items()):
-        connection = type("Bounded", (pool.ConnectionCls,), {"response_class": BoundedResponse})
-        pools[scheme] = type("BoundedPool", (pool,), {"ConnectionCls": connection})
 
 
 def is_this_machine(host: str) -> bool:

@@ -35,6 +35,8 @@ SECTIONS: dict[str, list[str]] = {
         "verify.md",
         "auditors.md",
         "monitor.md",
+        "archives.md",
+        "scale.md",
         "trust.md",
         "proofs.md",
         "report.md",

@@ -7,8 +7,9 @@ import shutil
 import tempfile
 import weakref
 from functools import cache
-from io import FileIO
 from pathlib import Path
+
+from epochseal.storage.opener import DiskFile
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it, with a name of its own
 
@@ -43,10 +44,10 @@ def _memory_file() -> int:
     return os.memfd_create("epochseal-fuzz", os.MFD_CLOEXEC)
 
 
-def file_of(data: bytes) -> FileIO:
+def file_of(data: bytes) -> DiskFile:
     """A file with these bytes, at its beginning; the one before has them too from now on."""
     descriptor = _memory_file()
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, data, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
-    return FileIO(descriptor, "rb", closefd=False)
+    return DiskFile(descriptor, "rb", closefd=False)

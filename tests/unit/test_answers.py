@@ -81,7 +81,7 @@ def serving(behave: Callable[[socket.socket], None]) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer may take half a second."""
-    monkeypatch.setattr(answers, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(answers.BoundedResponse, "seconds", 0.5)
 
 
 @pytest.mark.parametrize("name", SERVERS)

@@ -112,7 +112,12 @@ class _RecovererMaker:
     """Makes recoverers in each process that needs some."""
 
     def __init__(self, keys: LogKeys) -> None:
+        self._settings = keys.settings
         self._keys = [(uri, keys.settings_of(uri)) for uri in keys.epoch_keys]
+
+    def __reduce__(self) -> tuple[type[_RecovererMaker], tuple[LogKeys]]:
+        # Another machine asks its own environment: nothing of this one's goes there.
+        return type(self), (LogKeys(epoch_keys=tuple(uri for uri, _ in self._keys), settings=self._settings),)
 
     def __call__(self) -> list[Recoverer]:
         return [load_backend(uri).recoverer(uri, settings) for uri, settings in self._keys]

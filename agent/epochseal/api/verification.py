@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from epochseal.api.given_keys import CheckpointKey, LogKeys, one_origin
 from epochseal.decoders import json_decoder
 from epochseal.errors import ConfigError, VerificationError
@@ -15,6 +17,7 @@ from epochseal.format.note import VerifierKey, check_origin
 from epochseal.format.seal_lines import JSON_KINDS
 from epochseal.format.witness_policy import parse_policy
 from epochseal.keys import PublicKey, parse_key_uri
+from epochseal.storage.archive_path import parse_archive, parse_log_place
 from epochseal.storage.opener import read_named_file
 from epochseal.verifier import Request, Verdict
 from epochseal.verifier.verdict import VerdictName
@@ -75,6 +78,7 @@ def verify(
     max_age: timedelta | None = None,
     strict: bool = False,
     policy: str | os.PathLike[str] | None = None,
+    archive: str | None = None,
     jobs: int = 1,
 ) -> Verdict:
     """Verify the log in `logdir`. What is returned is always the verdict `verified`.
@@ -83,7 +87,7 @@ def verify(
     to go on with a log that is, say, incomplete catches `Incomplete` and finds the verdict in the error.
 
     Args:
-        logdir: the log's directory.
+        logdir: the log's directory, or its archive: `s3://BUCKET/PREFIX`.
         epoch_keys: URIs of the keys that recover epoch secrets (the verifier's role), one or several.
             Without any, what a public key can show is checked, and the verdict's `mode` is `public`.
         checkpoint_key: what checkpoints have to be signed with.
@@ -94,6 +98,7 @@ def verify(
         max_age: how old the end of an open log may be; three heartbeats of the log if not given.
         strict: whether a rotation that is not on the record is incomplete.
         policy: a C2SP tlog-policy file: witnesses that must have cosigned.
+        archive: the URL of an archive with the segments that have left the directory.
         jobs: processes to use. More than one are forked from this one: not in a program with threads.
 
     Raises:
@@ -116,7 +121,8 @@ def verify(
         policy=Path(policy) if policy is not None else None,
         jobs=jobs,
     )
-    remembered = memory.examine(Path(logdir), request)
+    past = parse_archive(archive) if archive is not None else None
+    remembered = memory.examine(parse_log_place(os.fspath(logdir)), replace(request, archive=past))
     verdict = remembered.found.verdict
     kind = _KINDS.get(verdict.verdict)
     if kind is not None:

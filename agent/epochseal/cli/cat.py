@@ -11,7 +11,7 @@ import click
 from epochseal.cli.console import print_notice, write_data
 from epochseal.cli.error_messages import Misuse
 from epochseal.cli.key_options import KeyOptions, key_options
-from epochseal.cli.options import LOGDIR, log_option, raw_option
+from epochseal.cli.options import LOG_PLACE, log_option, raw_option
 from epochseal.exit_statuses import EMPTY, INCOMPLETE, VERIFIED
 
 _RANGE = re.compile(r"([0-9]{1,18})(?:\.\.([0-9]{1,18})?)?")
@@ -31,7 +31,7 @@ def _parse_range(ctx: click.Context, _param: click.Parameter, text: str | None) 
 
 
 @click.command()
-@click.argument("logdir", type=LOGDIR)
+@click.argument("logdir", type=LOG_PLACE)
 @click.option(
     "--entries", metavar="A..B", callback=_parse_range, help="Entries from A to B, numbered from 0."
 )

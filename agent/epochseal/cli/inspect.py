@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from epochseal.cli.console import Styled, line_width, print_json, print_line, print_notice
-from epochseal.cli.options import LOGDIR
+from epochseal.cli.options import LOG_PLACE
 from epochseal.cli.tables import print_table
 from epochseal.exit_statuses import EMPTY, VERIFIED
 
@@ -28,7 +28,7 @@ _KIB = 1024
 
 
 @click.command()
-@click.argument("logdir", type=LOGDIR)
+@click.argument("logdir", type=LOG_PLACE)
 @click.option("--all", "show_all", is_flag=True, help="Show every segment and epoch, however many there are.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, always with all of them.")
 def inspect(logdir: Path, show_all: bool, as_json: bool) -> int:

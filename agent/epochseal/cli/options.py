@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from epochseal.errors import EpochsealError
 from epochseal.format.note import check_origin
 from epochseal.keys import parse_key_uri
 from epochseal.sealing import defaults
+from epochseal.storage.archive_path import parse_archive, parse_log_place
 from epochseal.units import format_duration, format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
@@ -23,6 +25,21 @@ if TYPE_CHECKING:
 else:
     # A subscript is refused by the older of the versions that we take.
     _ParamType = click.ParamType
+
+
+class LogPlace(click.Path):
+    """A log that is read: a directory, or an archive by its URL."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:  # noqa: ANN401  # click's signature
+        """As click asks: the path, or a usage error."""
+        if not isinstance(value, str) or "://" not in value:
+            return super().convert(value, param, ctx)
+        try:
+            return parse_log_place(value)
+        except EpochsealError as exc:
+            raise Misuse(str(exc), exc.hint, ctx) from exc
 
 
 class Parsed(_ParamType):
@@ -51,7 +68,9 @@ LOG_ID = Parsed("log id", lambda text: b64decode(text, "log id", 32))
 START = Parsed("hash", lambda text: b64decode(text, "hash of a start", 32))
 STATE_DIR = Parsed("directory", parse_state_dir)
 LOGDIR = click.Path(file_okay=False, path_type=Path)
+LOG_PLACE = LogPlace(file_okay=False, path_type=Path)
 TRUST = click.Path(dir_okay=False, path_type=Path)
+ARCHIVE = Parsed("archive", parse_archive)
 
 
 state_option = click.option(
@@ -66,6 +85,12 @@ log_option = click.option(
     "--log", type=LOG_ID, metavar="ID", help="The id that the log must have, as its owner told it to you."
 )
 
+archive_option = click.option(
+    "--archive",
+    type=ARCHIVE,
+    metavar="URL",
+    help="Where segments are that have left LOGDIR, as s3://BUCKET/PREFIX.",
+)
 
 raw_option = click.option(
     "--raw", is_flag=True, help="Print bytes as they are, to a terminal too: they may steer it."

@@ -24,6 +24,7 @@ _COMMANDS = {
     "exec": "seal the output of a command and pass its exit status on",
     "run": "the daemon: all sources of a configuration file",
     "verify": "check logs, with keys or with a public key alone",
+    "archive": "put ended segments into an object store",
     "monitor": "verify many logs all the time, and tell what was found",
     "trust": "pin a log's keys, its id and the largest checkpoint seen",
     "forget": "forget what was remembered of the place of a log",

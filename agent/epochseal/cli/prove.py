@@ -9,12 +9,12 @@ import click
 from epochseal.cli.console import print_notice, write_data
 from epochseal.cli.error_messages import tell
 from epochseal.cli.key_options import KeyOptions, key_options
-from epochseal.cli.options import LOGDIR, log_option
+from epochseal.cli.options import LOG_PLACE, log_option
 from epochseal.exit_statuses import EMPTY, INCOMPLETE, UNTRUSTED, VERIFIED
 
 
 @click.command()
-@click.argument("logdir", type=LOGDIR)
+@click.argument("logdir", type=LOG_PLACE)
 @click.option(
     "--entry", type=click.IntRange(0), required=True, metavar="N", help="The entry, counted from 0."
 )

@@ -11,7 +11,7 @@ import click
 from epochseal.cli.console import Styled, print_json, print_line
 from epochseal.cli.error_messages import Misuse
 from epochseal.cli.key_options import KeyOptions, key_options
-from epochseal.cli.options import LOGDIR
+from epochseal.cli.options import LOG_PLACE
 from epochseal.cli.tables import print_table
 from epochseal.errors import ConfigError
 
@@ -25,7 +25,7 @@ _SHOWN = 50
 
 
 @click.command()
-@click.argument("logdir", type=LOGDIR)
+@click.argument("logdir", type=LOG_PLACE)
 @click.option(
     "--trail",
     type=_FILE,

@@ -12,7 +12,7 @@ import click
 from epochseal.cli.console import print_notice
 from epochseal.cli.error_messages import Misuse
 from epochseal.cli.key_options import KeyOptions, key_options
-from epochseal.cli.options import DURATION, LOGDIR, START, TRUST, Parsed, log_option
+from epochseal.cli.options import DURATION, LOG_PLACE, START, TRUST, Parsed, log_option
 from epochseal.errors import ConfigError, FormatError
 from epochseal.exit_statuses import VERIFIED
 
@@ -45,7 +45,7 @@ class _Accepted:
 
 
 @click.command()
-@click.argument("logdir", type=LOGDIR)
+@click.argument("logdir", type=LOG_PLACE)
 @click.option(
     "-o", "--output", type=TRUST, metavar="FILE", help="The trust file. [default: your own known logs]"
 )

@@ -10,20 +10,21 @@ from msgspec.structs import replace
 
 from epochseal.cli.error_messages import Misuse, status_of, tell
 from epochseal.cli.key_options import KeyOptions, key_options
-from epochseal.cli.options import DURATION, LOGDIR, TRUST, log_option
+from epochseal.cli.options import DURATION, LOG_PLACE, TRUST, archive_option, log_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from epochseal.cli.report import ReportFile
     from epochseal.evidence.log_memory import Memory
+    from epochseal.storage.archive_path import ArchivePath
     from epochseal.verifier import Request, Verdict
 
 _NO_TRUST = "none"
 
 
 @click.command()
-@click.argument("logdirs", metavar="LOGDIR…", type=LOGDIR, nargs=-1)
+@click.argument("logdirs", metavar="LOGDIR…", type=LOG_PLACE, nargs=-1)
 @key_options("epoch_key", "checkpoint_key", "origin")
 @click.option(
     "--trust",
@@ -40,6 +41,10 @@ _NO_TRUST = "none"
 )
 @click.option(
     "--jobs", type=click.IntRange(1), metavar="N", help="Processes. [default: all cores for large logs]"
+)
+@archive_option
+@click.option(
+    "--scheduler", metavar="URL", help="Check on a Dask cluster, as tcp://HOST:8786, instead of here."
 )
 @click.option(
     "--policy",
@@ -65,6 +70,8 @@ def verify(
     strict: bool,
     jobs: int | None,
     as_json: bool,
+    archive: ArchivePath | None,
+    scheduler: str | None,
     policy: Path | None,
     report: Path | None,
 ) -> int:
@@ -73,6 +80,7 @@ def verify(
     With --epoch-key everything is checked. With --checkpoint-key alone, what a public key can show. What was
     verified is remembered, and the next time the log is held against it: by default in a folder of yours,
     with --trust in a file that brings the checkpoint key. A log that is verified moves the memory forward.
+    LOGDIR is a directory or an archive (s3://BUCKET/PREFIX); with --archive a directory whose past is there.
     With --config the keys are those of the log in that file, and the login is that of its [verifier]; with no
     LOGDIR every log of the file is verified where the file has it.
 
@@ -92,8 +100,12 @@ def verify(
         hint = "name --epoch-key, --checkpoint-key, --config or --trust FILE"
         raise Misuse("no key was given", hint, ctx)
     logdirs = logdirs or tuple(log.dir for log in keys.logs())
-    if (trust_file is not None or log is not None) and len(logdirs) > 1:
-        raise Misuse("a trust file and a --log are of one log", "verify each log by itself", ctx)
+    if (trust_file is not None or log is not None or archive is not None) and len(logdirs) > 1:
+        raise Misuse(
+            "a trust file, a --log and an --archive are of one log", "verify each log by itself", ctx
+        )
+    if scheduler is not None and jobs is not None:
+        raise Misuse("--scheduler and --jobs exclude each other", "a cluster has as many as it has", ctx)
     from epochseal.api.verification import request_for
     from epochseal.cli.console import print_notice
     from epochseal.cli.progress import progress_bar
@@ -125,8 +137,16 @@ def verify(
     verdicts: list[Verdict] = []
     for logdir, request in zip(logdirs, requests, strict=True):
         with progress_bar(log_name(logdir)) as progress:
-            asked = replace(request, jobs=jobs or default_jobs(logdir), progress=progress)
-            remembered = memory.examine(logdir, asked)
+            asked = replace(
+                request,
+                jobs=jobs or default_jobs(logdir),
+                archive=archive,
+                scheduler=scheduler,
+                progress=progress,
+            )
+            # A worker has another directory than this process.
+            there = logdir if scheduler is None or "://" in str(logdir) else logdir.absolute()
+            remembered = memory.examine(there, asked)
         verdict = remembered.found.verdict
         verdicts.append(verdict)
         show_verdict(logdir, verdict, as_json=as_json)

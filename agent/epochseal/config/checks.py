@@ -144,7 +144,7 @@ def check_retention(document: Document, log: LogConfig) -> None:
 
 
 def check_shared(document: Document, logs: list[LogConfig]) -> None:
-    """Refuse the latest log if it has the name, directory or origin of another, or reads stdin as well."""
+    """Refuse the latest log if it shares what is one log's alone, or has an archive and no receipts."""
     *earlier, latest = logs
     for log in earlier:
         if log.name == latest.name:
@@ -170,6 +170,18 @@ def check_shared(document: Document, logs: list[LogConfig]) -> None:
                 f"{latest.origin} is the origin of {first}, already",
                 "give each log an origin of its own",
             )
+        if log.archive is not None and log.archive == latest.archive:
+            document.fail_on(
+                latest.values["archive"].origin.line,
+                f"{latest.archive} is the archive of log {log.name}, already",
+                "give each log a prefix of its own",
+            )
+    if latest.archive is not None and latest.values["archive_receipts"].value is None:
+        document.fail_on(
+            latest.values["archive"].origin.line,
+            "an archive without archive_receipts",
+            'add archive_receipts = "/var/lib/epochseal-archive": the archiver writes it, the agent reads it',
+        )
     if sum(isinstance(source, StdinTable) for log in logs for source in log.sources) > 1:
         at = ("log", len(earlier), "source")
         document.fail(at, "standard input is read twice", "only one source of the file can be stdin")

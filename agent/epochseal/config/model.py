@@ -13,6 +13,7 @@ from epochseal.config.source_tables import SourceTable
 from epochseal.config.state_dir import StateDir
 from epochseal.format.witness_policy import Policy
 from epochseal.keys import BackendSettings, KeyURI
+from epochseal.storage.archive_path import ArchivePath
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,16 @@ class LogConfig:
     def compress(self) -> Compression:
         """What is done with segments that have ended."""
         return cast("Compression", self.values["compress"].value)
+
+    @property
+    def archive(self) -> ArchivePath | None:
+        """Where its ended segments go."""
+        return cast("ArchivePath | None", self.values["archive"].value)
+
+    @property
+    def archive_receipts(self) -> Path:
+        """The folder in which the archiver says what is there; set where `archive` is."""
+        return cast("Path", self.values["archive_receipts"].value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from epochseal.families import FamilyTables
 from epochseal.keys import parse_key_uri
 from epochseal.sealing import defaults
 from epochseal.sealing.setting_bounds import check_bounds
+from epochseal.storage.archive_path import parse_archive
 from epochseal.units import format_duration, format_size, parse_duration, parse_size
 
 Compression = Literal["none", "gzip", "zstd"]
@@ -51,6 +52,8 @@ class Level(FamilyTables, frozen=True):
     retention: str | None = None
     keep: str | None = None
     compress: Compression | None = None
+    archive: str | None = None
+    archive_receipts: str | None = None
     verifier: VerifierTable | None = None
 
 
@@ -141,6 +144,8 @@ SETTINGS: dict[str, Setting] = {
     "retention": Setting(parse_duration, format_duration(defaults.RETENTION)),
     "keep": Setting(parse_duration),
     "compress": Setting(str, "none"),
+    "archive": Setting(parse_archive),
+    "archive_receipts": Setting(Path),
 }
 """The settings that the top level and each log may set: the fields of `Level` that are no table."""
 

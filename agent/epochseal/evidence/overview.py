@@ -16,7 +16,7 @@ import msgspec
 from epochseal.encoding import b64encode, format_time
 from epochseal.errors import FormatError
 from epochseal.format.merkle import leaf_hash
-from epochseal.format.note import MAX_NOTE, parse_checkpoint, parse_note
+from epochseal.format.note import parse_checkpoint, parse_note
 from epochseal.format.seal_lines import (
     Block,
     End,
@@ -28,7 +28,8 @@ from epochseal.format.seal_lines import (
     id_of_log,
     parse_line,
 )
-from epochseal.storage.opener import GoneError, NotAFileError, read_file, size_of
+from epochseal.storage.log_past import read_checkpoint
+from epochseal.storage.opener import GoneError, NotAFileError, size_of
 from epochseal.storage.seal_file import read_damaged_lines
 from epochseal.storage.segments import Segment, list_segments
 from epochseal.storage.settling import read_settled
@@ -340,9 +341,8 @@ class _Reader:
         return size
 
     def _read_checkpoint_file(self) -> None:
-        path = self._logdir / "checkpoint"
         try:
-            raw = read_file(path, MAX_NOTE)
+            raw = read_checkpoint(self._logdir)
         except GoneError:
             return
         except NotAFileError as exc:

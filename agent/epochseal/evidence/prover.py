@@ -16,7 +16,6 @@ from epochseal.errors import ConfigError, EpochsealError, FormatError, StorageEr
 from epochseal.evidence.proof import MAX_BLOCK, Proof, check_block, check_paths, split_block, vouches_from
 from epochseal.format.merkle import Frontier, inclusion_proof, leaf_hash
 from epochseal.format.note import (
-    MAX_NOTE,
     Checkpoint,
     Note,
     UnknownKey,
@@ -27,8 +26,9 @@ from epochseal.format.note import (
 )
 from epochseal.format.seal_lines import Block, Header, NoteLine, TaggedLine, id_of_log, parse_line
 from epochseal.keys import PublicKey
+from epochseal.storage.log_past import read_checkpoint
 from epochseal.storage.mapped_file import mapped
-from epochseal.storage.opener import GoneError, read_file, size_of
+from epochseal.storage.opener import GoneError, size_of
 from epochseal.storage.seal_file import read_whole_lines
 from epochseal.storage.segments import Segment, list_segments
 from epochseal.storage.settling import read_settled
@@ -80,7 +80,7 @@ def _prove(logdir: Path, number: int, key: PublicKey | None, origin: str | None,
     segments = [item for item in list_segments(logdir).segments if item.seal is not None]
     place = _segment_of(segments, number)
     walk = _Walk(number, key, origin, log)
-    note = walk.run(segments[place:], logdir / "checkpoint")
+    note = walk.run(segments[place:], logdir)
     proof = walk.proof_under(note, *_read_block(walk.segment, walk.block, number))
     check_block(proof)
     return proof
@@ -107,7 +107,7 @@ class _Walk:
         self._before = Frontier()
         self._leaves: list[bytes] = []
 
-    def run(self, segments: Sequence[Segment], checkpoint: Path) -> Note:
+    def run(self, segments: Sequence[Segment], logdir: Path) -> Note:
         """The checkpoint."""
         start = _epoch_of(segments[0], self._number)
         for segment in segments:
@@ -123,7 +123,7 @@ class _Walk:
                 raise ConfigError(
                     f"the log has no entry {self._number}", "epochseal inspect counts the entries"
                 )
-        if (note := self._try_note(_read_checkpoint(checkpoint))) is not None:
+        if (note := self._try_note(_read_checkpoint(logdir))) is not None:
             return note
         if self._problems or self._stranger:
             raise self._failure()
@@ -345,9 +345,9 @@ def _lines(segment: Segment, start: int) -> Iterator[bytes]:
     return read_whole_lines(segment.seal, start) if segment.seal is not None else iter(())
 
 
-def _read_checkpoint(path: Path) -> bytes | None:
+def _read_checkpoint(logdir: Path) -> bytes | None:
     try:
-        return read_file(path, MAX_NOTE)
+        return read_checkpoint(logdir)
     except GoneError:
         return None
 

@@ -18,6 +18,7 @@ from epochseal.evidence.known_logs import KnownLogs
 from epochseal.monitor.counted_recovery import CountedRecovery
 from epochseal.monitor.cpu_share import CpuShare
 from epochseal.monitor.stamps import rows_of
+from epochseal.storage.archive_path import parse_log_place
 from epochseal.storage.durable import replace_file
 from epochseal.storage.own_files import OWN_MODE
 from epochseal.verifier import EpochMark, ResumeMisfitError, ResumePoint, Verdict
@@ -104,7 +105,7 @@ def examine_log(job: Job, progress: Progress) -> Outcome:
         request = replace(request, since=job.since, marks=known, progress=after_segment)
         if request.make_recoverer is not None:
             request = replace(request, make_recoverer=recovery.over(request.make_recoverer))
-        remembered = KnownLogs(job.memory).examine(Path(job.place), request)
+        remembered = KnownLogs(job.memory).examine(parse_log_place(job.place), request)
         verdict = remembered.found.verdict
         # A point is of use only beside a memory that has moved there.
         if verdict.verdict == "verified" and not any(
@@ -114,7 +115,7 @@ def examine_log(job: Job, progress: Progress) -> Outcome:
             # A closed log is not read again soon.
             marks = b"" if verdict.closed else pickle.dumps(remembered.found.marks)
         if job.since is None and job.page is not None:
-            _write_page(job.page, Path(job.place), verdict, started)
+            _write_page(job.page, parse_log_place(job.place), verdict, started)
     except ResumeMisfitError as exc:
         found["misfit"] = str(exc)
     except EpochsealError as exc:

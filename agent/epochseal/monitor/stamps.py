@@ -10,6 +10,9 @@ import os
 from dataclasses import dataclass
 from zlib import crc32
 
+from epochseal.errors import EpochsealError
+from epochseal.storage.archive_path import parse_archive
+from epochseal.storage.log_past import CHECKPOINTS
 from epochseal.storage.segments import CHECKPOINT_FILE, FOLDER
 from epochseal.verifier import ResumePoint
 
@@ -26,6 +29,8 @@ class Stamps:
 
 def stamps_of(place: str, since: ResumePoint | None) -> Stamps:
     """Look at the names, sizes and times of a log's files; what cannot be looked at has a stamp too."""
+    if "://" in place:
+        return _stamps_of_archive(place, since)
     # A thousand logs are looked at in each round: plain calls, and sums, in whatever order the names come.
     old = new = 0
     first = f"{since.segment:06d}-" if since is not None else ""
@@ -49,6 +54,8 @@ def stamps_of(place: str, since: ResumePoint | None) -> Stamps:
 
 def rows_of(place: str, first: int) -> dict[str, int]:
     """The same of each file of the segments from number `first` on, by its name."""
+    if "://" in place:
+        return {name: row for name, row in _rows_of_archive(place, FOLDER) if _segment_of(name) >= first}
     try:
         with os.scandir(f"{place}/{FOLDER}") as found:
             return {
@@ -70,6 +77,30 @@ def old_stamp(before: str, rows: dict[str, int], first: int, until: int) -> str:
 def _segment_of(name: str) -> int:
     number = name.partition("-")[0]
     return int(number) if number.isdecimal() and number.isascii() else 0
+
+
+def _stamps_of_archive(place: str, since: ResumePoint | None) -> Stamps:
+    first = since.segment if since is not None else 0
+    old = new = 0
+    for name, row in _rows_of_archive(place, FOLDER):
+        if _segment_of(name) < first:
+            old += row
+        else:
+            new += row
+    new += sum(row for _, row in _rows_of_archive(place, CHECKPOINTS))
+    return Stamps(f"{old & _MASK:x}", f"{new & _MASK:x}")
+
+
+def _rows_of_archive(place: str, folder: str) -> list[tuple[str, int]]:
+    """What the store's list says of each object; what cannot be listed now looks as if it had changed."""
+    try:
+        found = (parse_archive(place) / folder).objects()
+    except (EpochsealError, OSError):
+        return []
+    return [
+        (item.key.rpartition("/")[2], crc32(f"{item.key} {item.etag} {item.size} {item.modified}".encode()))
+        for item in found
+    ]
 
 
 def _row(name: str, seen: os.stat_result) -> int:

@@ -6,7 +6,6 @@ nothing is believed, not even where its lines end. Only a few entries of each ra
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -216,7 +215,7 @@ def _damaged_texts(lines: list[bytes], room: int = _WINDOW) -> list[tuple[str, .
 def _set_aside(path: Path) -> Excerpt:
     try:
         with open_file(path) as file:
-            size = os.fstat(file.fileno()).st_size
+            size = file.size
             text = file.read(_WINDOW)
     except NotAFileError:
         return Excerpt(path.name, 0, 0, [Row("none", ("this is no file: it is not followed",))])

@@ -39,6 +39,7 @@ from epochseal.service.open_source import open_source
 from epochseal.service.ready_state_dir import ready_state_dir
 from epochseal.service.signals import Signals
 from epochseal.sources.source import Source
+from epochseal.upkeep.archive_receipts import ReceiptFile
 from epochseal.upkeep.segment_upkeep import Keeping, SegmentUpkeep
 
 RELOADED = ("epoch_max_entries", "epoch_max_bytes", "segment_bytes", "keep")
@@ -301,4 +302,7 @@ def _limits(config: LogConfig) -> Limits:
 
 
 def _keeping(config: LogConfig) -> Keeping:
-    return Keeping(config.number_or_none("keep"), config.values["keep"].text)
+    receipts = None
+    if config.archive is not None:
+        receipts = ReceiptFile(config.archive_receipts, config.dir, str(config.archive))
+    return Keeping(config.number_or_none("keep"), config.values["keep"].text, receipts)

@@ -29,7 +29,7 @@ from epochseal.errors import ConfigError, StorageError
 from epochseal.storage.durable import sync_directory
 from epochseal.storage.exchange import NoExchangeError, exchange_folders
 from epochseal.storage.holes import TIMES
-from epochseal.storage.opener import open_file
+from epochseal.storage.opener import open_disk_file
 from epochseal.storage.segments import COMPRESSED_ENDINGS
 
 Kind = Literal["gzip", "zstd"]
@@ -76,7 +76,7 @@ def compress(source: Path, kind: Kind, stopped: Callable[[], bool]) -> Path:
     packed = source.parent.parent / _PACKED
     try:
         packed.unlink(missing_ok=True)
-        with open_file(source) as plain:
+        with open_disk_file(source) as plain:
             size, written = os.fstat(plain.fileno()).st_size, hashlib.sha256()
             with packed.open("xb") as file:
                 os.fchmod(file.fileno(), os.fstat(plain.fileno()).st_mode & 0o7777)
@@ -200,10 +200,10 @@ def _compressor(file: IO[bytes], kind: Kind, size: int) -> Iterator[IO[bytes]]:
 @contextmanager
 def _decompressor(path: Path, kind: Kind) -> Iterator[IO[bytes]]:
     if kind == "gzip":
-        with open_file(path) as file, gzip.GzipFile(fileobj=file) as stream:
+        with open_disk_file(path) as file, gzip.GzipFile(fileobj=file) as stream:
             yield stream  # type: ignore[misc]  # as in _compressor
         return
     import zstandard  # noqa: PLC0415  # an extra
 
-    with open_file(path) as file, zstandard.ZstdDecompressor().stream_reader(file) as reading:
+    with open_disk_file(path) as file, zstandard.ZstdDecompressor().stream_reader(file) as reading:
         yield reading

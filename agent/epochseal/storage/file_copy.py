@@ -19,7 +19,7 @@ from pathlib import Path
 from epochseal.errors import StorageError
 from epochseal.storage.durable import DurabilityError
 from epochseal.storage.holes import data_ranges
-from epochseal.storage.opener import GoneError, NotAFileError, open_file
+from epochseal.storage.opener import GoneError, NotAFileError, open_disk_file
 
 _PIECE = 1 << 20
 
@@ -54,10 +54,10 @@ def copy_file(source: Path, target: Path, copied: Callable[[int], None]) -> os.s
 
     Raises:
         GoneError: it is not there, or was cut while it was read.
-        NotAFileError, StorageError: as `open_file`; or the copy cannot be written.
+        NotAFileError, StorageError: as `open_disk_file`; or the copy cannot be written.
     """
     part = target.with_name(f".{target.name}.part")
-    with open_file(source) as file:
+    with open_disk_file(source) as file:
         status = os.fstat(file.fileno())
         try:
             part.unlink(missing_ok=True)

@@ -6,11 +6,11 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from io import FileIO
 from pathlib import Path
 
 from epochseal.errors import StorageError
-from epochseal.storage.opener import GoneError, open_file
+from epochseal.storage.opener import GoneError, LogFile, open_file
+from epochseal.storage.stored_file import StoredFile
 
 _BLOCK = 512
 """Bytes in one of the blocks that `stat` counts, whatever the file system has."""
@@ -31,14 +31,14 @@ def stored_bytes(path: Path) -> int:
         if stat.S_ISREG(status.st_mode) and status.st_blocks * _BLOCK >= status.st_size:
             return status.st_size
         with open_file(path) as file:
-            return _outside_holes(file.fileno(), os.fstat(file.fileno()).st_size)
+            return file.size if isinstance(file, StoredFile) else _outside_holes(file.fileno(), file.size)
     except FileNotFoundError as exc:
         raise GoneError(f"there is no {path}") from exc
     except OSError as exc:
         raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
 
 
-def readable_size(file: FileIO) -> int:
+def readable_size(file: LogFile) -> int:
     """Up to which byte a file is read: to its end, or to its first hole if nearly all of it is holes.
 
     Zeros stand there, which no line of a log holds: what would be read is damage, and can be of any size. The
@@ -47,6 +47,9 @@ def readable_size(file: FileIO) -> int:
     Raises:
         OSError: it cannot be looked at.
     """
+    if isinstance(file, StoredFile):
+        # An object has no holes.
+        return file.size
     status = os.fstat(file.fileno())
     size = status.st_size
     if status.st_blocks * _BLOCK * TIMES >= size:

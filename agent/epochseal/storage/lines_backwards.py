@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from epochseal.errors import StorageError
 from epochseal.format.seal_lines import MAX_LINE
 from epochseal.storage.holes import readable_size
-from epochseal.storage.opener import open_file
+from epochseal.storage.opener import LogFile, open_file
 
 _CHUNK = 1 << 20
 _MOST = 1 << 14
@@ -30,26 +29,26 @@ def lines_backwards(path: Path, kind: bytes, before: int | None = None) -> Itera
     needle = b"\n" + kind
     with open_file(path) as file:
         try:
-            descriptor, stop, behind = file.fileno(), readable_size(file), b""
+            stop, behind = readable_size(file), b""
             if before is not None:
                 stop = min(stop, before)
             while stop:
                 start = max(0, stop - _CHUNK)
-                chunk = os.pread(descriptor, stop - start, start) + behind
+                chunk = file.pread(stop - start, start) + behind
                 at = len(chunk)
                 while (at := chunk.rfind(needle, 0, at + len(needle) - 1)) >= 0:
-                    if (line := _line_at(descriptor, start + at + 1)) is not None:
+                    if (line := _line_at(file, start + at + 1)) is not None:
                         yield start + at + 1, line
                 behind, stop = chunk[: len(needle) - 1], start
-            if os.pread(descriptor, len(kind), 0) == kind and (line := _line_at(descriptor, 0)) is not None:
+            if file.pread(len(kind), 0) == kind and (line := _line_at(file, 0)) is not None:
                 yield 0, line
         except OSError as exc:
             raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
 
 
-def _line_at(descriptor: int, start: int) -> bytes | None:
+def _line_at(file: LogFile, start: int) -> bytes | None:
     for size in (_MOST, MAX_LINE + 1):
-        line, newline, _ = os.pread(descriptor, size, start).partition(b"\n")
+        line, newline, _ = file.pread(size, start).partition(b"\n")
         if newline:
             return line
     return None

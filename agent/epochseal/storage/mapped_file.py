@@ -1,4 +1,4 @@
-"""A file as bytes to search in, without reading it into memory."""
+"""A file as bytes to search in, without reading it into memory; an object is read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from epochseal.errors import StorageError
 from epochseal.storage.opener import open_file
+from epochseal.storage.stored_file import StoredFile
 
 
 @contextmanager
@@ -26,6 +27,9 @@ def mapped(path: Path | None) -> Iterator[mmap.mmap | bytes]:
             # A map of nothing is an error to the system.
             if not file.seek(0, 2):
                 yield b""
+                return
+            if isinstance(file, StoredFile):
+                yield file.pread(file.size, 0)
                 return
             with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
                 yield content

@@ -1,4 +1,4 @@
-"""The one way to open what stands in a directory that others may write.
+"""The one way to open what stands in a log: in a directory that others may write, or in an archive.
 
 Only regular files are opened, and no open ever waits: a FIFO without a writer, or a link to a file that its
 owner did not mean, is refused. Whoever reads says how much at most.
@@ -12,6 +12,8 @@ from pathlib import Path
 
 from epochseal.errors import ConfigError, StorageError
 from epochseal.regular_files import open_regular
+from epochseal.storage.archive_path import ArchivePath
+from epochseal.storage.stored_file import StoredFile
 
 _PIECE = 1 << 20
 
@@ -24,13 +26,44 @@ class NotAFileError(StorageError):
     """What stands under a file's name is a link, a FIFO, a socket, a device or a folder."""
 
 
-def open_file(path: Path) -> FileIO:
-    """Open a regular file for reading, unbuffered.
+class DiskFile(FileIO):
+    """A regular file that is open for reading."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has now."""
+        return os.fstat(self.fileno()).st_size
+
+    def pread(self, size: int, position: int) -> bytes:
+        """Bytes at a place, fewer only at the end of the file; where it is read next stays as it is."""
+        return os.pread(self.fileno(), size, position)
+
+
+LogFile = DiskFile | StoredFile
+"""A file of a log, open for reading: `size`, `pread`, and what an unbuffered file of Python's has."""
+
+
+def open_file(path: Path) -> LogFile:
+    """Open a file of a log for reading, unbuffered: a regular file, or an object of an archive.
 
     Raises:
         GoneError: there is none of that name.
         NotAFileError: something else stands there.
         StorageError: it cannot be opened.
+    """
+    if not isinstance(path, ArchivePath):
+        return open_disk_file(path)
+    try:
+        return path.open_stored()
+    except FileNotFoundError as exc:
+        raise GoneError(f"there is no {path}") from exc
+
+
+def open_disk_file(path: Path) -> DiskFile:
+    """As `open_file`, of what stands in a directory.
+
+    Raises:
+        GoneError, NotAFileError, StorageError: as `open_file`.
     """
     try:
         descriptor = open_regular(path, follow=False)
@@ -40,7 +73,7 @@ def open_file(path: Path) -> FileIO:
         raise StorageError(f"cannot read {path}: {exc.strerror}") from exc
     if descriptor is None:
         raise NotAFileError(f"{path} is no regular file")
-    return FileIO(descriptor, "rb")
+    return DiskFile(descriptor, "rb")
 
 
 def size_of(path: Path) -> int:
@@ -97,7 +130,7 @@ def open_named_file(path: Path) -> FileIO:
     return FileIO(descriptor, "rb")
 
 
-def _read_up_to(file: FileIO, most: int) -> bytes:
+def _read_up_to(file: LogFile | FileIO, most: int) -> bytes:
     pieces = []
     # In pieces: a file makes room for as much as is asked for, whatever there is.
     while most and (piece := file.read(min(most, _PIECE))):

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from epochseal.errors import StorageError
+from epochseal.storage.archive_path import ArchivePath
 from epochseal.storage.durable import (
     AppendFile,
     DiskFullError,
@@ -111,6 +112,8 @@ class Listing(msgspec.Struct, frozen=True):
 
 def log_name(logdir: Path) -> str:
     """The last part of a log's path, as it was named: links are not followed, and may even go in a circle."""
+    if isinstance(logdir, ArchivePath):
+        return logdir.name
     return os.path.basename(os.path.abspath(logdir))  # noqa: PTH100, PTH119  # Path.resolve follows links
 
 
@@ -156,6 +159,8 @@ def _names(folder: Path) -> list[tuple[str, bool]] | None:
     Compression exchanges the whole folder and then empties the old one (compression.py): a list that was read
     from a folder which is not there any more may have holes, and is read again from the new one.
     """
+    if isinstance(folder, ArchivePath):
+        return [(name, True) for name in folder.names()]
     try:
         for _ in range(_EXCHANGES):
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -7,7 +7,7 @@ segment_upkeep.py, the command in service/single_line.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -31,11 +31,14 @@ class ExpiredSegments:
     prune: Prune
 
 
-def find_expired(logdir: Path, keep: int, policy: str, now: int) -> ExpiredSegments | None:
+def find_expired(
+    logdir: Path, keep: int, policy: str, now: int, archived: Callable[[Segment], bool] | None = None
+) -> ExpiredSegments | None:
     """The segments that ended more than `keep` ms ago; None where there is none. The last one always stays.
 
     So does the one before an epoch that nothing else vouches for. It was announced and signed for there; an
     agent that was killed before its next signature left no other one, and without any it would be untrusted.
+    With `archived`, so does the first one that is not in the archive, and what follows it.
 
     Raises:
         StorageError: a file cannot be read, or the log itself promised to keep longer.
@@ -46,6 +49,8 @@ def find_expired(logdir: Path, keep: int, policy: str, now: int) -> ExpiredSegme
     parts, count = [part for part in plan.parts if part.epochs], 0
     # A segment has ended when the next one begins.
     while count + 1 < len(parts) and _first_header(parts[count + 1]).time + keep <= now:
+        if archived is not None and not archived(parts[count].segment):
+            break
         count += 1
     while count and not _is_signed_for(parts[count:]):
         count -= 1

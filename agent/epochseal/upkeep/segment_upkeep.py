@@ -34,6 +34,7 @@ from epochseal.storage.compression import (
 )
 from epochseal.storage.exchange import NoExchangeError
 from epochseal.storage.segments import list_segments
+from epochseal.upkeep.archive_receipts import ReceiptFile
 from epochseal.upkeep.retention import ExpiredSegments, find_expired, remove_expired
 
 _LOOK_SECONDS = 5.0
@@ -48,6 +49,8 @@ class Keeping:
 
     age: int | None
     text: str
+    receipts: ReceiptFile | None = None
+    """Of the archive that a segment must be in before it goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +243,10 @@ class SegmentUpkeep:
             return
         try:
             now = time.time_ns() // 1_000_000
-            if expired := find_expired(self._sealer.logdir, age, self.keeping.text, now):
+            receipts = self.keeping.receipts
+            archived = receipts.read().has if receipts is not None else None
+            expired = find_expired(self._sealer.logdir, age, self.keeping.text, now, archived)
+            if expired is not None:
                 self._hand_over(expired)
                 self._remove_released()
         finally:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import zlib
-from io import FileIO
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol, cast
 
 import msgspec
 
 from epochseal.errors import ConfigError
+from epochseal.storage.opener import LogFile
 
 _PIECE = 64 << 10
 _MOST_WINDOW = 128 << 20
@@ -71,13 +70,13 @@ class RepeatedStream:
         self._stream.check_whole()
 
 
-def open_stream(path: Path, file: FileIO) -> RepeatedStream:
+def open_stream(path: Path, file: LogFile) -> RepeatedStream:
     """The plain bytes of a `.gz` or `.zst` file.
 
     Raises:
         ConfigError: the library for it is not installed.
     """
-    size = os.fstat(file.fileno()).st_size
+    size = file.size
     most = 16 + size // 1024
     stream = _Gzip(file, most) if path.suffix == ".gz" else _Zstandard(path, file, size, most)
     return RepeatedStream(stream)
@@ -86,7 +85,7 @@ def open_stream(path: Path, file: FileIO) -> RepeatedStream:
 class _Gzip:
     """RFC 1952, any number of members."""
 
-    def __init__(self, file: FileIO, most: int) -> None:
+    def __init__(self, file: LogFile, most: int) -> None:
         self._file = file
         self._left = most
         self._inflate = zlib.decompressobj(31)
@@ -122,7 +121,7 @@ class _Gzip:
 class _Zstandard:
     """RFC 8878, any number of frames."""
 
-    def __init__(self, path: Path, file: FileIO, size: int, most: int) -> None:
+    def __init__(self, path: Path, file: LogFile, size: int, most: int) -> None:
         try:
             import zstandard  # noqa: PLC0415  # an extra, for logs that are compressed with it
         except ImportError as exc:
@@ -132,7 +131,7 @@ class _Zstandard:
         self._error = zstandard.ZstdError
         self._file, self._size, self._most = file, size, most
         decompressor = zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW)
-        self._reader = decompressor.stream_reader(file, read_across_frames=True)
+        self._reader = decompressor.stream_reader(cast("BinaryIO", file), read_across_frames=True)
         self._found: _Frames | None = None
 
     def readinto(self, into: memoryview) -> int:
@@ -150,7 +149,7 @@ class _Zstandard:
 
     def _frames(self) -> _Frames:
         if self._found is None:
-            self._found = _count_frames(_Window(self._file.fileno()), self._size, self._most)
+            self._found = _count_frames(_Window(self._file), self._size, self._most)
         return self._found
 
 
@@ -166,8 +165,8 @@ _NO_FRAME = _Frames(BrokenStreamError("the compressed file has no frame"))
 class _Window:
     """A few bytes at any place of a file, for many places that follow each other."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, file: LogFile) -> None:
+        self._file = file
         self._start, self._data = 0, b""
 
     def read(self, position: int, size: int) -> bytes:
@@ -175,7 +174,7 @@ class _Window:
         if at < 0 or at + size > len(self._data):
             self._start, at = position, 0
             # Not mapped: whoever cuts the file meanwhile would end the process.
-            self._data = os.pread(self._descriptor, _PIECE, position)
+            self._data = self._file.pread(_PIECE, position)
         return self._data[at : at + size]
 
     def around(self, position: int, size: int) -> tuple[bytes, int]:

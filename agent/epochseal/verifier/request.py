@@ -11,6 +11,7 @@ from epochseal.format.merkle import EMPTY_ROOT
 from epochseal.format.note import VerifierKey
 from epochseal.format.witness_policy import Policy
 from epochseal.keys import PublicKey
+from epochseal.storage.archive_path import ArchivePath
 from epochseal.verifier.epoch_mark import EpochMark
 from epochseal.verifier.epoch_secrets import Recoverers
 from epochseal.verifier.resume_point import ResumePoint
@@ -71,7 +72,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     `log` is the id that is expected, 32 bytes. `pins` bring their own checkpoint key and origin: another
     `checkpoint_key` beside them is untrusted, unless the log leads from it to the pinned one. `since` is
     where an earlier verification with these pins said that the next one may begin, `marks` what one with the
-    same keys, in this process or its parent, has verified of the epochs from there on.
+    same keys, in this process or its parent, has verified of the epochs from there on. `archive` has the
+    segments that have left the log's directory, and checkpoints that were seen. `scheduler` is that of a Dask
+    cluster, which does the work of `jobs`.
     """
 
     make_recoverer: Callable[[], Recoverers] | None = None
@@ -81,6 +84,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     pins: Pins | None = None
     since: ResumePoint | None = None
     marks: Sequence[EpochMark] = ()
+    archive: ArchivePath | None = None
+    scheduler: str | None = None
     max_age: int | None = None
     strict: bool = False
     policy: Policy | None = None

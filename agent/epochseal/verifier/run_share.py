@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -126,7 +125,7 @@ def check_share(share: Share, files: Files, tags: RunTags | None) -> Held | None
 def _read(seal: Path, share: Share) -> bytes:
     with open_file(seal) as file:
         try:
-            return os.pread(file.fileno(), share.size, share.place)
+            return file.pread(share.size, share.place)
         except OSError as exc:
             raise StorageError(f"cannot read {seal}: {exc.strerror}") from exc
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Iterator
-from io import FileIO
 from itertools import pairwise
 
 import msgspec
@@ -13,6 +11,7 @@ import msgspec
 from epochseal.errors import FormatError
 from epochseal.format.seal_lines import MAX_LINE, Block, Header, TaggedLine, parse_line
 from epochseal.storage.holes import readable_size
+from epochseal.storage.opener import LogFile
 
 _PIECE = 1 << 20
 _WINDOW = 64 << 10
@@ -62,7 +61,7 @@ class SealFile(msgspec.Struct, frozen=True, gc=False):
     end_entry: int = -1
 
 
-def cut_seal_file(file: FileIO, size: int, *, last: bool, start: int = 0) -> SealFile:
+def cut_seal_file(file: LogFile, size: int, *, last: bool, start: int = 0) -> SealFile:
     """Cut the first `size` bytes into epochs; of the last seal file what begins with a line of zeros is torn.
 
     `start`: epochs that begin before this byte need not be told. What follows the first hole of a file that
@@ -93,13 +92,13 @@ def cut_seal_file(file: FileIO, size: int, *, last: bool, start: int = 0) -> Sea
     return SealFile(epochs, first_entry, leading, stop, size - stop, sealed, end_entry)
 
 
-def _scan(file: FileIO, start: int, size: int, *, zeros: bool) -> tuple[array[int], int, int]:
+def _scan(file: LogFile, start: int, size: int, *, zeros: bool) -> tuple[array[int], int, int]:
     """From a byte on, where epoch lines begin, where the last whole line ends, and the first zero (or -1)."""
     # An epoch line can be as short as its first word: so many numbers would be large objects.
     starts, lines_end, zero, position = array("q"), 0, -1, max(start - 1, 0)
     # As if a line had ended before the file began.
     rest = b"" if start else b"\n"
-    while position < size and (piece := os.pread(file.fileno(), min(_PIECE, size - position), position)):
+    while position < size and (piece := file.pread(min(_PIECE, size - position), position)):
         if zeros and zero < 0 and (found := piece.find(0)) >= 0:
             zero = position + found
         if (found := piece.rfind(b"\n")) >= 0:
@@ -114,16 +113,16 @@ def _scan(file: FileIO, start: int, size: int, *, zeros: bool) -> tuple[array[in
     return starts, lines_end, zero
 
 
-def _line_start(file: FileIO, position: int) -> int:
+def _line_start(file: LogFile, position: int) -> int:
     while position > 0:
         begin = max(position - _WINDOW, 0)
-        if (found := os.pread(file.fileno(), position - begin, begin).rfind(b"\n")) >= 0:
+        if (found := file.pread(position - begin, begin).rfind(b"\n")) >= 0:
             return begin + found + 1
         position = begin
     return 0
 
 
-def lines_backwards(file: FileIO, stop: int) -> Iterator[bytes]:
+def lines_backwards(file: LogFile, stop: int) -> Iterator[bytes]:
     """The lines of a seal file below byte `stop`, which follows a newline; the last one first.
 
     Of a line that is longer than any seal line only an end that is too long as well is given.
@@ -134,14 +133,14 @@ def lines_backwards(file: FileIO, stop: int) -> Iterator[bytes]:
     position, rest = max(stop - 1, 0), b""
     while position > 0:
         begin = max(position - _WINDOW, 0)
-        first, *lines = (os.pread(file.fileno(), position - begin, begin) + rest).split(b"\n")
+        first, *lines = (file.pread(position - begin, begin) + rest).split(b"\n")
         yield from reversed(lines)
         rest, position = first[-MAX_LINE - 1 :], begin
     if stop:
         yield rest
 
 
-def _sealed(file: FileIO, stop: int) -> tuple[int, int]:
+def _sealed(file: LogFile, stop: int) -> tuple[int, int]:
     for raw in lines_backwards(file, stop):
         if not raw.startswith(b"block "):
             continue
@@ -154,12 +153,12 @@ def _sealed(file: FileIO, stop: int) -> tuple[int, int]:
     return 0, -1
 
 
-def _read_header(file: FileIO, start: int, stop: int) -> TaggedLine | None:
+def _read_header(file: LogFile, start: int, stop: int) -> TaggedLine | None:
     if stop - start < _SHORTEST_HEADER:
         return None
-    raw = os.pread(file.fileno(), min(stop - start, _WINDOW), start)
+    raw = file.pread(min(stop - start, _WINDOW), start)
     if b"\n" not in raw:
-        raw = os.pread(file.fileno(), min(stop - start, MAX_LINE + 1), start)
+        raw = file.pread(min(stop - start, MAX_LINE + 1), start)
     try:
         line = parse_line(raw.partition(b"\n")[0])
     except FormatError:

@@ -7,11 +7,9 @@ count and one more byte.
 from __future__ import annotations
 
 import hashlib
-import os
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import suppress
-from io import FileIO
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +19,7 @@ from epochseal.errors import StorageError
 from epochseal.format.block_columns import digests_between, spell
 from epochseal.format.seal_lines import Block
 from epochseal.storage.holes import TIMES
-from epochseal.storage.opener import GoneError, NotAFileError, open_file
+from epochseal.storage.opener import GoneError, LogFile, NotAFileError, open_file
 from epochseal.verifier.log_streams import BrokenStreamError, RepeatedStream, TooManyPartsError, open_stream
 from epochseal.verifier.reading_budget import SHARED, Reading
 
@@ -93,7 +91,7 @@ class SealedEntries:
         self.bounded, self.too_far = True, False
         self._file, opened = _open(path)
         self._stream: RepeatedStream | None = None
-        self.size = os.fstat(self._file.fileno()).st_size if self._file is not None else 0
+        self.size = self._file.size if self._file is not None else 0
         if self._file is not None and opened.suffix != ".log":
             self._stream = open_stream(opened, self._file)
             # Holes are read too, and say nothing.
@@ -363,7 +361,7 @@ class SealedEntries:
         return 0 if self.too_far or room <= 0 else stream.readinto(view[:room])
 
 
-def _open(path: Path) -> tuple[FileIO | None, Path]:
+def _open(path: Path) -> tuple[LogFile | None, Path]:
     """The file, or the compressed one that a living agent put in its place since it was listed."""
     for ending in ("", ".gz", ".zst"):
         name = path.with_name(path.name + ending) if ending else path

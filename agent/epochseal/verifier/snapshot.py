@@ -16,10 +16,13 @@ from msgspec.structs import replace as replace_fields
 from epochseal.errors import FormatError, StorageError
 from epochseal.format.note import MAX_NOTE, parse_checkpoint, parse_note
 from epochseal.format.seal_lines import Header
+from epochseal.storage.archive_path import ArchivePath
 from epochseal.storage.holes import stored_bytes
+from epochseal.storage.log_past import join_listings, newest_checkpoint, read_checkpoint
 from epochseal.storage.opener import GoneError, NotAFileError, open_file, read_file
 from epochseal.storage.segments import COMPRESSED_ENDINGS, Listing, Segment, is_listed_alike, list_segments
 from epochseal.storage.settling import looks, settling_ends
+from epochseal.storage.stored_file import StoredFile
 from epochseal.verifier.epoch_mark import EpochMark
 from epochseal.verifier.reading_budget import NOTHING, Reading, allot, reading_of
 from epochseal.verifier.resume_point import ResumePoint
@@ -73,7 +76,7 @@ class SegmentPart(msgspec.Struct):
         stop = self.lines.stop + self.lines.torn
         try:
             with open_file(self.seal) as file:
-                return os.pread(file.fileno(), len(self.seal_end), stop - len(self.seal_end)) == self.seal_end
+                return file.pread(len(self.seal_end), stop - len(self.seal_end)) == self.seal_end
         except (OSError, StorageError):
             return False
 
@@ -114,6 +117,9 @@ class Snapshot(msgspec.Struct):
     gone: set[int] = msgspec.field(default_factory=set)
     empty_halves: set[str] = msgspec.field(default_factory=set)
 
+    archived: bytes | None = None
+    """The newest checkpoint of the archive that has the log's past."""
+
     since: ResumePoint | None = None
     """Where it begins, if not at the beginning of the log."""
 
@@ -150,6 +156,7 @@ class Snapshot(msgspec.Struct):
 def take_snapshot(
     logdir: Path,
     *,
+    archive: ArchivePath | None = None,
     witnessed: bool = True,
     since: ResumePoint | None = None,
     marks: Sequence[EpochMark] = (),
@@ -158,8 +165,8 @@ def take_snapshot(
 ) -> Snapshot:
     """Read what is there; while a living agent is in the middle of something, wait for it a moment.
 
-    `witnessed`: read the file of that name too. `since`: leave out what stands before it.
-    `marks`: of what need not be read again.
+    `archive`: where the log's past is, if not in the directory. `witnessed`: read the file of that name too.
+    `since`: leave out what stands before it. `marks`: of what need not be read again.
     `until`: look again up to that time, of the monotonic clock; by default for as long as from now on.
 
     Raises:
@@ -167,9 +174,9 @@ def take_snapshot(
         ResumeMisfitError: there is no such place any more.
     """
     for last in looks(settling_ends() if until is None else until, sleep=sleep):
-        snapshot = _look(logdir, witnessed=witnessed, since=since, marks=marks)
+        snapshot = _look(logdir, archive, witnessed=witnessed, since=since, marks=marks)
         before = snapshot.listing
-        now = before if is_listed_alike(logdir, before) else _list(logdir, since)
+        now = before if is_listed_alike(logdir, before) else _list(logdir, archive, since)
         snapshot.gone |= _listed_otherwise(before, now, snapshot.last_number)
         # A log that begins, or a copy whose folder is just put in its place.
         appeared = bool(now.segments) and not before.segments
@@ -186,22 +193,36 @@ def _listed_otherwise(before: Listing, now: Listing, last: int) -> set[int]:
     return {item.number for item in changed if item.number <= last}
 
 
-def _list(logdir: Path, since: ResumePoint | None) -> Listing:
+def _list(logdir: Path, archive: ArchivePath | None, since: ResumePoint | None) -> Listing:
     listing = list_segments(logdir)
+    if archive is not None:
+        listing = join_listings(listing, list_segments(archive))
     if since is None:
         return listing
     return replace(listing, segments=tuple(item for item in listing.segments if item.number >= since.segment))
 
 
 def _look(
-    logdir: Path, *, witnessed: bool, since: ResumePoint | None, marks: Sequence[EpochMark]
+    logdir: Path,
+    archive: ArchivePath | None,
+    *,
+    witnessed: bool,
+    since: ResumePoint | None,
+    marks: Sequence[EpochMark],
 ) -> Snapshot:
     not_files: list[str] = []
-    cosigned = _note(logdir / "witnessed", not_files) if witnessed else None
-    checkpoint = _note(logdir / "checkpoint", not_files)
-    listing = _list(logdir, since)
+    cosigned = _note("witnessed", _read_witnessed, logdir, not_files) if witnessed else None
+    checkpoint = _note("checkpoint", read_checkpoint, logdir, not_files)
+    archived = newest_checkpoint(archive) if archive is not None else None
+    listing = _list(logdir, archive, since)
     snapshot = Snapshot(
-        listing, checkpoint, cosigned, [*not_files, *listing.not_files], since=since, marks=marks
+        listing,
+        checkpoint,
+        cosigned,
+        [*not_files, *listing.not_files],
+        archived=archived,
+        since=since,
+        marks=marks,
     )
     snapshot.last_number = max((segment.number for segment in listing.segments), default=0)
     read: set[int] = set()
@@ -234,14 +255,18 @@ def stated_size(raw: bytes) -> int:
         return 0
 
 
-def _note(path: Path, not_files: list[str]) -> bytes | None:
+def _note(name: str, read: Callable[[Path], bytes], logdir: Path, not_files: list[str]) -> bytes | None:
     try:
-        return read_file(path, MAX_NOTE)
+        return read(logdir)
     except GoneError:
         return None
     except NotAFileError:
-        not_files.append(path.name)
+        not_files.append(name)
         return b""
+
+
+def _read_witnessed(logdir: Path) -> bytes:
+    return read_file(logdir / "witnessed", MAX_NOTE)
 
 
 def _read_part(
@@ -250,14 +275,15 @@ def _read_part(
     end, opened = b"", None
     try:
         with open_file(seal) as file:
-            opened = os.fstat(file.fileno())
-            size = opened.st_size
+            # An object's is that of the list, which it was opened by.
+            opened = os.fstat(file.fileno()) if not isinstance(file, StoredFile) else None
+            size = file.size
             here = since if since is not None and segment.number == since.segment else None
             lines = cut_seal_file(file, size, last=last, start=here.seal_start if here is not None else 0)
             if here is not None:
                 lines = here.cut(lines)
             if last:
-                end = os.pread(file.fileno(), min(size, _END), max(size - _END, 0))
+                end = file.pread(min(size, _END), max(size - _END, 0))
     except NotAFileError:
         # The listing has said so; what is not read is as good as empty.
         lines = SealFile([])
@@ -278,7 +304,7 @@ def _stored(log: Path) -> int:
 
 def _identity(path: Path) -> _Identity:
     with suppress(OSError):
-        return _identity_of(os.lstat(path))
+        return _identity_of(path.lstat())
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -27,6 +28,9 @@ from epochseal.verifier.trust import judge_trust
 from epochseal.verifier.verdict import LIMIT_ANEW, LIMIT_CLOSED, LIMIT_OPEN, RotationView, Verdict, verdict_of
 from epochseal.verifier.witnesses import NOT_WITNESSED, check_witnesses
 from epochseal.verifier.workers import TaskResult, cut_tasks, run_tasks
+
+if TYPE_CHECKING:
+    from epochseal.verifier.cluster import Cluster
 
 
 def verify(logdir: Path, request: Request) -> Verdict:
@@ -52,6 +56,7 @@ def examine(logdir: Path, request: Request) -> Examination:
         now = request.now()
         snapshot = take_snapshot(
             logdir,
+            archive=request.archive,
             witnessed=request.policy is not None,
             since=request.since,
             marks=request.marks,
@@ -75,9 +80,20 @@ class _Judged(msgspec.Struct, frozen=True):
 def _read(snapshot: Snapshot, findings: Findings, request: Request) -> JoinedLog:
     """Check all segments, and join those that were read as they were when the snapshot was taken."""
     joiner = Joiner(findings, request.since)
+    if request.scheduler is None:
+        _read_all(snapshot, joiner, request, None)
+        return joiner.log
+    from epochseal.verifier.cluster import connected  # noqa: PLC0415  # for a cluster alone
+
+    with connected(request.scheduler) as cluster:
+        _read_all(snapshot, joiner, request, cluster)
+    return joiner.log
+
+
+def _read_all(snapshot: Snapshot, joiner: Joiner, request: Request, cluster: Cluster | None) -> None:
     total, done, left_out = sum(part.sealed for part in snapshot.parts), 0, set(snapshot.gone)
     waiting: list[TaskResult] = []
-    for result in run_tasks(cut_tasks(snapshot.parts), request.make_recoverer, request.jobs):
+    for result in run_tasks(cut_tasks(snapshot.parts), request.make_recoverer, request.jobs, cluster):
         waiting.append(result)
         if not result.task.last:
             continue
@@ -96,7 +112,6 @@ def _read(snapshot: Snapshot, findings: Findings, request: Request) -> JoinedLog
         request.progress(done, total)
     if left_out:
         joiner.leave_out()
-    return joiner.log
 
 
 def _judge(snapshot: Snapshot, request: Request, now: int) -> _Judged:
@@ -113,14 +128,18 @@ def _judge(snapshot: Snapshot, request: Request, now: int) -> _Judged:
     held = HeldSignatures()
     named = _named_key(remembered, name)
     verify_ahead(notes, chain(keys_named(log), filter(None, (named,))), held, request.jobs)
-    rotations = find_rotations(log, [*notes, *filter(None, (snapshot.checkpoint,))], name, held)
+    rotations = find_rotations(
+        log, [*notes, *filter(None, (snapshot.checkpoint, snapshot.archived))], name, held
+    )
     keys = remembered.known_keys(named, rotations) if named is not None else None
     checkpoints = Checkpoints(log, findings, keys, held)
     checkpoints.check_notes()
     if snapshot.checkpoint is not None:
         checkpoints.check_file(snapshot.checkpoint)
-    elif log.notes:
+    elif log.notes and snapshot.archived is None:
         findings.warn("checkpoint_missing", log.end_place, "checkpoint")
+    if snapshot.archived is not None:
+        checkpoints.check_file(snapshot.archived)
     witnessed = NOT_WITNESSED
     if request.policy is not None:
         if snapshot.witnessed is not None:

@@ -9,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,7 +18,10 @@ from msgspec.structs import replace
 from msgspec.structs import replace as replace_part
 
 from epochseal.custody.memory import SecretPage, harden_process
+from epochseal.errors import EpochsealError, StorageError
+from epochseal.storage.archive_path import ArchivePath
 from epochseal.storage.opener import GoneError
+from epochseal.storage.segments import FOLDER
 from epochseal.verifier.check_epoch import check_epoch
 from epochseal.verifier.epoch_result import EpochResult
 from epochseal.verifier.epoch_secrets import Recoverers
@@ -28,9 +32,12 @@ from epochseal.verifier.seal_files import EpochPart
 from epochseal.verifier.sealed_entries import LogEnd, SealedEntries
 from epochseal.verifier.shared_runs import LONG, weight
 from epochseal.verifier.snapshot import SegmentPart
+from epochseal.version import __version__
 
 if TYPE_CHECKING:  # loaded where processes are made, and nowhere else
     from concurrent.futures import Executor, Future
+
+    from epochseal.verifier.cluster import Cluster
 
 # What is as much work as so many bytes of entries: another file, and a byte of lines with their signatures.
 _PARALLEL_FROM, _A_FILE, _A_LINE_BYTE = 64 << 20, 32 << 10, 16
@@ -78,14 +85,23 @@ class TaskResult(msgspec.Struct, frozen=True):
 
 def default_jobs(logdir: Path) -> int:
     """How many processes a log is worth: all cores for one that takes much work."""
+    folder, work = logdir / FOLDER, 0
+    for name, size in _archived(folder) if isinstance(folder, ArchivePath) else _on_disk(folder):
+        work += _A_FILE + size * (_A_LINE_BYTE if name.endswith(".seal") else 1)
+    return len(os.sched_getaffinity(0)) if work > _PARALLEL_FROM else 1
+
+
+def _on_disk(folder: Path) -> Iterator[tuple[str, int]]:
     # Of what stands there now, a link for itself: what cannot be looked at is for the verdict to say.
-    work = 0
-    with suppress(OSError), os.scandir(logdir / "segments") as found:
+    with suppress(OSError), os.scandir(folder) as found:
         for entry in found:
             with suppress(OSError):
-                size = entry.stat(follow_symlinks=False).st_size
-                work += _A_FILE + size * (_A_LINE_BYTE if entry.name.endswith(".seal") else 1)
-    return len(os.sched_getaffinity(0)) if work > _PARALLEL_FROM else 1
+                yield entry.name, entry.stat(follow_symlinks=False).st_size
+
+
+def _archived(folder: ArchivePath) -> Iterator[tuple[str, int]]:
+    with suppress(OSError, StorageError):
+        yield from ((item.key, item.size) for item in folder.objects())
 
 
 def cut_tasks(parts: Sequence[SegmentPart]) -> list[Task]:
@@ -108,15 +124,23 @@ def cut_tasks(parts: Sequence[SegmentPart]) -> list[Task]:
 
 
 def run_tasks(
-    tasks: Sequence[Task], make_recoverer: Callable[[], Recoverers] | None, jobs: int
+    tasks: Sequence[Task],
+    make_recoverer: Callable[[], Recoverers] | None,
+    jobs: int,
+    cluster: Cluster | None = None,
 ) -> Iterator[TaskResult]:
-    """Run all tasks with at most `jobs` processes and give the results in the order of the log.
+    """Run all tasks with at most `jobs` processes, or on a cluster; the results in the order of the log.
 
     Raises:
         StorageError: a file cannot be read.
         BackendError: the key backend failed.
     """
     work = _Work()
+    if cluster is not None:
+        rows = _rows(tasks, cluster.slots)
+        started = (_on_cluster(cluster, make_recoverer, row) for row in rows)
+        yield from map(work.add, _some_ahead(started, cluster.slots * _AHEAD))
+        return
     if jobs <= 1 or (len(tasks) <= 1 and not any(map(_is_long, tasks))):
         # A caller may verify in several threads: here each has a worker of its own.
         yield from map(work.add, _Worker(_keyring_of(make_recoverer)).run(tasks))
@@ -135,15 +159,23 @@ def run_tasks(
         others = jobs - 1 if len(tasks) == 1 else jobs
         pool = stack.enter_context(ProcessPoolExecutor(others, context, _prepare_worker, initial))
         here = _Here(make_recoverer, Helpers(jobs - 1, pool, page))
-        ahead: deque[Iterator[TaskResult]] = deque()
-        for row in _rows(tasks, jobs if keyed else 0):
-            # An epoch that many processes check is seen to here; nothing of it is done before its turn.
-            ahead.append(here.run(row) if _is_long(row[0]) else _elsewhere(pool, row))
-            # Only a few results wait at any time, so that memory does not grow with the log.
-            if len(ahead) >= jobs * _AHEAD:
-                yield from map(work.add, ahead.popleft())
-        while ahead:
-            yield from map(work.add, ahead.popleft())
+        # An epoch that many processes check is seen to here; nothing of it is done before its turn.
+        started = (
+            here.run(row) if _is_long(row[0]) else _elsewhere(pool, row)
+            for row in _rows(tasks, jobs if keyed else 0)
+        )
+        yield from map(work.add, _some_ahead(started, jobs * _AHEAD))
+
+
+def _some_ahead(started: Iterator[Iterator[TaskResult]], most: int) -> Iterator[TaskResult]:
+    """Results in order; only a few wait at any time, so that memory does not grow with the log."""
+    ahead: deque[Iterator[TaskResult]] = deque()
+    for results in started:
+        ahead.append(results)
+        if len(ahead) >= most:
+            yield from ahead.popleft()
+    while ahead:
+        yield from ahead.popleft()
 
 
 def _is_long(task: Task) -> bool:
@@ -167,6 +199,31 @@ def _rows(tasks: Sequence[Task], jobs: int) -> Iterator[Sequence[Task]]:
 
 def _elsewhere(pool: Executor, row: Sequence[Task]) -> Iterator[TaskResult]:
     return _of(row, pool.submit(_run_in_worker, [task.alone() for task in row]))
+
+
+def _on_cluster(
+    cluster: Cluster, make_recoverer: Callable[[], Recoverers] | None, row: Sequence[Task]
+) -> Iterator[TaskResult]:
+    import pickle  # noqa: PLC0415  # for a cluster alone, as what follows
+
+    from epochseal.verifier.cluster import run_on_worker  # noqa: PLC0415
+
+    keys, work = pickle.dumps(make_recoverer), pickle.dumps([task.alone() for task in row])
+    return _given_back(row, cluster.pool.submit(run_on_worker, __version__, keys, work))
+
+
+def _given_back(
+    row: Sequence[Task], future: Future[list[TaskResult] | EpochsealError]
+) -> Iterator[TaskResult]:
+    try:
+        done = future.result()
+    except Exception as exc:  # whatever a worker, the scheduler or the library raises
+        # A lost worker is no such case: its tasks are done by another one, a few times.
+        text = f"the cluster did not do what was asked: {type(exc).__name__}: {exc}"
+        raise StorageError(text, "see what its workers say") from exc
+    if isinstance(done, EpochsealError):
+        raise done
+    yield from (replace(result, task=task) for task, result in zip(row, done, strict=True))
 
 
 class _Here:
@@ -260,5 +317,20 @@ def _keyring_of(make_recoverer: Callable[[], Recoverers] | None) -> Keyring | No
 
 
 def _run_in_worker(tasks: Sequence[Task]) -> list[TaskResult]:
+    return _run_by(_Worker.own, tasks)
+
+
+def worker_for(
+    make_recoverer: Callable[[], Recoverers] | None,
+) -> Callable[[Sequence[Task]], list[TaskResult]]:
+    """What checks tasks in a thread of a process that is not ours to harden.
+
+    Raises:
+        ConfigError, Denied, Unavailable, BackendError: the keys cannot be used here.
+    """
+    return partial(_run_by, _Worker(_keyring_of(make_recoverer)))
+
+
+def _run_by(worker: _Worker, tasks: Sequence[Task]) -> list[TaskResult]:
     # Who gave the tasks has them already.
-    return [replace(done, task=replace(done.task, epochs=())) for done in _Worker.own.run(tasks)]
+    return [replace(done, task=replace(done.task, epochs=())) for done in worker.run(tasks)]

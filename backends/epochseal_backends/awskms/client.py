@@ -34,10 +34,11 @@ import botocore.session
 from botocore.config import Config
 from botocore.httpsession import URLLib3Session
 
+from epochseal.answers import bound_answers
 from epochseal.errors import ConfigError, Denied, Unavailable
 from epochseal_backends.awskms.errors import Expired, translated
 from epochseal_backends.awskms.key import KeyName
-from epochseal_backends.servers import CONNECT_SECONDS, READ_SECONDS, TRIES, bound_answers, is_this_machine
+from epochseal_backends.servers import CONNECT_SECONDS, READ_SECONDS, TRIES, is_this_machine
 
 ONCE = 1
 """Attempts of a call that is not repeated unseen: an issue call may have been served without an answer."""

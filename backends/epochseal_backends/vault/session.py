@@ -30,10 +30,11 @@ import msgspec
 import requests
 import requests.adapters
 
+from epochseal.answers import bound_answers
 from epochseal.decoders import json_decoder
 from epochseal.encoding import UNREADABLE
 from epochseal.errors import BackendError, Denied, Unavailable
-from epochseal_backends.servers import CONNECT_SECONDS, READ_SECONDS, TRIES, bound_answers, one_line
+from epochseal_backends.servers import CONNECT_SECONDS, READ_SECONDS, TRIES, one_line
 from epochseal_backends.vault.access import Access
 from epochseal_backends.vault.connection_faults import connection_reason, tls_reason
 from epochseal_backends.vault.login import (

@@ -26,6 +26,7 @@ GOOD: dict[str, Words] = {
     "exec": {**_SEALING, "command": "true"},
     "run": {"path": "run.toml"},
     "verify": {"logdirs": "log", **_VERIFIER},
+    "archive": {"path": "archive.toml", "once": ""},
     "monitor": {"path": "monitor.toml", "once": ""},
     "monitor acknowledge": {"log": ORIGIN, "path": "monitor.toml", "reason": "r"},
     "monitor forget": {"log": ORIGIN, "path": "monitor.toml", "reason": "r"},

@@ -22,6 +22,18 @@ checkpoint_key = "file:FOLDER/keys/agent"
 [[log.source]]
 kind = "stdin"
 """
+_ARCHIVE = """\
+archive = "s3://archive/log"
+archive_receipts = "FOLDER/receipts"
+"""
+STORE = {
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    "AWS_ACCESS_KEY_ID": "nobody",
+    "AWS_SECRET_ACCESS_KEY": "nothing",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+"""The environment of commands that ask an object store: nobody listens there."""
 _MONITOR = """\
 [monitor]
 state_dir = "FOLDER/monitored"
@@ -58,7 +70,9 @@ class Scenery:
         shutil.copytree(self.folder, folder, symlinks=True)
         for path in folder.glob("log/segments/*"):
             os.utime(path, (0, 0))
-        for name, text in (("run.toml", _CONFIGURATION), ("monitor.toml", _MONITOR)):
+        archive = _CONFIGURATION.replace("[[log.source]]", f"{_ARCHIVE}[[log.source]]")
+        files = {"run.toml": _CONFIGURATION, "archive.toml": archive, "monitor.toml": _MONITOR}
+        for name, text in files.items():
             (folder / name).write_text(text.replace("FOLDER", str(folder)), encoding="utf-8")
 
     def file(self, name: str) -> Path:

@@ -28,7 +28,7 @@ from pathlib import Path
 from epochseal.encoding import UNSEEN
 from tests.integration.agents import PROGRAM
 from tests.integration.cli.invocations import Invocation, plain, strange
-from tests.integration.cli.scenery import Scenery
+from tests.integration.cli.scenery import STORE, Scenery
 from tests.integration.cli.strange_places import KINDS
 from tests.integration.cli.terminals import at_terminal
 from tests.warm_program import run
@@ -202,7 +202,7 @@ def at_terminals(invocations: list[Invocation]) -> Iterator[Case]:
 def _at(folder: Path, invocation: Invocation, variables: dict[str, str]) -> Outcome:
     begin = time.monotonic()
     status, shown = at_terminal(
-        list(invocation.words), folder, **variables, XDG_STATE_HOME=str(folder / "home")
+        list(invocation.words), folder, **variables, **STORE, XDG_STATE_HOME=str(folder / "home")
     )
     what = f"{invocation.command} with {variables}"
     coloured = b"\x1b[3" in shown and "COLUMNS" not in variables
@@ -212,7 +212,7 @@ def _at(folder: Path, invocation: Invocation, variables: dict[str, str]) -> Outc
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "XDG_STATE_HOME": str(folder / "home")}
+    return {**os.environ, **STORE, "XDG_STATE_HOME": str(folder / "home")}
 
 
 _made: list[Scenery] = []

@@ -15,7 +15,7 @@ from tests.integration.cli.strange_places import KINDS
 PLACES, COMMANDS = strange(), [item for item in plain() if item.command != "demo"]
 """The demo has tests of its own, and takes a minute."""
 
-FAILING = {"witness submit": 6, "timestamp add": 6, "timestamp check": 2, "reconcile": 3}
+FAILING = {"archive": 6, "witness submit": 6, "timestamp add": 6, "timestamp check": 2, "reconcile": 3}
 """Commands that do not succeed: nobody listens, no key is an authority's, the trail has no call of it."""
 FAILING |= {"forget": 5, "rotate": 2, "witness serve": -signal.SIGTERM}
 """The log was copied, so that no state is that of its new place; and whoever serves is told to end."""

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ import zstandard
 
 from epochseal.errors import ConfigError
 from epochseal.evidence.extract import extract
+from epochseal.storage.opener import LogFile
 from epochseal.storage.segments import list_segments
 from epochseal.verifier import Request, sealed_entries, verify
 from epochseal.verifier.log_streams import Stream, open_stream
@@ -299,7 +299,7 @@ class _Counted:
         self.largest = 0
         patch.setattr(sealed_entries, "open_stream", self._open)
 
-    def _open(self, path: Path, file: FileIO) -> Stream:
+    def _open(self, path: Path, file: LogFile) -> Stream:
         return _CountedStream(open_stream(path, file), self)
 
 

@@ -283,6 +283,7 @@ class Service:
                 self._pass_through(new)
             self.path.rename(new)
             self.path = new
+            self._be_seen()
 
     def swap(self) -> None:
         """Its file is away for a moment, and another one in its place."""
@@ -291,6 +292,12 @@ class Service:
             self.path.rename(aside)
             self._pass_through(self.path)
             aside.rename(self.path)
+            self._be_seen()
+
+    def _be_seen(self) -> None:
+        """Of a file that comes to a path and is truncated before the next look there nothing is known."""
+        if self.scheme in ("copytruncate", "truncate", "rewrite"):
+            self._story.agent.run(0.004)
 
     def _pass_through(self, path: Path) -> None:
         """A file comes to a path, and goes: to a rotated name, or without a trace."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from epochseal.errors import StorageError
 from epochseal.storage.durable import AppendFile, DiskFullError, sync_directory
 from epochseal.storage.holes import data_ranges
-from epochseal.storage.opener import open_file
+from epochseal.storage.opener import open_disk_file
 from epochseal.storage.segments import FOLDER, Segment, open_or_create
 
 _CHUNK = 1 << 20
@@ -104,7 +104,7 @@ def _move_end(file: AppendFile, start: int, target: Path) -> int:
 def _append_file(source: Path, start: int, target: Path) -> int:
     """Append a file from byte `start` on to another one, durably."""
     try:
-        with open_file(source) as file:
+        with open_disk_file(source) as file:
             if file.seek(0, os.SEEK_END) <= start:
                 return 0
             kept = open_or_create(target)

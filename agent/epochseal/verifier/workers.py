@@ -283,6 +283,10 @@ class _Worker:
             if keyring is not None:
                 keyring.secrets.wipe()
 
+    def forget_reading(self) -> None:
+        """Count from nothing again."""
+        self._stem, self._asked = "", 0
+
     def _run(self, task: Task) -> TaskResult:
         part = task.part
         before = self._asked if self._stem == part.segment.stem else 0
@@ -328,7 +332,13 @@ def worker_for(
     Raises:
         ConfigError, Denied, Unavailable, BackendError: the keys cannot be used here.
     """
-    return partial(_run_by, _Worker(_keyring_of(make_recoverer)))
+    return partial(_run_anew, _Worker(_keyring_of(make_recoverer)))
+
+
+def _run_anew(worker: _Worker, tasks: Sequence[Task]) -> list[TaskResult]:
+    # It outlives a verification: what it read of a segment of this name before was for another one.
+    worker.forget_reading()
+    return _run_by(worker, tasks)
 
 
 def _run_by(worker: _Worker, tasks: Sequence[Task]) -> list[TaskResult]:

@@ -46,7 +46,9 @@ def test_verdict_is_that_of_this_machine(scheduler: str, tmp_path: Path, keys: L
     assert judge(log, scheduler).verdict == "verified"
     path = log.files("log")[1]
     path.write_bytes(path.read_bytes().replace(entry(13), entry(93)))
-    assert judge(log, scheduler) == judge(log, None)
+    # Workers outlive a verification: what they have read in one counts for no other.
+    for _ in range(3):
+        assert judge(log, scheduler) == judge(log, None)
     assert judge(log, scheduler).problems[0].kind == "entries_altered"
 
 

@@ -43,4 +43,4 @@ def stamps(folder: Path, keys: Keys, size: int) -> Path:
     while taken < size:
         log.block(ENTRY).sign()
         taken += _stamp(path, authority, log.size, signed_note(ORIGIN, log.size, log.roots[log.size], keys))
-    return log.done()
+    return log.done().rename(folder / "input")

@@ -39,7 +39,8 @@ if TYPE_CHECKING:  # loaded where processes are made, and nowhere else
 
     from epochseal.verifier.cluster import Cluster
 
-# What is as much work as so many bytes of entries: another file, and a byte of lines with their signatures.
+# What is as much work as so many bytes of entries: a byte of lines with their signatures, and a file: on a
+# disk to hand it over to another process, so that a small one gains nothing there; in an archive to wait for.
 _PARALLEL_FROM, _A_FILE, _A_LINE_BYTE = 64 << 20, 32 << 10, 16
 _TASK_SEAL_BYTES = 64 << 10
 _AHEAD = 4
@@ -87,7 +88,7 @@ def default_jobs(logdir: Path) -> int:
     """How many processes a log is worth: all cores for one that takes much work."""
     folder, work = logdir / FOLDER, 0
     for name, size in _archived(folder) if isinstance(folder, ArchivePath) else _on_disk(folder):
-        work += _A_FILE + size * (_A_LINE_BYTE if name.endswith(".seal") else 1)
+        work += size * (_A_LINE_BYTE if name.endswith(".seal") else 1)
     return len(os.sched_getaffinity(0)) if work > _PARALLEL_FROM else 1
 
 
@@ -96,12 +97,12 @@ def _on_disk(folder: Path) -> Iterator[tuple[str, int]]:
     with suppress(OSError), os.scandir(folder) as found:
         for entry in found:
             with suppress(OSError):
-                yield entry.name, entry.stat(follow_symlinks=False).st_size
+                yield entry.name, max(0, entry.stat(follow_symlinks=False).st_size - _A_FILE)
 
 
 def _archived(folder: ArchivePath) -> Iterator[tuple[str, int]]:
     with suppress(OSError, StorageError):
-        yield from ((item.key, item.size) for item in folder.objects())
+        yield from ((item.key, item.size + _A_FILE) for item in folder.objects())
 
 
 def cut_tasks(parts: Sequence[SegmentPart]) -> list[Task]:

@@ -122,17 +122,18 @@ def _base64(data: bytes) -> bytes:
     return b2a_base64(data, newline=False)
 
 
-def test_lines_and_files_make_a_log_worth_all_processors(tmp_path: Path) -> None:
-    """Not only the bytes of its entries: an idle log is lines and signatures, another one is many files."""
-    all_of_them = len(os.sched_getaffinity(0))
+def test_lines_make_a_log_worth_all_processors(tmp_path: Path) -> None:
+    """Not only the bytes of its entries: an idle log is lines and signatures. Many small files do not."""
     folder = tmp_path / "segments"
     folder.mkdir()
     seal = folder / "000001-20260101T000000Z.seal"
     seal.touch()
     assert default_jobs(tmp_path) == 1
     os.truncate(seal, 5 << 20)
-    assert default_jobs(tmp_path) == all_of_them
+    assert default_jobs(tmp_path) == len(os.sched_getaffinity(0))
     seal.unlink()
     for number in range(2100):
-        (folder / f"{number:06d}").touch()
-    assert default_jobs(tmp_path) == all_of_them
+        small = folder / f"{number:06d}-20260101T000000Z.seal"
+        small.touch()
+        os.truncate(small, 4 << 10)
+    assert default_jobs(tmp_path) == 1

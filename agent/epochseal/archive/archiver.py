@@ -99,7 +99,7 @@ def serve_archiver(listen: str, logs: Sequence[ArchivedLog]) -> MetricsServer:
     try:
         from epochseal.archive.archive_metrics import ArchiveMetrics  # noqa: PLC0415  # its library is an extra
     except ImportError as exc:
-        hint = "pip install 'epochseal[metrics]', or leave --listen out"
+        hint = "in a checkout: pip install '.[metrics]', or leave --listen out"
         raise ConfigError("the library for metrics is not installed", hint) from exc
     metrics = ArchiveMetrics(logs)
 

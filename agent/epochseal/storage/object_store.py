@@ -223,7 +223,7 @@ def _client(attempts: int) -> Any:  # noqa: ANN401  # boto3 has no types
         from botocore.config import Config  # noqa: PLC0415
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
     except ImportError as exc:
-        raise ConfigError("archives need boto3", "pip install 'epochseal[archive]'") from exc
+        raise ConfigError("archives need boto3", "in a checkout: pip install '.[archive]'") from exc
     config = Config(
         connect_timeout=_CONNECT_TIMEOUT,
         read_timeout=_TIMEOUT,

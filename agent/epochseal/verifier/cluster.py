@@ -47,7 +47,7 @@ def connected(scheduler: str) -> Iterator[Cluster]:
     try:
         from distributed import Client  # noqa: PLC0415  # an extra
     except ImportError as exc:
-        raise ConfigError("a scheduler needs Dask", "pip install 'epochseal[cluster]'") from exc
+        raise ConfigError("a scheduler needs Dask", "in a checkout: pip install '.[cluster]'") from exc
     try:
         client: Any = Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]  # it has none
     except (OSError, ValueError) as exc:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from epochseal.cli.error_messages import status_of
+from epochseal.cli.options import env_option
 from epochseal.errors import EpochsealError
 
 
@@ -19,7 +20,7 @@ from epochseal.errors import EpochsealError
     metavar="FILE",
     help="The agent's file.",
 )
-@click.option("--env", metavar="NAME", help="Overlay [env.NAME]; by default what EPOCHSEAL_ENV names.")
+@env_option
 @click.option("--once", is_flag=True, help="Put what there is to put, and end.")
 @click.option("--listen", metavar="HOST:PORT", help="Serve /metrics and /healthz there.")
 @click.pass_context

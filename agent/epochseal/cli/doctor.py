@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from epochseal.cli.console import Styled, print_json, print_line
+from epochseal.cli.options import env_option
 from epochseal.cli.tables import print_table
 from epochseal.exit_statuses import BACKEND, VERIFIED, WRONG
 
@@ -22,7 +23,7 @@ _STYLES = {"good": "green", "wrong": "red bold", "unknown": "yellow"}
 @click.option(
     "--config", "path", type=click.Path(path_type=Path), required=True, metavar="FILE", help="TOML file."
 )
-@click.option("--env", metavar="NAME", help="Overlay [env.NAME]; by default what EPOCHSEAL_ENV names.")
+@env_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(path: Path, env: str | None, as_json: bool) -> int:
     """Check what the logs of a configuration depend on: keys and roles, memory, clock, disk, sources.

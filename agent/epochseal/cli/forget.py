@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from epochseal.cli.console import print_notice
-from epochseal.cli.options import LOGDIR, state_option
+from epochseal.cli.options import LOGDIR, env_option, state_option
 from epochseal.cli.user import this_user
 from epochseal.errors import ConfigError
 from epochseal.exit_statuses import EMPTY, VERIFIED
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="TOML file of the daemon that sealed it: it names the directories.",
 )
-@click.option("--env", metavar="NAME", help="Overlay [env.NAME]; by default what EPOCHSEAL_ENV names.")
+@env_option
 @state_option
 @click.option(
     "--runtime-dir", type=click.Path(path_type=Path), metavar="DIR", help="That of the agent, if it has one."

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from epochseal.cli.error_messages import Misuse
-from epochseal.cli.options import KEY_URI, ORIGIN
+from epochseal.cli.options import KEY_URI, ORIGIN, env_option
 from epochseal.errors import ConfigError
 from epochseal.keys import KeyURI
 
@@ -102,7 +102,7 @@ _FILE = [
         metavar="FILE",
         help="TOML file that names the keys, with the verifier's login in [verifier].",
     ),
-    click.option("--env", metavar="NAME", help="Overlay [env.NAME]; by default what EPOCHSEAL_ENV names."),
+    env_option,
 ]
 _KEYS = {
     "epoch_key": click.option(

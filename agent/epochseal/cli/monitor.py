@@ -10,7 +10,7 @@ import click
 
 from epochseal.cli.console import print_line, print_notice
 from epochseal.cli.error_messages import Misuse, status_of
-from epochseal.cli.options import Parsed
+from epochseal.cli.options import Parsed, env_option
 from epochseal.cli.tables import print_table
 from epochseal.cli.user import this_user
 from epochseal.errors import ConfigError, EpochsealError
@@ -25,12 +25,11 @@ if TYPE_CHECKING:
 _FILE = click.option(
     "--config", "path", type=click.Path(path_type=Path), metavar="FILE", help="TOML file with [monitor]."
 )
-_ENV = click.option("--env", metavar="NAME", help="Overlay [env.NAME]; by default what EPOCHSEAL_ENV names.")
 
 
 @click.group(invoke_without_command=True)
 @_FILE
-@_ENV
+@env_option
 @click.option("--once", is_flag=True, help="Examine every log once, and end with the verdict's status.")
 @click.option("--check", is_flag=True, help="Validate the file and print what would be in force.")
 @click.pass_context
@@ -56,8 +55,7 @@ def monitor(ctx: click.Context, path: Path | None, env: str | None, once: bool, 
         if path is not None or env is not None or once or check:
             raise Misuse("options stand behind the subcommand", None, ctx)
         return
-    if path is None:
-        raise Misuse("no configuration was named", "name it with --config", ctx)
+    path = _given(path, ctx)
     if once and check:
         raise Misuse("--once and --check exclude each other", "leave one of them out", ctx)
     from epochseal.config.monitor_settings import read_monitor_config
@@ -86,6 +84,12 @@ def monitor(ctx: click.Context, path: Path | None, env: str | None, once: bool, 
     ctx.exit(status)
 
 
+def _given(path: Path | None, ctx: click.Context) -> Path:
+    if path is None:
+        raise Misuse("no configuration was named", "name it with --config", ctx)
+    return path
+
+
 def _parse_reason(text: str) -> str:
     from epochseal.evidence.trust_file import check_reason
 
@@ -95,7 +99,7 @@ def _parse_reason(text: str) -> str:
 @monitor.command()
 @click.argument("log", metavar="LOG")
 @_FILE
-@_ENV
+@env_option
 @click.option(
     "--reason", type=Parsed("reason", _parse_reason), required=True, help="What was found out; kept with it."
 )
@@ -112,8 +116,7 @@ def acknowledge(ctx: click.Context, log: str, path: Path | None, env: str | None
 
     Exit status: 0 it was acknowledged, 2 there is no such log or nothing to acknowledge.
     """
-    if path is None:
-        raise Misuse("no configuration was named", "name it with --config", ctx)
+    path = _given(path, ctx)
     from epochseal.config.monitor_settings import read_monitor_config
     from epochseal.monitor.log_record import Acknowledgement, Records
 
@@ -143,7 +146,7 @@ def acknowledge(ctx: click.Context, log: str, path: Path | None, env: str | None
 @monitor.command()
 @click.argument("log", metavar="LOG")
 @_FILE
-@_ENV
+@env_option
 @click.option(
     "--reason", type=Parsed("reason", _parse_reason), required=True, help="Why it is not there any more."
 )
@@ -161,8 +164,7 @@ def forget(ctx: click.Context, log: str, path: Path | None, env: str | None, rea
 
     Exit status: 0 it will be forgotten, 2 no such log is known, or it is there.
     """
-    if path is None:
-        raise Misuse("no configuration was named", "name it with --config", ctx)
+    path = _given(path, ctx)
     from epochseal.config.monitor_settings import read_monitor_config
     from epochseal.monitor.fleet import find_logs
     from epochseal.monitor.log_record import Forgetting, Records, place_from

@@ -72,6 +72,11 @@ LOG_PLACE = LogPlace(file_okay=False, path_type=Path)
 TRUST = click.Path(dir_okay=False, path_type=Path)
 ARCHIVE = Parsed("archive", parse_archive)
 
+env_option = click.option(
+    "--env", metavar="NAME", help="Overlay [env.NAME]; by default what EPOCHSEAL_ENV names."
+)
+"""Of every command that reads an agent's or a monitor's file."""
+
 
 state_option = click.option(
     "--state-dir",

@@ -9,7 +9,7 @@ import click
 
 from epochseal.cli.console import print_notice
 from epochseal.cli.error_messages import Misuse
-from epochseal.cli.options import KEY_URI
+from epochseal.cli.options import KEY_URI, env_option
 from epochseal.cli.tables import print_table
 from epochseal.cli.user import this_user
 from epochseal.errors import ConfigError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="TOML file of the daemon: it names the keys that the log has.",
 )
-@click.option("--env", metavar="NAME", help="Overlay [env.NAME]; by default what EPOCHSEAL_ENV names.")
+@env_option
 @click.option("--log", "name", metavar="NAME", help="Which log, where the file has several.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it stands in the log.")
 @click.option("--who", metavar="TEXT", help="Who does it. [default: this user]")

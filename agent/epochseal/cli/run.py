@@ -9,6 +9,7 @@ import click
 
 from epochseal.cli.console import print_json, print_line
 from epochseal.cli.error_messages import Misuse, status_of
+from epochseal.cli.options import env_option
 from epochseal.cli.tables import print_table
 from epochseal.errors import EpochsealError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--config", "path", type=click.Path(path_type=Path), required=True, metavar="FILE", help="TOML file."
 )
-@click.option("--env", metavar="NAME", help="Overlay [env.NAME]; by default what EPOCHSEAL_ENV names.")
+@env_option
 @click.option(
     "--check", is_flag=True, help="Validate the file and print what would be in force; seal nothing."
 )

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from epochseal.sealing.carry_file import CarriedClose
 from epochseal.sealing.decide_start import Decision, Seen, decide, page_is_stale, state_contradicts
-from epochseal.sealing.saved_state import VERSION, SavedState
+from epochseal.sealing.saved_state import SavedState
 from tests.model.log_lines import (
     Line,
     Lines,
@@ -26,6 +26,7 @@ from tests.model.log_lines import (
     run_of,
     without_begun,
 )
+from tests.model.page_record import page_of
 
 
 class Page(NamedTuple):
@@ -279,33 +280,12 @@ def _fits(page: Page, disk: Lines) -> bool:
 
 def _saved(page: Page) -> SavedState:
     lines = page.lines
-    return SavedState(
-        version=VERSION,
-        origin="",
-        log=log_id(lines),
-        epoch=0,
+    return page_of(
+        len(lines),
+        root(lines),
+        log_id(lines),
         epoch_index=epoch_of(lines),
         run=run_of(lines),
-        segment=0,
-        stem="",
-        epoch_stem="",
-        epoch_offset=0,
-        size=len(lines),
-        root=root(lines),
-        last_tag=b"",
-        entries=0,
-        segment_bytes=0,
-        epoch_entries=0,
-        epoch_bytes=0,
-        epoch_time=0,
-        interval=0,
-        max_overdue=0,
-        raised=False,
-        staged=[],
-        pending=[],
-        due_size=0,
-        due_root=b"",
-        calls=[],
         closed=page.closed,
         refused="refused" if page.refused else "",
     )

@@ -17,6 +17,7 @@ from epochseal.sealing.saved_state import SavedState
 from epochseal.sealing.start_without_page import Found, Known
 from epochseal.storage.chain_end import ChainEnd, Close
 from epochseal.storage.segments import Segment
+from tests.model.page_record import page_of
 
 OURS, OTHER = bytes(32), b"\x01" * 32
 SIZE = 10
@@ -37,36 +38,7 @@ def known(size: int, *, log: bytes = OURS, name: str = "") -> Known:
 
 def saved(size: int = SIZE, *, log: bytes = OURS, closed: bool = False, refused: str = "") -> SavedState:
     """A page."""
-    return SavedState(
-        version=1,
-        origin="o",
-        log=log,
-        epoch=0,
-        epoch_index=0,
-        run=0,
-        segment=1,
-        stem="s",
-        epoch_stem="s",
-        epoch_offset=0,
-        size=size,
-        root=tree(size).root(),
-        last_tag=bytes(32),
-        entries=0,
-        segment_bytes=0,
-        epoch_entries=0,
-        epoch_bytes=0,
-        epoch_time=0,
-        interval=0,
-        max_overdue=0,
-        raised=False,
-        staged=[],
-        pending=[],
-        due_size=0,
-        due_root=b"",
-        calls=[],
-        closed=closed,
-        refused=refused,
-    )
+    return page_of(size, tree(size).root(), log, closed=closed, refused=refused)
 
 
 SEGMENT = Segment(1, "s", (Path("s.log"),), Path("s.seal"), None)
